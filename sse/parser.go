@@ -1,0 +1,399 @@
+package sse
+
+import (
+	"bytes"
+	"errors"
+)
+
+// DefaultMaxEventSize is the limit, in bytes, that a [Parser] sets when its MaxEventSize is zero.
+const DefaultMaxEventSize = 16 << 20
+
+// ErrEventTooLarge says that an event, or a line of one, was longer than the parser's MaxEventSize.
+var ErrEventTooLarge = errors.New("sse: event is larger than the limit")
+
+// A Parser reads an event stream that arrives in chunks of any size. The zero Parser is ready for a stream's first
+// byte:
+//
+//	p.Feed(chunk)
+//	for p.Next() {
+//		use(p.Type(), p.Data(), p.LastEventID())
+//	}
+//	if p.Err() != nil { … }
+//
+// Its time is linear in the bytes fed, however they are cut. Its memory is bounded by MaxEventSize, and by a fixed
+// amount where no event is cut by the end of a chunk. A Parser is not safe for concurrent use.
+type Parser struct {
+	// MaxEventSize is how many bytes of one event's data, type and id are kept before parsing fails with
+	// [ErrEventTooLarge]. Zero means [DefaultMaxEventSize]. Comments and unknown fields are not kept, so they do not
+	// count.
+	MaxEventSize int
+
+	chunk  []byte
+	pos    int // of the next byte in chunk
+	nextCR int // first CR at or after pos, or len(chunk); likewise nextLF
+	nextLF int
+	err    error
+
+	bom     int  // bytes of a leading BOM read so far, or len(utf8BOM) when no BOM can follow
+	afterCR bool // the line ended in CR, so that an LF which comes next belongs to it
+
+	field     field
+	name      [maxName + 1]byte // of a field whose line began in an earlier chunk
+	nameLen   int
+	trimSpace bool // the value's first byte is yet to come, and is dropped if it is a space
+	retry     retryValue
+
+	dispatched bool // Next returned the event that the buffers hold
+	dataLines  int
+	data       []byte // the data buffer; a part of chunk while borrowed
+	borrowed   bool
+	spare      []byte // storage for data when it is not borrowed
+	eventType  []byte
+	idValue    []byte // the id field being read
+	idBuffer   []byte // "last event ID buffer"
+	idChanged  bool   // idBuffer is not yet committed
+
+	lastEventID      []byte
+	reconnectionTime uint64
+	hasRetry         bool
+}
+
+// The names of fields, and what a line without a known one is.
+type field uint8
+
+const (
+	fieldName field = iota // the line's field name is being read
+	fieldIgnored
+	fieldData
+	fieldEvent
+	fieldID
+	fieldRetry
+
+	maxName = len("retry")
+)
+
+const utf8BOM = "\xEF\xBB\xBF"
+
+// Storage larger than this is let go once its event has been read: one large event must not pin its size for ever.
+const keepStorage = 1 << 20
+
+// Feed gives the parser the next chunk of the stream. Call [Parser.Next] until it returns false before the next Feed;
+// chunk must stay unchanged until then. After an error, or for an empty chunk, Feed does nothing.
+func (p *Parser) Feed(chunk []byte) {
+	p.chunk, p.pos = chunk, 0
+	p.nextCR, p.nextLF = -1, -1
+}
+
+// Next reads on to the next event and reports whether there is one. When it returns false the chunk is used up, or
+// [Parser.Err] is not nil; a half-received event waits for the next chunk.
+func (p *Parser) Next() bool {
+	if p.dispatched {
+		p.clearEvent()
+	}
+	for p.pos < len(p.chunk) && p.err == nil {
+		if p.skipByte(p.chunk[p.pos]) {
+			p.pos++
+			continue
+		}
+		piece, ended := p.piece()
+		if ended && len(piece) == 0 && p.field == fieldName && p.nameLen == 0 {
+			if p.dispatchEvent() {
+				return true
+			}
+			continue
+		}
+		p.read(piece, ended)
+	}
+	p.own()
+	p.chunk, p.pos = nil, 0
+	return false
+}
+
+// Type returns the event's type, empty for "message". It is valid until the next call of Next, Feed or Reset, and is
+// valid UTF-8 whatever the stream holds; both are true of Data and LastEventID, too.
+func (p *Parser) Type() []byte { return p.eventType }
+
+// Data returns the event's data, in which lines end in LF.
+func (p *Parser) Data() []byte { return p.data }
+
+// LastEventID returns the stream's last event ID: the one of the event that Next returned, and between events the one
+// to send in Last-Event-ID. Empty when there is none.
+func (p *Parser) LastEventID() []byte { return p.lastEventID }
+
+// SetLastEventID sets the last event ID for a stream that resumes an earlier one.
+func (p *Parser) SetLastEventID(id string) {
+	p.lastEventID = append(p.lastEventID[:0], id...)
+}
+
+// ReconnectionTime returns how long the stream wants its reader to wait before it reconnects, in milliseconds:
+// [DefaultReconnectionTime] unless a retry field said otherwise.
+func (p *Parser) ReconnectionTime() uint64 {
+	if !p.hasRetry {
+		return DefaultReconnectionTime
+	}
+	return p.reconnectionTime
+}
+
+// Err returns the error that ended parsing, [ErrEventTooLarge], or nil.
+func (p *Parser) Err() error { return p.err }
+
+// Reset makes the parser ready for the first byte of another stream of the same source. The last event ID and the
+// reconnection time stay as they are. What was received of an event goes: "Once the end of the file is reached, any
+// pending data must be discarded."
+func (p *Parser) Reset() {
+	*p = Parser{
+		MaxEventSize:     p.MaxEventSize,
+		spare:            p.spare[:0],
+		eventType:        p.eventType[:0],
+		idValue:          p.idValue[:0],
+		idBuffer:         p.idBuffer[:0],
+		lastEventID:      p.lastEventID,
+		reconnectionTime: p.reconnectionTime,
+		hasRetry:         p.hasRetry,
+	}
+}
+
+// skipByte reports whether c is no part of a line: a byte of a leading BOM, or the LF of a CRLF whose CR ended a line.
+// A CR ends its line at once. To wait for the byte behind it would hold back an event for as long as the server is
+// silent.
+func (p *Parser) skipByte(c byte) bool {
+	if p.afterCR {
+		p.afterCR = false
+		if c == '\n' {
+			return true
+		}
+	}
+	if p.bom == len(utf8BOM) {
+		return false
+	}
+	if c == utf8BOM[p.bom] {
+		p.bom++
+		return true
+	}
+	if p.bom > 0 {
+		p.field = fieldIgnored // the beginning of a BOM is the beginning of an unknown field's name
+	}
+	p.bom = len(utf8BOM)
+	return false
+}
+
+// piece takes the rest of the current line from the chunk, or as much of it as the chunk has.
+func (p *Parser) piece() (piece []byte, ended bool) {
+	if p.nextLF < p.pos {
+		p.nextLF = p.index('\n')
+	}
+	if p.nextCR < p.pos {
+		p.nextCR = p.index('\r')
+	}
+	end := min(p.nextLF, p.nextCR)
+	piece = p.chunk[p.pos:end]
+	if end == len(p.chunk) {
+		p.pos = end
+		return piece, false
+	}
+	p.afterCR = end == p.nextCR
+	p.pos = end + 1
+	return piece, true
+}
+
+func (p *Parser) index(c byte) int {
+	if i := bytes.IndexByte(p.chunk[p.pos:], c); i >= 0 {
+		return p.pos + i
+	}
+	return len(p.chunk)
+}
+
+// read takes a piece of a line; ended tells that it is the last.
+func (p *Parser) read(piece []byte, ended bool) {
+	if p.field == fieldName {
+		piece = p.readName(piece, ended)
+	}
+	p.readValue(piece, ended)
+	if ended {
+		p.endField()
+	}
+}
+
+// readName reads on in the field's name and returns what of piece lies behind it and its colon. "Otherwise, the string
+// is not empty but does not contain a U+003A COLON character (:): Process the field […] using the whole line as the
+// field name, and the empty string as the field value."
+func (p *Parser) readName(piece []byte, ended bool) (rest []byte) {
+	room := len(p.name) - p.nameLen
+	window := piece[:min(len(piece), room)]
+	colon := bytes.IndexByte(window, ':')
+	switch {
+	case colon >= 0:
+		p.beginField(append(p.name[:p.nameLen], window[:colon]...))
+		p.trimSpace = true
+		return piece[colon+1:]
+	case len(window) == room:
+		p.field = fieldIgnored
+	case ended:
+		p.beginField(append(p.name[:p.nameLen], window...))
+	default:
+		p.nameLen += copy(p.name[p.nameLen:], window)
+	}
+	return nil
+}
+
+func (p *Parser) beginField(name []byte) {
+	switch string(name) {
+	case "data":
+		p.field = fieldData
+		p.beginDataLine()
+	case "event":
+		p.field = fieldEvent
+		p.eventType = p.eventType[:0]
+	case "id":
+		p.field = fieldID
+		p.idValue = p.idValue[:0]
+	case "retry":
+		p.field = fieldRetry
+		p.retry = retryValue{}
+	default:
+		p.field = fieldIgnored
+	}
+}
+
+// "Append the field value to the data buffer, then append a single U+000A LINE FEED (LF) character to the data
+// buffer." The LF is appended when a further line follows, so that there is none to remove in the end.
+func (p *Parser) beginDataLine() {
+	if p.dataLines++; p.dataLines > 1 {
+		p.own()
+		p.data = p.keep(p.data, '\n')
+	}
+}
+
+func (p *Parser) readValue(piece []byte, ended bool) {
+	if p.trimSpace && len(piece) > 0 {
+		p.trimSpace = false
+		if piece[0] == ' ' {
+			piece = piece[1:]
+		}
+	}
+	switch p.field {
+	case fieldData:
+		p.readData(piece, ended)
+	case fieldEvent:
+		p.eventType = p.keep(p.eventType, piece...)
+	case fieldID:
+		p.idValue = p.keep(p.idValue, piece...)
+	case fieldRetry:
+		p.retry.read(piece)
+	}
+}
+
+// readData leaves an event's only line of data where it is when it lies in one chunk: most do.
+func (p *Parser) readData(piece []byte, ended bool) {
+	if ended && p.dataLines == 1 && len(p.data) == 0 && p.fits(len(piece)) {
+		p.data, p.borrowed = piece, true
+		return
+	}
+	p.own()
+	p.data = p.keep(p.data, piece...)
+}
+
+// own moves borrowed data to storage of the parser's own.
+func (p *Parser) own() {
+	if p.borrowed {
+		p.data, p.borrowed = append(p.spare[:0], p.data...), false
+	} else if p.data == nil {
+		p.data = p.spare[:0]
+	}
+}
+
+func (p *Parser) keep(buffer []byte, value ...byte) []byte {
+	if !p.fits(len(value)) {
+		return buffer
+	}
+	return append(buffer, value...)
+}
+
+func (p *Parser) fits(n int) bool {
+	limit := p.MaxEventSize
+	if limit == 0 {
+		limit = DefaultMaxEventSize
+	}
+	if n > limit-len(p.data)-len(p.eventType)-len(p.idValue) {
+		p.err = ErrEventTooLarge
+	}
+	return p.err == nil
+}
+
+func (p *Parser) endField() {
+	switch p.field {
+	case fieldID:
+		// "If the field value does not contain U+0000 NULL, then set the last event ID buffer to the field value.
+		// Otherwise, ignore the field."
+		if bytes.IndexByte(p.idValue, 0) < 0 {
+			p.idBuffer, p.idValue = p.idValue, p.idBuffer[:0]
+			p.idChanged = true
+		}
+	case fieldRetry:
+		p.setReconnectionTime()
+	}
+	p.field, p.nameLen, p.trimSpace = fieldName, 0, false
+}
+
+// "If the field value consists of only ASCII digits, then interpret the field value as an integer in base ten, and set
+// the event stream's reconnection time to that integer. Otherwise, ignore the field." It applies at once, before the
+// blank line. Of an empty value the standard can be read both ways; like Chromium, we return to the default.
+func (p *Parser) setReconnectionTime() {
+	if p.retry.invalid {
+		return
+	}
+	p.hasRetry = p.retry.digits
+	p.reconnectionTime = p.retry.value
+}
+
+type retryValue struct {
+	value   uint64
+	digits  bool // there was one
+	invalid bool
+}
+
+func (r *retryValue) read(piece []byte) {
+	for _, c := range piece {
+		digit := uint64(c - '0')
+		if digit > 9 || r.value > (1<<64-1-digit)/10 {
+			r.invalid = true
+			return
+		}
+		r.value = r.value*10 + digit
+		r.digits = true
+	}
+}
+
+// dispatchEvent follows the standard's "dispatch the event" as far as the parser's part of it goes, and reports whether
+// there is an event.
+func (p *Parser) dispatchEvent() bool {
+	// 1. "Set the last event ID string of the event source to the value of the last event ID buffer." Whether or not
+	// there is data.
+	if p.idChanged {
+		p.lastEventID = append(p.lastEventID[:0], wellFormed(p.idBuffer)...)
+		p.idChanged = false
+	}
+	// 2. "If the data buffer is an empty string, set the data buffer and the event type buffer to the empty string and
+	// return." One line with empty data is not an empty buffer: it holds that line's LF.
+	if p.dataLines == 0 {
+		p.clearEvent()
+		return false
+	}
+	p.data = wellFormed(p.data)
+	p.eventType = wellFormed(p.eventType)
+	p.dispatched = true
+	return true
+}
+
+func (p *Parser) clearEvent() {
+	if !p.borrowed && cap(p.data) > cap(p.spare) {
+		p.spare = p.data
+	}
+	if cap(p.spare) > keepStorage {
+		p.spare = nil
+	}
+	p.data, p.borrowed, p.dataLines = nil, false, 0
+	p.eventType = p.eventType[:0]
+	p.idValue = p.idValue[:0]
+	p.dispatched = false
+}
