@@ -1,0 +1,36 @@
+package lifecycle
+
+// A Reason says why a connection was lost or has failed.
+type Reason uint8
+
+const (
+	ReasonEnded       Reason = iota + 1 // the server ended the stream
+	ReasonNetwork                       // the connection could not be made, or broke
+	ReasonFutile                        // the browser forbids the request, so that no other attempt would succeed
+	ReasonStatus                        // the response's status was not 200
+	ReasonContentType                   // the response was not an event stream
+	ReasonLimit                         // an event was larger than the limit
+	ReasonID                            // the last event ID cannot be sent in a header
+)
+
+// String returns the reason as a sentence that can follow a colon.
+func (r Reason) String() string {
+	switch r {
+	case ReasonEnded:
+		return "the server ended the stream"
+	case ReasonNetwork:
+		return "the network failed"
+	case ReasonFutile:
+		return "the browser does not allow the request"
+	case ReasonStatus:
+		return "the response's status is not 200"
+	case ReasonContentType:
+		return "the response's Content-Type is not text/event-stream"
+	case ReasonLimit:
+		return "an event of the stream is larger than the limit of 16 MiB"
+	case ReasonID:
+		return "the last event ID has control characters, so it cannot be sent in Last-Event-ID"
+	default:
+		return ""
+	}
+}
