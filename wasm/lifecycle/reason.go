@@ -27,7 +27,7 @@ func (r Reason) String() string {
 	case ReasonContentType:
 		return "the response's Content-Type is not text/event-stream"
 	case ReasonLimit:
-		return "an event of the stream is larger than the limit of 16 MiB"
+		return "an event of the stream is larger than maxEventSize"
 	case ReasonID:
 		return "the last event ID has control characters, so it cannot be sent in Last-Event-ID"
 	default:

@@ -1,0 +1,210 @@
+// Command build makes dist/, the npm package, from wasm/ and js/. Run it from the project's root: it needs Go and
+// nothing else. It does nothing when dist/ is already made from the same sources by the same Go.
+package main
+
+import (
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"github.com/andybalholm/brotli"
+	"github.com/evanw/esbuild/pkg/api"
+)
+
+const (
+	dist   = "dist"
+	module = "eventsource.wasm"
+	stamp  = ".build" // in dist, what it was made from
+)
+
+func main() {
+	log.SetFlags(0)
+	log.SetPrefix("build: ")
+	if err := run(); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func run() error {
+	build, err := hashSources("go.mod", "go.sum", "sse", "wasm", "js")
+	if err != nil {
+		return fmt.Errorf("reading the sources (is this the project's root?): %w", err)
+	}
+	if made, err := os.ReadFile(filepath.Join(dist, stamp)); err == nil && string(made) == build {
+		return nil
+	}
+	if err := clean(); err != nil {
+		return err
+	}
+	for _, step := range []func(string) error{compileModule, bundleScripts, copyFiles, compress} {
+		if err := step(build); err != nil {
+			return err
+		}
+	}
+	return os.WriteFile(filepath.Join(dist, stamp), []byte(build), 0o644)
+}
+
+// hashSources returns what tells one version of the sources from another. The script and the module carry it, so that a
+// page which has been served files of two versions says so.
+func hashSources(roots ...string) (string, error) {
+	hash := sha256.New()
+	io.WriteString(hash, runtime.Version())
+	for _, root := range roots {
+		err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+			if err != nil || entry.IsDir() || strings.HasSuffix(path, "_test.go") {
+				return err
+			}
+			content, err := os.ReadFile(path)
+			fmt.Fprintf(hash, "%s %d\n%s", filepath.ToSlash(path), len(content), content)
+			return err
+		})
+		if err != nil {
+			return "", err
+		}
+	}
+	return hex.EncodeToString(hash.Sum(nil)[:6]), nil
+}
+
+// clean removes what an earlier build made, and leaves what others have put into dist.
+func clean() error {
+	if err := os.MkdirAll(dist, 0o755); err != nil {
+		return err
+	}
+	old, err := filepath.Glob(filepath.Join(dist, "eventsource.*"))
+	for _, path := range append(old, filepath.Join(dist, stamp)) {
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return err
+}
+
+func compileModule(build string) error {
+	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w -X main.build="+build,
+		"-o", filepath.Join(dist, module), "./wasm/polyfill")
+	cmd.Env = append(os.Environ(), "GOOS=js", "GOARCH=wasm")
+	cmd.Stderr = os.Stderr
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("compiling wasm/polyfill: %w", err)
+	}
+	return os.Chmod(filepath.Join(dist, module), 0o644) // it is served, not executed
+}
+
+func bundleScripts(build string) error {
+	support, err := goSupport()
+	if err != nil {
+		return err
+	}
+	for _, script := range []struct {
+		entry, output string
+		format        api.Format
+	}{
+		{"js/classic.js", "eventsource.js", api.FormatIIFE},
+		{"js/module.js", "eventsource.mjs", api.FormatESModule},
+	} {
+		result := api.Build(api.BuildOptions{
+			EntryPoints:       []string{script.entry},
+			Outfile:           filepath.Join(dist, script.output),
+			Format:            script.format,
+			Bundle:            true,
+			Write:             true,
+			MinifyWhitespace:  true,
+			MinifyIdentifiers: true,
+			MinifySyntax:      true,
+			Target:            api.ES2022,
+			Charset:           api.CharsetUTF8,
+			Sourcemap:         api.SourceMapLinked,
+			Define:            map[string]string{"__BUILD__": `"` + build + `"`},
+			Plugins:           []api.Plugin{support},
+			LogLevel:          api.LogLevelWarning,
+		})
+		if len(result.Errors) > 0 {
+			return fmt.Errorf("bundling %s failed", script.entry)
+		}
+	}
+	return nil
+}
+
+// goSupport resolves wasm_exec.js, which belongs to the Go that compiles the module. It is written for a global object
+// that it reads and extends; as the body of a function whose parameter has that name it extends what it is given.
+func goSupport() (api.Plugin, error) {
+	goroot, err := exec.Command("go", "env", "GOROOT").Output()
+	if err != nil {
+		return api.Plugin{}, fmt.Errorf("go env GOROOT: %w", err)
+	}
+	path := filepath.Join(string(bytes.TrimSpace(goroot)), "lib", "wasm", "wasm_exec.js")
+	script, err := os.ReadFile(path)
+	if err != nil {
+		return api.Plugin{}, fmt.Errorf("Go's support script: %w", err)
+	}
+	contents := fmt.Sprintf("export default function (globalThis) {\n%s\nreturn globalThis.Go;\n}", script)
+	return api.Plugin{Name: "wasm_exec", Setup: func(build api.PluginBuild) {
+		build.OnResolve(api.OnResolveOptions{Filter: `^wasm_exec\.js$`}, func(api.OnResolveArgs) (api.OnResolveResult, error) {
+			return api.OnResolveResult{Path: "wasm_exec.js", Namespace: "go"}, nil
+		})
+		build.OnLoad(api.OnLoadOptions{Filter: ".*", Namespace: "go"}, func(api.OnLoadArgs) (api.OnLoadResult, error) {
+			return api.OnLoadResult{Contents: &contents, Loader: api.LoaderJS}, nil
+		})
+	}}, nil
+}
+
+func copyFiles(string) error {
+	for name, source := range map[string]string{
+		"index.d.ts":   "js/index.d.ts",
+		"package.json": "js/package.json",
+		"README.md":    "README.md",
+		"LICENSE":      "LICENSE",
+	} {
+		content, err := os.ReadFile(source)
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(dist, name), content, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// compress writes the variants that a server can send as they are.
+func compress(string) error {
+	for _, name := range []string{module, "eventsource.js", "eventsource.mjs"} {
+		path := filepath.Join(dist, name)
+		content, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		var br, gz bytes.Buffer
+		if err := writeAll(brotli.NewWriterLevel(&br, brotli.BestCompression), content); err != nil {
+			return err
+		}
+		gzipWriter, err := gzip.NewWriterLevel(&gz, gzip.BestCompression)
+		if err != nil {
+			return err
+		}
+		if err := writeAll(gzipWriter, content); err != nil {
+			return err
+		}
+		if err := errors.Join(os.WriteFile(path+".br", br.Bytes(), 0o644), os.WriteFile(path+".gz", gz.Bytes(), 0o644)); err != nil {
+			return err
+		}
+		fmt.Printf("%-28s %9d bytes, gzip %8d, brotli %8d\n", path, len(content), gz.Len(), br.Len())
+	}
+	return nil
+}
+
+func writeAll(w io.WriteCloser, content []byte) error {
+	_, err := w.Write(content)
+	return errors.Join(err, w.Close())
+}

@@ -1,0 +1,180 @@
+// A connection does what Go's lifecycle commands for one EventSource, and tells it what came of it.
+
+import { ENGINE_RETRY, loadEngine } from './engine.js';
+import { request } from './request.js';
+import { queueTask } from './task.js';
+
+export const CONNECTING = 0;
+export const OPEN = 1;
+export const CLOSED = 2;
+
+// Taken here, since a page may put a dispatchEvent of its own on an object.
+const dispatchEvent = Function.prototype.call.bind(EventTarget.prototype.dispatchEvent);
+
+export class Connection {
+  readyState = CONNECTING;
+  lastEventId = '';
+  /** The number the engine knows it by. */
+  id = 0;
+  /** @type {Response | null} what the engine's respond looks at */
+  response = null;
+
+  #target;
+  /** @type {import('./engine.js').Engine | undefined} */
+  #engine;
+  /** Of the request that is under way; another one, or none, tells what comes of it that it is not wanted any more. */
+  #abort;
+  #timer;
+  /** The first request, which leaves before the engine is there to command it. */
+  #early;
+
+  /**
+   * @param {EventTarget} target where events are fired
+   * @param {{ url: string, withCredentials: boolean, headers: Headers, maxEventSize: number }} source
+   */
+  constructor(target, source) {
+    this.#target = target;
+    this.source = source;
+    this.url = source.url;
+    this.maxEventSize = source.maxEventSize;
+    // In a task, so that a source which is closed in the one that made it sends nothing.
+    queueTask(() => this.#begin());
+  }
+
+  #begin() {
+    if (this.readyState === CLOSED) return;
+    if (this.lastEventId === '') this.#early = this.#send(this.url, '');
+    loadEngine().then(
+      (engine) => this.#attach(engine),
+      () => this.#retryEngine(),
+    );
+  }
+
+  #attach(engine) {
+    if (this.readyState === CLOSED) return;
+    this.#engine = engine;
+    engine.connect(this);
+  }
+
+  #send(url, lastEventId) {
+    this.#abort = new AbortController();
+    return request(url, lastEventId, this.source, this.#abort.signal);
+  }
+
+  // The commands of wasm/lifecycle.
+
+  async fetch(url, lastEventId) {
+    const sent = this.#early ?? this.#send(url, lastEventId);
+    this.#early = undefined;
+    const abort = this.#abort;
+    const { response, futile } = await sent;
+    if (abort !== this.#abort) return;
+    if (response) {
+      this.response = response;
+      this.#engine.call('respond', this.id);
+      this.response = null;
+    } else {
+      this.#engine.call('fail', this.id, futile);
+    }
+  }
+
+  announce() {
+    const { body, url } = this.response;
+    const abort = this.#abort;
+    const origin = new URL(url || this.url).origin;
+    this.readyState = OPEN;
+    this.#fire('open');
+    if (abort === this.#abort) this.#read(body, origin, abort);
+  }
+
+  reestablish(delay) {
+    this.#abortFetch();
+    this.readyState = CONNECTING;
+    this.wait(delay);
+    this.#fire('error');
+  }
+
+  wait(delay) {
+    this.#timer = setTimeout(() => this.#engine.call('timer', this.id), delay);
+  }
+
+  fail(warning) {
+    if (warning) console.warn(`EventSource: the connection has failed: ${warning}`);
+    this.#end();
+    this.#fire('error');
+  }
+
+  // What the page and the engine's loader do.
+
+  close() {
+    if (this.readyState !== CLOSED) this.#end();
+  }
+
+  /** The engine has ended. */
+  engineLost() {
+    this.#engine = undefined;
+    if (this.readyState !== CLOSED) this.#retryEngine();
+  }
+
+  #retryEngine() {
+    if (this.readyState === CLOSED) return;
+    this.#abortFetch();
+    this.readyState = CONNECTING;
+    this.#timer = setTimeout(() => this.#begin(), ENGINE_RETRY);
+    this.#fire('error');
+  }
+
+  #end() {
+    this.readyState = CLOSED;
+    this.#abortFetch();
+    this.#engine?.release(this.id);
+    this.#engine = undefined;
+  }
+
+  #abortFetch() {
+    clearTimeout(this.#timer);
+    this.#early = undefined;
+    this.#abort?.abort();
+    this.#abort = undefined;
+  }
+
+  async #read(body, origin, abort) {
+    let input = 'end';
+    try {
+      // A service worker can answer without a body.
+      const reader = (body ?? new Response('').body).getReader();
+      for (;;) {
+        const { done, value } = await reader.read();
+        if (abort !== this.#abort) return;
+        if (done || !this.#deliver(value, origin, abort)) break;
+      }
+    } catch {
+      input = 'fail';
+    }
+    if (abort === this.#abort) this.#engine.call(input, this.id, 0);
+  }
+
+  /** Fires the chunk's events and returns whether to read on. */
+  #deliver(chunk, origin, abort) {
+    for (const { text, table, failed } of this.#engine.parse(this.id, chunk)) {
+      let start = 0;
+      for (let row = 0; row < table.length; row += 3) {
+        const typeEnd = table[row];
+        const dataEnd = table[row + 1];
+        const idEnd = table[row + 2];
+        if (idEnd >= 0) this.lastEventId = text.slice(dataEnd, idEnd);
+        const type = typeEnd > start ? text.slice(start, typeEnd) : 'message';
+        const data = text.slice(typeEnd, dataEnd);
+        start = idEnd >= 0 ? idEnd : dataEnd;
+        dispatchEvent(this.#target, new MessageEvent(type, { data, origin, lastEventId: this.lastEventId }));
+        if (abort !== this.#abort) return false;
+      }
+      if (failed) return false;
+    }
+    return true;
+  }
+
+  #fire(type) {
+    dispatchEvent(this.#target, new Event(type));
+  }
+}

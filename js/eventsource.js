@@ -1,0 +1,184 @@
+// The EventSource interface as Web IDL has it in the HTML Standard, section 9.2.2:
+//
+//   [Exposed=(Window,Worker)]
+//   interface EventSource : EventTarget {
+//     constructor(USVString url, optional EventSourceInit eventSourceInitDict = {});
+//     readonly attribute USVString url;
+//     readonly attribute boolean withCredentials;
+//     const unsigned short CONNECTING = 0; const unsigned short OPEN = 1; const unsigned short CLOSED = 2;
+//     readonly attribute unsigned short readyState;
+//     attribute EventHandler onopen; attribute EventHandler onmessage; attribute EventHandler onerror;
+//     undefined close();
+//   };
+
+import { CLOSED, CONNECTING, Connection, OPEN } from './connection.js';
+
+const DEFAULT_MAX_EVENT_SIZE = 16 * 1024 * 1024;
+const LARGEST_MAX_EVENT_SIZE = 1024 * 1024 * 1024; // offsets in the engine have 32 bits
+
+export class EventSource extends EventTarget {
+  #connection;
+  /** The event handlers' values and listeners, by event type. @type {Map<string, { value: object, listener: Function }>} */
+  #handlers = new Map();
+
+  constructor(url, eventSourceInitDict = {}) {
+    if (arguments.length === 0) {
+      throw new TypeError("Failed to construct 'EventSource': 1 argument required, but only 0 present.");
+    }
+    const string = `${url}`; // in the order of Web IDL: both arguments are converted, then the steps run
+    const init = convertInit(eventSourceInitDict);
+    super();
+    this.#connection = new Connection(this, { url: parseURL(string), ...init });
+  }
+
+  get url() {
+    return EventSource.#connectionOf(this).source.url;
+  }
+
+  get withCredentials() {
+    return EventSource.#connectionOf(this).source.withCredentials;
+  }
+
+  get readyState() {
+    return EventSource.#connectionOf(this).readyState;
+  }
+
+  get onopen() {
+    return EventSource.#handler(this, 'open');
+  }
+
+  set onopen(value) {
+    EventSource.#setHandler(this, 'open', value);
+  }
+
+  get onmessage() {
+    return EventSource.#handler(this, 'message');
+  }
+
+  set onmessage(value) {
+    EventSource.#setHandler(this, 'message', value);
+  }
+
+  get onerror() {
+    return EventSource.#handler(this, 'error');
+  }
+
+  set onerror(value) {
+    EventSource.#setHandler(this, 'error', value);
+  }
+
+  close() {
+    EventSource.#connectionOf(this).close();
+  }
+
+  static #connectionOf(receiver) {
+    if (receiver === null || typeof receiver !== 'object' || !(#connection in receiver)) {
+      throw new TypeError('Illegal invocation');
+    }
+    return receiver.#connection;
+  }
+
+  static #handler(receiver, type) {
+    EventSource.#connectionOf(receiver);
+    return receiver.#handlers.get(type)?.value ?? null;
+  }
+
+  /**
+   * The HTML Standard, section 8.1.8.1 "Event handlers". A handler is a listener from the moment it is first set, and
+   * keeps its place among the listeners while others are set; null ends it. Objects are taken and given back, and only
+   * functions are called: EventHandler is [LegacyTreatNonObjectAsNull].
+   */
+  static #setHandler(receiver, type, value) {
+    EventSource.#connectionOf(receiver);
+    const handlers = receiver.#handlers;
+    const handler = handlers.get(type);
+    if (value === null || (typeof value !== 'object' && typeof value !== 'function')) {
+      if (handler) removeEventListener(receiver, type, handler.listener);
+      handlers.delete(type);
+    } else if (handler) {
+      handler.value = value;
+    } else {
+      const created = {
+        value,
+        listener(event) {
+          if (typeof created.value === 'function') Reflect.apply(created.value, this, [event]);
+        },
+      };
+      handlers.set(type, created);
+      addEventListener(receiver, type, created.listener);
+    }
+  }
+}
+
+const addEventListener = Function.prototype.call.bind(EventTarget.prototype.addEventListener);
+const removeEventListener = Function.prototype.call.bind(EventTarget.prototype.removeEventListener);
+
+/**
+ * Web IDL's conversion to the dictionary EventSourceInit, with the members that are ours.
+ * @returns {{ withCredentials: boolean, headers: Headers, maxEventSize: number }}
+ */
+function convertInit(init) {
+  if (init !== null && init !== undefined && typeof init !== 'object' && typeof init !== 'function') {
+    throw new TypeError("Failed to construct 'EventSource': The provided value is not of type 'EventSourceInit'.");
+  }
+  return {
+    withCredentials: Boolean(init?.withCredentials),
+    headers: convertHeaders(init?.headers),
+    maxEventSize: convertMaxEventSize(init?.maxEventSize),
+  };
+}
+
+function convertHeaders(headers) {
+  try {
+    return new Headers(headers);
+  } catch (error) {
+    throw new TypeError(`Failed to construct 'EventSource': headers: ${error.message}`);
+  }
+}
+
+function convertMaxEventSize(size = DEFAULT_MAX_EVENT_SIZE) {
+  if (Number.isInteger(size) && size >= 1 && size <= LARGEST_MAX_EVENT_SIZE) return size;
+  throw new TypeError(
+    `Failed to construct 'EventSource': maxEventSize must be an integer from 1 to ${LARGEST_MAX_EVENT_SIZE}, not ${String(size)}.`,
+  );
+}
+
+/**
+ * "Let urlRecord be the result of encoding-parsing a URL given url, relative to settings. If urlRecord is failure, then
+ * throw a 'SyntaxError' DOMException." In a document that means its base URL and its encoding, which URL does not know
+ * and an anchor does.
+ */
+function parseURL(url) {
+  if (globalThis.document) {
+    const anchor = document.createElement('a');
+    anchor.href = url;
+    if (anchor.protocol !== ':') return anchor.href;
+  } else {
+    try {
+      return new URL(url, globalThis.location?.href).href;
+    } catch {
+      // as below
+    }
+  }
+  throw new DOMException(`Failed to construct 'EventSource': Cannot open an EventSource to '${url}'. The URL is invalid.`, 'SyntaxError');
+}
+
+// A class has its constructor first, its members not enumerable, and a name that a minifier may change.
+function defineAsWebIDL() {
+  const { prototype } = EventSource;
+  const members = Object.getOwnPropertyDescriptors(prototype);
+  for (const name of Object.keys(members)) delete prototype[name];
+  const define = (name) => Object.defineProperty(prototype, name, { ...members[name], enumerable: true });
+
+  for (const name of ['url', 'withCredentials', 'readyState', 'onopen', 'onmessage', 'onerror']) define(name);
+  for (const [name, value] of Object.entries({ CONNECTING, OPEN, CLOSED })) {
+    Object.defineProperty(EventSource, name, { value, enumerable: true });
+    Object.defineProperty(prototype, name, { value, enumerable: true });
+  }
+  define('close');
+  Object.defineProperty(prototype, 'constructor', members.constructor);
+  Object.defineProperty(prototype, Symbol.toStringTag, { value: 'EventSource', configurable: true });
+  Object.defineProperty(EventSource, 'name', { value: 'EventSource', configurable: true });
+}
+
+defineAsWebIDL();

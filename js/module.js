@@ -1,0 +1,8 @@
+// dist/eventsource.mjs: exports the class and changes nothing.
+
+import { setDefaultURL } from './engine.js';
+
+// Written as bundlers look for it.
+setDefaultURL(() => new URL('eventsource.wasm', import.meta.url).href);
+
+export { EventSource } from './eventsource.js';

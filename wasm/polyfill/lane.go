@@ -1,0 +1,105 @@
+//go:build js && wasm
+
+package main
+
+import (
+	"bytes"
+	"math/bits"
+	"unsafe"
+)
+
+// The lane is the way of a stream's bytes. js/ writes up to inputSize of them to input and calls feed, which leaves the
+// chunk's events behind as one text, to be decoded in one go, and a table that tells where in it their strings end. It
+// allocates nothing once its buffers have grown to what the streams need.
+
+const inputSize = 64 << 10
+
+var (
+	input  [inputSize]byte
+	output []byte  // the types, data and ids of the events, one after the other, as well-formed UTF-8
+	table  []int32 // for each event where in output its type, data and id end, in UTF-16 code units
+
+	// result is where js/ finds them: the address and the length of output, and the address of table. A new
+	// address each time, since the slices move when they grow. A uintptr would have 64 bits, and addresses have 32.
+	result [3]uint32
+)
+
+// unchanged stands in the table for the end of an id that is the event's before.
+const unchanged = -1
+
+//go:wasmexport inputAddress
+func inputAddress() unsafe.Pointer { return unsafe.Pointer(&input) }
+
+//go:wasmexport resultAddress
+func resultAddress() unsafe.Pointer { return unsafe.Pointer(&result) }
+
+// feed parses the first n bytes of input as the next of the source's stream and returns how many events they complete,
+// or, when the stream broke the parser's limit, -1 less that number.
+//
+//go:wasmexport feed
+func feed(id, n int32) int32 {
+	s := sources[id]
+	if s == nil {
+		return 0
+	}
+	output, table = reuse(output), reuse(table)
+	units := int32(0)
+	events := int32(0)
+	for s.Parser.Feed(input[:n]); s.Parser.Next(); events++ {
+		units = write(units, s.Parser.Type())
+		typeEnd := units
+		units = write(units, s.Parser.Data())
+		dataEnd, idEnd := units, int32(unchanged)
+		if lastEventID := s.Parser.LastEventID(); !bytes.Equal(lastEventID, s.sentID) {
+			s.sentID = append(s.sentID[:0], lastEventID...)
+			units = write(units, lastEventID)
+			idEnd = units
+		}
+		table = append(table, typeEnd, dataEnd, idEnd)
+	}
+	result = [...]uint32{address(output), uint32(len(output)), address(table)}
+	if s.Parser.Err() != nil {
+		return -1 - events
+	}
+	return events
+}
+
+func write(units int32, s []byte) int32 {
+	output = append(output, s...)
+	return units + utf16Length(s)
+}
+
+// One large event must not pin its size for ever.
+func reuse[T any](buffer []T) []T {
+	if cap(buffer) > 1<<20 {
+		return nil
+	}
+	return buffer[:0]
+}
+
+func address[T any](buffer []T) uint32 {
+	return uint32(uintptr(unsafe.Pointer(unsafe.SliceData(buffer))))
+}
+
+// utf16Length returns how many UTF-16 code units well-formed UTF-8 has: one for each byte that is not a continuation
+// byte, and a second one for each that begins a sequence of four. Eight bytes at a time, since this is all that tells
+// text beyond ASCII from ASCII in cost.
+func utf16Length(s []byte) int32 {
+	const lowBits = 0x0101010101010101
+	n := len(s)
+	for len(s) >= 8 {
+		b := *(*uint64)(unsafe.Pointer(unsafe.SliceData(s)))
+		continuation := b >> 7 & ^(b >> 6) & lowBits
+		four := b >> 7 & (b >> 6) & (b >> 5) & (b >> 4) & lowBits
+		n += bits.OnesCount64(four) - bits.OnesCount64(continuation)
+		s = s[8:]
+	}
+	for _, c := range s {
+		if c&0xC0 == 0x80 {
+			n--
+		} else if c >= 0xF0 {
+			n++
+		}
+	}
+	return int32(n)
+}
