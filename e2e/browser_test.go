@@ -1,0 +1,86 @@
+package e2e
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+)
+
+// browser is the one Chromium of the run. Its tabs are contexts made from it.
+var browser context.Context
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) int {
+	ctx, stop, err := startBrowser()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer stop()
+	browser = ctx
+	return m.Run()
+}
+
+func startBrowser() (context.Context, func(), error) {
+	path, err := chromium()
+	if err != nil {
+		return nil, nil, err
+	}
+	options := append(chromedp.DefaultExecAllocatorOptions[:],
+		chromedp.ExecPath(path),
+		chromedp.NoSandbox, // containers run tests as root, which Chromium's sandbox refuses
+		chromedp.DisableGPU,
+		chromedp.Flag("disable-quic", true),
+		chromedp.Flag("disable-component-update", true),
+	)
+	allocator, stopAllocator := chromedp.NewExecAllocator(context.Background(), options...)
+	ctx, stop := chromedp.NewContext(allocator)
+	if err := chromedp.Do(ctx); err != nil {
+		stop()
+		stopAllocator()
+		return nil, nil, fmt.Errorf("e2e: starting %s: %w", path, err)
+	}
+	return ctx, func() { stop(); stopAllocator() }, nil
+}
+
+// chromium finds the browser: $CHROMIUM, or one of the names that systems give it.
+func chromium() (string, error) {
+	names := []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome",
+		"/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+		"/Applications/Chromium.app/Contents/MacOS/Chromium",
+	}
+	if path := os.Getenv("CHROMIUM"); path != "" {
+		names = []string{path}
+	}
+	for _, name := range names {
+		if path, err := exec.LookPath(name); err == nil {
+			return path, nil
+		}
+	}
+	return "", fmt.Errorf("e2e: no browser (looked for %s): install Chromium, on Debian with "+
+		"`apt-get install chromium`, or set CHROMIUM to the path of a Chromium or Chrome", strings.Join(names, ", "))
+}
+
+// newTab opens a tab that is closed with the test, and ends whatever hangs in it.
+func newTab(t *testing.T) context.Context {
+	t.Helper()
+	tab, closeTab := chromedp.NewContext(browser)
+	t.Cleanup(closeTab)
+	if err := chromedp.Do(tab); err != nil {
+		t.Fatalf("opening a tab: %v", err)
+	}
+	limited, cancel := context.WithTimeout(tab, time.Minute)
+	t.Cleanup(cancel)
+	return limited
+}

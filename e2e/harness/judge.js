@@ -1,0 +1,28 @@
+/**
+ * Holds a trace against what the scenario expects or, where the implementation is known to differ, against the
+ * difference. A difference that is no longer there is a failure too: the list of them is a promise.
+ */
+export function judge({ file, scenario, implementation, trace, problem, differences }) {
+  const id = `${file}/${scenario.name}`;
+  const difference = differences.find((d) => d.scenario === id && d.implementation === implementation);
+  const expected = difference?.expect ?? scenario.expect;
+  return { trace, reason: difference?.reason ?? '', failure: failure() };
+
+  function failure() {
+    if (problem) return `${problem}\n\ntrace until then:\n${list(trace)}`;
+    if (trace.length === 0) return 'the trace is empty: a scenario that observes nothing proves nothing';
+    if (difference && same(trace, scenario.expect)) {
+      return `differs no longer: remove its entry from differences.json (${difference.reason})`;
+    }
+    if (!same(trace, expected)) return `expected:\n${list(expected)}\n\ngot:\n${list(trace, expected)}`;
+    return '';
+  }
+}
+
+function same(a, b) {
+  return a.length === b.length && a.every((line, i) => line === b[i]);
+}
+
+function list(lines, expected = lines) {
+  return lines.map((line, i) => `${line === expected[i] ? '   ' : ' ! '}${line}`).join('\n');
+}

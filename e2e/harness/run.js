@@ -1,0 +1,51 @@
+// Runs the one scenario that the page's URL names and reports its trace to the lab.
+import { judge } from './judge.js';
+import { Scenario } from './scenario.js';
+
+const { control, file, name, implementation } = Object.fromEntries(new URL(location).searchParams);
+
+// Far above what any scenario needs: it ends a run that hangs and measures nothing.
+const limit = 20_000;
+
+async function report() {
+  const { default: scenarios } = await import(`/scenarios/${file}.js`);
+  const scenario = scenarios.find((scenario) => scenario.name === name);
+  const lab = await (await fetch(`${control}/lab`)).json();
+  const t = new Scenario(await load(), implementation, lab);
+  const problem = await perform(scenario, t);
+  const differences = await (await fetch('/differences.json')).json();
+  return judge({ file, scenario, implementation, trace: t.trace, problem, differences });
+}
+
+async function load() {
+  if (implementation === 'native') return globalThis.EventSource;
+  return (await import('/dist/eventsource.mjs')).EventSource;
+}
+
+/** Runs the scenario to its end, which includes that the server saw no request that was not awaited. */
+async function perform(scenario, t) {
+  addEventListener('error', (event) => {
+    t.uncaught(event.message);
+    event.preventDefault();
+  });
+  addEventListener('unhandledrejection', (event) => {
+    t.uncaught(`in a promise: ${event.reason}`);
+    event.preventDefault();
+  });
+  let timer;
+  const expiry = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`still waiting for ${t.waitingFor}`)), limit);
+  });
+  try {
+    await Promise.race([scenario.run(t), expiry]);
+    await t.finish();
+    return null;
+  } catch (error) {
+    return error.stack?.includes(error.message) ? error.stack : `${error}\n${error.stack}`;
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+const result = await report().catch((error) => ({ failure: `the page could not run the scenario: ${error.stack}` }));
+await fetch(`${control}/report`, { method: 'POST', body: JSON.stringify(result) });

@@ -1,0 +1,159 @@
+import { RemoteWorker } from './remote.js';
+import { Stream } from './stream.js';
+import { normalise, requestLine, watch } from './trace.js';
+
+/** What a scenario is written with: the implementation under test, the scripted server, and the trace. */
+export class Scenario {
+  /** What happened, in order, one line each. */
+  trace = [];
+  waitingFor = 'nothing';
+  #lab;
+  #streams = 0;
+  #sources = [];
+  #inboxes = new Map();
+  #finished = false;
+
+  constructor(EventSource, implementation, lab) {
+    Object.assign(this, { EventSource, implementation, origins: lab.origins });
+    this.#lab = lab;
+  }
+
+  /** A URL of the scripted server that nobody has asked for yet. */
+  stream(origin = 'A', path = '', { record = true } = {}) {
+    return new Stream(this, { id: `${this.#lab.number}-${++this.#streams}`, origin, path, record });
+  }
+
+  /** Constructs an EventSource and writes its events down: open, message, error and the types given. */
+  open(url, init, options) {
+    return this.watch(new this.EventSource(url, init), options);
+  }
+
+  watch(source, { types = [], as } = {}) {
+    this.#sources.push(source);
+    const inbox = this.inbox(source);
+    watch(source, { labels: this.origins, types, as }, (line, event) => {
+      this.write(line);
+      inbox.put(event.type, event);
+    });
+    return source;
+  }
+
+  /** Starts a worker that opens sources by itself: 'dedicated', 'module', 'shared' or 'blob'. */
+  async worker(kind) {
+    const worker = new RemoteWorker(this, kind);
+    this.#sources.push(worker);
+    await this.until(worker, 'ready');
+    return worker;
+  }
+
+  /** An iframe with the document that html is, served by the scripted server. */
+  async frame(html, { type = 'text/html', headers = {} } = {}) {
+    const server = this.stream('A', '/page', { record: false });
+    const frame = document.createElement('iframe');
+    const loaded = new Promise((resolve) => (frame.onload = resolve));
+    frame.src = server.url;
+    document.body.append(frame);
+    const exchange = await server.accept({ headers: { 'Content-Type': type, ...headers } });
+    await exchange.send(html);
+    await exchange.end();
+    await this.waiting('the frame to load', loaded);
+    return frame;
+  }
+
+  /** The implementation under test as the given window has it. */
+  async in(window) {
+    if (this.implementation === 'native') return window.EventSource;
+    return (await window.eval("import('/dist/eventsource.mjs')")).EventSource;
+  }
+
+  /**
+   * Waits for the next event of that type of source, or of a worker's sources, which is the first one that was not
+   * waited for yet: it may have come already.
+   */
+  until(source, type) {
+    return this.waiting(`event ${type}`, this.inbox(source).take(type));
+  }
+
+  /**
+   * Lets a source that is opened now connect, lose its connection, wait the shortest time, connect again and receive
+   * an event. What an earlier source would have done by then, it will not do.
+   */
+  async fence() {
+    const server = this.stream('A', '/fence', { record: false });
+    const source = new this.EventSource(server.url);
+    const received = new Promise((resolve) => (source.onmessage = resolve));
+    const first = await server.accept();
+    await first.send('retry: 1\n\n');
+    await first.end();
+    await (await server.accept()).send('data\n\n');
+    await this.waiting('the fence', received);
+    source.close();
+  }
+
+  /** Writes down the values, each by its JSON unless it is a string. */
+  note(...values) {
+    this.write(values.map((value) => (typeof value === 'string' ? value : String(JSON.stringify(value)))).join(' '));
+  }
+
+  /** Writes down what calling f comes to. */
+  attempt(what, f) {
+    try {
+      this.note(`${what}:`, f());
+    } catch (error) {
+      const code = error instanceof DOMException ? ` DOMException ${error.code}` : '';
+      this.note(`${what}: throws ${error.name}${code}`);
+    }
+  }
+
+  /** Writes down an exception that nothing caught. */
+  uncaught(message) {
+    this.write(`uncaught ${message}`);
+  }
+
+  write(line) {
+    if (!this.#finished) this.trace.push(normalise(line, this.origins));
+  }
+
+  /** Ends the trace with the requests that were made and never awaited. */
+  async finish() {
+    this.#finished = true;
+    for (const source of this.#sources) source.close();
+    const unclaimed = await this.control('unclaimed requests', 'unclaimed');
+    this.trace.push(...unclaimed.map((request) => `not awaited: ${requestLine(request, this.origins)}`));
+  }
+
+  inbox(source) {
+    if (!this.#inboxes.has(source)) this.#inboxes.set(source, new Inbox());
+    return this.#inboxes.get(source);
+  }
+
+  async control(what, path, init) {
+    const response = await this.waiting(what, fetch(`${this.origins.control}/${path}`, init));
+    if (!response.ok) throw new Error(`${path}: ${await response.text()}`);
+    const body = await response.text();
+    return body && JSON.parse(body);
+  }
+
+  /** Names what is waited for, for the message of a run that waits too long. */
+  async waiting(what, promise) {
+    this.waitingFor = what;
+    return promise;
+  }
+}
+
+/** The events that were not waited for yet and those who wait for one, by type. */
+class Inbox {
+  #events = {};
+  #takers = {};
+
+  put(type, event) {
+    const taker = this.#takers[type]?.shift();
+    if (taker) taker(event);
+    else (this.#events[type] ??= []).push(event);
+  }
+
+  take(type) {
+    if (this.#events[type]?.length) return Promise.resolve(this.#events[type].shift());
+    return new Promise((resolve) => (this.#takers[type] ??= []).push(resolve));
+  }
+}

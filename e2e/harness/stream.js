@@ -1,0 +1,107 @@
+// The scripted server as the page sees it. The server itself knows bytes only: all that is HTTP is written here.
+import { requestLine } from './trace.js';
+
+/** A URL of the scripted server and the requests for it, on any origin and with any path behind it. */
+export class Stream {
+  #id;
+  #t;
+  #record;
+
+  constructor(t, { id, origin, path, record }) {
+    this.#t = t;
+    this.#id = id;
+    this.#record = record;
+    this.url = this.at(origin, path);
+  }
+
+  /** The URL of the same stream at another origin or with another path. */
+  at(origin, path = '') {
+    return `${this.#t.origins[origin]}/stream/${this.#id}${path}`;
+  }
+
+  /** Waits for the next request and writes it down. */
+  async request() {
+    const request = await this.#t.control(`request for ${this.url}`, `request?stream=${this.#id}`);
+    if (this.#record) this.#t.write(requestLine(request, this.#t.origins));
+    return new Exchange(this.#t, request);
+  }
+
+  /** Waits for the next request and answers it, by default with an event stream. */
+  async accept(response) {
+    const exchange = await this.request();
+    await exchange.respond(response);
+    return exchange;
+  }
+}
+
+/** A request and, on the same connection, the answer to it. */
+export class Exchange {
+  #t;
+  #id;
+  #chunked;
+
+  constructor(t, { id, connection, method, headers }) {
+    this.#t = t;
+    this.#id = id;
+    Object.assign(this, { connection, method, headers });
+  }
+
+  /**
+   * Sends the head of a response. Its body is chunked unless the headers say otherwise: a header whose value is null is
+   * left out, and without Transfer-Encoding and Content-Length the body ends when the connection is closed.
+   */
+  async respond({ status = 200, headers = {} } = {}) {
+    const all = { 'Content-Type': 'text/event-stream', Connection: 'close', ...headers };
+    const hasBody = status !== 204 && status !== 304;
+    if (hasBody && !('Content-Length' in all) && !('Transfer-Encoding' in all)) all['Transfer-Encoding'] = 'chunked';
+    this.#chunked = all['Transfer-Encoding'] === 'chunked';
+    const lines = Object.entries(all).filter(([, value]) => value !== null).map(([name, value]) => `${name}: ${value}\r\n`);
+    await this.#write(`HTTP/1.1 ${status} \r\n${lines.join('')}\r\n`);
+  }
+
+  async redirect(status, location, headers = {}) {
+    await this.respond({ status, headers: { 'Content-Type': null, 'Content-Length': 0, Location: location, ...headers } });
+  }
+
+  /**
+   * Sends chunks, each a string or bytes, one write and one round trip of the page each, which is what keeps
+   * them apart on their way: the answer to the control request comes behind the chunk.
+   */
+  async send(...chunks) {
+    for (const chunk of chunks) {
+      const body = bytes(chunk);
+      await this.#write(...(this.#chunked ? [`${body.length.toString(16)}\r\n`, body, '\r\n'] : [body]));
+    }
+  }
+
+  /** Ends the body as it should end. */
+  async end() {
+    if (this.#chunked) await this.#write('0\r\n\r\n');
+    await this.truncate();
+  }
+
+  /** Closes the connection, which is the end of a body that has no other, and a truncation of one that has. */
+  async truncate() {
+    await this.#t.control('end', `end?request=${this.#id}`, { method: 'POST' });
+  }
+
+  /** Breaks the connection with a TCP reset. What the client has not read by then is lost. */
+  async reset() {
+    await this.#t.control('reset', `reset?request=${this.#id}`, { method: 'POST' });
+  }
+
+  /** Waits until the client has closed the connection and writes it down. */
+  async closed() {
+    await this.#t.control('the client to close the connection', `closed?request=${this.#id}`);
+    this.#t.write('connection closed by the client');
+  }
+
+  async #write(...parts) {
+    const body = await new Blob(parts).arrayBuffer();
+    await this.#t.control('write', `write?request=${this.#id}`, { method: 'POST', body });
+  }
+}
+
+export function bytes(chunk) {
+  return typeof chunk === 'string' ? new TextEncoder().encode(chunk) : Uint8Array.from(chunk);
+}

@@ -1,0 +1,62 @@
+// How events and requests are written down, one line each. What is usual is left out (a message's origin A and state
+// OPEN, the headers that the standard gives every request), so that a line shows what is particular to it, and so that
+// what is unusual shows itself in a scenario that did not look for it.
+
+const states = ['CONNECTING', 'OPEN', 'CLOSED'];
+
+/** Writes one line for each event of source, from its first one on. */
+export function watch(source, { labels, types = [], as }, write) {
+  for (const type of new Set(['open', 'message', 'error', ...types])) {
+    source.addEventListener(type, (event) => {
+      write((as ? `${as}: ` : '') + eventLine(event, labels), event);
+    });
+  }
+}
+
+function eventLine(event, labels) {
+  const state = states[event.target.readyState];
+  if (!('data' in event)) return event.type === 'open' && state === 'OPEN' ? 'open' : `${event.type} ${state}`;
+  let line = `${event.type} ${text(event.data)}`;
+  if (event.lastEventId !== '') line += ` id ${text(event.lastEventId)}`;
+  if (event.origin !== labels.A) line += ` from ${normalise(event.origin, labels)}`;
+  if (state !== 'OPEN') line += ` ${state}`;
+  return line;
+}
+
+/** Long text is told by its length: a scenario that sends it compares it by itself. */
+function text(value) {
+  if (typeof value !== 'string') return `${typeof value} ${value}`;
+  if (value.length > 200) return `of ${value.length} code units`;
+  return JSON.stringify(value).replace(/[\u007f-\u009f\ufeff]/g, escape);
+}
+
+function escape(char) {
+  return `\\u${char.charCodeAt().toString(16).padStart(4, '0')}`;
+}
+
+const expectedHeaders = { accept: 'text/event-stream', 'cache-control': 'no-cache', pragma: 'no-cache' };
+
+// Headers that are the browser's own affair.
+const browserHeaders = /^(host|connection|user-agent|accept-encoding|accept-language|referer|dnt|sec-.*)$/;
+
+export function requestLine({ method, origin, target, headers }, labels) {
+  const sent = Object.fromEntries(headers.map(([name, value]) => [name.toLowerCase(), value]));
+  const lines = Object.keys({ ...expectedHeaders, ...sent })
+    .filter((name) => !browserHeaders.test(name) && sent[name] !== expectedHeaders[name])
+    .sort()
+    .map((name) => ` ${name}: ${headerValue(sent[name], labels)}`);
+  return `${method} ${normalise(origin + target, labels)}${lines.join('')}`;
+}
+
+/** A header's value arrives with each byte as a code point: beyond ASCII the bytes are what is of interest. */
+function headerValue(value, labels) {
+  if (value === undefined) return 'missing';
+  if (/^[\x20-\x7e]*$/.test(value)) return JSON.stringify(normalise(value, labels));
+  return `<${Array.from(value, (byte) => byte.charCodeAt().toString(16).padStart(2, '0')).join(' ')}>`;
+}
+
+/** Names the origins by their labels and drops the part of a stream's path that differs from run to run. */
+export function normalise(string, labels) {
+  for (const [label, origin] of Object.entries(labels)) string = string.replaceAll(origin, label);
+  return string.replace(/\/stream\/\d+-\d+/g, '');
+}

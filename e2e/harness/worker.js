@@ -1,0 +1,13 @@
+// A classic worker, dedicated or shared, that has the implementation under test as its global EventSource. A blob worker
+// imports this script and says what its URL cannot: the implementation, and the base of relative URLs.
+const implementation = self.implementation ?? new URLSearchParams(location.search).get('implementation');
+if (implementation === 'wasm') importScripts(`${self.base ?? ''}/dist/eventsource.js`);
+
+const connected = 'onconnect' in self
+  ? new Promise((resolve) => { self.onconnect = ({ ports: [port] }) => resolve(port); })
+  : Promise.resolve(self);
+
+connected.then(async (port) => {
+  const { serve } = await import('/harness/remote.js');
+  serve(port, EventSource);
+});

@@ -1,0 +1,303 @@
+package e2e
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+)
+
+// A lab is the world of one run of one scenario: the origins A, B and C, which answer requests for /stream/… with the
+// very bytes the scenario chooses, and a fourth origin, control, from which the page chooses them.
+//
+// Every run has a lab of its own, since a browser opens six connections to a host and port and no more, in all its
+// tabs together: neither the open streams of another scenario nor its waiting control requests may use them up.
+type lab struct {
+	number      int64
+	files       http.Handler
+	listeners   map[string]net.Listener
+	reports     chan report
+	connections atomic.Int64
+
+	mu        sync.Mutex
+	exchanges []*exchange
+	streams   map[string]chan *exchange
+	conns     map[net.Conn]struct{}
+}
+
+// An exchange is one request and the connection that it came on, which carries this exchange only: on a connection
+// that was used before, Chromium takes a reset for a stale connection and silently asks again.
+type exchange struct {
+	ID         int         `json:"id"`
+	Connection int64       `json:"connection"` // counts the connections in the order they were opened
+	Origin     string      `json:"origin"`
+	Method     string      `json:"method"`
+	Target     string      `json:"target"`
+	Headers    [][2]string `json:"headers"` // in the order of the wire, each byte of a value as one code point
+
+	conn   *net.TCPConn
+	closed chan struct{} // closed when the client has closed its side
+}
+
+var labs atomic.Int64
+
+// newLab opens the origins. Paths outside /stream/ are answered by files on all of them.
+func newLab(files http.Handler) (*lab, error) {
+	l := &lab{
+		number:    labs.Add(1),
+		files:     files,
+		listeners: map[string]net.Listener{},
+		reports:   make(chan report, 1),
+		streams:   map[string]chan *exchange{},
+		conns:     map[net.Conn]struct{}{},
+	}
+	for _, origin := range []string{"A", "B", "C", "control"} {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			l.close()
+			return nil, fmt.Errorf("opening origin %s: %w", origin, err)
+		}
+		l.listeners[origin] = listener
+		if origin == "control" {
+			go http.Serve(listener, l.control())
+		} else {
+			go l.accept(origin, listener)
+		}
+	}
+	return l, nil
+}
+
+func (l *lab) url(origin string) string {
+	return "http://" + l.listeners[origin].Addr().String()
+}
+
+func (l *lab) close() {
+	for _, listener := range l.listeners {
+		listener.Close()
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for conn := range l.conns {
+		conn.Close()
+	}
+}
+
+func (l *lab) accept(origin string, listener net.Listener) {
+	for {
+		conn, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		l.mu.Lock()
+		l.conns[conn] = struct{}{}
+		l.mu.Unlock()
+		go l.serve(origin, conn.(*net.TCPConn), l.connections.Add(1))
+	}
+}
+
+func (l *lab) serve(origin string, conn *net.TCPConn, number int64) {
+	defer func() {
+		conn.Close()
+		l.mu.Lock()
+		delete(l.conns, conn)
+		l.mu.Unlock()
+	}()
+	r := bufio.NewReader(conn)
+	head, err := readHead(r)
+	if err != nil {
+		return // a connection opened ahead of need
+	}
+	x := parseHead(head)
+	stream, isStream := strings.CutPrefix(x.Target, "/stream/")
+	if !isStream {
+		l.serveFile(head, conn)
+		return
+	}
+	x.Origin, x.Connection, x.conn, x.closed = origin, number, conn, make(chan struct{})
+	l.deliver(stream[:strings.IndexAny(stream+"/", "/?")], x)
+	io.Copy(io.Discard, r)
+	close(x.closed)
+}
+
+// serveFile answers through net/http's handlers, whose server would hide from us the bytes of the streams' requests.
+func (l *lab) serveFile(head []byte, conn net.Conn) {
+	request, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(head)))
+	if err != nil {
+		return
+	}
+	recorder := httptest.NewRecorder()
+	l.files.ServeHTTP(recorder, request)
+	response := recorder.Result()
+	response.ContentLength = int64(recorder.Body.Len())
+	response.Close = true
+	response.Write(conn)
+}
+
+func readHead(r *bufio.Reader) ([]byte, error) {
+	var head []byte
+	for !bytes.HasSuffix(head, []byte("\r\n\r\n")) {
+		line, err := r.ReadSlice('\n')
+		head = append(head, line...)
+		if err != nil && err != bufio.ErrBufferFull {
+			return nil, err
+		}
+	}
+	return head, nil
+}
+
+func parseHead(head []byte) *exchange {
+	lines := strings.Split(latin1(bytes.TrimSuffix(head, []byte("\r\n\r\n"))), "\r\n")
+	x := &exchange{}
+	x.Method, x.Target, _ = strings.Cut(strings.TrimSuffix(lines[0], " HTTP/1.1"), " ")
+	for _, line := range lines[1:] {
+		name, value, _ := strings.Cut(line, ":")
+		x.Headers = append(x.Headers, [2]string{name, strings.TrimPrefix(value, " ")})
+	}
+	return x
+}
+
+// latin1 makes a string that survives JSON of bytes that need not be UTF-8.
+func latin1(b []byte) string {
+	runes := make([]rune, len(b))
+	for i, c := range b {
+		runes[i] = rune(c)
+	}
+	return string(runes)
+}
+
+func (l *lab) deliver(stream string, x *exchange) {
+	requests := l.requests(stream)
+	l.mu.Lock()
+	x.ID = len(l.exchanges)
+	l.exchanges = append(l.exchanges, x)
+	l.mu.Unlock()
+	select {
+	case requests <- x:
+	default: // a storm: the scenario fails by those it did not await
+	}
+}
+
+func (l *lab) requests(stream string) chan *exchange {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.streams[stream] == nil {
+		l.streams[stream] = make(chan *exchange, 64)
+	}
+	return l.streams[stream]
+}
+
+// control is what the page steers the lab with. Its requests are such that none needs a preflight.
+func (l *lab) control() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /lab", l.describe)
+	mux.HandleFunc("GET /request", l.awaitRequest)
+	mux.HandleFunc("GET /unclaimed", l.unclaimed)
+	mux.HandleFunc("POST /report", l.report)
+	mux.HandleFunc("POST /write", l.withExchange((*exchange).write))
+	mux.HandleFunc("POST /end", l.withExchange((*exchange).end))
+	mux.HandleFunc("POST /reset", l.withExchange((*exchange).reset))
+	mux.HandleFunc("GET /closed", l.withExchange((*exchange).awaitClosed))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Access-Control-Allow-Origin", "*")
+		w.Header().Set("Cache-Control", "no-store")
+		mux.ServeHTTP(w, r)
+	})
+}
+
+func (l *lab) describe(w http.ResponseWriter, _ *http.Request) {
+	origins := map[string]string{}
+	for label := range l.listeners {
+		origins[label] = l.url(label)
+	}
+	reply(w, map[string]any{"number": l.number, "origins": origins})
+}
+
+// awaitRequest answers with the next request for a stream, when there is one.
+func (l *lab) awaitRequest(w http.ResponseWriter, r *http.Request) {
+	select {
+	case x := <-l.requests(r.FormValue("stream")):
+		reply(w, x)
+	case <-r.Context().Done():
+	}
+}
+
+// unclaimed lists the requests that nobody awaited.
+func (l *lab) unclaimed(w http.ResponseWriter, _ *http.Request) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	unclaimed := []*exchange{}
+	for _, stream := range slices.Sorted(maps.Keys(l.streams)) {
+		for len(l.streams[stream]) > 0 {
+			unclaimed = append(unclaimed, <-l.streams[stream])
+		}
+	}
+	reply(w, unclaimed)
+}
+
+func (l *lab) report(w http.ResponseWriter, r *http.Request) {
+	var rep report
+	if err := json.NewDecoder(r.Body).Decode(&rep); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	select {
+	case l.reports <- rep:
+	default: // the first report counts
+	}
+}
+
+func (l *lab) withExchange(do func(x *exchange, ctx context.Context, body []byte)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		x := l.exchange(r.FormValue("request"))
+		if err != nil || x == nil {
+			http.Error(w, "no such request", http.StatusBadRequest)
+			return
+		}
+		do(x, r.Context(), body)
+	}
+}
+
+func (l *lab) exchange(id string) *exchange {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	i, err := strconv.Atoi(id)
+	if err != nil || i < 0 || i >= len(l.exchanges) {
+		return nil
+	}
+	return l.exchanges[i]
+}
+
+// write ignores errors, as end does: whether a server notices that its client has gone is a matter of timing.
+func (x *exchange) write(_ context.Context, body []byte) { x.conn.Write(body) }
+
+func (x *exchange) end(context.Context, []byte) { x.conn.CloseWrite() }
+
+// reset breaks the connection. The client may lose bytes that it has not read yet.
+func (x *exchange) reset(context.Context, []byte) {
+	x.conn.SetLinger(0)
+	x.conn.Close()
+}
+
+func (x *exchange) awaitClosed(ctx context.Context, _ []byte) {
+	select {
+	case <-x.closed:
+	case <-ctx.Done():
+	}
+}
+
+func reply(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	json.NewEncoder(w).Encode(v)
+}

@@ -1,0 +1,222 @@
+package e2e
+
+import (
+	"context"
+	"embed"
+	"encoding/json"
+	"io/fs"
+	"net/http"
+	"net/url"
+	"os"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+)
+
+//go:embed harness scenarios differences.json
+var files embed.FS
+
+// dist is where `make build` puts the implementation under test.
+const dist = "../dist"
+
+// A scenario as the catalogue in the page tells it. Its code stays in the page.
+type scenario struct {
+	File     string   `json:"file"`
+	Name     string   `json:"name"`
+	Standard string   `json:"standard"`
+	Only     string   `json:"only"`    // the one implementation that it is for, or empty
+	Console  []string `json:"console"` // parts of the errors that the browser itself writes to the console
+	Lines    int      `json:"lines"`   // of its expectation
+}
+
+func (s scenario) id() string { return s.File + "/" + s.Name }
+
+// A difference is what an implementation is known to do instead of what the scenario expects.
+type difference struct {
+	Scenario       string   `json:"scenario"`
+	Implementation string   `json:"implementation"`
+	Expect         []string `json:"expect"`
+	Reason         string   `json:"reason"`
+}
+
+// A report is what the page makes of one run.
+type report struct {
+	Trace   []string `json:"trace"`
+	Reason  string   `json:"reason"`  // why the implementation may differ here, if it does
+	Failure string   `json:"failure"` // empty if the trace is as expected
+}
+
+var implementations = []string{"native", "wasm"}
+
+// TestScenarios runs every scenario on each implementation, in a tab of its own, which judges the trace by itself.
+func TestScenarios(t *testing.T) {
+	scenarios := catalogue(t)
+	checkDifferences(t, scenarios)
+	byFile := map[string][]scenario{}
+	for _, s := range scenarios {
+		byFile[s.File] = append(byFile[s.File], s)
+	}
+	for file, scenarios := range byFile {
+		t.Run(file, func(t *testing.T) {
+			t.Parallel()
+			for _, s := range scenarios {
+				t.Run(s.Name, func(t *testing.T) {
+					t.Parallel()
+					for _, implementation := range implementations {
+						if s.Only != "" && s.Only != implementation {
+							continue
+						}
+						t.Run(implementation, func(t *testing.T) {
+							t.Parallel()
+							runScenario(t, s, implementation)
+						})
+					}
+				})
+			}
+		})
+	}
+}
+
+func runScenario(t *testing.T, s scenario, implementation string) {
+	if implementation == "wasm" {
+		requireDist(t)
+	}
+	lab := openLab(t)
+	tab := newTab(t)
+	messages := chromedp.Console(tab)
+	query := url.Values{"control": {lab.url("control")}, "file": {s.File}, "name": {s.Name}, "implementation": {implementation}}
+	if err := chromedp.Do(tab, chromedp.Navigate(lab.url("A")+"/harness/run.html?"+query.Encode())); err != nil {
+		t.Fatalf("opening the page: %v", err)
+	}
+	select {
+	case r := <-lab.reports:
+		if r.Failure != "" {
+			t.Errorf("%s\n\nstandard: %s", r.Failure, s.Standard)
+		}
+		if r.Reason != "" {
+			t.Logf("differs: %s", r.Reason)
+		}
+	case <-tab.Done():
+		t.Errorf("the page never reported: %v", context.Cause(tab))
+	}
+	for _, message := range consoleErrors(t, tab, messages) {
+		if !slices.ContainsFunc(s.Console, func(part string) bool { return strings.Contains(message, part) }) {
+			t.Errorf("on the console: %s", message)
+		}
+	}
+}
+
+// consoleErrors returns the errors among the messages until now. The last of them is one that it sends itself.
+func consoleErrors(t *testing.T, tab context.Context, messages func(func(chromedp.ConsoleMessage, error) bool)) []string {
+	const last = "the scenario has ended"
+	if err := chromedp.Do(tab, chromedp.Evaluate[chromedp.Void](`console.debug("`+last+`")`)); err != nil {
+		t.Errorf("reading the console: %v", err)
+		return nil
+	}
+	var errors []string
+	for message, err := range messages {
+		if err != nil {
+			t.Errorf("reading the console: %v", err)
+			break
+		}
+		if message.Text == last {
+			break
+		}
+		if message.Type == chromedp.ConsoleError || message.IsException() {
+			errors = append(errors, message.String())
+		}
+	}
+	return errors
+}
+
+// catalogue asks the browser for the scenarios, since only it can read them.
+func catalogue(t *testing.T) []scenario {
+	t.Helper()
+	lab := openLab(t)
+	tab := newTab(t)
+	await := func(p *runtime.EvaluateParams) { awaited := true; p.AwaitPromise = &awaited }
+	expression := `import('/harness/catalogue.js').then(({ catalogue }) => catalogue)`
+	if err := chromedp.Do(tab, chromedp.Navigate(lab.url("A")+"/harness/catalogue.html")); err != nil {
+		t.Fatalf("opening the catalogue: %v", err)
+	}
+	scenarios, err := chromedp.Run(tab, chromedp.Evaluate[[]scenario](expression, await))
+	if err != nil {
+		t.Fatalf("reading the catalogue: %v", err)
+	}
+	checkCatalogue(t, scenarios)
+	return scenarios
+}
+
+func checkCatalogue(t *testing.T, scenarios []scenario) {
+	t.Helper()
+	listed, seen := map[string]bool{"index": true}, map[string]bool{}
+	for _, s := range scenarios {
+		listed[s.File] = true
+		if seen[s.id()] {
+			t.Errorf("two scenarios are called %q", s.id())
+		}
+		seen[s.id()] = true
+		if s.Lines == 0 || s.Standard == "" {
+			t.Errorf("%q lacks an expectation or its place in the standard", s.id())
+		}
+	}
+	names, err := fs.Glob(files, "scenarios/*.js")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		if file := strings.TrimSuffix(path.Base(name), ".js"); !listed[file] {
+			t.Errorf("%s is not in scenarios/index.js", name)
+		}
+	}
+}
+
+// checkDifferences finds entries for scenarios that do not exist. One that differs no longer fails in the page.
+func checkDifferences(t *testing.T, scenarios []scenario) {
+	t.Helper()
+	data, err := files.ReadFile("differences.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var differences []difference
+	if err := json.Unmarshal(data, &differences); err != nil {
+		t.Fatalf("differences.json: %v", err)
+	}
+	for _, d := range differences {
+		if !slices.ContainsFunc(scenarios, func(s scenario) bool { return s.id() == d.Scenario }) {
+			t.Errorf("differences.json: there is no scenario %q", d.Scenario)
+		}
+		if !slices.Contains(implementations, d.Implementation) || d.Reason == "" {
+			t.Errorf("differences.json: %q lacks an implementation that we run or a reason", d.Scenario)
+		}
+	}
+}
+
+func requireDist(t *testing.T) {
+	t.Helper()
+	if _, err := os.Stat(dist + "/eventsource.mjs"); err != nil {
+		t.Fatalf("%v: run `make build` first", err)
+	}
+}
+
+func openLab(t *testing.T) *lab {
+	t.Helper()
+	lab, err := newLab(pages())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(lab.close)
+	return lab
+}
+
+// pages serves the harness, the scenarios and the implementation under test.
+func pages() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /", http.FileServerFS(files))
+	mux.Handle("GET /dist/", http.StripPrefix("/dist/", http.FileServer(http.Dir(dist))))
+	return mux
+}
