@@ -1,0 +1,133 @@
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"io/fs"
+	"net/http"
+	"os"
+	"path"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// mediaTypes is ours, and not the system's, whose table of types differs from one machine to the next.
+var mediaTypes = map[string]string{
+	".html": "text/html; charset=utf-8",
+	".js":   "text/javascript; charset=utf-8",
+	".mjs":  "text/javascript; charset=utf-8",
+	".ts":   "text/plain; charset=utf-8", // a browser shows it, and saves application/typescript
+	".json": "application/json",
+	".wasm": "application/wasm",
+	".svg":  "image/svg+xml",
+	".png":  "image/png",
+}
+
+// encodings are the variants looked for beside a file, the smaller one first.
+var encodings = []struct{ name, suffix string }{{"br", ".br"}, {"gzip", ".gz"}}
+
+// assets serves the files of a folder, which is read anew for every request: it is small, and rebuilt while one works
+// on it.
+func assets(folder string) http.Handler {
+	dir := os.DirFS(folder)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		name := r.URL.Path
+		info, err := fs.Stat(dir, name)
+		if err != nil || !info.Mode().IsRegular() {
+			http.NotFound(w, r)
+			return
+		}
+		encoding, suffix := variant(dir, name, info.ModTime(), r.Header.Get("Accept-Encoding"))
+		content, err := fs.ReadFile(dir, name+suffix)
+		if err != nil {
+			http.NotFound(w, r)
+			return
+		}
+		w.Header().Set("Vary", "Accept-Encoding")
+		if encoding != "" {
+			w.Header().Set("Content-Encoding", encoding)
+		}
+		serveContent(w, r, name, content)
+	})
+}
+
+// variant returns the encoding that the client accepts and a file exists for. One older than the original is left from
+// an earlier build, and would pair the script of one with the wasm of another.
+func variant(dir fs.FS, name string, modified time.Time, accept string) (encoding, suffix string) {
+	for _, e := range encodings {
+		info, err := fs.Stat(dir, name+e.suffix)
+		if err == nil && !info.ModTime().Before(modified) && accepts(accept, e.name) {
+			return e.name, e.suffix
+		}
+	}
+	return "", ""
+}
+
+// accepts reports whether the value of Accept-Encoding names the encoding, with a weight other than zero.
+func accepts(accept, encoding string) bool {
+	for element := range strings.SplitSeq(accept, ",") {
+		name, weight, _ := strings.Cut(element, ";")
+		if !strings.EqualFold(strings.TrimSpace(name), encoding) {
+			continue
+		}
+		q, err := strconv.ParseFloat(strings.TrimPrefix(strings.TrimSpace(weight), "q="), 64)
+		return err != nil || q > 0
+	}
+	return false
+}
+
+// serveContent answers with the content, or 304 to a browser that has it. File names do not change with their content,
+// so a browser has to ask every time.
+func serveContent(w http.ResponseWriter, r *http.Request, name string, content []byte) {
+	contentType := mediaTypes[path.Ext(name)]
+	if contentType == "" {
+		contentType = "application/octet-stream"
+	}
+	sum := sha256.Sum256(content)
+	w.Header().Set("Content-Type", contentType)
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.Header().Set("Cache-Control", "no-cache")
+	w.Header().Set("ETag", `"`+hex.EncodeToString(sum[:16])+`"`)
+	http.ServeContent(w, r, name, time.Time{}, bytes.NewReader(content))
+}
+
+// page serves an HTML file under a policy that runs its inline scripts, by their hashes, and no others.
+func page(file string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			http.Error(w, "the page cannot be read", http.StatusInternalServerError)
+			return
+		}
+		w.Header().Set("Content-Security-Policy", contentSecurityPolicy(content))
+		serveContent(w, r, ".html", content)
+	})
+}
+
+// connect-src is open because the page connects to whatever URL is typed into it.
+func contentSecurityPolicy(page []byte) string {
+	return "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'" + scriptHashes(page) +
+		"; connect-src *; style-src 'self' 'unsafe-inline'; img-src 'self' data:" +
+		"; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+}
+
+// This finds the scripts of a page that is ours, without comments or attributes that contain one.
+var inlineScript = regexp.MustCompile(`(?is)<script\b[^>]*>(.*?)</script`)
+
+func scriptHashes(page []byte) string {
+	// A browser hashes the script it parsed, in which every line end is LF.
+	page = bytes.ReplaceAll(page, []byte("\r\n"), []byte("\n"))
+	var hashes strings.Builder
+	for _, match := range inlineScript.FindAllSubmatch(page, -1) {
+		if len(match[1]) == 0 {
+			continue
+		}
+		sum := sha256.Sum256(match[1])
+		hashes.WriteString(" 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'")
+	}
+	return hashes.String()
+}

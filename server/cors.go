@@ -1,0 +1,65 @@
+package server
+
+import (
+	"cmp"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// allowOrigin lets the request's origin read the answer, whatever it will be, if it is one of those allowed.
+func (h *Handler) allowOrigin(header http.Header, r *http.Request) {
+	if len(h.AllowedOrigins) == 0 {
+		return
+	}
+	header.Add("Vary", "Origin")
+	switch origin := r.Header.Get("Origin"); {
+	case h.lists(origin):
+		header.Set("Access-Control-Allow-Origin", origin)
+		header.Set("Access-Control-Allow-Credentials", "true")
+	case h.anyOrigin():
+		header.Set("Access-Control-Allow-Origin", "*")
+	default:
+		return
+	}
+	header.Set("Access-Control-Expose-Headers", "Event-Gap, Retry-After, WWW-Authenticate")
+}
+
+// preflight answers OPTIONS. Without an allowed origin it says nothing, which browsers take for no.
+func (h *Handler) preflight(w http.ResponseWriter, r *http.Request) {
+	header := w.Header()
+	header.Set("Allow", allowedMethods)
+	if header.Get("Access-Control-Allow-Origin") != "" {
+		methods := "GET, HEAD"
+		if h.lists(r.Header.Get("Origin")) {
+			methods += ", POST"
+		}
+		headers := append([]string{"Authorization", "Content-Type", "Last-Event-ID"}, h.AllowedHeaders...)
+		seconds := max(0, cmp.Or(h.PreflightMaxAge, DefaultPreflightMaxAge)/time.Second)
+		header.Set("Access-Control-Allow-Methods", methods)
+		header.Set("Access-Control-Allow-Headers", strings.Join(headers, ", "))
+		header.Set("Access-Control-Max-Age", strconv.Itoa(int(seconds)))
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// checkSite refuses a POST that a page of another origin makes, other than a listed one. A form needs no preflight and
+// the browser adds cookies to it, so CORS alone would let any page publish in its visitor's name.
+func (h *Handler) checkSite(r *http.Request) error {
+	var protection http.CrossOriginProtection
+	if h.lists(r.Header.Get("Origin")) || protection.Check(r) == nil {
+		return nil
+	}
+	return &Error{Status: http.StatusForbidden, Message: "publishing from a page of another origin"}
+}
+
+// The origin of sandboxed and local documents is "null", whoever wrote them. Listing it would let anyone in.
+func (h *Handler) lists(origin string) bool {
+	return origin != "null" && origin != "*" && slices.Contains(h.AllowedOrigins, origin)
+}
+
+func (h *Handler) anyOrigin() bool {
+	return slices.Contains(h.AllowedOrigins, "*")
+}

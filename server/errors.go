@@ -1,0 +1,107 @@
+package server
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/eventsource-wasm/eventsource-wasm/sse"
+)
+
+// Errors by which [Handler.Authorize] refuses a request.
+var (
+	ErrUnauthenticated = errors.New("server: credentials are missing")      // 401
+	ErrInvalidToken    = errors.New("server: credentials are not valid")    // 401
+	ErrForbidden       = errors.New("server: credentials do not permit it") // 403
+)
+
+// An Error is the answer to a request that is refused. [Handler.Authorize] may return one to give an answer of its own,
+// such as 429 with a time to retry after.
+type Error struct {
+	Status     int           // of the answer, 204 or an error's
+	Message    string        // for the client; empty means the status's standard text
+	Field      string        // of the request that is at fault, if one is
+	RetryAfter time.Duration // in whole seconds, rounded up; zero sends none
+}
+
+func (e *Error) Error() string {
+	message := cmp.Or(e.Message, http.StatusText(e.Status))
+	if e.Field == "" {
+		return message
+	}
+	return e.Field + ": " + message
+}
+
+// retryAfter is what clients are told to wait while the server is full or closes. Each keeps to it in its own time
+// after its own refusal, so it needs no more than to be longer than a reconnection takes.
+const retryAfter = 5 * time.Second
+
+// answer returns the answer that an error is for.
+func answer(err error) *Error {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e
+	}
+	switch {
+	case errors.Is(err, ErrUnauthenticated), errors.Is(err, ErrInvalidToken):
+		return &Error{Status: http.StatusUnauthorized, Message: err.Error()}
+	case errors.Is(err, ErrForbidden):
+		return &Error{Status: http.StatusForbidden, Message: err.Error()}
+	case errors.Is(err, ErrUnknownTopic):
+		return &Error{Status: http.StatusNotFound, Field: "topic", Message: err.Error()}
+	case errors.Is(err, ErrInvalidTopic):
+		return &Error{Status: http.StatusBadRequest, Field: "topic", Message: err.Error()}
+	case errors.Is(err, sse.ErrInvalidType):
+		return &Error{Status: http.StatusBadRequest, Field: "type", Message: err.Error()}
+	case errors.Is(err, ErrEventTooLarge):
+		return &Error{Status: http.StatusRequestEntityTooLarge, Message: err.Error()}
+	case errors.Is(err, ErrClosed), errors.Is(err, errFull):
+		return &Error{Status: http.StatusServiceUnavailable, Message: err.Error(), RetryAfter: retryAfter}
+	}
+	return &Error{Status: http.StatusInternalServerError}
+}
+
+func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) {
+	e := answer(err)
+	if e.Status == http.StatusInternalServerError {
+		h.logger().Error("request failed", "method", r.Method, "path", r.URL.Path, "error", err)
+	}
+	if e.Status == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", h.challenge(err))
+	}
+	if e.RetryAfter > 0 {
+		seconds := (e.RetryAfter + time.Second - 1) / time.Second
+		w.Header().Set("Retry-After", strconv.Itoa(int(seconds)))
+	}
+	if e.Status == http.StatusNoContent {
+		w.WriteHeader(e.Status)
+		return
+	}
+	writeJSON(w, e.Status, failure{cmp.Or(e.Message, http.StatusText(e.Status)), e.Field})
+}
+
+type failure struct {
+	Error string `json:"error"`
+	Field string `json:"field,omitempty"`
+}
+
+// RFC 6750, section 3.1: "If the request lacks any authentication information [...], the resource server SHOULD NOT
+// include an error code".
+func (h *Handler) challenge(err error) string {
+	challenge := fmt.Sprintf("Bearer realm=%q", cmp.Or(h.Realm, DefaultRealm))
+	if errors.Is(err, ErrInvalidToken) {
+		challenge += `, error="invalid_token"`
+	}
+	return challenge
+}
+
+func writeJSON(w http.ResponseWriter, status int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	json.NewEncoder(w).Encode(body) // fails only if the client is gone
+}

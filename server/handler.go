@@ -1,0 +1,191 @@
+// Package server streams events to browsers: a [Broker] keeps the recent events and a [Handler] serves them over HTTP,
+// as text/event-stream of the HTML Standard, section 9.2.
+//
+//	broker := &server.Broker{}
+//	http.Handle("/events", &server.Handler{Broker: broker})
+//	id, err := broker.Publish("news", sse.Event{Data: "hello"})
+//
+// A client that reconnects gets what it missed, without gap or duplicate, from the broker's memory; if that is no
+// longer possible, it is told so. A slow client delays neither the others nor the publisher.
+package server
+
+import (
+	"cmp"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+// Limits and intervals of a [Handler] whose fields are zero.
+const (
+	DefaultHeartbeat       = 15 * time.Second
+	DefaultWriteTimeout    = 10 * time.Second
+	DefaultMaxLag          = 1 << 20
+	DefaultMaxTopics       = 32
+	DefaultMaxBodyBytes    = 1 << 20
+	DefaultPreflightMaxAge = 2 * time.Hour
+	DefaultRealm           = "events"
+)
+
+// A LagPolicy says what becomes of a client that lags by more than [Handler.MaxLag].
+type LagPolicy int
+
+const (
+	// EndLagging ends its stream at an event boundary. An EventSource reconnects and resumes, losing nothing that the
+	// broker still keeps.
+	EndLagging LagPolicy = iota
+
+	// SkipLagging moves it to the newest event and sends it a gap event with the reason "lag".
+	SkipLagging
+)
+
+// A Handler serves the events of a [Broker] at one URL, over HTTP/1.1 and HTTP/2. Only Broker is required. Its fields
+// must not change after its first use.
+//
+// GET streams the events of the topics that the query names (?topic=a&topic=b), or of all. A client that sends
+// Last-Event-ID, or the query parameter lastEventId in its place, which needs no preflight, gets what followed that
+// event; one that sends neither gets what is published from now on, and at once an id to resume from. When the stream
+// cannot continue there, the header Event-Gap and an event of the type "gap" say so, the header in one word of those
+// that follow and the event in JSON: {"requested": id, "first": id, "reason": word}. Then come all events that are
+// kept. The words: expired (no longer kept), epoch (another broker's id), future, malformed. The event, not the header,
+// also occurs later in a stream: expired when retention overtakes a client, lag under [SkipLagging].
+//
+// HEAD answers the headers of GET. POST publishes the fields topic, data, type and retry (milliseconds), of which only
+// topic must be there, as a form (application/x-www-form-urlencoded) or as a JSON object, and answers 201 with
+// {"id": id}. OPTIONS answers CORS preflights.
+//
+// Other answers carry {"error": text}, with "field" where one is at fault: 400 malformed request, 401 and 403 from
+// Authorize, 403 cross-site or not enabled, 404 unknown topic, 405 method, 413 event or body too large, 415 content
+// type, 500 misconfigured, with the reason in the log, 503 closed or full.
+type Handler struct {
+	// Broker is where events come from, and go to. Any number of handlers may share one.
+	Broker *Broker
+
+	// Topics lists those of the broker's topics that this handler serves. Empty means all.
+	Topics []string
+
+	// Authorize decides on every GET, HEAD and POST. Nil error permits it, [ErrUnauthenticated] and [ErrInvalidToken]
+	// are answered 401, [ErrForbidden] 403, an [*Error] as it says, and any other error 500. The topics that access
+	// names may be unknown ones; they are looked up afterwards, so that only those who may know learn what exists. It
+	// is called from many goroutines at a time, and for POST after the body is read. Nil permits every GET, and POST as
+	// OpenPublish says.
+	Authorize func(r *http.Request, access Access) error
+
+	// OpenPublish lets everyone publish while Authorize is nil. Pages of other origins still cannot, unless listed in
+	// AllowedOrigins.
+	OpenPublish bool
+
+	// Realm is what WWW-Authenticate names. Empty means "events".
+	Realm string
+
+	// AllowedOrigins lists the origins, each as scheme://host[:port], whose pages may read the answers with
+	// credentials and publish. The element "*" lets the pages of all other origins read without credentials, and not
+	// publish. Empty means none.
+	AllowedOrigins []string
+
+	// AllowedHeaders lists request headers that those pages may set besides Authorization, Content-Type and
+	// Last-Event-ID.
+	AllowedHeaders []string
+
+	// PreflightMaxAge is how long a browser may remember a preflight, in whole seconds. Zero means 2 hours, the most
+	// that Chromium honours; negative, not at all.
+	PreflightMaxAge time.Duration
+
+	// Retry is the reconnection time that every stream begins with, in whole milliseconds. Zero leaves it to the client.
+	Retry time.Duration
+
+	// Heartbeat is how long a stream is silent before it gets a comment, so that proxies do not take it for dead. Zero
+	// means 15 s; negative, never.
+	Heartbeat time.Duration
+
+	// WriteTimeout is how long one write may take, of at most 64 KiB or one event, before the stream is given up. It
+	// replaces the WriteTimeout of the [http.Server]. Zero means 10 s; negative, no limit.
+	WriteTimeout time.Duration
+
+	// MaxLag bounds, in bytes and across all topics, what is published while a client is being written to and does not
+	// catch up. What it asked for by its last event ID does not count. Zero means 1 MiB; negative, no limit.
+	MaxLag int64
+
+	// LagPolicy says what becomes of a client beyond MaxLag. Zero means EndLagging.
+	LagPolicy LagPolicy
+
+	// MaxTopics bounds the topics of one request; more are answered 400. Zero means 32; negative, no limit.
+	MaxTopics int
+
+	// MaxBodyBytes bounds the body of a POST; more is answered 413. Zero means 1 MiB; negative, no limit.
+	MaxBodyBytes int64
+
+	// Logger gets what the handler has to say, and never a token or a query. Nil means [slog.Default].
+	Logger *slog.Logger
+}
+
+const allowedMethods = "GET, HEAD, OPTIONS, POST"
+
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h.allowOrigin(w.Header(), r)
+	var err error
+	switch r.Method {
+	case http.MethodGet, http.MethodHead:
+		err = h.subscribe(w, r)
+	case http.MethodPost:
+		err = h.publish(w, r)
+	case http.MethodOptions:
+		h.preflight(w, r)
+	default:
+		w.Header().Set("Allow", allowedMethods)
+		err = &Error{Status: http.StatusMethodNotAllowed}
+	}
+	if err != nil {
+		h.fail(w, r, err)
+	}
+}
+
+// subscribe answers GET and HEAD. Its errors precede the first byte of the answer.
+func (h *Handler) subscribe(w http.ResponseWriter, r *http.Request) error {
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return &Error{Status: http.StatusBadRequest, Message: "the query is malformed"}
+	}
+	topics, err := h.subscribable(r, query["topic"])
+	if err != nil {
+		return err
+	}
+	s := h.newStream(w, r, cmp.Or(r.Header.Get("Last-Event-ID"), query.Get("lastEventId")), topics)
+	if r.Method == http.MethodHead {
+		s.setHeaders()
+		return nil
+	}
+	return s.serve(r.Context())
+}
+
+// subscribable returns the topics that the request gets, of which none means all.
+func (h *Handler) subscribable(r *http.Request, topics []string) ([]string, error) {
+	if limit := cmp.Or(h.MaxTopics, DefaultMaxTopics); over(len(topics), limit) {
+		return nil, &Error{Status: http.StatusBadRequest, Field: "topic", Message: fmt.Sprintf("more than %d topics", limit)}
+	}
+	if len(topics) == 0 {
+		topics = h.topics()
+	}
+	if err := h.authorize(r, Access{Subscribe, topics}); err != nil {
+		return nil, err
+	}
+	for _, topic := range topics {
+		if err := checkTopic(topic, h.topics()); err != nil {
+			return nil, err
+		}
+	}
+	return topics, nil
+}
+
+func (h *Handler) topics() []string {
+	if len(h.Topics) > 0 {
+		return h.Topics
+	}
+	return h.Broker.Topics
+}
+
+func (h *Handler) logger() *slog.Logger {
+	return cmp.Or(h.Logger, slog.Default())
+}
