@@ -1,0 +1,39 @@
+# The commands of this project. `make run` and `make build` need Go and nothing else.
+
+PORT ?= 8080
+FUZZTIME ?= 30s
+
+.PHONY: run test build bench fuzz screenshot lint unit e2e chromium
+
+run: build ## shows it working: http://localhost:8080, or PORT=
+	@PORT=$(PORT) go run ./server/cmd/eventsource-server
+
+build: ## makes dist/, the npm package
+	@go run ./js/build
+
+test: lint unit e2e ## everything a contributor must pass
+
+lint:
+	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "gofmt -w is needed for: $$unformatted"; exit 1; }
+	go mod tidy -diff
+	go vet ./...
+	GOOS=js GOARCH=wasm go vet ./sse ./wasm/...
+	go tool staticcheck ./...
+	GOOS=js GOARCH=wasm $$(go tool -n staticcheck) ./sse ./wasm/...
+
+unit:
+	go test -race ./sse ./wasm/... ./server/... ./js/...
+
+e2e: build chromium
+	go test -count=1 -timeout 20m ./e2e
+
+chromium:
+	@.ci/chromium
+
+bench: ## of the parser, the encoder and the server
+	go test -run '^$$' -bench . ./sse ./server
+
+fuzz: ## each fuzzer for FUZZTIME
+	go test ./sse -run '^$$' -fuzz FuzzParser -fuzztime $(FUZZTIME)
+	go test ./sse -run '^$$' -fuzz FuzzRoundTrip -fuzztime $(FUZZTIME)
+	go test ./server -run '^$$' -fuzz FuzzPublishRequest -fuzztime $(FUZZTIME)
