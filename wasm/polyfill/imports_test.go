@@ -1,0 +1,59 @@
+// Package main_test holds the browser build to what it may link: each import is paid for by every page that loads it.
+package main_test
+
+import (
+	"encoding/json"
+	"io"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/eventsource-wasm/eventsource-wasm/"
+
+// ours may be imported by our own packages: each is small, or linked by the runtime anyway.
+var ours = []string{
+	"bytes", "errors", "math/bits", "strconv", "strings", "unicode/utf8", "unsafe",
+	"github.com/hack-pad/safejs",
+}
+
+// never may be linked, by whomever it is imported.
+var never = []string{"net", "net/http", "net/url", "encoding/json", "context", "regexp", "bufio", "log", "math/big"}
+
+func TestImportsOfBrowserBuild(t *testing.T) {
+	cmd := exec.Command("go", "list", "-deps", "-json=ImportPath,Imports", module+"wasm/polyfill")
+	cmd.Env = append(os.Environ(), "GOOS=js", "GOARCH=wasm")
+	output, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	checked := 0
+	for decoder := json.NewDecoder(strings.NewReader(string(output))); ; {
+		var p struct {
+			ImportPath string
+			Imports    []string
+		}
+		if err := decoder.Decode(&p); err == io.EOF {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		if slices.Contains(never, p.ImportPath) {
+			t.Errorf("%s is linked into the browser build", p.ImportPath)
+		}
+		if !strings.HasPrefix(p.ImportPath, module) {
+			continue
+		}
+		checked++
+		for _, path := range p.Imports {
+			if !strings.HasPrefix(path, module) && !slices.Contains(ours, path) {
+				t.Errorf("%s imports %s", p.ImportPath, path)
+			}
+		}
+	}
+	if checked != 3 {
+		t.Errorf("%d packages of ours checked, want sse, wasm/lifecycle and wasm/polyfill", checked)
+	}
+}
