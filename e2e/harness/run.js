@@ -38,12 +38,12 @@ async function perform(scenario, t) {
   });
   try {
     await Promise.race([scenario.run(t), expiry]);
-    await t.finish();
     return null;
   } catch (error) {
     return error.stack?.includes(error.message) ? error.stack : `${error}\n${error.stack}`;
   } finally {
     clearTimeout(timer);
+    await t.finish();
   }
 }
 

@@ -17,4 +17,202 @@ export default [
     },
     expect: ['GET A', 'open', 'message "before"', 'error CONNECTING', 'GET A', 'open', 'message "after"'],
   },
+  {
+    name: 'a stream that is reset is opened again',
+    standard: '9.2.3 fetch, processResponseEndOfBody: a network error',
+    console: ['Failed to load resource'],
+    async run(t) {
+      const server = t.stream();
+      const source = t.open(server.url);
+      const first = await server.accept();
+      await first.send('retry: 1\n\n', 'data: before\n\n');
+      await t.until(source, 'message');
+      await first.reset();
+      const second = await server.accept();
+      await second.send('data: after\n\n');
+      await t.until(source, 'message');
+    },
+    expect: ['GET A', 'open', 'message "before"', 'error CONNECTING', 'GET A', 'open', 'message "after"'],
+  },
+  {
+    name: 'a chunked stream without its last chunk is opened again',
+    standard: '9.2.3 fetch, processResponseEndOfBody: a network error',
+    console: ['Failed to load resource'],
+    async run(t) {
+      const server = t.stream();
+      const source = t.open(server.url);
+      const first = await server.accept();
+      await first.send('retry: 1\n\n', 'data: before\n\n');
+      await first.truncate();
+      await server.accept();
+      await t.until(source, 'error');
+      await t.until(source, 'open');
+      await t.until(source, 'open');
+    },
+    expect: ['GET A', 'open', 'message "before"', 'error CONNECTING', 'GET A', 'open'],
+  },
+  {
+    name: 'a stream shorter than its Content-Length is opened again',
+    standard: '9.2.3 fetch, processResponseEndOfBody: a network error',
+    console: ['Failed to load resource'],
+    async run(t) {
+      const server = t.stream();
+      const source = t.open(server.url);
+      const first = await server.accept({ headers: { 'Content-Length': 1000 } });
+      await first.send('retry: 1\n\n', 'data: before\n\n');
+      await first.truncate();
+      await server.accept();
+      await t.until(source, 'open');
+      await t.until(source, 'open');
+    },
+    expect: ['GET A', 'open', 'message "before"', 'error CONNECTING', 'GET A', 'open'],
+  },
+  {
+    name: 'a stream of exactly its Content-Length is opened again',
+    standard: '9.2.3 reestablish the connection',
+    async run(t) {
+      const server = t.stream();
+      const source = t.open(server.url);
+      const body = 'retry: 1\n\ndata: whole\n\n';
+      const first = await server.accept({ headers: { 'Content-Length': body.length } });
+      await first.send(body);
+      await server.accept();
+      await t.until(source, 'open');
+      await t.until(source, 'open');
+    },
+    expect: ['GET A', 'open', 'message "whole"', 'error CONNECTING', 'GET A', 'open'],
+  },
+  {
+    name: 'a stream that is delimited by the end of its connection is opened again',
+    standard: '9.2.3 reestablish the connection',
+    async run(t) {
+      const server = t.stream();
+      const source = t.open(server.url);
+      const first = await server.accept({ headers: { 'Transfer-Encoding': null } });
+      await first.send('retry: 1\n\n', 'data: whole\n\n');
+      await first.truncate();
+      await server.accept();
+      await t.until(source, 'open');
+      await t.until(source, 'open');
+    },
+    expect: ['GET A', 'open', 'message "whole"', 'error CONNECTING', 'GET A', 'open'],
+  },
+  {
+    name: 'a stream with an empty body opens and is opened again',
+    standard: '9.2.3 announce the connection, then reestablish it',
+    async run(t) {
+      const server = t.stream();
+      const source = t.open(server.url);
+      source.addEventListener('error', () => source.close());
+      const first = await server.accept();
+      await first.end();
+      await t.until(source, 'error');
+    },
+    expect: ['GET A', 'open', 'error CONNECTING'],
+  },
+  {
+    name: 'a connection that breaks before its response is tried again without an open event',
+    standard: '9.2.3 fetch, processResponse: a network error',
+    console: ['Failed to load resource'],
+    async run(t) {
+      const server = t.stream();
+      const source = t.open(server.url);
+      const first = await server.accept();
+      await first.send('retry: 1\n\n');
+      await first.end();
+      await (await server.request()).truncate();
+      await (await server.request()).truncate();
+      await server.accept();
+      await t.until(source, 'open');
+      await t.until(source, 'open');
+    },
+    expect: ['GET A', 'open', 'error CONNECTING', 'GET A', 'error CONNECTING', 'GET A', 'error CONNECTING', 'GET A', 'open'],
+  },
+  {
+    name: 'a reset before the response is tried again',
+    standard: '9.2.3 fetch, processResponse: a network error',
+    console: ['Failed to load resource'],
+    async run(t) {
+      const server = t.stream();
+      const source = t.open(server.url);
+      const first = await server.accept();
+      await first.send('retry: 1\n\n');
+      await first.end();
+      await (await server.request()).reset();
+      await server.accept();
+      await t.until(source, 'open');
+      await t.until(source, 'open');
+    },
+    expect: ['GET A', 'open', 'error CONNECTING', 'GET A', 'error CONNECTING', 'GET A', 'open'],
+  },
+  {
+    name: 'a status other than 200 on reconnection fails the connection',
+    standard: '9.2.3 fetch, processResponse: the status is not 200',
+    console: ['Failed to load resource'],
+    async run(t) {
+      const server = t.stream();
+      const source = t.open(server.url);
+      const first = await server.accept();
+      await first.send('retry: 1\n\n');
+      await first.end();
+      const second = await server.accept({ status: 503 });
+      await t.until(source, 'error');
+      await t.until(source, 'error');
+      await second.closed();
+      await t.fence();
+    },
+    expect: ['GET A', 'open', 'error CONNECTING', 'GET A', 'error CLOSED', 'connection closed by the client'],
+  },
+  {
+    name: 'ten reconnections each announce themselves',
+    standard: '9.2.3 reestablish the connection',
+    async run(t) {
+      const server = t.stream();
+      const source = t.open(server.url);
+      for (let i = 0; i < 10; i++) {
+        const connection = await server.accept();
+        await connection.send('retry: 0\n', `id: ${i}\ndata: ${i}\n\n`);
+        await t.until(source, 'message');
+        if (i === 9) source.close();
+        await connection.end();
+      }
+      await t.fence();
+    },
+    expect: Array.from({ length: 10 }, (_, i) => [
+      i ? `GET A last-event-id: "${i - 1}"` : 'GET A',
+      'open',
+      `message "${i}" id "${i}"`,
+      ...(i < 9 ? ['error CONNECTING'] : []),
+    ]).flat(),
+  },
+  {
+    name: 'one source that reconnects leaves the others alone',
+    standard: '9.2.3 reestablish the connection',
+    async run(t) {
+      const steady = t.stream('A', '/steady');
+      const broken = t.stream('A', '/broken');
+      const one = t.open(steady.url, {}, { as: 'steady' });
+      const first = await steady.accept();
+      await t.until(one, 'open');
+      const two = t.open(broken.url, {}, { as: 'broken' });
+      const second = await broken.accept();
+      await t.until(two, 'open');
+      await second.send('retry: 1\n\n');
+      await second.end();
+      await broken.accept();
+      await t.until(two, 'open');
+      await first.send('data: still here\n\n');
+      await t.until(one, 'message');
+    },
+    expect: [
+      'GET A/steady',
+      'steady: open',
+      'GET A/broken',
+      'broken: open',
+      'broken: error CONNECTING',
+      'GET A/broken',
+      'broken: open',
+      'steady: message "still here"',
+    ],
+  },
 ];

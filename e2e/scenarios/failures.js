@@ -1,0 +1,90 @@
+// HTML Standard, 9.2.3 Processing model: the responses that "fail the connection".
+
+const rejected = ['GET A', 'error CLOSED', 'connection closed by the client'];
+
+/** A response with a body that never ends by itself: that its connection is closed is the source's doing. */
+function fails(name, response, { standard = '9.2.3 fetch, processResponse step 2: fail the connection', ...more } = {}) {
+  return {
+    name,
+    standard,
+    console: ['Failed to load resource', 'MIME type', 'charset'],
+    async run(t) {
+      const server = t.stream();
+      const source = t.open(server.url);
+      const exchange = await server.accept(response);
+      await t.until(source, 'error');
+      await exchange.closed();
+      await t.fence();
+    },
+    expect: rejected,
+    ...more,
+  };
+}
+
+function opens(name, headers) {
+  return {
+    name,
+    standard: '9.2.3 fetch, processResponse step 3: announce the connection',
+    async run(t) {
+      const server = t.stream();
+      const source = t.open(server.url);
+      const exchange = await server.accept({ headers });
+      await exchange.send('data: Grüße\n\n');
+      await t.until(source, 'message');
+    },
+    expect: ['GET A', 'open', 'message "Grüße"'],
+  };
+}
+
+const statuses = [201, 202, 203, 205, 206, 300, 301, 305, 400, 401, 403, 404, 405, 408, 410, 429, 500, 502, 503, 504, 599];
+const withoutBody = [204, 304];
+
+export default [
+  ...statuses.map((status) => fails(`status ${status} fails the connection`, { status })),
+  ...withoutBody.map((status) => fails(`status ${status} fails the connection`, { status })),
+  {
+    name: 'a failed connection fails once and for ever',
+    standard: '9.2.3 fail the connection',
+    console: ['Failed to load resource'],
+    async run(t) {
+      const server = t.stream();
+      const source = t.open(server.url);
+      const exchange = await server.accept({ status: 404 });
+      await exchange.send('retry: 1\n\n', 'data: not an event of the stream\n\n');
+      await t.until(source, 'error');
+      await exchange.closed();
+      await t.fence();
+      t.note('readyState', source.readyState);
+    },
+    expect: [...rejected, 'readyState 2'],
+  },
+  fails('an event stream as text/plain fails the connection', {
+    headers: { 'Content-Type': 'text/plain', 'X-Content-Type-Options': 'nosniff' },
+  }),
+  fails('text/html fails the connection', { headers: { 'Content-Type': 'text/html' } }),
+  fails('a response without a type fails the connection', {
+    headers: { 'Content-Type': null, 'X-Content-Type-Options': 'nosniff' },
+  }),
+  fails('an empty type fails the connection', { headers: { 'Content-Type': '', 'X-Content-Type-Options': 'nosniff' } }),
+  fails('a type that merely begins like an event stream fails the connection', {
+    headers: { 'Content-Type': 'text/event-streams' },
+  }),
+  fails('application/event-stream fails the connection', { headers: { 'Content-Type': 'application/event-stream' } }),
+  fails('a type with another type after it is of the last type', {
+    headers: { 'Content-Type': 'text/event-stream, text/plain', 'X-Content-Type-Options': 'nosniff' },
+  }),
+  ...['iso-8859-1', 'utf-16', 'windows-1252', 'UTF8'].map((charset) =>
+    fails(
+      `charset ${charset} fails the connection`,
+      { headers: { 'Content-Type': `text/event-stream; charset=${charset}` } },
+      { standard: '9.2.3 fetch, processResponse: parameters are ignored, yet Chromium rejects other charsets' },
+    ),
+  ),
+  opens('charset utf-8 is an event stream', { 'Content-Type': 'text/event-stream; charset=utf-8' }),
+  opens('charset "UTF-8" in quotes and capitals is an event stream', { 'Content-Type': 'text/event-stream;charset="UTF-8"' }),
+  opens('an empty charset is an event stream', { 'Content-Type': 'text/event-stream; charset=' }),
+  opens('an unknown parameter is ignored', { 'Content-Type': 'text/event-stream; version=1; foo="bar;baz"' }),
+  opens('the type is not case-sensitive', { 'Content-Type': 'TEXT/Event-Stream' }),
+  opens('a type with another type before it is of the last type', { 'Content-Type': 'text/plain, text/event-stream' }),
+  opens('spaces around the type are ignored', { 'Content-Type': ' \ttext/event-stream \t; charset=utf-8' }),
+];
