@@ -19,6 +19,8 @@ export class Connection {
   /** @type {Response | null} what the engine's respond looks at */
   response = null;
 
+  /** @type {import('./body.js').Body | null} */
+  #body = null;
   #target;
   /** @type {import('./engine.js').Engine | undefined} */
   #engine;
@@ -67,21 +69,22 @@ export class Connection {
     const sent = this.#early ?? this.#send(url, lastEventId);
     this.#early = undefined;
     const abort = this.#abort;
-    const { response, futile } = await sent;
+    const { response, body, futile } = await sent;
     if (abort !== this.#abort) return;
     if (response) {
       this.response = response;
+      this.#body = body;
       this.#engine.call('respond', this.id);
-      this.response = null;
+      this.response = this.#body = null;
     } else {
       this.#engine.call('fail', this.id, futile);
     }
   }
 
   announce() {
-    const { body, url } = this.response;
+    const body = this.#body;
     const abort = this.#abort;
-    const origin = new URL(url || this.url).origin;
+    const origin = new URL(this.response.url || this.url).origin;
     this.readyState = OPEN;
     this.#fire('open');
     if (abort === this.#abort) this.#read(body, origin, abort);
@@ -141,10 +144,8 @@ export class Connection {
   async #read(body, origin, abort) {
     let input = 'end';
     try {
-      // A service worker can answer without a body.
-      const reader = (body ?? new Response('').body).getReader();
       for (;;) {
-        const { done, value } = await reader.read();
+        const { done, value } = await body.read();
         if (abort !== this.#abort) return;
         if (done || !this.#deliver(value, origin, abort)) break;
       }

@@ -1,5 +1,6 @@
 // The request of an event stream. It stands here alone, and not in Go, because the first leaves while Go is on its way.
 
+import { Body } from './body.js';
 import { queueTask } from './task.js';
 
 /**
@@ -11,7 +12,7 @@ import { queueTask } from './task.js';
  * @param {string} lastEventId as a byte string, empty for none
  * @param {{ url: string, withCredentials: boolean, headers: Headers }} source
  * @param {AbortSignal} signal
- * @returns {Promise<{ response?: Response, futile?: boolean }>} futile tells that no other attempt would succeed
+ * @returns {Promise<{ response?: Response, body?: Body, futile?: boolean }>} futile: no other attempt would succeed
  */
 export async function request(url, lastEventId, source, signal) {
   const policy = watchPolicy(url);
@@ -20,7 +21,8 @@ export async function request(url, lastEventId, source, signal) {
     if (!headers.has('Accept')) headers.set('Accept', 'text/event-stream');
     if (lastEventId !== '') headers.set('Last-Event-ID', lastEventId);
     const credentials = source.withCredentials ? 'include' : 'same-origin';
-    return { response: await fetch(url, { headers, credentials, cache: 'no-store', signal }) };
+    const response = await fetch(url, { headers, credentials, cache: 'no-store', signal });
+    return { response, body: new Body(response) };
   } catch {
     return { futile: !signal.aborted && (isUnfetchable(url) || (await policy.blocked()) || (await isBlockedByCORS(url, signal))) };
   } finally {

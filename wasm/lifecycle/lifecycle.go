@@ -184,12 +184,8 @@ func (s *Source) Close() Command {
 // EventSource object's last event ID string, encoded as UTF-8. Set (`Last-Event-ID`, lastEventIDValue) in request's
 // header list."
 func (s *Source) fetch() Command {
-	id := string(s.Parser.LastEventID())
-	if !isHeaderValue(id) {
-		return s.fail(ReasonID)
-	}
 	s.phase = requesting
-	return Command{Do: Fetch, URL: s.url, LastEventID: id}
+	return Command{Do: Fetch, URL: s.url, LastEventID: string(s.Parser.LastEventID())}
 }
 
 // reestablish: "If the readyState attribute is set to CLOSED, abort the task. Set the readyState attribute to
@@ -212,15 +208,4 @@ func (s *Source) takeDelay() uint32 {
 func (s *Source) fail(reason Reason) Command {
 	s.phase = closed
 	return Command{Do: Fail, Reason: reason}
-}
-
-// An id of control characters cannot stand in a header: browsers fail such a connection without a request, and fetch
-// would reject for ever.
-func isHeaderValue(id string) bool {
-	for i := range len(id) {
-		if c := id[i]; c < ' ' && c != '\t' || c == 0x7F {
-			return false
-		}
-	}
-	return true
 }

@@ -80,10 +80,6 @@ func TestLifecycle(t *testing.T) {
 			step{"200", ok, announce, Open},
 			step{"end", end, again(3000, ReasonEnded), Connecting},
 			step{"timer", timer, fetchWith("é"), Connecting})},
-		{"an id that no header can carry", append(opened[:2:2],
-			step{"event", receive("id: \x01\n\n"), nothing, Open},
-			step{"end", end, again(3000, ReasonEnded), Connecting},
-			step{"timer", timer, failed(ReasonID), Closed})},
 		{"the network fails before the response", []step{
 			{"connect", connect, first, Connecting},
 			{"error", lost, again(3000, ReasonNetwork), Connecting},
@@ -243,7 +239,7 @@ func TestContentType(t *testing.T) {
 
 func TestReasons(t *testing.T) {
 	seen := map[string]bool{}
-	for r := ReasonEnded; r <= ReasonID; r++ {
+	for r := ReasonEnded; r <= ReasonLimit; r++ {
 		if s := r.String(); s == "" || seen[s] {
 			t.Errorf("reason %d: %q is empty or told twice", r, s)
 		} else {

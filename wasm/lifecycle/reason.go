@@ -10,7 +10,6 @@ const (
 	ReasonStatus                        // the response's status was not 200
 	ReasonContentType                   // the response was not an event stream
 	ReasonLimit                         // an event was larger than the limit
-	ReasonID                            // the last event ID cannot be sent in a header
 )
 
 // String returns the reason as a sentence that can follow a colon.
@@ -28,8 +27,6 @@ func (r Reason) String() string {
 		return "the response's Content-Type is not text/event-stream"
 	case ReasonLimit:
 		return "an event of the stream is larger than maxEventSize"
-	case ReasonID:
-		return "the last event ID has control characters, so it cannot be sent in Last-Event-ID"
 	default:
 		return ""
 	}

@@ -1,0 +1,39 @@
+// How far to read ahead, in bytes.
+const READ_AHEAD = 256 * 1024;
+
+/**
+ * The body of a response, read ahead until somebody wants it. A connection that breaks takes with it what its stream
+ * holds and nobody has read: events that arrived while the engine was loading would be lost.
+ */
+export class Body {
+  #reader;
+  #wanted = false;
+  /** @type {Promise<ReadableStreamReadResult<Uint8Array>>[]} */
+  #ahead = [];
+
+  constructor(response) {
+    // A service worker can answer without a body.
+    this.#reader = (response.body ?? new Response('').body).getReader();
+    this.#readAhead();
+  }
+
+  /** Reads the next chunk, as ReadableStreamDefaultReader.read does. */
+  read() {
+    this.#wanted = true;
+    return this.#ahead.shift() ?? this.#reader.read();
+  }
+
+  async #readAhead() {
+    try {
+      for (let size = 0; !this.#wanted && size < READ_AHEAD; ) {
+        const result = this.#reader.read();
+        this.#ahead.push(result);
+        const { done, value } = await result;
+        if (done) return;
+        size += value.length;
+      }
+    } catch {
+      // whoever reads this result meets the error
+    }
+  }
+}
