@@ -143,17 +143,22 @@ export class Scenario {
 
 /** The events that were not waited for yet and those who wait for one, by type. */
 class Inbox {
-  #events = {};
-  #takers = {};
+  #types = new Map();
 
   put(type, event) {
-    const taker = this.#takers[type]?.shift();
-    if (taker) taker(event);
-    else (this.#events[type] ??= []).push(event);
+    const { takers, events } = this.#of(type);
+    if (takers.length) takers.shift()(event);
+    else events.push(event);
   }
 
   take(type) {
-    if (this.#events[type]?.length) return Promise.resolve(this.#events[type].shift());
-    return new Promise((resolve) => (this.#takers[type] ??= []).push(resolve));
+    const { takers, events } = this.#of(type);
+    if (events.length) return Promise.resolve(events.shift());
+    return new Promise((resolve) => takers.push(resolve));
+  }
+
+  #of(type) {
+    if (!this.#types.has(type)) this.#types.set(type, { takers: [], events: [] });
+    return this.#types.get(type);
   }
 }

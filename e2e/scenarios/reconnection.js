@@ -43,9 +43,9 @@ export default [
       const source = t.open(server.url);
       const first = await server.accept();
       await first.send('retry: 1\n\n', 'data: before\n\n');
+      await t.until(source, 'message');
       await first.truncate();
       await server.accept();
-      await t.until(source, 'error');
       await t.until(source, 'open');
       await t.until(source, 'open');
     },
@@ -60,6 +60,7 @@ export default [
       const source = t.open(server.url);
       const first = await server.accept({ headers: { 'Content-Length': 1000 } });
       await first.send('retry: 1\n\n', 'data: before\n\n');
+      await t.until(source, 'message');
       await first.truncate();
       await server.accept();
       await t.until(source, 'open');

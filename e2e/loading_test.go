@@ -1,0 +1,337 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+)
+
+// A site serves dist/ and streams as a test has them, and a page without a script.
+type site struct {
+	*httptest.Server
+	mux      *http.ServeMux
+	requests chan *http.Request // for /stream
+}
+
+const wasmPath = "GET /dist/eventsource.wasm"
+
+func openSite(t *testing.T) *site {
+	t.Helper()
+	requireDist(t)
+	s := &site{mux: http.NewServeMux(), requests: make(chan *http.Request, 100)}
+	s.mux.Handle("GET /dist/", http.StripPrefix("/dist/", http.FileServer(http.Dir(dist))))
+	s.mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		w.Header().Set("Content-Security-Policy", r.FormValue("policy"))
+		fmt.Fprint(w, `<!doctype html><title>site</title><link rel="icon" href="data:,">`)
+	})
+	s.mux.HandleFunc("GET /stream", s.stream)
+	s.Server = httptest.NewServer(s.mux)
+	t.Cleanup(s.Close)
+	t.Cleanup(s.CloseClientConnections)
+	return s
+}
+
+// stream sends one event that tells the request's Last-Event-ID, and stays open.
+func (s *site) stream(w http.ResponseWriter, r *http.Request) {
+	s.requests <- r
+	w.Header().Set("Content-Type", "text/event-stream")
+	fmt.Fprintf(w, "retry: 1\nid: 7\ndata: after %q\n\n", r.Header.Get("Last-Event-ID"))
+	http.NewResponseController(w).Flush()
+	<-r.Context().Done()
+}
+
+func (s *site) serveWasm(w http.ResponseWriter, r *http.Request) {
+	http.ServeFile(w, r, dist+"/eventsource.wasm")
+}
+
+// evaluate opens the page, evaluates the script's async function there, and returns its result and the console's lines.
+func evaluate[T any](t *testing.T, page, function string) (T, []string) {
+	t.Helper()
+	tab := newTab(t)
+	messages := chromedp.Console(tab)
+	if err := chromedp.Do(tab, chromedp.Navigate(page)); err != nil {
+		t.Fatalf("opening %s: %v", page, err)
+	}
+	result, err := chromedp.Run(tab, chromedp.Evaluate[T]("("+function+")()", chromedp.EvalAwaitPromise))
+	if err != nil {
+		t.Fatalf("evaluating: %v", err)
+	}
+	return result, consoleErrors(t, tab, messages)
+}
+
+const importModule = `const { EventSource } = await import('/dist/eventsource.mjs');`
+
+// untilMessage resolves with the types of events and the data of the first message, at which it closes the source.
+const untilMessage = `const untilMessage = (source) => new Promise((resolve) => {
+	const seen = [];
+	source.onopen = source.onerror = ({ type }) => seen.push(type + ' ' + source.readyState);
+	source.onmessage = ({ data }) => { source.close(); resolve([...seen, data]); };
+});`
+
+func TestEngineThatCannotBeHadNow(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name    string
+		serve   func(w http.ResponseWriter, r *http.Request)
+		console string
+	}{
+		{"the module is missing", http.NotFound, "the server answered 404"},
+		{"the module is a page", func(w http.ResponseWriter, r *http.Request) {
+			fmt.Fprint(w, "<!doctype html>")
+		}, "could not be compiled (Content-Type text/html"},
+		{"the module is cut off", func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "application/wasm")
+			module, _ := os.ReadFile(dist + "/eventsource.wasm")
+			w.Write(module[:1000])
+		}, "could not be compiled (Content-Type application/wasm"},
+		{"the module is of another version", func(w http.ResponseWriter, r *http.Request) {
+			module, err := otherVersion()
+			if err != nil {
+				t.Error(err)
+			}
+			w.Header().Set("Content-Type", "application/wasm")
+			w.Write(module)
+		}, "is of another version than the script"},
+		{"the module's server is gone", func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusFound) // a port that browsers do not connect to
+		}, "could not be loaded: check the address"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s := openSite(t)
+			var times atomic.Int32
+			s.mux.HandleFunc(wasmPath, func(w http.ResponseWriter, r *http.Request) {
+				if times.Add(1) == 1 {
+					tt.serve(w, r)
+					return
+				}
+				s.serveWasm(w, r)
+			})
+			got, console := evaluate[[]string](t, s.URL, `async () => {`+importModule+untilMessage+`
+				return untilMessage(new EventSource('/stream'));
+			}`)
+			if want := []string{"error 0", "open 1", `after ""`}; !slices.Equal(got, want) {
+				t.Errorf("got %q, want %q", got, want)
+			}
+			console = slices.DeleteFunc(console, func(line string) bool { return strings.Contains(line, "Failed to load resource") })
+			if len(console) != 1 || !strings.Contains(console[0], "eventsource-wasm: ") || !strings.Contains(console[0], tt.console) {
+				t.Errorf("on the console: %q, want one line with %q", console, tt.console)
+			}
+		})
+	}
+}
+
+// otherVersion returns the module with its version, which dist/.build has, put out of joint.
+func otherVersion() ([]byte, error) {
+	module, err1 := os.ReadFile(dist + "/eventsource.wasm")
+	version, err2 := os.ReadFile(dist + "/.build")
+	if err := errors.Join(err1, err2); err != nil {
+		return nil, err
+	}
+	if !bytes.Contains(module, version) {
+		return nil, fmt.Errorf("the module does not have its version, %q", version)
+	}
+	return bytes.ReplaceAll(module, version, bytes.Repeat([]byte("0"), len(version))), nil
+}
+
+func TestEngineNeedsPermissionOfThePolicy(t *testing.T) {
+	t.Parallel()
+	s := openSite(t)
+	policy := "script-src 'self' 'unsafe-eval'" // for the test's own script; wasm needs one or the other
+	got, console := evaluate[[]string](t, s.URL+"/?policy="+policy, `async () => {`+importModule+untilMessage+`
+		return untilMessage(new EventSource('/stream'));
+	}`)
+	if len(got) == 0 || len(console) != 0 {
+		t.Errorf("with %s: %q, on the console %q", policy, got, console)
+	}
+	_, console = evaluate[int](t, s.URL+"/?policy=script-src 'self'", `() => new Promise((resolve) => {
+		const script = document.createElement('script');
+		script.src = '/dist/eventsource.js';
+		script.onload = () => { new EventSource('/stream').onerror = ({ target }) => { resolve(target.readyState); target.close(); }; };
+		document.head.append(script);
+	})`)
+	if !slices.ContainsFunc(console, func(line string) bool { return strings.Contains(line, "needs 'wasm-unsafe-eval' in script-src") }) {
+		t.Errorf("without permission, on the console: %q", console)
+	}
+}
+
+func TestModuleWithoutItsMIMEType(t *testing.T) {
+	t.Parallel()
+	s := openSite(t)
+	s.mux.HandleFunc(wasmPath, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/octet-stream")
+		s.serveWasm(w, r)
+	})
+	got, console := evaluate[[]string](t, s.URL, `async () => {`+importModule+untilMessage+`
+		return untilMessage(new EventSource('/stream'));
+	}`)
+	if want := []string{"open 1", `after ""`}; !slices.Equal(got, want) || len(console) != 0 {
+		t.Errorf("got %q, want %q; on the console %q", got, want, console)
+	}
+}
+
+func TestModuleAtAnotherAddress(t *testing.T) {
+	t.Parallel()
+	s := openSite(t)
+	s.mux.HandleFunc("GET /elsewhere", s.serveWasm)
+	s.mux.HandleFunc(wasmPath, func(http.ResponseWriter, *http.Request) { t.Error("the module was asked for beside the script") })
+	got, _ := evaluate[[]string](t, s.URL, `async () => {`+importModule+untilMessage+`
+		globalThis.EVENTSOURCE_WASM_URL = '/elsewhere';
+		return untilMessage(new EventSource('/stream'));
+	}`)
+	if want := []string{"open 1", `after ""`}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// The module is not served before the stream's request has come: were it sent later, this would wait for ever.
+func TestFirstRequestDoesNotWaitForTheEngine(t *testing.T) {
+	t.Parallel()
+	s := openSite(t)
+	s.mux.HandleFunc(wasmPath, func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case <-s.requests:
+			s.serveWasm(w, r)
+		case <-r.Context().Done():
+		}
+	})
+	got, _ := evaluate[[]string](t, s.URL, `async () => {`+importModule+untilMessage+`
+		return untilMessage(new EventSource('/stream'));
+	}`)
+	if want := []string{"open 1", `after ""`}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if n := len(s.requests); n != 0 {
+		t.Errorf("%d more requests", n)
+	}
+}
+
+// The engine is made to panic below a call, as an error in it would. Sources go on, from their last event IDs.
+func TestEngineThatEnds(t *testing.T) {
+	t.Parallel()
+	s := openSite(t)
+	got, console := evaluate[[]string](t, s.URL, `async () => {
+		const instances = [];
+		const { instantiate } = WebAssembly;
+		WebAssembly.instantiate = async (...args) => {
+			const instance = await instantiate(...args);
+			instances.push(instance);
+			return instance;
+		};`+importModule+`
+		const source = new EventSource('/stream');
+		const seen = [];
+		return new Promise((resolve) => {
+			source.onerror = () => seen.push('error ' + source.readyState);
+			source.onmessage = ({ data }) => {
+				seen.push(data);
+				if (seen.length === 1) setTimeout(() => instances[0].exports.feed(1, -1));
+				else { source.close(); resolve([...seen, instances.length]); }
+			};
+		}).then((seen) => seen.map(String));
+	}`)
+	if want := []string{`after ""`, "error 0", `after "7"`, "2"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if !slices.ContainsFunc(console, func(line string) bool { return strings.Contains(line, "ended unexpectedly and is started again") }) {
+		t.Errorf("on the console: %q", console)
+	}
+}
+
+func TestLoadingLeavesNoTrace(t *testing.T) {
+	t.Parallel()
+	s := openSite(t)
+	const names = `const names = () => Object.getOwnPropertyNames(globalThis); const before = names();`
+	got, _ := evaluate[[]string](t, s.URL, `async () => {`+names+importModule+untilMessage+`
+		const native = globalThis.EventSource;
+		await untilMessage(new EventSource('/stream'));
+		return [...names().filter((name) => !before.includes(name)), String(globalThis.EventSource === native)];
+	}`)
+	if want := []string{"true"}; !slices.Equal(got, want) {
+		t.Errorf("the module adds or changes globals: %q", got)
+	}
+	got, _ = evaluate[[]string](t, s.URL, `async () => {`+names+untilMessage+`
+		const native = Object.getOwnPropertyDescriptor(globalThis, 'EventSource');
+		const script = document.createElement('script');
+		script.src = '/dist/eventsource.js';
+		await new Promise((resolve) => { script.onload = resolve; document.head.append(script); });
+		await untilMessage(new EventSource('/stream'));
+		const ours = Object.getOwnPropertyDescriptor(globalThis, 'EventSource');
+		const same = ['writable', 'enumerable', 'configurable'].every((key) => native[key] === ours[key]);
+		return [...names().filter((name) => !before.includes(name)), String(same), String(native.value === ours.value)];
+	}`)
+	if want := []string{"true", "false"}; !slices.Equal(got, want) {
+		t.Errorf("the classic script adds globals, or defines EventSource otherwise than the browser: %q", got)
+	}
+}
+
+// A source that is CLOSED, however it came about, is forgotten by the engine and by JavaScript.
+func TestClosedSourcesLeaveNothing(t *testing.T) {
+	t.Parallel()
+	s := openSite(t)
+	tab := newTab(t)
+	if err := chromedp.Do(tab, chromedp.Navigate(s.URL)); err != nil {
+		t.Fatal(err)
+	}
+	const sources = 10_000
+	script := fmt.Sprintf(`(async () => {%s
+		const event = new TextEncoder().encode('data: a\n\n');
+		const { fetch } = globalThis;
+		globalThis.fetch = async (url, init) => !url.includes('/fake/') ? fetch(url, init) : new Response(
+			new ReadableStream({ start: (controller) => controller.enqueue(event) }),
+			{ status: Number(url.split('/').pop()), headers: { 'Content-Type': 'text/event-stream' } });
+		const one = (status, closeAt) => new Promise((resolve) => {
+			const source = new EventSource('/fake/' + status);
+			source.onopen = source.onmessage = source.onerror = ({ type }) => {
+				if (type === closeAt) source.close();
+				if (source.readyState === EventSource.CLOSED) resolve();
+			};
+			if (closeAt === 'once') { source.close(); resolve(); }
+		});
+		const ends = [[200, 'open'], [200, 'message'], [500, 'never'], [200, 'once']];
+		for (let i = 0; i < %d; i += 100) {
+			await Promise.all(Array.from({ length: 100 }, (_, j) => one(...ends[j %% ends.length])));
+		}
+		globalThis.closed = EventSource;
+	})()`, importModule, sources)
+	if err := chromedp.Do(tab, chromedp.Evaluate[chromedp.Void](script, chromedp.EvalAwaitPromise)); err != nil {
+		t.Fatal(err)
+	}
+	if n := countInstances(t, tab, "closed.prototype"); n > 10 {
+		t.Errorf("%d of %d closed sources are still there", n, sources)
+	}
+}
+
+// countInstances returns how many objects have the prototype, once garbage is collected.
+func countInstances(t *testing.T, tab context.Context, prototype string) int {
+	t.Helper()
+	object, err := chromedp.Run(tab, chromedp.Evaluate[*runtime.RemoteObject](prototype))
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, err := chromedp.Call(tab, runtime.QueryObjects, runtime.QueryObjectsParams{PrototypeObjectID: object.ObjectID})
+	if err != nil {
+		t.Fatal(err)
+	}
+	count, err := chromedp.Call(tab, runtime.CallFunctionOn, runtime.CallFunctionOnParams{
+		ObjectID:            found.Objects.ObjectID,
+		FunctionDeclaration: "function () { return this.length }",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var n int
+	fmt.Sscan(string(count.Result.Value), &n)
+	return n
+}

@@ -1,0 +1,262 @@
+// HTML Standard, 9.2.2 The EventSource interface: the constructor.
+
+const standard = '9.2.2 the EventSource(url, eventSourceInitDict) constructor';
+
+/** Constructs sources and closes each in the same task, so that none makes a request. */
+function constructs(name, calls, expect, place = standard) {
+  return {
+    name,
+    standard: place,
+    run(t) {
+      for (const [what, args] of Object.entries(calls)) {
+        t.attempt(what, () => {
+          const source = t.open(...args(t));
+          source.close();
+          return what.startsWith('withCredentials') ? source.withCredentials : decodeURI(source.url.split('?scenario')[0]);
+        });
+      }
+    },
+    expect,
+  };
+}
+
+export default [
+  {
+    name: 'a new source is CONNECTING, with its URL and without credentials',
+    standard,
+    run(t) {
+      const source = t.open(t.stream().url);
+      t.note(source.url, source.withCredentials, source.readyState, source.CONNECTING, source.OPEN, source.CLOSED);
+      t.note(source.onopen, source.onmessage, source.onerror);
+      source.close();
+      t.note(source.url, source.withCredentials, source.readyState);
+    },
+    expect: ['A false 0 0 1 2', 'null null null', 'A false 2'],
+  },
+  {
+    name: 'new and a URL are required',
+    standard: `${standard}; Web IDL`,
+    run(t) {
+      t.attempt('without new', () => t.EventSource('/x'));
+      t.attempt('by call', () => t.EventSource.call({}, '/x'));
+      t.attempt('without arguments', () => new t.EventSource());
+    },
+    expect: ['without new: throws TypeError', 'by call: throws TypeError', 'without arguments: throws TypeError'],
+  },
+  {
+    name: 'the exceptions have the words of the browser',
+    standard: 'none: a page sees these words in its reports',
+    run(t) {
+      for (const f of [() => t.EventSource('/x'), () => new t.EventSource(), () => new t.EventSource('http://['), () => new t.EventSource('/x', 1)]) {
+        try {
+          f();
+        } catch (error) {
+          t.note(error.message);
+        }
+      }
+    },
+    expect: [
+      "Failed to construct 'EventSource': Please use the 'new' operator, this DOM object constructor cannot be called as a function.",
+      "Failed to construct 'EventSource': 1 argument required, but only 0 present.",
+      "Failed to construct 'EventSource': Cannot open an EventSource to 'http://['. The URL is invalid.",
+      "Failed to construct 'EventSource': The provided value is not of type 'EventSourceInit'.",
+    ],
+  },
+  constructs(
+    'a URL that cannot be parsed is a SyntaxError',
+    {
+      'no host': () => ['http://'],
+      'bad host': () => ['http://['],
+      'bad port': () => ['http://a:99999999/'],
+      'port that is a word': () => ['//a:b/'],
+      'bad IPv4': () => ['http://1.2.3.4.5/'],
+    },
+    ['no host', 'bad host', 'bad port', 'port that is a word', 'bad IPv4'].map((what) => `${what}: throws SyntaxError DOMException 12`),
+    `${standard}, step 4`,
+  ),
+  constructs(
+    'the URL is resolved against the document',
+    {
+      relative: () => ['x'],
+      parent: () => ['../x/./y'],
+      absolute: () => ['/x'],
+      'without scheme': () => ['//b.example/x'],
+      'query only': () => ['?q'],
+      'with a fragment': () => ['/x#f'],
+      'spaces around it': () => [' \t/x\n '],
+      'tab and newline in it': () => ['/a\tb\nc'],
+      'other scheme': () => ['HTTPS://B.example:443/x'],
+      backslashes: () => ['\\x\\y'],
+      'percent-encodings': () => ['/%41%zz'],
+    },
+    [
+      'relative: A/harness/x',
+      'parent: A/x/y',
+      'absolute: A/x',
+      'without scheme: http://b.example/x',
+      'query only: A/harness/run.html?q',
+      'with a fragment: A/x#f',
+      'spaces around it: A/x',
+      'tab and newline in it: A/abc',
+      'other scheme: https://b.example/x',
+      'backslashes: A/x/y',
+      'percent-encodings: throws URIError',
+    ],
+    `${standard}, step 3: encoding-parse a URL`,
+  ),
+  {
+    name: 'the empty URL is that of the document',
+    standard: `${standard}, step 3: encoding-parse a URL`,
+    run(t) {
+      const source = t.open('');
+      source.close();
+      t.note(source.url === location.href);
+    },
+    expect: ['true'],
+  },
+  constructs(
+    'the URL is converted to a string',
+    {
+      null: () => [null],
+      undefined: () => [undefined],
+      number: () => [1.5],
+      boolean: () => [true],
+      array: () => [['a', 'b']],
+      object: () => [{ toString: () => '/o' }],
+      'URL object': (t) => [new URL('/u', t.origins.B)],
+      'string object': () => [new String('/s')],
+      'lone surrogates': () => ['/a\ud800b\udc00'],
+      symbol: () => [Symbol('x')],
+      'object without string': () => [Object.create(null)],
+      'object that throws': () => [{ toString() { throw new RangeError('no'); } }],
+    },
+    [
+      'null: A/harness/null',
+      'undefined: A/harness/undefined',
+      'number: A/harness/1.5',
+      'boolean: A/harness/true',
+      'array: A/harness/a,b',
+      'object: A/o',
+      'URL object: B/u',
+      'string object: A/s',
+      'lone surrogates: A/a�b�',
+      'symbol: throws TypeError',
+      'object without string: throws TypeError',
+      'object that throws: throws RangeError',
+    ],
+    `${standard}: USVString url`,
+  ),
+  constructs(
+    'the dictionary may be an object, null or undefined',
+    {
+      'withCredentials by default': () => ['/x'],
+      'withCredentials of undefined': () => ['/x', undefined],
+      'withCredentials of null': () => ['/x', null],
+      'withCredentials of {}': () => ['/x', {}],
+      'withCredentials of a function': () => ['/x', () => {}],
+      'withCredentials of an array': () => ['/x', []],
+      'withCredentials of a number': () => ['/x', 1],
+      'withCredentials of a string': () => ['/x', 'x'],
+      'withCredentials of a boolean': () => ['/x', true],
+      'withCredentials of a symbol': () => ['/x', Symbol('x')],
+      'withCredentials of a bigint': () => ['/x', 1n],
+    },
+    [
+      'withCredentials by default: false',
+      'withCredentials of undefined: false',
+      'withCredentials of null: false',
+      'withCredentials of {}: false',
+      'withCredentials of a function: false',
+      'withCredentials of an array: false',
+      'withCredentials of a number: throws TypeError',
+      'withCredentials of a string: throws TypeError',
+      'withCredentials of a boolean: throws TypeError',
+      'withCredentials of a symbol: throws TypeError',
+      'withCredentials of a bigint: throws TypeError',
+    ],
+    `${standard}: EventSourceInit; Web IDL`,
+  ),
+  constructs(
+    'withCredentials is converted to a boolean',
+    Object.fromEntries(
+      [true, false, 1, 0, 'false', '', null, undefined, {}, Symbol.iterator, 0n, NaN].map((value) => [
+        `withCredentials ${typeof value} ${String(value)}`,
+        () => ['/x', { withCredentials: value }],
+      ]),
+    ),
+    [
+      'withCredentials boolean true: true',
+      'withCredentials boolean false: false',
+      'withCredentials number 1: true',
+      'withCredentials number 0: false',
+      'withCredentials string false: true',
+      'withCredentials string : false',
+      'withCredentials object null: false',
+      'withCredentials undefined undefined: false',
+      'withCredentials object [object Object]: true',
+      'withCredentials symbol Symbol(Symbol.iterator): true',
+      'withCredentials bigint 0: false',
+      'withCredentials number NaN: false',
+    ],
+    `${standard}: EventSourceInit; Web IDL`,
+  ),
+  constructs(
+    'withCredentials may be inherited, and a getter of it may throw',
+    {
+      'withCredentials inherited': () => ['/x', Object.create({ withCredentials: true })],
+      'withCredentials of a getter': () => ['/x', { get withCredentials() { return true; } }],
+      'withCredentials that throws': () => ['/x', { get withCredentials() { throw new RangeError('no'); } }],
+    },
+    ['withCredentials inherited: true', 'withCredentials of a getter: true', 'withCredentials that throws: throws RangeError'],
+    `${standard}: EventSourceInit; Web IDL`,
+  ),
+  {
+    name: 'arguments are converted in order, before the URL is parsed',
+    standard: `${standard}; Web IDL`,
+    run(t) {
+      const url = { toString() { t.note('url'); return 'http://['; } };
+      const init = { get withCredentials() { t.note('withCredentials'); return true; } };
+      t.attempt('construct', () => new t.EventSource(url, init));
+    },
+    expect: ['url', 'withCredentials', 'construct: throws SyntaxError DOMException 12'],
+  },
+  {
+    name: 'no event comes before the task that constructs has ended',
+    standard: `${standard}, step 15: in parallel`,
+    async run(t) {
+      const server = t.stream();
+      const source = t.open(server.url);
+      t.note('task', source.readyState);
+      await null;
+      t.note('microtask', source.readyState);
+      await server.accept();
+      await t.until(source, 'open');
+      t.note('after open', source.readyState);
+    },
+    expect: ['task 0', 'microtask 0', 'GET A', 'open', 'after open 1'],
+  },
+  {
+    name: 'the base element of the document counts',
+    standard: `${standard}, step 3: encoding-parse a URL`,
+    async run(t) {
+      const { contentWindow } = await t.frame(`<base href="${t.origins.B}/base/">`);
+      const EventSource = await t.in(contentWindow);
+      const source = t.watch(new EventSource('x'));
+      source.close();
+      t.note(source.url);
+    },
+    expect: ['B/base/x'],
+  },
+  {
+    name: 'a query is encoded as the document is',
+    standard: `${standard}, step 3: encoding-parse a URL`,
+    async run(t) {
+      const { contentWindow } = await t.frame('<p>', { type: 'text/html; charset=windows-1252' });
+      const EventSource = await t.in(contentWindow);
+      const source = t.watch(new EventSource('/é✓?é✓#é✓'));
+      source.close();
+      t.note(source.url);
+    },
+    expect: ['A/%C3%A9%E2%9C%93?%E9%26%2310003%3B#%C3%A9%E2%9C%93'],
+  },
+];

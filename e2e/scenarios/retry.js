@@ -1,0 +1,134 @@
+// HTML Standard, 9.2.6 Interpreting an event stream: the field "retry", and the reconnection time of 9.2.2.
+//
+// No scenario measures time. Two sources lose their connections, the one that is quick to return before the one that is
+// slow: however long the machine takes over it, the quick one's time is up first.
+
+const standard = '9.2.6 process the field "retry"';
+
+/** The source with the stream quick returns before the one with the stream slow. */
+function returnsBefore(name, { quick, slow }, place = standard) {
+  return {
+    name,
+    standard: place,
+    async run(t) {
+      const [one, two] = [await connect(t, 'quick'), await connect(t, 'slow')];
+      await one.lose(quick);
+      await two.lose(slow);
+      const first = await one.server.request();
+      const second = await two.server.request();
+      t.note('quick before slow:', first.connection < second.connection);
+    },
+    expect: [
+      'GET A/quick',
+      'quick: open',
+      'GET A/slow',
+      'slow: open',
+      'quick: error CONNECTING',
+      'slow: error CONNECTING',
+      'GET A/quick',
+      'GET A/slow',
+      'quick before slow: true',
+    ],
+  };
+}
+
+/** Opens a source that can be made to lose its connection at the end of a given stream. */
+async function connect(t, name) {
+  const server = t.stream('A', `/${name}`);
+  const source = t.open(server.url, {}, { as: name });
+  let connection = await server.accept();
+  await t.until(source, 'open');
+  return {
+    server,
+    async lose(stream) {
+      await connection.send(stream);
+      await connection.end();
+      await t.until(source, 'error');
+    },
+    async return() {
+      connection = await server.accept();
+      await t.until(source, 'open');
+    },
+  };
+}
+
+/** The source never returns: not while another one, opened later, loses its connection and returns. */
+function waits(name, stream, place = standard) {
+  return {
+    name,
+    standard: place,
+    async run(t) {
+      const server = t.stream();
+      const source = t.open(server.url);
+      const connection = await server.accept();
+      await connection.send(stream);
+      await connection.end();
+      await t.until(source, 'error');
+      await t.fence();
+      t.note('readyState', source.readyState);
+    },
+    expect: ['GET A', 'open', 'error CONNECTING', 'readyState 0'],
+  };
+}
+
+const long = 'retry: 600\n';
+
+export default [
+  returnsBefore('the reconnection time is as the stream sets it', { quick: 'retry: 1\n\n', slow: 'retry: 500\n\n' }),
+  returnsBefore('the reconnection time is set without a blank line', { quick: 'retry: 1\n', slow: 'retry: 500\n' }),
+  returnsBefore('the last reconnection time counts', { quick: 'retry: 5000\nretry: 1\n', slow: 'retry: 1\nretry: 500\n' }),
+  returnsBefore('a reconnection time in a line that is cut off is not set', { quick: 'retry: 1\nretry: 3000', slow: long }),
+  returnsBefore('a reconnection time of zero is possible', { quick: 'retry: 0\n', slow: long }),
+  returnsBefore('leading zeros do not matter', { quick: 'retry: 00000000000000000000000001\n', slow: long }),
+  returnsBefore('one space before the digits is not of the value', { quick: 'retry:1\n', slow: `${long}retry:  1\n` }),
+  ...['-1', '+1', '1 ', '1.0', '0x1', '1e0', '1ms', 'x', '١', '1\0', '1_0'].map((value) =>
+    returnsBefore(`a reconnection time of ${JSON.stringify(value)} is ignored`, {
+      quick: 'retry: 250\n',
+      slow: `${long}retry: ${value}\n`,
+    }),
+  ),
+  returnsBefore('the name of the field is case-sensitive', { quick: 'retry: 250\n', slow: `${long}Retry: 1\nRETRY: 1\n` }),
+  returnsBefore(
+    'an empty reconnection time is the default again',
+    { quick: 'retry: 1000\n', slow: 'retry: 1\nretry\n' },
+    `${standard}: the value is not digits only; Chromium takes its default of three seconds`,
+  ),
+  waits('a reconnection time beyond 31 bits is a long wait, not none', 'retry: 2147483648\n'),
+  waits('a reconnection time beyond 32 bits is a long wait, not none', 'retry: 4294967297\n'),
+  waits('a reconnection time of 53 bits is a long wait, not none', 'retry: 9007199254740992\n'),
+  returnsBefore('a reconnection time beyond 64 bits is ignored', { quick: 'retry: 1\nretry: 18446744073709551616\n', slow: long }),
+  {
+    name: 'a reconnection time holds over several reconnections',
+    standard: '9.2.3 reestablish the connection, step 2',
+    async run(t) {
+      const [one, two] = [await connect(t, 'quick'), await connect(t, 'slow')];
+      await one.lose('retry: 1\n');
+      await one.return();
+      await one.lose('data\n\n');
+      await one.return();
+      await one.lose(':\n');
+      await two.lose('retry: 400\n');
+      const first = await one.server.request();
+      const second = await two.server.request();
+      t.note('quick before slow:', first.connection < second.connection);
+    },
+    expect: [
+      'GET A/quick',
+      'quick: open',
+      'GET A/slow',
+      'slow: open',
+      'quick: error CONNECTING',
+      'GET A/quick',
+      'quick: open',
+      'quick: message ""',
+      'quick: error CONNECTING',
+      'GET A/quick',
+      'quick: open',
+      'quick: error CONNECTING',
+      'slow: error CONNECTING',
+      'GET A/quick',
+      'GET A/slow',
+      'quick before slow: true',
+    ],
+  },
+];
