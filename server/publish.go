@@ -110,9 +110,13 @@ func fromJSON(body []byte) (p publication, err error) {
 		return p, malformed("", "the body is not a JSON object")
 	}
 	for _, name := range slices.Sorted(maps.Keys(values)) {
-		text := string(values[name])
-		isNumber := name == "retry" && text[0] != '"'
-		if !isNumber && json.Unmarshal(values[name], &text) != nil {
+		raw, text := values[name], ""
+		switch {
+		case string(raw) == "null":
+			continue
+		case name == "retry" && raw[0] != '"':
+			text = string(raw) // a number, as set is going to see
+		case json.Unmarshal(raw, &text) != nil:
 			return p, malformed(name, "must be a string")
 		}
 		if err := p.set(name, text); err != nil {

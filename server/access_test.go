@@ -1,0 +1,168 @@
+package server_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/eventsource-wasm/eventsource-wasm/server"
+)
+
+// do serves a request that is answered at once, unlike a stream.
+func do(h http.Handler, method, target string, header ...string) *httptest.ResponseRecorder {
+	request := httptest.NewRequest(method, target, nil)
+	for i := 0; i < len(header); i += 2 {
+		request.Header.Set(header[i], header[i+1])
+	}
+	recorder := httptest.NewRecorder()
+	h.ServeHTTP(recorder, request)
+	return recorder
+}
+
+func TestBearerToken(t *testing.T) {
+	const missing, invalid = `Bearer realm="events"`, `Bearer realm="events", error="invalid_token"`
+	tests := map[string]struct {
+		token, authorization string
+		status               int
+		challenge            string
+	}{
+		"right":          {"secret", "Bearer secret", 200, ""},
+		"scheme's case":  {"secret", "bearer  secret", 200, ""},
+		"missing":        {"secret", "", 401, missing},
+		"another scheme": {"secret", "Basic c2VjcmV0", 401, missing},
+		"wrong":          {"secret", "Bearer Secret", 401, invalid},
+		"longer":         {"secret", "Bearer secret2", 401, invalid},
+		"empty":          {"secret", "Bearer ", 401, invalid},
+		"none set":       {"", "Bearer ", 401, invalid},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			h := &server.Handler{Broker: &server.Broker{}, Authorize: server.BearerToken(test.token)}
+			answer := do(h, http.MethodHead, "/", "Authorization", test.authorization)
+			challenge := answer.Header().Get("WWW-Authenticate")
+			if answer.Code != test.status || challenge != test.challenge {
+				t.Errorf("status %d, challenge %s", answer.Code, challenge)
+			}
+			published := post(h, form, "topic=a", "Authorization", test.authorization)
+			if (published.Code == http.StatusCreated) != (test.status == http.StatusOK) {
+				t.Errorf("publishing: status %d", published.Code)
+			}
+		})
+	}
+}
+
+func TestAuthorizeSeesWhatIsAsked(t *testing.T) {
+	tests := map[string]struct {
+		topics []string // of the handler
+		do     func(http.Handler) *httptest.ResponseRecorder
+		want   server.Access
+	}{
+		"all of any":    {nil, head("/"), server.Access{Action: server.Subscribe}},
+		"all of a list": {[]string{"a", "b"}, head("/"), server.Access{Action: server.Subscribe, Topics: []string{"a", "b"}}},
+		"some":          {nil, head("/?topic=b&topic=c"), server.Access{Action: server.Subscribe, Topics: []string{"b", "c"}}},
+		"unknown":       {[]string{"a"}, head("/?topic=x"), server.Access{Action: server.Subscribe, Topics: []string{"x"}}},
+		"publish": {nil, func(h http.Handler) *httptest.ResponseRecorder { return post(h, form, "topic=a") },
+			server.Access{Action: server.Publish, Topics: []string{"a"}}},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			asked := 0
+			h := &server.Handler{Broker: &server.Broker{}, Topics: test.topics}
+			h.Authorize = func(_ *http.Request, got server.Access) error {
+				asked++
+				if got.Action != test.want.Action || !slices.Equal(got.Topics, test.want.Topics) {
+					t.Errorf("access %+v, want %+v", got, test.want)
+				}
+				return server.ErrForbidden
+			}
+			if answer := test.do(h); answer.Code != http.StatusForbidden || asked != 1 {
+				t.Errorf("status %d, asked %d times", answer.Code, asked)
+			}
+		})
+	}
+}
+
+func head(target string) func(http.Handler) *httptest.ResponseRecorder {
+	return func(h http.Handler) *httptest.ResponseRecorder { return do(h, http.MethodHead, target) }
+}
+
+func TestAuthorizeAnswers(t *testing.T) {
+	tests := map[string]struct {
+		err        error
+		status     int
+		retryAfter string
+		body       string
+	}{
+		"wrapped":      {fmt.Errorf("no: %w", server.ErrForbidden), 403, "", "no: "},
+		"token":        {server.ErrInvalidToken, 401, "", "credentials"},
+		"own":          {&server.Error{Status: 429, RetryAfter: 1500 * time.Millisecond, Message: "slow down"}, 429, "2", "slow down"},
+		"own, wrapped": {fmt.Errorf("%w", &server.Error{Status: 503, Field: "topic"}), 503, "", "Service Unavailable"},
+		"no content":   {&server.Error{Status: 204}, 204, "", ""},
+		"unexpected":   {errors.New("the password of the database is"), 500, "", "Internal Server Error"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			h := &server.Handler{Broker: &server.Broker{}, Logger: quiet}
+			h.Authorize = func(*http.Request, server.Access) error { return test.err }
+			answer := do(h, http.MethodGet, "/")
+			body := answer.Body.String()
+			if answer.Code != test.status || !strings.Contains(body, test.body) || strings.Contains(body, "password") {
+				t.Errorf("status %d, body %q", answer.Code, body)
+			}
+			if (body == "") != (test.body == "") {
+				t.Errorf("body %q", body)
+			}
+			if got := answer.Header().Get("Retry-After"); got != test.retryAfter {
+				t.Errorf("Retry-After: %q, want %q", got, test.retryAfter)
+			}
+		})
+	}
+}
+
+func TestRequestsRefused(t *testing.T) {
+	tests := map[string]struct {
+		method, target string
+		status         int
+		field          string
+	}{
+		"method":          {"DELETE", "/", 405, ""},
+		"unknown topic":   {"GET", "/?topic=a&topic=%3Cb%3E", 404, "topic"},
+		"empty topic":     {"GET", "/?topic=", 400, "topic"},
+		"too many topics": {"GET", "/?" + strings.Repeat("topic=a&", 33), 400, "topic"},
+		"malformed query": {"GET", "/?topic=%zz", 400, ""},
+		"publishing":      {"POST", "/", 403, ""},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			h := &server.Handler{Broker: &server.Broker{Topics: []string{"a"}}}
+			answer := do(h, test.method, test.target)
+			var got problem
+			if err := json.Unmarshal(answer.Body.Bytes(), &got); err != nil {
+				t.Fatal(err)
+			}
+			if answer.Code != test.status || got.Field != test.field || strings.Contains(answer.Body.String(), "<") {
+				t.Errorf("status %d, body %s", answer.Code, answer.Body)
+			}
+			if allow := answer.Header().Get("Allow"); (test.status == 405) != (allow == "GET, HEAD, OPTIONS, POST") {
+				t.Errorf("Allow: %q", allow)
+			}
+		})
+	}
+}
+
+func TestMessages(t *testing.T) {
+	for want, err := range map[string]error{
+		"Not Found":       &server.Error{Status: 404},
+		"topic: is wrong": &server.Error{Status: 400, Field: "topic", Message: "is wrong"},
+	} {
+		if err.Error() != want {
+			t.Errorf("got %q, want %q", err, want)
+		}
+	}
+}

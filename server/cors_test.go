@@ -1,0 +1,136 @@
+package server_test
+
+import (
+	"net/http"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/eventsource-wasm/eventsource-wasm/server"
+)
+
+const listed, unlisted = "https://app.example", "https://evil.example"
+
+func TestCORS(t *testing.T) {
+	tests := map[string]struct {
+		allowed              []string
+		origin               string
+		allow, credentials   string
+		varies, mayPreflight bool
+	}{
+		"closed by default":  {nil, listed, "", "", false, false},
+		"listed":             {[]string{listed}, listed, listed, "true", true, true},
+		"second of the list": {[]string{"https://x.example", listed}, listed, listed, "true", true, true},
+		"unlisted":           {[]string{listed}, unlisted, "", "", true, false},
+		"same origin":        {[]string{listed}, "", "", "", true, false},
+		"any":                {[]string{"*"}, unlisted, "*", "", true, true},
+		"any and listed":     {[]string{"*", listed}, listed, listed, "true", true, true},
+		"null":               {[]string{"null"}, "null", "", "", true, false},
+		"null, any":          {[]string{"*"}, "null", "*", "", true, true},
+		"a star for one":     {[]string{"*"}, "*", "*", "", true, true},
+		"prefix":             {[]string{listed}, listed + ".evil.example", "", "", true, false},
+		"other scheme":       {[]string{listed}, "http://app.example", "", "", true, false},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			h := &server.Handler{
+				Broker:         &server.Broker{Topics: []string{"a"}},
+				AllowedOrigins: test.allowed,
+				Authorize:      server.BearerToken("secret"),
+			}
+			answers := map[string]http.Header{
+				"stream":       do(h, "HEAD", "/", "Origin", test.origin, "Authorization", "Bearer secret").Header(),
+				"401":          do(h, "GET", "/", "Origin", test.origin, "Cookie", "session=1").Header(),
+				"404":          do(h, "GET", "/?topic=x", "Origin", test.origin, "Authorization", "Bearer secret").Header(),
+				"405":          do(h, "PUT", "/", "Origin", test.origin).Header(),
+				"cross-site":   post(h, form, "topic=a", "Origin", test.origin).Header(),
+				"OPTIONS":      do(h, "OPTIONS", "/", "Origin", test.origin, "Access-Control-Request-Method", "GET").Header(),
+				"another body": post(h, "text/plain", "", "Origin", test.origin).Header(),
+			}
+			for kind, header := range answers {
+				allow, credentials := header.Get("Access-Control-Allow-Origin"), header.Get("Access-Control-Allow-Credentials")
+				if allow != test.allow || credentials != test.credentials {
+					t.Errorf("%s: allowed %q with credentials %q", kind, allow, credentials)
+				}
+				if got := slices.Contains(header.Values("Vary"), "Origin"); got != test.varies {
+					t.Errorf("%s: Vary: %q", kind, header.Values("Vary"))
+				}
+				if exposed := header.Get("Access-Control-Expose-Headers"); (exposed != "") != (test.allow != "") {
+					t.Errorf("%s: exposed %q", kind, exposed)
+				}
+			}
+			if got := answers["OPTIONS"].Get("Access-Control-Allow-Methods"); (got != "") != test.mayPreflight {
+				t.Errorf("methods %q", got)
+			}
+		})
+	}
+}
+
+func TestPreflight(t *testing.T) {
+	tests := map[string]struct {
+		handler                  server.Handler
+		origin                   string
+		methods, headers, maxAge string
+	}{
+		"listed": {server.Handler{AllowedOrigins: []string{listed}}, listed,
+			"GET, HEAD, POST", "Authorization, Content-Type, Last-Event-ID", "7200"},
+		"any": {server.Handler{AllowedOrigins: []string{"*"}}, unlisted,
+			"GET, HEAD", "Authorization, Content-Type, Last-Event-ID", "7200"},
+		"options": {server.Handler{AllowedOrigins: []string{listed}, AllowedHeaders: []string{"X-Trace"}, PreflightMaxAge: time.Minute}, listed,
+			"GET, HEAD, POST", "Authorization, Content-Type, Last-Event-ID, X-Trace", "60"},
+		"not remembered": {server.Handler{AllowedOrigins: []string{listed}, PreflightMaxAge: -1}, listed,
+			"GET, HEAD, POST", "Authorization, Content-Type, Last-Event-ID", "0"},
+		"refused": {server.Handler{AllowedOrigins: []string{listed}}, unlisted, "", "", ""},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			h := &test.handler
+			h.Broker = &server.Broker{}
+			h.Authorize = func(*http.Request, server.Access) error {
+				t.Error("a preflight, which carries no credentials, was to be authorized")
+				return nil
+			}
+			answer := do(h, "OPTIONS", "/", "Origin", test.origin, "Access-Control-Request-Method", "POST")
+			header := answer.Header()
+			if answer.Code != http.StatusNoContent || header.Get("Allow") != "GET, HEAD, OPTIONS, POST" {
+				t.Errorf("status %d, headers %v", answer.Code, header)
+			}
+			for name, want := range map[string]string{
+				"Access-Control-Allow-Methods": test.methods,
+				"Access-Control-Allow-Headers": test.headers,
+				"Access-Control-Max-Age":       test.maxAge,
+			} {
+				if got := header.Get(name); got != want {
+					t.Errorf("%s: %q, want %q", name, got, want)
+				}
+			}
+		})
+	}
+}
+
+// A form of another site's page comes with its visitor's cookies and without a preflight.
+func TestCrossSitePublishing(t *testing.T) {
+	tests := map[string]struct {
+		header []string
+		status int
+	}{
+		"no browser":                 {nil, 201},
+		"same origin":                {[]string{"Origin", "http://test.example", "Sec-Fetch-Site", "same-origin"}, 201},
+		"same origin, old browser":   {[]string{"Origin", "http://test.example"}, 201},
+		"listed":                     {[]string{"Origin", listed, "Sec-Fetch-Site", "cross-site"}, 201},
+		"unlisted":                   {[]string{"Origin", unlisted, "Sec-Fetch-Site", "cross-site"}, 403},
+		"unlisted, old browser":      {[]string{"Origin", unlisted}, 403},
+		"unlisted, without Origin":   {[]string{"Sec-Fetch-Site", "cross-site"}, 403},
+		"sibling domain":             {[]string{"Origin", "http://x.test.example", "Sec-Fetch-Site", "same-site"}, 403},
+		"sandboxed":                  {[]string{"Origin", "null", "Sec-Fetch-Site", "cross-site"}, 403},
+		"unlisted, with credentials": {[]string{"Origin", unlisted, "Cookie", "session=1"}, 403},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			h := &server.Handler{Broker: &server.Broker{}, OpenPublish: true, AllowedOrigins: []string{listed, "*", "null"}}
+			if answer := post(h, form, "topic=a", test.header...); answer.Code != test.status {
+				t.Errorf("status %d, want %d: %s", answer.Code, test.status, answer.Body)
+			}
+		})
+	}
+}
