@@ -3,13 +3,15 @@ import { watch } from './trace.js';
 
 /** A worker as the page sees it. Its events go into the trace as those of the page's own sources do. */
 export class RemoteWorker {
+  #t;
+  #worker;
   #port;
-  #labels;
 
   constructor(t, kind) {
-    this.#labels = t.origins;
+    this.#t = t;
     const worker = start(kind, t);
     worker.onerror = (event) => t.uncaught(`in the worker: ${event.message}`);
+    this.#worker = worker;
     this.#port = worker.port ?? worker;
     this.#port.onmessage = ({ data: { line, type, uncaught } }) => {
       if (line) t.write(line);
@@ -19,11 +21,21 @@ export class RemoteWorker {
   }
 
   open(url, init) {
-    this.#port.postMessage({ open: { url, init, labels: this.#labels } });
+    this.#port.postMessage({ open: { url, init, labels: this.#t.origins } });
   }
 
   close() {
     this.#port.postMessage({ close: true });
+  }
+
+  /** Writes down the value of an expression in the worker. */
+  async note(expression) {
+    this.#port.postMessage({ note: expression });
+    await this.#t.until(this, 'note');
+  }
+
+  terminate() {
+    this.#worker.terminate();
   }
 }
 
@@ -47,13 +59,22 @@ function start(kind, { implementation, origins }) {
 /** The worker's side: opens sources as it is told and sends home what they receive. */
 export function serve(port, EventSource) {
   let source;
-  port.onmessage = ({ data: { open, close } }) => {
+  port.onmessage = ({ data: { open, close, note } }) => {
     if (open) {
       source = new EventSource(open.url, open.init);
       watch(source, { labels: open.labels }, (line, { type }) => port.postMessage({ line, type }));
     }
     if (close) source?.close();
+    if (note) port.postMessage({ type: 'note', line: evaluate(note, EventSource) });
   };
   self.addEventListener('unhandledrejection', ({ reason }) => port.postMessage({ uncaught: `in a promise: ${reason}` }));
   port.postMessage({ type: 'ready' });
+}
+
+function evaluate(expression, EventSource) {
+  try {
+    return String(new Function('EventSource', `return ${expression}`)(EventSource));
+  } catch (error) {
+    return `throws ${error.name}`;
+  }
 }

@@ -1,0 +1,169 @@
+// The headers of the request: those of the standard, and those that a page adds, which is what this EventSource is for.
+
+const added = 'none: the option headers';
+
+const own = { only: 'wasm', standard: added };
+
+/** A request with headers must be allowed by another origin before it is made. */
+const allow = (t, more) => ({ headers: { 'Access-Control-Allow-Origin': t.origins.A, ...more } });
+
+function sends(name, headers, expect) {
+  return {
+    name,
+    ...own,
+    async run(t) {
+      const server = t.stream();
+      const source = t.open(server.url, { headers: headers() });
+      await server.accept();
+      await t.until(source, 'open');
+    },
+    expect: [expect, 'open'],
+  };
+}
+
+function refuses(name, headers, expect) {
+  return {
+    name,
+    ...own,
+    async run(t) {
+      t.attempt('construct', () => t.open(t.stream().url, { headers: headers() }));
+      await t.fence();
+    },
+    expect: [`construct: throws ${expect}`],
+  };
+}
+
+export default [
+  {
+    name: 'the request has the headers of the standard',
+    standard: '9.2.2 constructor, steps 8 to 14',
+    async run(t) {
+      const server = t.stream();
+      const source = t.open(server.url);
+      const { headers } = await server.accept();
+      await t.until(source, 'open');
+      const values = /^(accept|cache-control|pragma|referer|sec-fetch-.*)$/i;
+      for (const [name, value] of headers) {
+        if (!name.startsWith('sec-ch-')) t.note(name, values.test(name) ? value.replace(/\?.*$/, '') : '');
+      }
+    },
+    expect: [
+      'GET A',
+      'open',
+      'Host ',
+      'Connection ',
+      'Cache-Control no-cache',
+    ],
+  },
+  {
+    name: 'a request to another origin names the origin and not the page',
+    standard: 'Fetch, the default referrer policy',
+    async run(t) {
+      const server = t.stream('B');
+      const source = t.open(server.url);
+      const { headers } = await server.accept(allow(t));
+      await t.until(source, 'open');
+      for (const [name, value] of headers) if (/^(referer|sec-fetch-.*)$/i.test(name)) t.note(name, value);
+    },
+    expect: [
+      'GET B origin: "A"',
+      'open',
+    ],
+  },
+  {
+    name: 'headers are sent with the first request and with every further one',
+    standard: added,
+    async run(t) {
+      const server = t.stream();
+      const source = t.open(server.url, { headers: { Authorization: 'Bearer secret', 'X-Tenant': '7' } });
+      const first = await server.accept();
+      await first.send('retry: 1\nid: 1\n\n');
+      await first.end();
+      await server.accept();
+      await t.until(source, 'open');
+      await t.until(source, 'open');
+    },
+    expect: [
+      'GET A authorization: "Bearer secret" x-tenant: "7"',
+      'open',
+      'error CONNECTING',
+      'GET A authorization: "Bearer secret" last-event-id: "1" x-tenant: "7"',
+      'open',
+    ],
+  },
+  sends('headers may be a Headers object', () => new Headers({ 'X-A': '1', 'X-B': '2' }), 'GET A x-a: "1" x-b: "2"'),
+  sends('headers may be pairs, and those of one name are joined', () => [['X-A', '1'], ['x-a', '2']], 'GET A x-a: "1, 2"'),
+  sends('headers may be empty', () => ({}), 'GET A'),
+  sends('values are trimmed and may be beyond ASCII', () => ({ 'X-A': ' \té ' }), 'GET A x-a: <e9>'),
+  sends('Accept may be another', () => ({ Accept: '*/*' }), 'GET A accept: "*/*"'),
+  sends('headers that a page may not set are left out', () => ({ Cookie: 'a=b', Host: 'x', 'X-A': '1' }), 'GET A x-a: "1"'),
+  {
+    name: 'headers are read when the source is constructed',
+    ...own,
+    async run(t) {
+      const server = t.stream();
+      const headers = { 'X-A': 'first' };
+      const source = t.open(server.url, { headers });
+      headers['X-A'] = 'second';
+      headers['X-B'] = 'late';
+      await server.accept();
+      await t.until(source, 'open');
+    },
+    expect: ['GET A x-a: "first"', 'open'],
+  },
+  {
+    name: 'headers are asked of another origin in a preflight',
+    ...own,
+    async run(t) {
+      const server = t.stream('B');
+      const source = t.open(server.url, { headers: { Authorization: 'Bearer secret' } });
+      const preflight = await server.accept({ status: 204, ...allow(t, { 'Access-Control-Allow-Headers': 'Authorization' }) });
+      await preflight.end();
+      const connection = await server.accept(allow(t));
+      await connection.send('data: x\n\n');
+      await t.until(source, 'message');
+    },
+    expect: [
+      'OPTIONS B accept: "*/*" access-control-request-headers: "authorization" access-control-request-method: "GET" origin: "A"',
+      'GET B authorization: "Bearer secret" origin: "A"',
+      'open',
+      'message "x" from B',
+    ],
+  },
+  {
+    name: 'headers that another origin does not allow fail the connection',
+    ...own,
+    console: ['blocked by CORS policy', 'Failed to load resource'],
+    async run(t) {
+      const server = t.stream('B');
+      const source = t.open(server.url, { headers: { Authorization: 'Bearer secret' } });
+      const preflight = await server.accept({ status: 204, ...allow(t) });
+      await preflight.end();
+      await t.until(source, 'error');
+      await t.fence();
+    },
+    expect: [
+      'OPTIONS B accept: "*/*" access-control-request-headers: "authorization" access-control-request-method: "GET" origin: "A"',
+      'error CLOSED',
+    ],
+  },
+  {
+    name: 'a source with the wrong token fails and is not tried again',
+    ...own,
+    console: ['Failed to load resource'],
+    async run(t) {
+      const server = t.stream();
+      const source = t.open(server.url, { headers: { Authorization: 'Bearer wrong' } });
+      const exchange = await server.accept({ status: 401, headers: { 'WWW-Authenticate': 'Bearer' } });
+      await t.until(source, 'error');
+      await exchange.closed();
+      await t.fence();
+    },
+    expect: ['GET A authorization: "Bearer wrong"', 'error CLOSED', 'connection closed by the client'],
+  },
+  refuses('a header name that is no token is a TypeError', () => ({ 'a b': '1' }), 'TypeError'),
+  refuses('a header value with a line feed inside is a TypeError', () => ({ 'X-A': 'a\nb' }), 'TypeError'),
+  refuses('a header value beyond Latin-1 is a TypeError', () => ({ 'X-A': '✓' }), 'TypeError'),
+  refuses('headers that are no object are a TypeError', () => 'X-A: 1', 'TypeError'),
+  refuses('a pair of three is a TypeError', () => [['X-A', '1', '2']], 'TypeError'),
+];

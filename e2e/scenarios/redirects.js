@@ -1,0 +1,193 @@
+// HTML Standard, 9.2.3 Processing model, with Fetch's HTTP-redirect fetch below it.
+
+const reestablish = '9.2.3 reestablish the connection, step 5: fetch the request again, whose current URL is the last one';
+
+const anyOrigin = { 'Access-Control-Allow-Origin': '*' };
+
+export default [
+  ...[301, 302, 303, 307, 308].map((status) => ({
+    name: `after a ${status} the source reconnects to the final URL`,
+    standard: reestablish,
+    async run(t) {
+      const server = t.stream();
+      const source = t.open(server.url);
+      await (await server.request()).redirect(status, server.at('A', '/final?x'));
+      const first = await server.accept();
+      await first.send('retry: 1\nid: 7\ndata: x\n\n');
+      await first.end();
+      const second = await server.accept();
+      await second.send('data: y\n\n');
+      await t.until(source, 'message');
+      await t.until(source, 'message');
+      t.note('url', source.url);
+    },
+    expect: [
+      'GET A',
+      'GET A/final?x',
+      'open',
+      'message "x" id "7"',
+      'error CONNECTING',
+      'GET A/final?x last-event-id: "7"',
+      'open',
+      'message "y" id "7"',
+      'url A',
+    ],
+  })),
+  ...[300, 304, 305, 306].map((status) => ({
+    name: `a ${status} with a Location is no redirect and fails the connection`,
+    standard: 'Fetch: a redirect status is 301, 302, 303, 307 or 308',
+    console: ['Failed to load resource'],
+    async run(t) {
+      const server = t.stream();
+      const source = t.open(server.url);
+      await (await server.request()).redirect(status, server.at('A', '/final'));
+      await t.until(source, 'error');
+      await t.fence();
+    },
+    expect: ['GET A', 'error CLOSED'],
+  })),
+  {
+    name: 'a redirect without a Location fails the connection',
+    standard: 'Fetch, HTTP-redirect fetch: a null location URL gives the response',
+    console: ['Failed to load resource'],
+    async run(t) {
+      const server = t.stream();
+      const source = t.open(server.url);
+      const exchange = await server.accept({ status: 302 });
+      await t.until(source, 'error');
+      await exchange.closed();
+      await t.fence();
+    },
+    expect: ['GET A', 'error CLOSED', 'connection closed by the client'],
+  },
+  {
+    name: 'several redirects are followed, relative ones against the URL before',
+    standard: 'Fetch, HTTP-redirect fetch',
+    async run(t) {
+      const server = t.stream('A', '/a/');
+      const source = t.open(server.url);
+      await (await server.request()).redirect(302, 'b');
+      await (await server.request()).redirect(307, './c/d');
+      await (await server.request()).redirect(301, '?e');
+      await server.accept();
+      await t.until(source, 'open');
+      t.note('url', source.url);
+    },
+    expect: ['GET A/a/', 'GET A/a/b', 'GET A/a/c/d', 'GET A/a/c/d?e', 'open', 'url A/a/'],
+  },
+  {
+    name: 'a reconnection may be redirected further',
+    standard: reestablish,
+    async run(t) {
+      const server = t.stream();
+      const source = t.open(server.url);
+      await (await server.request()).redirect(302, server.at('A', '/b'));
+      const first = await server.accept();
+      await first.send('retry: 1\nid: 7\n\n');
+      await first.end();
+      await (await server.request()).redirect(302, server.at('A', '/c'));
+      const second = await server.accept();
+      await second.end();
+      const third = await server.accept();
+      await third.send('data: x\n\n');
+      await t.until(source, 'message');
+      t.note('url', source.url);
+    },
+    expect: [
+      'GET A',
+      'GET A/b',
+      'open',
+      'error CONNECTING',
+      'GET A/b last-event-id: "7"',
+      'GET A/c last-event-id: "7"',
+      'open',
+      'error CONNECTING',
+      'GET A/c last-event-id: "7"',
+      'open',
+      'message "x" id "7"',
+      'url A',
+    ],
+  },
+  {
+    name: 'a redirect to another origin needs its consent',
+    standard: 'Fetch, CORS check',
+    console: ['blocked by CORS policy', 'Failed to load resource'],
+    async run(t) {
+      const server = t.stream();
+      const source = t.open(server.url);
+      await (await server.request()).redirect(302, server.at('B'));
+      await server.accept();
+      await t.until(source, 'error');
+      await t.fence();
+    },
+    expect: ['GET A', 'GET B origin: "A"', 'error CLOSED'],
+  },
+  {
+    name: 'events after a redirect to another origin have that origin',
+    standard: '9.2.6 dispatch the event, step 5: the origin of the final URL',
+    async run(t) {
+      const server = t.stream();
+      const source = t.open(server.url);
+      await (await server.request()).redirect(302, server.at('B'));
+      const first = await server.accept({ headers: anyOrigin });
+      await first.send('retry: 1\ndata: x\n\n');
+      await first.end();
+      const second = await server.accept({ headers: anyOrigin });
+      await second.send('data: y\n\n');
+      await t.until(source, 'message');
+      await t.until(source, 'message');
+      t.note('url', source.url);
+    },
+    expect: [
+      'GET A',
+      'GET B origin: "A"',
+      'open',
+      'message "x" from B',
+      'error CONNECTING',
+      'GET B origin: "A"',
+      'open',
+      'message "y" from B',
+      'url A',
+    ],
+  },
+  {
+    name: 'a redirect from one foreign origin to another hides the origin of the page',
+    standard: 'Fetch, HTTP-redirect fetch: the request is redirect-tainted',
+    async run(t) {
+      const server = t.stream('B');
+      const source = t.open(server.url);
+      await (await server.request()).redirect(302, server.at('C'), anyOrigin);
+      const connection = await server.accept({ headers: anyOrigin });
+      await connection.send('data: x\n\n');
+      await t.until(source, 'message');
+    },
+    expect: ['GET B origin: "A"', 'GET C origin: "null"', 'open', 'message "x" from C'],
+  },
+  {
+    name: 'a redirect from a foreign origin without its consent fails the connection',
+    standard: 'Fetch, CORS check',
+    console: ['blocked by CORS policy', 'Failed to load resource'],
+    async run(t) {
+      const server = t.stream('B');
+      const source = t.open(server.url);
+      await (await server.request()).redirect(302, server.at('A'));
+      await t.until(source, 'error');
+      await t.fence();
+    },
+    expect: ['GET B origin: "A"', 'error CLOSED'],
+  },
+  {
+    name: 'a redirect that leads back to itself is given up after twenty and tried again',
+    standard: 'Fetch, HTTP-redirect fetch: a redirect count of 20 is a network error',
+    console: ['Failed to load resource'],
+    async run(t) {
+      const server = t.stream();
+      const source = t.open(server.url);
+      source.addEventListener('error', () => source.close());
+      for (let i = 0; i < 21; i++) await (await server.request()).redirect(302, server.url);
+      await t.until(source, 'error');
+      await t.fence();
+    },
+    expect: [...Array(21).fill('GET A'), 'error CONNECTING'],
+  },
+];

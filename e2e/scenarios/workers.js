@@ -1,0 +1,97 @@
+// HTML Standard, 9.2.2: EventSource is exposed in windows and workers. A worker's source resolves its URL against the
+// worker's API base URL and has the worker's origin.
+
+const standard = '9.2.2 [Exposed=(Window,Worker)]';
+
+const kinds = ['dedicated', 'module', 'shared', 'blob'];
+
+export default [
+  ...kinds.map((kind) => ({
+    name: `in a ${kind} worker a source receives, reconnects and is closed`,
+    standard,
+    async run(t) {
+      const server = t.stream();
+      const worker = await t.worker(kind);
+      worker.open(server.url);
+      const first = await server.accept();
+      await first.send('retry: 1\nid: é\ndata: x\n\n');
+      await t.until(worker, 'message');
+      await first.end();
+      const second = await server.accept();
+      await second.send('data: y\n\n');
+      await t.until(worker, 'message');
+      worker.close();
+      await second.closed();
+    },
+    expect: [
+      'GET A',
+      'open',
+      'message "x" id "é"',
+      'error CONNECTING',
+      'GET A last-event-id: <c3 a9>',
+      'open',
+      'message "y" id "é"',
+      'connection closed by the client',
+    ],
+  })),
+  ...kinds.map((kind) => ({
+    name: `in a ${kind} worker a source fails`,
+    standard,
+    console: ['Failed to load resource'],
+    async run(t) {
+      const server = t.stream();
+      const worker = await t.worker(kind);
+      worker.open(server.url);
+      const exchange = await server.accept({ status: 404 });
+      await t.until(worker, 'error');
+      await exchange.closed();
+    },
+    expect: ['GET A', 'error CLOSED', 'connection closed by the client'],
+  })),
+  ...['dedicated', 'module', 'shared'].map((kind) => ({
+    name: `in a ${kind} worker a URL is resolved against the worker's`,
+    standard: '9.2.2 constructor, step 3; HTML, a worker environment settings object',
+    async run(t) {
+      const worker = await t.worker(kind);
+      for (const url of ['x', '/x', '?x']) await worker.note(`new EventSource('${url}').url`);
+      await worker.note("new EventSource('http://[').url");
+    },
+    expect: ['A/harness/x', 'A/x', `A/harness/worker.${kind === 'module' ? 'mjs' : 'js'}?x`, 'throws SyntaxError'],
+  })),
+  {
+    name: 'in a blob worker a relative URL cannot be resolved',
+    standard: '9.2.2 constructor, step 4; HTML, a worker environment settings object',
+    async run(t) {
+      const worker = await t.worker('blob');
+      await worker.note("new EventSource('/x').url");
+    },
+    expect: ['throws SyntaxError'],
+  },
+  ...kinds.map((kind) => ({
+    name: `in a ${kind} worker a source closed at once makes no request`,
+    standard: '9.2.2 close()',
+    async run(t) {
+      const [unused, server] = [t.stream(), t.stream()];
+      const worker = await t.worker(kind);
+      await worker.note(`(() => { const source = new EventSource('${unused.url}'); source.close(); return source.readyState; })()`);
+      worker.open(server.url);
+      await server.accept();
+      await t.until(worker, 'open');
+    },
+    expect: ['2', 'GET A', 'open'],
+  })),
+  {
+    name: 'a worker that is terminated closes the connection',
+    standard: '9.2.3: if the document or worker is destroyed; 9.2.9 Garbage collection',
+    async run(t) {
+      const server = t.stream();
+      const worker = await t.worker('dedicated');
+      worker.open(server.url);
+      const connection = await server.accept();
+      await t.until(worker, 'open');
+      worker.terminate();
+      await connection.closed();
+    },
+    expect: ['GET A', 'open', 'connection closed by the client'],
+  },
+];
