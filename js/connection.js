@@ -16,11 +16,9 @@ export class Connection {
   lastEventId = '';
   /** The number the engine knows it by. */
   id = 0;
-  /** @type {Response | null} what the engine's respond looks at */
-  response = null;
 
-  /** @type {import('./body.js').Body | null} */
-  #body = null;
+  /** The response that the engine is asked about. @type {{ origin: string, body: import('./body.js').Body } | undefined} */
+  #response;
   #target;
   /** @type {import('./engine.js').Engine | undefined} */
   #engine;
@@ -37,15 +35,13 @@ export class Connection {
   constructor(target, source) {
     this.#target = target;
     this.source = source;
-    this.url = source.url;
-    this.maxEventSize = source.maxEventSize;
     // In a task, so that a source which is closed in the one that made it sends nothing.
     queueTask(() => this.#begin());
   }
 
   #begin() {
     if (this.readyState === CLOSED) return;
-    if (this.lastEventId === '') this.#early = this.#send(this.url, '');
+    if (this.lastEventId === '') this.#early = this.#send(this.source.url, '');
     loadEngine().then(
       (engine) => this.#attach(engine),
       () => this.#retryEngine(),
@@ -72,19 +68,17 @@ export class Connection {
     const { response, body, futile } = await sent;
     if (abort !== this.#abort) return;
     if (response) {
-      this.response = response;
-      this.#body = body;
-      this.#engine.call('respond', this.id);
-      this.response = this.#body = null;
+      this.#response = { origin: new URL(response.url || url).origin, body };
+      this.#engine.respond(this.id, response);
+      this.#response = undefined;
     } else {
       this.#engine.call('fail', this.id, futile);
     }
   }
 
   announce() {
-    const body = this.#body;
+    const { origin, body } = this.#response;
     const abort = this.#abort;
-    const origin = new URL(this.response.url || this.url).origin;
     this.readyState = OPEN;
     this.#fire('open');
     if (abort === this.#abort) this.#read(body, origin, abort);

@@ -10,6 +10,9 @@ const BUILD = __BUILD__;
 /** How long to wait until the module is asked for again, in milliseconds. */
 export const ENGINE_RETRY = 3000;
 
+/** Of how many bytes of a chunk the engine parses in one call: they are copied. */
+const LARGEST_PART = 64 * 1024;
+
 let defaultURL = () => {
   throw new Error('the address of eventsource.wasm is unknown: set EVENTSOURCE_WASM_URL');
 };
@@ -59,14 +62,12 @@ function report(error) {
 class Engine {
   #go;
   #exports;
-  #input;
-  #inputSize = 64 * 1024;
   #result;
+  #ended = false;
 
   constructor(go, instance) {
     this.#go = go;
     this.#exports = instance.exports;
-    this.#input = instance.exports.inputAddress();
     this.#result = instance.exports.resultAddress();
   }
 
@@ -75,12 +76,30 @@ class Engine {
     const id = ++lastId;
     connections.set(id, connection);
     connection.id = id;
-    this.call('connect', id);
+    const lengths = this.#write(connection.source.url, connection.lastEventId);
+    this.call('connect', id, ...lengths, connection.source.maxEventSize);
   }
 
-  /** Calls an exported function for an input of the lifecycle, unless the program has ended: then nobody is there. */
-  call(input, id, ...values) {
-    if (!this.#go.exited) this.#exports[input](id, ...values);
+  /** Hands the response to the connection's lifecycle. @param {Response} response */
+  respond(id, response) {
+    const lengths = this.#write(response.headers.get('Content-Type') ?? '', response.url);
+    this.call('respond', id, response.status, ...lengths);
+  }
+
+  /**
+   * Calls an exported function, such as an input of the lifecycle, unless the program has ended: then nobody is there.
+   * It ends when it panics, and then returns nothing that means anything, or when WebAssembly traps, and then throws.
+   */
+  call(name, ...numbers) {
+    if (this.#ended) return undefined;
+    try {
+      const result = this.#exports[name](...numbers);
+      if (!this.#go.exited) return result;
+      this.#end('a panic, see above');
+    } catch (error) {
+      this.#end(this.#go.exited ? 'a panic, see above' : error.message);
+    }
+    return undefined;
   }
 
   /** Ends the connection's number. */
@@ -95,11 +114,10 @@ class Engine {
    * @param {Uint8Array} chunk
    */
   *parse(id, chunk) {
-    for (let offset = 0; offset < chunk.length && !this.#go.exited; offset += this.#inputSize) {
-      const part = chunk.subarray(offset, offset + this.#inputSize);
-      new Uint8Array(this.#memory, this.#input, part.length).set(part);
-      const events = this.#exports.feed(id, part.length);
-      // A program that has just ended returned undefined.
+    for (let offset = 0; offset < chunk.length; offset += LARGEST_PART) {
+      const part = chunk.subarray(offset, offset + LARGEST_PART);
+      this.#reserve(part.length).set(part);
+      const events = this.call('feed', id, part.length);
       if (events > 0) yield this.#batch(events, false);
       else if (events < 0) yield this.#batch(-1 - events, true);
     }
@@ -116,12 +134,39 @@ class Engine {
     };
   }
 
+  /** Writes two strings to the engine's input and returns their lengths in bytes. */
+  #write(first, second) {
+    const [a, b] = [encoder.encode(first), encoder.encode(second)];
+    const input = this.#reserve(a.length + b.length);
+    input.set(a);
+    input.set(b, a.length);
+    return [a.length, b.length];
+  }
+
+  #reserve(length) {
+    const address = this.call('reserve', length);
+    return address === undefined ? new Uint8Array(length) : new Uint8Array(this.#memory, address, length);
+  }
+
+  /** The program has ended, which is a fault of it: whoever is connected connects anew and resumes. */
+  #end(reason) {
+    if (this.#ended) return;
+    this.#ended = true;
+    loading = undefined;
+    const lost = [...connections.values()];
+    connections.clear();
+    report(new Error(`eventsource.wasm ended unexpectedly and is started again: ${reason}`));
+    // In a task, because the program may have ended below a listener's call.
+    for (const connection of lost) queueTask(() => connection.engineLost());
+  }
+
   // Read anew each time: a view is detached when the memory grows.
   get #memory() {
     return this.#exports.mem.buffer;
   }
 }
 
+const encoder = new TextEncoder();
 const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
 
 async function start() {
@@ -130,26 +175,15 @@ async function start() {
   let build;
   const scope = goScope({
     ready: (value) => (build = value),
-    connection: (id) => connections.get(id),
+    command: (id, name, ...values) => connections.get(id)[name](...values),
   });
   const go = new (defineGo(scope))();
   const instance = await WebAssembly.instantiate(module, go.importObject);
-  const ended = go.run(instance);
+  go.run(instance);
   if (build !== BUILD) {
     throw new Error(`${url} is of another version than the script (${build}, not ${BUILD}): deploy both files of one release`);
   }
-  ended.then(() => restart());
   return new Engine(go, instance);
-}
-
-/** The program has ended, which is a fault of it: whoever was connected connects anew and resumes. */
-function restart() {
-  loading = undefined;
-  const lost = [...connections.values()];
-  connections.clear();
-  report(new Error('eventsource.wasm ended unexpectedly and is started again'));
-  // In a task, because the program may have ended below a listener's call.
-  for (const connection of lost) queueTask(() => connection.engineLost());
 }
 
 /** Compiles the module while it arrives, where the server gives it its MIME type. */

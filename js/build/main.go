@@ -136,6 +136,13 @@ func bundleScripts(build string) error {
 	return nil
 }
 
+// In one place the script calls fs without naming the global object.
+const supportModule = `export default function (globalThis) {
+	const fs = { writeSync: (fd, bytes) => globalThis.fs.writeSync(fd, bytes) };
+	%s
+	return globalThis.Go;
+}`
+
 // goSupport resolves wasm_exec.js, which belongs to the Go that compiles the module. It is written for a global object
 // that it reads and extends; as the body of a function whose parameter has that name it extends what it is given.
 func goSupport() (api.Plugin, error) {
@@ -148,7 +155,7 @@ func goSupport() (api.Plugin, error) {
 	if err != nil {
 		return api.Plugin{}, fmt.Errorf("Go's support script: %w", err)
 	}
-	contents := fmt.Sprintf("export default function (globalThis) {\n%s\nreturn globalThis.Go;\n}", script)
+	contents := fmt.Sprintf(supportModule, script)
 	return api.Plugin{Name: "wasm_exec", Setup: func(build api.PluginBuild) {
 		build.OnResolve(api.OnResolveOptions{Filter: `^wasm_exec\.js$`}, func(api.OnResolveArgs) (api.OnResolveResult, error) {
 			return api.OnResolveResult{Path: "wasm_exec.js", Namespace: "go"}, nil

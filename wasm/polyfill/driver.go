@@ -2,52 +2,38 @@
 
 package main
 
-import (
-	"github.com/eventsource-wasm/eventsource-wasm/wasm/lifecycle"
-	"github.com/hack-pad/safejs"
-)
+import "github.com/eventsource-wasm/eventsource-wasm/wasm/lifecycle"
 
-// A source is the lifecycle of one EventSource and the JavaScript object that carries out its commands, the Connection
-// of js/connection.js.
+// A source is the lifecycle of one EventSource. It holds no reference to a JavaScript object: Go lets go of those when
+// it collects garbage, which may be never in a program as small as this. JavaScript knows the source by its number.
 type source struct {
 	*lifecycle.Source
-	connection safejs.Value
-	sentID     []byte // the last event ID that JavaScript has
+	sentID []byte // the last event ID that JavaScript has
 }
 
 // sources are those that are not CLOSED, by the number that js/ gave them.
 var sources = map[int32]*source{}
 
+// connect begins a source. Its URL and the last event ID that it resumes from are in input, one after the other.
+//
 //go:wasmexport connect
-func connect(id int32) {
-	connection := must(engine.Call("connection", id))
-	s := &source{
-		Source:     lifecycle.New(text(connection, "url")),
-		connection: connection,
-	}
-	s.Parser.SetLastEventID(text(connection, "lastEventId"))
-	s.Parser.MaxEventSize = must(must(connection.Get("maxEventSize")).Int())
+func connect(id, urlLength, lastEventIDLength, maxEventSize int32) {
+	url, lastEventID := takeInput(urlLength, lastEventIDLength)
+	s := &source{Source: lifecycle.New(url)}
+	s.Parser.SetLastEventID(lastEventID)
+	s.Parser.MaxEventSize = int(maxEventSize)
 	sources[id] = s
 	s.do(id, s.Connect())
 }
 
+// respond takes a response. Its Content-Type and its URL are in input, one after the other.
+//
 //go:wasmexport respond
-func respond(id int32) {
-	s := sources[id]
-	if s == nil {
-		return
+func respond(id, status, contentTypeLength, urlLength int32) {
+	contentType, url := takeInput(contentTypeLength, urlLength)
+	if s := sources[id]; s != nil {
+		s.do(id, s.Respond(lifecycle.Response{Status: int(status), ContentType: contentType, URL: url}))
 	}
-	response := must(s.connection.Get("response"))
-	headers := must(response.Get("headers"))
-	contentType := must(headers.Call("get", "Content-Type"))
-	r := lifecycle.Response{
-		Status: must(must(response.Get("status")).Int()),
-		URL:    text(response, "url"),
-	}
-	if !contentType.IsNull() {
-		r.ContentType = must(contentType.String())
-	}
-	s.do(id, s.Respond(r))
 }
 
 //go:wasmexport fail
@@ -86,15 +72,15 @@ func (s *source) do(id int32, command lifecycle.Command) {
 	}
 	switch command.Do {
 	case lifecycle.Fetch:
-		s.call("fetch", command.URL, byteString(command.LastEventID))
+		s.call(id, "fetch", command.URL, byteString(command.LastEventID))
 	case lifecycle.Announce:
-		s.call("announce")
+		s.call(id, "announce")
 	case lifecycle.Reestablish:
-		s.call("reestablish", command.Delay)
+		s.call(id, "reestablish", command.Delay)
 	case lifecycle.Wait:
-		s.call("wait", command.Delay)
+		s.call(id, "wait", command.Delay)
 	case lifecycle.Fail:
-		s.call("fail", warning(command.Reason))
+		s.call(id, "fail", warning(command.Reason))
 	}
 }
 
@@ -107,8 +93,12 @@ func warning(r lifecycle.Reason) string {
 	return r.String()
 }
 
-func (s *source) call(method string, args ...any) {
-	must(s.connection.Call(method, args...))
+func (s *source) call(id int32, command string, args ...any) {
+	// An error means that js/ broke its side of the contract. js/engine.js then starts a new program, and connections
+	// resume from their last event IDs.
+	if _, err := engine.Call("command", append([]any{id, command}, args...)...); err != nil {
+		panic(err)
+	}
 }
 
 // byteString returns the string whose code points are the bytes of s: fetch writes header values so, one byte for each
@@ -124,17 +114,4 @@ func byteString(s string) string {
 		}
 	}
 	return s
-}
-
-func text(v safejs.Value, property string) string {
-	return must(must(v.Get(property)).String())
-}
-
-// must ends the program when js/ broke its side of the contract; js/engine.js then starts a new one, and connections
-// resume from their last event IDs.
-func must[T any](value T, err error) T {
-	if err != nil {
-		panic(err)
-	}
-	return value
 }

@@ -8,14 +8,12 @@ import (
 	"unsafe"
 )
 
-// The lane is the way of a stream's bytes. js/ writes up to inputSize of them to input and calls feed, which leaves the
-// chunk's events behind as one text, to be decoded in one go, and a table that tells where in it their strings end. It
+// The lane is the way of a stream's bytes. js/ writes a part of a chunk to input and calls feed, which leaves the
+// part's events behind as one text, to be decoded in one go, and a table that tells where in it their strings end. It
 // allocates nothing once its buffers have grown to what the streams need.
 
-const inputSize = 64 << 10
-
 var (
-	input  [inputSize]byte
+	input  []byte
 	output []byte  // the types, data and ids of the events, one after the other, as well-formed UTF-8
 	table  []int32 // for each event where in output its type, data and id end, in UTF-16 code units
 
@@ -27,8 +25,20 @@ var (
 // unchanged stands in the table for the end of an id that is the event's before.
 const unchanged = -1
 
-//go:wasmexport inputAddress
-func inputAddress() unsafe.Pointer { return unsafe.Pointer(&input) }
+// reserve returns the address of n bytes of input, for js/ to write to.
+//
+//go:wasmexport reserve
+func reserve(n int32) unsafe.Pointer {
+	if int(n) > len(input) || len(input) > largestKept {
+		input = make([]byte, n)
+	}
+	return unsafe.Pointer(unsafe.SliceData(input))
+}
+
+// takeInput returns two strings that js/ has written to input, by their lengths in bytes.
+func takeInput(first, second int32) (string, string) {
+	return string(input[:first]), string(input[first : first+second])
+}
 
 //go:wasmexport resultAddress
 func resultAddress() unsafe.Pointer { return unsafe.Pointer(&result) }
@@ -69,9 +79,11 @@ func write(units int32, s []byte) int32 {
 	return units + utf16Length(s)
 }
 
-// One large event must not pin its size for ever.
+// One large event must not pin its size for ever, nor must a long URL.
+const largestKept = 1 << 20
+
 func reuse[T any](buffer []T) []T {
-	if cap(buffer) > 1<<20 {
+	if cap(buffer) > largestKept {
 		return nil
 	}
 	return buffer[:0]
