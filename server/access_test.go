@@ -99,7 +99,7 @@ func TestAuthorizeAnswers(t *testing.T) {
 		retryAfter string
 		body       string
 	}{
-		"wrapped":      {fmt.Errorf("no: %w", server.ErrForbidden), 403, "", "no: "},
+		"wrapped":      {fmt.Errorf("password x: %w", server.ErrForbidden), 403, "", "do not permit"},
 		"token":        {server.ErrInvalidToken, 401, "", "credentials"},
 		"own":          {&server.Error{Status: 429, RetryAfter: 1500 * time.Millisecond, Message: "slow down"}, 429, "2", "slow down"},
 		"own, wrapped": {fmt.Errorf("%w", &server.Error{Status: 503, Field: "topic"}), 503, "", "Service Unavailable"},

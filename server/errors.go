@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/eventsource-wasm/eventsource-wasm/sse"
@@ -40,28 +41,34 @@ func (e *Error) Error() string {
 // after its own refusal, so it needs no more than to be longer than a reconnection takes.
 const retryAfter = 5 * time.Second
 
-// answer returns the answer that an error is for.
-func answer(err error) *Error {
+// answers says how errors are answered. Those of Authorize have fixed words, for what it wraps them in may be for the
+// log alone; the others tell their own.
+var answers = []struct {
+	err error
+	Error
+}{
+	{ErrUnauthenticated, Error{Status: http.StatusUnauthorized, Message: "credentials are missing"}},
+	{ErrInvalidToken, Error{Status: http.StatusUnauthorized, Message: "credentials are not valid"}},
+	{ErrForbidden, Error{Status: http.StatusForbidden, Message: "credentials do not permit it"}},
+	{ErrUnknownTopic, Error{Status: http.StatusNotFound, Field: "topic"}},
+	{ErrInvalidTopic, Error{Status: http.StatusBadRequest, Field: "topic"}},
+	{sse.ErrInvalidType, Error{Status: http.StatusBadRequest, Field: "type"}},
+	{ErrEventTooLarge, Error{Status: http.StatusRequestEntityTooLarge}},
+	{ErrClosed, Error{Status: http.StatusServiceUnavailable, RetryAfter: retryAfter}},
+	{errFull, Error{Status: http.StatusServiceUnavailable, RetryAfter: retryAfter}},
+}
+
+func answer(err error) Error {
 	if e, ok := errors.AsType[*Error](err); ok {
-		return e
+		return *e
 	}
-	switch {
-	case errors.Is(err, ErrUnauthenticated), errors.Is(err, ErrInvalidToken):
-		return &Error{Status: http.StatusUnauthorized, Message: err.Error()}
-	case errors.Is(err, ErrForbidden):
-		return &Error{Status: http.StatusForbidden, Message: err.Error()}
-	case errors.Is(err, ErrUnknownTopic):
-		return &Error{Status: http.StatusNotFound, Field: "topic", Message: err.Error()}
-	case errors.Is(err, ErrInvalidTopic):
-		return &Error{Status: http.StatusBadRequest, Field: "topic", Message: err.Error()}
-	case errors.Is(err, sse.ErrInvalidType):
-		return &Error{Status: http.StatusBadRequest, Field: "type", Message: err.Error()}
-	case errors.Is(err, ErrEventTooLarge):
-		return &Error{Status: http.StatusRequestEntityTooLarge, Message: err.Error()}
-	case errors.Is(err, ErrClosed), errors.Is(err, errFull):
-		return &Error{Status: http.StatusServiceUnavailable, Message: err.Error(), RetryAfter: retryAfter}
+	for _, known := range answers {
+		if errors.Is(err, known.err) {
+			known.Message = cmp.Or(known.Message, strings.TrimPrefix(err.Error(), "server: "))
+			return known.Error
+		}
 	}
-	return &Error{Status: http.StatusInternalServerError}
+	return Error{Status: http.StatusInternalServerError}
 }
 
 func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) {

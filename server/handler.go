@@ -152,6 +152,10 @@ func (h *Handler) subscribe(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if err := h.Broker.enter(); err != nil {
+		return err
+	}
+	defer h.Broker.leave()
 	s := h.newStream(w, r, cmp.Or(r.Header.Get("Last-Event-ID"), query.Get("lastEventId")), topics)
 	if r.Method == http.MethodHead {
 		s.setHeaders()

@@ -170,7 +170,7 @@ func TestReplayInBoundedWrites(t *testing.T) {
 			publish(t, broker, "t", data)
 		}
 		c := network.get(t, "/?lastEventId="+epochOf(publish(t, broker, "t", data))+"-0")
-		// One block a second is 17 minutes in all, and 65 seconds for a segment; in a pipe, what was read is written.
+		// At this pace the whole takes 100 seconds, far more than a write may, and a segment 6.5.
 		for range 1001 {
 			c.wantData(data)
 			<-time.After(100 * time.Millisecond)

@@ -60,10 +60,6 @@ func (h *Handler) newStream(w http.ResponseWriter, r *http.Request, lastEventID 
 
 // serve returns an error only if nothing is written yet.
 func (s *stream) serve(ctx context.Context) error {
-	if err := s.broker.enter(); err != nil {
-		return err
-	}
-	defer s.broker.leave()
 	if err := s.begin(); err != nil {
 		return err
 	}
@@ -122,8 +118,8 @@ func errHidden(method string) error {
 // resume from, or it would lose what is published between a break before the first event and its return.
 func (s *stream) greet() error {
 	block := slices.Clone(heartbeat)
-	if s.handler.Retry > 0 {
-		block = sse.AppendRetry(block, uint64(s.handler.Retry.Milliseconds()))
+	if retry := s.handler.Retry.Milliseconds(); retry > 0 {
+		block = sse.AppendRetry(block, uint64(retry))
 	}
 	if s.gap != nil {
 		return s.sendGap(block, s.gap)

@@ -193,6 +193,9 @@ func TestClosedBrokerRefuses(t *testing.T) {
 	if c.response.StatusCode != http.StatusServiceUnavailable || c.response.Header.Get("Retry-After") != "5" {
 		t.Errorf("GET: status %d, headers %v", c.response.StatusCode, c.response.Header)
 	}
+	if answer := do(&server.Handler{Broker: broker}, http.MethodHead, "/"); answer.Code != c.response.StatusCode {
+		t.Errorf("HEAD: status %d", answer.Code)
+	}
 	response, err := http.Post(url, "application/x-www-form-urlencoded", strings.NewReader("topic=t"))
 	if err != nil {
 		t.Fatal(err)
