@@ -25,12 +25,16 @@ func serveFile(h http.Handler, path string, header ...string) *httptest.Response
 
 func TestAssets(t *testing.T) {
 	page, dist := site(t)
+	built := time.Now()
 	for name, content := range map[string]string{
 		"eventsource.wasm": "wasm", "eventsource.wasm.br": "wasm, br", "eventsource.wasm.gz": "wasm, gzip",
 		"eventsource.js": "js", "eventsource.js.gz": "js, gzip",
 		"eventsource.mjs": "mjs", "index.d.ts": "ts", "package.json": "{}", "LICENSE": "MIT",
 	} {
 		write(t, filepath.Join(dist, name), content)
+		if err := os.Chtimes(filepath.Join(dist, name), built, built); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := os.Mkdir(filepath.Join(dist, "folder"), 0o755); err != nil {
 		t.Fatal(err)
@@ -90,7 +94,7 @@ func TestRevalidation(t *testing.T) {
 	_, dist := site(t)
 	file := filepath.Join(dist, "eventsource.js")
 	write(t, file, "one")
-	write(t, file+".gz", "compressed")
+	write(t, file+".gz", "compressed") // later, so not stale
 	tag := serveFile(assets(dist), "eventsource.js").Header().Get("ETag")
 	if answer := serveFile(assets(dist), "eventsource.js", "If-None-Match", tag); answer.Code != 304 || answer.Body.Len() > 0 {
 		t.Errorf("status %d, body %q", answer.Code, answer.Body)
