@@ -102,6 +102,7 @@ export class Exchange {
   }
 }
 
-export function bytes(chunk) {
+function bytes(chunk) {
+  if (chunk instanceof Uint8Array) return chunk;
   return typeof chunk === 'string' ? new TextEncoder().encode(chunk) : Uint8Array.from(chunk);
 }

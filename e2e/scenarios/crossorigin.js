@@ -1,5 +1,7 @@
 // Fetch, the CORS protocol and credentials, as 9.2.2 gives them to a source: a potential-CORS request in mode "cors".
 
+import { answerProbe } from '../harness/probe.js';
+
 const standard = '9.2.2 constructor, step 9; Fetch, CORS check';
 
 const refused = { console: ['blocked by CORS policy', 'Failed to load resource'] };
@@ -33,6 +35,7 @@ function fails(name, init, response) {
       const server = t.stream('B');
       const source = t.open(server.url, init);
       const connection = await server.accept(response(t));
+      answerProbe(server);
       await t.until(source, 'error');
       await connection.closed();
       await t.fence();
@@ -157,6 +160,7 @@ export default [
       await first.end();
       await server.accept();
       await t.until(source, 'error');
+      answerProbe(server);
       await t.until(source, 'error');
       await t.fence();
     },

@@ -170,6 +170,12 @@ export default [
     'message "x\\ufeffy"',
     'message "\\ufeffz"',
   ], { standard: '9.2.5: UTF-8 decode, which strips one leading byte order mark' }),
+  ...[['LF', '\n'], ['CR', '\r'], ['CRLF', '\r\n']].map(([name, end]) =>
+    parses(`a byte order mark may have a line end ${name} right behind it`, [[...bom, ...encode(`${end}data: x\n\ndata: y\n\n`)]], [
+      'message "x"',
+      'message "y"',
+    ], { standard: '9.2.5: UTF-8 decode, which strips one leading byte order mark' }),
+  ),
   parses('a part of a byte order mark is a replacement character', [[0xef, 0xbb, ...encode('data: x\n\ndata: y\n\n')]], ['message "y"'], {
     standard: 'Encoding, UTF-8 decoder',
   }),

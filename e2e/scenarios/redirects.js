@@ -1,5 +1,7 @@
 // HTML Standard, 9.2.3 Processing model, with Fetch's HTTP-redirect fetch below it.
 
+import { answerProbe } from '../harness/probe.js';
+
 const reestablish = '9.2.3 reestablish the connection, step 5: fetch the request again, whose current URL is the last one';
 
 const anyOrigin = { 'Access-Control-Allow-Origin': '*' };
@@ -117,6 +119,7 @@ export default [
       const source = t.open(server.url);
       await (await server.request()).redirect(302, server.at('B'));
       await server.accept();
+      answerProbe(server);
       await t.until(source, 'error');
       await t.fence();
     },
@@ -171,6 +174,7 @@ export default [
       const server = t.stream('B');
       const source = t.open(server.url);
       await (await server.request()).redirect(302, server.at('A'));
+      answerProbe(server);
       await t.until(source, 'error');
       await t.fence();
     },

@@ -1,0 +1,101 @@
+package e2e
+
+import (
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+)
+
+// The README's program serves the README's pages, which show what it streams.
+func TestREADME(t *testing.T) {
+	requireDist(t)
+	text, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	snippets := func(language string) (found []string) {
+		for _, match := range regexp.MustCompile("(?s)```"+language+"\n(.*?)```").FindAllSubmatch(text, -1) {
+			found = append(found, string(match[1]))
+		}
+		return found
+	}
+	programs, pages := snippets("go"), snippets("html")
+	if all := strings.Count(string(text), "```") / 2; len(programs) != 1 || len(pages) != 2 || all != 3 {
+		t.Fatalf("%d programs and %d pages among %d snippets: this test knows one and two", len(programs), len(pages), all)
+	}
+	folder := t.TempDir()
+	site := filepath.Join(folder, "public")
+	if err := os.CopyFS(site, os.DirFS(dist)); err != nil {
+		t.Fatal(err)
+	}
+	for i, page := range pages {
+		// A browser asks for an icon, which this site lacks.
+		page = strings.Replace(page, "<!doctype html>", `<!doctype html><link rel="icon" href="data:,">`, 1)
+		if err := os.WriteFile(filepath.Join(site, string(rune('a'+i))+".html"), []byte(page), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	url := "http://" + startProgram(t, folder, programs[0])
+	for _, page := range []string{"/a.html", "/b.html"} {
+		tab := newTab(t)
+		messages := chromedp.Console(tab)
+		if err := chromedp.Do(tab, chromedp.Navigate(url+page), waitFor(`/^\d\d:\d\d:\d\d$/.test(document.getElementById('time').value)`)); err != nil {
+			t.Errorf("%s does not show the time: %v", page, err)
+		}
+		for _, message := range consoleErrors(t, tab, messages) {
+			t.Errorf("%s: on the console: %s", page, message)
+		}
+	}
+}
+
+// startProgram builds a program that listens on localhost:8080, has it listen on a free port instead, and returns its
+// address once it answers there.
+func startProgram(t *testing.T, folder, program string) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := listener.Addr().String()
+	listener.Close()
+	if !strings.Contains(program, `"localhost:8080"`) {
+		t.Fatal("the program does not listen on localhost:8080")
+	}
+	source := filepath.Join(folder, "main.go")
+	program = strings.Replace(program, "localhost:8080", address, 1)
+	if err := os.WriteFile(source, []byte(program), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	binary := filepath.Join(folder, "program")
+	if output, err := exec.Command("go", "build", "-o", binary, source).CombinedOutput(); err != nil {
+		t.Fatalf("building the program: %v\n%s", err, output)
+	}
+	server := exec.Command(binary)
+	server.Dir = folder
+	ended := make(chan error, 1)
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() { ended <- server.Wait() }()
+	t.Cleanup(func() { server.Process.Kill() })
+	for {
+		select {
+		case err := <-ended:
+			t.Fatalf("the program ended: %v", err)
+		default:
+		}
+		if response, err := http.Head("http://" + address + "/"); err == nil {
+			io.Copy(io.Discard, response.Body)
+			response.Body.Close()
+			return address
+		}
+	}
+}
