@@ -37,3 +37,6 @@ fuzz: ## each fuzzer for FUZZTIME
 	go test ./sse -run '^$$' -fuzz FuzzParser -fuzztime $(FUZZTIME)
 	go test ./sse -run '^$$' -fuzz FuzzRoundTrip -fuzztime $(FUZZTIME)
 	go test ./server -run '^$$' -fuzz FuzzPublishRequest -fuzztime $(FUZZTIME)
+
+screenshot: build chromium ## of the demo, for the README
+	go test -count=1 ./e2e -run TestDemo -screenshot $(CURDIR)/e2e/demo.png
