@@ -22,6 +22,7 @@ var mediaTypes = map[string]string{
 	".mjs":  "text/javascript; charset=utf-8",
 	".ts":   "text/plain; charset=utf-8", // a browser shows it, and saves application/typescript
 	".json": "application/json",
+	".map":  "application/json",
 	".wasm": "application/wasm",
 	".svg":  "image/svg+xml",
 	".png":  "image/png",
