@@ -141,7 +141,7 @@ export class Connection {
       for (;;) {
         const { done, value } = await body.read();
         if (abort !== this.#abort) return;
-        if (done || !this.#deliver(value, origin, abort)) break;
+        if (done || !(await this.#deliver(value, origin, abort))) break;
       }
     } catch {
       input = 'fail';
@@ -149,8 +149,11 @@ export class Connection {
     if (abort === this.#abort) this.#engine.call(input, this.id, 0);
   }
 
-  /** Fires the chunk's events and returns whether to read on. */
-  #deliver(chunk, origin, abort) {
+  /**
+   * Fires the chunk's events and returns whether to read on. A browser runs all microtasks after each listener. We can
+   * but let those run that are there already: a listener's close() behind one await stops the next event.
+   */
+  async #deliver(chunk, origin, abort) {
     for (const { text, table, failed } of this.#engine.parse(this.id, chunk)) {
       let start = 0;
       for (let row = 0; row < table.length; row += 3) {
@@ -162,6 +165,7 @@ export class Connection {
         const data = text.slice(typeEnd, dataEnd);
         start = idEnd >= 0 ? idEnd : dataEnd;
         dispatchEvent(this.#target, new MessageEvent(type, { data, origin, lastEventId: this.lastEventId }));
+        await undefined;
         if (abort !== this.#abort) return false;
       }
       if (failed) return false;

@@ -16,7 +16,7 @@ import { CLOSED, CONNECTING, Connection, OPEN } from './connection.js';
 const DEFAULT_MAX_EVENT_SIZE = 16 * 1024 * 1024;
 const LARGEST_MAX_EVENT_SIZE = 1024 * 1024 * 1024; // offsets in the engine have 32 bits
 
-export class EventSource extends EventTarget {
+class EventSource extends EventTarget {
   #connection;
   /** The event handlers' values and listeners, by event type. @type {Map<string, { value: object, listener: Function }>} */
   #handlers = new Map();
@@ -164,21 +164,32 @@ function parseURL(url) {
 }
 
 // A class has its constructor first, its members not enumerable, and a name that a minifier may change.
-function defineAsWebIDL() {
-  const { prototype } = EventSource;
+function defineAsWebIDL(constructor) {
+  const { prototype } = constructor;
   const members = Object.getOwnPropertyDescriptors(prototype);
   for (const name of Object.keys(members)) delete prototype[name];
   const define = (name) => Object.defineProperty(prototype, name, { ...members[name], enumerable: true });
 
   for (const name of ['url', 'withCredentials', 'readyState', 'onopen', 'onmessage', 'onerror']) define(name);
   for (const [name, value] of Object.entries({ CONNECTING, OPEN, CLOSED })) {
-    Object.defineProperty(EventSource, name, { value, enumerable: true });
+    Object.defineProperty(constructor, name, { value, enumerable: true });
     Object.defineProperty(prototype, name, { value, enumerable: true });
   }
   define('close');
-  Object.defineProperty(prototype, 'constructor', members.constructor);
+  Object.defineProperty(prototype, 'constructor', { ...members.constructor, value: constructor });
   Object.defineProperty(prototype, Symbol.toStringTag, { value: 'EventSource', configurable: true });
-  Object.defineProperty(EventSource, 'name', { value: 'EventSource', configurable: true });
+  Object.defineProperty(constructor, 'name', { value: 'EventSource', configurable: true });
 }
 
-defineAsWebIDL();
+// Called without new, a class throws words of its own, and as a string it is its source. A proxy does neither.
+const Exposed = new Proxy(EventSource, {
+  apply() {
+    throw new TypeError(
+      "Failed to construct 'EventSource': Please use the 'new' operator, this DOM object constructor cannot be called as a function.",
+    );
+  },
+});
+
+export { Exposed as EventSource };
+
+defineAsWebIDL(Exposed);

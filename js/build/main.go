@@ -153,7 +153,7 @@ func goSupport() (api.Plugin, error) {
 	path := filepath.Join(string(bytes.TrimSpace(goroot)), "lib", "wasm", "wasm_exec.js")
 	script, err := os.ReadFile(path)
 	if err != nil {
-		return api.Plugin{}, fmt.Errorf("Go's support script: %w", err)
+		return api.Plugin{}, fmt.Errorf("reading wasm_exec.js, which belongs to Go: %w", err)
 	}
 	contents := fmt.Sprintf(supportModule, script)
 	return api.Plugin{Name: "wasm_exec", Setup: func(build api.PluginBuild) {
