@@ -274,6 +274,44 @@ func TestEngineThatEnds(t *testing.T) {
 	}
 }
 
+// A server that never ends a line meets the limit, and neither side's memory grows with what it sends.
+func TestEndlessLine(t *testing.T) {
+	t.Parallel()
+	s := openSite(t)
+	sent := make(chan int, 1)
+	s.mux.HandleFunc("GET /endless", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		line := bytes.Repeat([]byte("x"), 64<<10)
+		fmt.Fprint(w, "data: before\n\ndata: ")
+		total := 0
+		for n, err := 0, error(nil); err == nil && total < 1<<30; total += n {
+			n, err = w.Write(line)
+		}
+		sent <- total
+	})
+	got, _ := evaluate[[]float64](t, s.URL, `async () => {
+		const { instantiate } = WebAssembly;
+		let memory;
+		WebAssembly.instantiate = async (...args) => {
+			const instance = await instantiate(...args);
+			memory = instance.exports.mem;
+			return instance;
+		};`+importModule+`
+		const source = new EventSource('/endless', { maxEventSize: 8 * 2 ** 20 });
+		let before = 0;
+		source.onmessage = () => { before = memory.buffer.byteLength; };
+		return new Promise((resolve) => {
+			source.onerror = () => resolve([source.readyState, (memory.buffer.byteLength - before) / 2 ** 20]);
+		});
+	}`)
+	if len(got) != 2 || got[0] != 2 || got[1] > 64 {
+		t.Errorf("readyState %v, the engine's memory grew by %v MiB, want 2 and at most 64", got[0], got[1])
+	}
+	if total := <-sent; total == 1<<30 {
+		t.Error("the browser went on to read")
+	}
+}
+
 func TestLoadingLeavesNoTrace(t *testing.T) {
 	t.Parallel()
 	s := openSite(t)
