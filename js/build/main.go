@@ -7,6 +7,7 @@ import (
 	"compress/gzip"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -91,14 +92,50 @@ func clean() error {
 }
 
 func compileModule(build string) error {
-	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w -X main.build="+build,
-		"-o", filepath.Join(dist, module), "./wasm/polyfill")
+	overlay, err := smallFmt()
+	if err != nil {
+		return fmt.Errorf("replacing fmt: %w", err)
+	}
+	defer os.Remove(overlay)
+	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-overlay", overlay,
+		"-ldflags", "-s -w -X main.build="+build, "-o", filepath.Join(dist, module), "./wasm/polyfill")
 	cmd.Env = append(os.Environ(), "GOOS=js", "GOARCH=wasm")
 	cmd.Stderr = os.Stderr
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("compiling wasm/polyfill: %w", err)
 	}
 	return os.Chmod(filepath.Join(dist, module), 0o644) // it is served, not executed
+}
+
+// smallFmt writes a file for go build's -overlay that puts js/build/fmt in the place of the standard library's fmt, and
+// returns its name.
+func smallFmt() (string, error) {
+	root, err := goroot()
+	if err != nil {
+		return "", err
+	}
+	files, err := filepath.Glob(filepath.Join(root, "src", "fmt", "*.go"))
+	if err != nil || len(files) == 0 {
+		return "", fmt.Errorf("no source of fmt in %s: %w", root, errors.Join(err, fs.ErrNotExist))
+	}
+	replace := map[string]string{}
+	for _, file := range files {
+		replace[file] = "" // absent
+	}
+	if replace[files[0]], err = filepath.Abs("js/build/fmt/fmt.go"); err != nil {
+		return "", err
+	}
+	overlay, err := os.CreateTemp("", "overlay-*.json")
+	if err != nil {
+		return "", err
+	}
+	err = json.NewEncoder(overlay).Encode(map[string]any{"Replace": replace})
+	return overlay.Name(), errors.Join(err, overlay.Close())
+}
+
+func goroot() (string, error) {
+	root, err := exec.Command("go", "env", "GOROOT").Output()
+	return string(bytes.TrimSpace(root)), err
 }
 
 func bundleScripts(build string) error {
@@ -146,11 +183,11 @@ const supportModule = `export default function (globalThis) {
 // goSupport resolves wasm_exec.js, which belongs to the Go that compiles the module. It is written for a global object
 // that it reads and extends; as the body of a function whose parameter has that name it extends what it is given.
 func goSupport() (api.Plugin, error) {
-	goroot, err := exec.Command("go", "env", "GOROOT").Output()
+	root, err := goroot()
 	if err != nil {
 		return api.Plugin{}, fmt.Errorf("go env GOROOT: %w", err)
 	}
-	path := filepath.Join(string(bytes.TrimSpace(goroot)), "lib", "wasm", "wasm_exec.js")
+	path := filepath.Join(root, "lib", "wasm", "wasm_exec.js")
 	script, err := os.ReadFile(path)
 	if err != nil {
 		return api.Plugin{}, fmt.Errorf("reading wasm_exec.js, which belongs to Go: %w", err)
