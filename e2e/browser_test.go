@@ -75,11 +75,53 @@ func chromium() (string, error) {
 // newTab opens a tab that is closed with the test, and ends whatever hangs in it.
 func newTab(t *testing.T) context.Context {
 	t.Helper()
-	tab, closeTab := chromedp.NewContext(browser)
-	t.Cleanup(closeTab)
-	if err := chromedp.Do(tab); err != nil {
+	tab := openTab(t)
+	t.Cleanup(tab.close)
+	return limit(t, tab.Context)
+}
+
+// borrowTab is newTab for tests that leave a tab as it was, but for the page that it shows: to open a tab takes as long
+// as to run a scenario. A test that fails does not give its tab back.
+func borrowTab(t *testing.T) context.Context {
+	t.Helper()
+	var borrowed tab
+	select {
+	case borrowed = <-idleTabs:
+	default:
+		borrowed = openTab(t)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			borrowed.close()
+			return
+		}
+		select {
+		case idleTabs <- borrowed:
+		default:
+			borrowed.close()
+		}
+	})
+	return limit(t, borrowed.Context)
+}
+
+type tab struct {
+	context.Context
+	close context.CancelFunc
+}
+
+var idleTabs = make(chan tab, 16)
+
+func openTab(t *testing.T) tab {
+	t.Helper()
+	ctx, cancel := chromedp.NewContext(browser)
+	if err := chromedp.Do(ctx); err != nil {
+		cancel()
 		t.Fatalf("opening a tab: %v", err)
 	}
+	return tab{ctx, cancel}
+}
+
+func limit(t *testing.T, tab context.Context) context.Context {
 	limited, cancel := context.WithTimeout(tab, time.Minute)
 	t.Cleanup(cancel)
 	return limited

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 )
 
@@ -35,10 +34,7 @@ func TestGoTestsUnderWasm(t *testing.T) {
 				Code   int    `json:"code"`
 				Output string `json:"output"`
 			}
-			awaited := true
-			r, err := chromedp.Run(tab, chromedp.Evaluate[result](`runTests('/test.wasm')`, func(p *runtime.EvaluateParams) {
-				p.AwaitPromise = &awaited
-			}))
+			r, err := chromedp.Run(tab, chromedp.Evaluate[result](`runTests('/test.wasm')`, chromedp.EvalAwaitPromise))
 			switch {
 			case err != nil:
 				t.Fatalf("running the tests: %v", err)

@@ -13,7 +13,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 )
 
@@ -86,7 +85,7 @@ func runScenario(t *testing.T, s scenario, implementation string) {
 		requireDist(t)
 	}
 	lab := openLab(t)
-	tab := newTab(t)
+	tab := borrowTab(t)
 	messages := chromedp.Console(tab)
 	query := url.Values{"control": {lab.url("control")}, "file": {s.File}, "name": {s.Name}, "implementation": {implementation}}
 	if err := chromedp.Do(tab, chromedp.Navigate(lab.url("A")+"/harness/run.html?"+query.Encode())); err != nil {
@@ -138,12 +137,11 @@ func catalogue(t *testing.T) []scenario {
 	t.Helper()
 	lab := openLab(t)
 	tab := newTab(t)
-	await := func(p *runtime.EvaluateParams) { awaited := true; p.AwaitPromise = &awaited }
 	expression := `import('/harness/catalogue.js').then(({ catalogue }) => catalogue)`
 	if err := chromedp.Do(tab, chromedp.Navigate(lab.url("A")+"/harness/catalogue.html")); err != nil {
 		t.Fatalf("opening the catalogue: %v", err)
 	}
-	scenarios, err := chromedp.Run(tab, chromedp.Evaluate[[]scenario](expression, await))
+	scenarios, err := chromedp.Run(tab, chromedp.Evaluate[[]scenario](expression, chromedp.EvalAwaitPromise))
 	if err != nil {
 		t.Fatalf("reading the catalogue: %v", err)
 	}

@@ -8,12 +8,15 @@ const { control, file, name, implementation } = Object.fromEntries(new URL(locat
 const limit = 20_000;
 
 async function report() {
-  const { default: scenarios } = await import(`/scenarios/${file}.js`);
+  const [{ default: scenarios }, lab, differences, EventSource] = await Promise.all([
+    import(`/scenarios/${file}.js`),
+    fetch(`${control}/lab`).then((response) => response.json()),
+    fetch('/differences.json').then((response) => response.json()),
+    load(),
+  ]);
   const scenario = scenarios.find((scenario) => scenario.name === name);
-  const lab = await (await fetch(`${control}/lab`)).json();
-  const t = new Scenario(await load(), implementation, lab);
+  const t = new Scenario(EventSource, implementation, lab);
   const problem = await perform(scenario, t);
-  const differences = await (await fetch('/differences.json')).json();
   return judge({ file, scenario, implementation, trace: t.trace, problem, differences });
 }
 

@@ -12,6 +12,7 @@ export class Scenario {
   #sources = [];
   #inboxes = new Map();
   #finished = false;
+  #abort = new AbortController();
 
   constructor(EventSource, implementation, lab) {
     Object.assign(this, { EventSource, implementation, origins: lab.origins });
@@ -114,12 +115,13 @@ export class Scenario {
     if (!this.#finished) this.trace.push(normalise(line, this.origins));
   }
 
-  /** Ends the trace with the requests that were made and never awaited. */
+  /** Ends the trace with the requests that were made and never awaited, and gives up what is still waited for. */
   async finish() {
     this.#finished = true;
     for (const source of this.#sources) source.close();
     const unclaimed = await this.control('unclaimed requests', 'unclaimed');
     this.trace.push(...unclaimed.map((request) => `not awaited: ${requestLine(request, this.origins)}`));
+    this.#abort.abort();
   }
 
   inbox(source) {
@@ -128,7 +130,7 @@ export class Scenario {
   }
 
   async control(what, path, init) {
-    const response = await this.waiting(what, fetch(`${this.origins.control}/${path}`, init));
+    const response = await this.waiting(what, fetch(`${this.origins.control}/${path}`, { signal: this.#abort.signal, ...init }));
     if (!response.ok) throw new Error(`${path}: ${await response.text()}`);
     const body = await response.text();
     return body && JSON.parse(body);

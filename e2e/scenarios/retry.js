@@ -71,23 +71,23 @@ function waits(name, stream, place = standard) {
   };
 }
 
-const long = 'retry: 600\n';
+const long = 'retry: 300\n';
 
 export default [
-  returnsBefore('the reconnection time is as the stream sets it', { quick: 'retry: 1\n\n', slow: 'retry: 500\n\n' }),
-  returnsBefore('the reconnection time is set without a blank line', { quick: 'retry: 1\n', slow: 'retry: 500\n' }),
-  returnsBefore('the last reconnection time counts', { quick: 'retry: 5000\nretry: 1\n', slow: 'retry: 1\nretry: 500\n' }),
+  returnsBefore('the reconnection time is as the stream sets it', { quick: 'retry: 1\n\n', slow: 'retry: 300\n\n' }),
+  returnsBefore('the reconnection time is set without a blank line', { quick: 'retry: 1\n', slow: 'retry: 300\n' }),
+  returnsBefore('the last reconnection time counts', { quick: 'retry: 5000\nretry: 1\n', slow: 'retry: 1\nretry: 300\n' }),
   returnsBefore('a reconnection time in a line that is cut off is not set', { quick: 'retry: 1\nretry: 3000', slow: long }),
   returnsBefore('a reconnection time of zero is possible', { quick: 'retry: 0\n', slow: long }),
   returnsBefore('leading zeros do not matter', { quick: 'retry: 00000000000000000000000001\n', slow: long }),
   returnsBefore('one space before the digits is not of the value', { quick: 'retry:1\n', slow: `${long}retry:  1\n` }),
   ...['-1', '+1', '1 ', '1.0', '0x1', '1e0', '1ms', 'x', '١', '1\0', '1_0'].map((value) =>
     returnsBefore(`a reconnection time of ${JSON.stringify(value)} is ignored`, {
-      quick: 'retry: 250\n',
+      quick: 'retry: 150\n',
       slow: `${long}retry: ${value}\n`,
     }),
   ),
-  returnsBefore('the name of the field is case-sensitive', { quick: 'retry: 250\n', slow: `${long}Retry: 1\nRETRY: 1\n` }),
+  returnsBefore('the name of the field is case-sensitive', { quick: 'retry: 150\n', slow: `${long}Retry: 1\nRETRY: 1\n` }),
   returnsBefore(
     'an empty reconnection time is the default again',
     { quick: 'retry: 1000\n', slow: 'retry: 1\nretry\n' },
@@ -107,7 +107,7 @@ export default [
       await one.lose('data\n\n');
       await one.return();
       await one.lose(':\n');
-      await two.lose('retry: 400\n');
+      await two.lose('retry: 300\n');
       const first = await one.server.request();
       const second = await two.server.request();
       t.note('quick before slow:', first.connection < second.connection);
