@@ -64,7 +64,7 @@ export class Scenario {
   /** The implementation under test as the given window has it. */
   async in(window) {
     if (this.implementation === 'native') return window.EventSource;
-    return (await window.eval("import('/dist/eventsource.mjs')")).EventSource;
+    return (await window.eval(`import('${this.origins.A}/dist/eventsource.mjs')`)).EventSource;
   }
 
   /**

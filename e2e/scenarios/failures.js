@@ -66,6 +66,22 @@ export default [
   fails('a response without a type fails the connection', {
     headers: { 'Content-Type': null, 'X-Content-Type-Options': 'nosniff' },
   }),
+  {
+    name: 'a response without a type fails the connection before its body has come',
+    standard: '9.2.3 fetch, processResponse; MIME Sniffing, which Fetch does not apply here',
+    console: ['MIME type'],
+    async run(t) {
+      const server = t.stream();
+      const source = t.open(server.url);
+      const exchange = await server.accept({ headers: { 'Content-Type': null } });
+      await exchange.send('data: x\n\n');
+      await t.fence();
+      t.note('readyState', source.readyState);
+      await exchange.end();
+      await t.until(source, 'error');
+    },
+    expect: ['GET A', 'error CLOSED', 'readyState 2'],
+  },
   fails('an empty type fails the connection', { headers: { 'Content-Type': '', 'X-Content-Type-Options': 'nosniff' } }),
   fails('a type that merely begins like an event stream fails the connection', {
     headers: { 'Content-Type': 'text/event-streams' },
