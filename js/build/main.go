@@ -104,7 +104,26 @@ func compileModule(build string) error {
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("compiling wasm/polyfill: %w", err)
 	}
-	return os.Chmod(filepath.Join(dist, module), 0o644) // it is served, not executed
+	return mergeModule()
+}
+
+func mergeModule() error {
+	path := filepath.Join(dist, module)
+	linked, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	merged, err := mergeSegments(linked)
+	if errors.Is(err, errNotMergeable) {
+		log.Printf("%s stays larger than it could be: %v", path, err)
+		merged = linked
+	} else if err != nil {
+		return err
+	}
+	if err := os.WriteFile(path, merged, 0o644); err != nil {
+		return err
+	}
+	return os.Chmod(path, 0o644) // it is served, not executed
 }
 
 // smallFmt writes a file for go build's -overlay that puts js/build/fmt in the place of the standard library's fmt, and
