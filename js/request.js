@@ -17,9 +17,7 @@ import { queueTask } from './task.js';
 export async function request(url, lastEventId, source, signal) {
   const policy = watchPolicy(url);
   try {
-    const headers = headersFor(url, source);
-    if (!headers.has('Accept')) headers.set('Accept', 'text/event-stream');
-    if (lastEventId !== '') headers.set('Last-Event-ID', lastEventId);
+    const headers = headersFor(url, lastEventId, source);
     const credentials = source.withCredentials ? 'include' : 'same-origin';
     const response = await fetch(url, { headers, credentials, cache: 'no-store', signal });
     return { response, body: new Body(response) };
@@ -31,13 +29,20 @@ export async function request(url, lastEventId, source, signal) {
 }
 
 /**
- * A redirect to another origin has brought the connection there. The Fetch Standard takes Authorization away on such a
- * redirect, so it must not be in the request that goes there directly.
+ * The headers as pairs, since a Headers object would send the names in lower case.
+ *
+ * A redirect to another origin may have brought the connection there. The Fetch Standard takes Authorization away on
+ * such a redirect, so it must not be in the request that goes there directly.
  */
-function headersFor(url, source) {
+function headersFor(url, lastEventId, source) {
+  const redirected = new URL(url).origin !== new URL(source.url).origin;
   const headers = new Headers(source.headers);
-  if (new URL(url).origin !== new URL(source.url).origin) headers.delete('Authorization');
-  return headers;
+  if (redirected) headers.delete('Authorization');
+  if (lastEventId !== '') headers.delete('Last-Event-ID');
+  const pairs = [...headers];
+  if (!headers.has('Accept')) pairs.push(['Accept', 'text/event-stream']);
+  if (lastEventId !== '') pairs.push(['Last-Event-ID', lastEventId]);
+  return pairs;
 }
 
 // Browsers reconnect after a network error and give up when they forbid the request themselves. fetch rejects with the
