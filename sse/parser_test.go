@@ -32,6 +32,8 @@ var streams = []struct {
 	{"data begins with an empty line", "data\ndata: a\n\n", events("", "\na", "")},
 	{"one space is removed", "data:  a \n\n", events("", " a ", "")},
 	{"a tab is not", "data:\ta\n\n", events("", "\ta", "")},
+	{"data beside data", "data:a\ndata: b\nid:1\nid: 2\n\n", id("2", "", "a\nb", "2")},
+	{"names that only begin alike", "dat:a\ndata\ni:1\nid\nidx: 1\ndatab: c\n\n", events("", "", "")},
 	{"data of a space", "data:  \n\n", events("", " ", "")},
 	{"colons in the value", "data: a: b\n\ndata::\n\n", events("", "a: b", "", "", ":", "")},
 	{"comments", ": a\n:\ndata: b\n:data: c\n\n", events("", "b", "")},

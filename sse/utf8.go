@@ -6,7 +6,7 @@ import "unicode/utf8"
 // as UTF-8 gives: b itself when it is well formed, else a copy with U+FFFD for each maximal subpart of an ill-formed
 // sequence. No sequence reaches across CR, LF or a colon, so to decode values one by one is to decode the stream.
 func wellFormed(b []byte) []byte {
-	if utf8.Valid(b) {
+	if len(b) == 0 || utf8.Valid(b) {
 		return b
 	}
 	decoded := make([]byte, 0, len(b)+len(b)/2)
