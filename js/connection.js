@@ -2,6 +2,7 @@
 
 import { ENGINE_RETRY, loadEngine } from './engine.js';
 import { request } from './request.js';
+import { StreamEvent } from './streamevent.js';
 import { queueTask } from './task.js';
 
 export const CONNECTING = 0;
@@ -164,7 +165,7 @@ export class Connection {
         const type = typeEnd > start ? text.slice(start, typeEnd) : 'message';
         const data = text.slice(typeEnd, dataEnd);
         start = idEnd >= 0 ? idEnd : dataEnd;
-        dispatchEvent(this.#target, new MessageEvent(type, { data, origin, lastEventId: this.lastEventId }));
+        dispatchEvent(this.#target, new StreamEvent(type, data, origin, this.lastEventId));
         await undefined;
         if (abort !== this.#abort) return false;
       }

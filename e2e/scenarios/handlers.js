@@ -247,6 +247,31 @@ export default [
     stream: 'data: 1\n\ndata: 2\n\n',
     standard: 'HTML event loop: a microtask checkpoint after each task',
   }),
+  listens('a message has the members of a MessageEvent in their order, and none of its own', (t, source) => {
+    source.onmessage = (event) => {
+      const members = (object) => {
+        const names = [];
+        for (const name in object) names.push(name);
+        return names.join(' ');
+      };
+      t.note(Reflect.ownKeys(event), members(event) === members(new MessageEvent('message')));
+      t.note(JSON.stringify(new MessageEvent('copy', event).data), 'data' in event, Object.keys(event));
+    };
+  }, ['["isTrusted"] true', '"x" true ["isTrusted"]'], { standard: 'HTML 9.1 The MessageEvent interface' }),
+  listens('a message can be initialised anew once it has been dispatched', (t, source) => {
+    source.onmessage = (event) => {
+      event.initMessageEvent('never', true, true, 'while it is dispatched');
+      t.note(event.type, event.bubbles, event.data);
+      setTimeout(() => {
+        event.initMessageEvent('later', true, false, 7, 'http://a.example', 'id');
+        t.note(event.type, event.bubbles, event.data, event.origin, event.lastEventId);
+        source.dispatchEvent(new MessageEvent('last'));
+      });
+    };
+  }, ['message false x', 'later true 7 http://a.example id'], { stream: 'data: x\n\nevent: ', standard: 'HTML 9.1 initMessageEvent()' }),
+  listens("a message's prototype is that of MessageEvent", (t, source) => {
+    source.onmessage = (event) => t.note(Object.getPrototypeOf(event) === MessageEvent.prototype);
+  }, ['true'], { standard: 'HTML 9.1 The MessageEvent interface' }),
   listens('readyState is OPEN in an open listener, and each listener sees it', (t, source) => {
     source.addEventListener('open', () => t.note(source.readyState));
     source.onopen = () => t.note(source.readyState);
