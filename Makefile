@@ -30,8 +30,9 @@ e2e: build chromium
 chromium:
 	@.ci/chromium
 
-bench: ## of the parser, the encoder and the server
+bench: build chromium ## of the parser, the encoder, the server, and of delivery in the browser beside native
 	go test -run '^$$' -bench . ./sse ./server
+	go test -run '^$$' -bench . -benchtime 1x ./e2e
 
 fuzz: ## each fuzzer for FUZZTIME
 	go test ./sse -run '^$$' -fuzz FuzzParser -fuzztime $(FUZZTIME)
