@@ -16,6 +16,7 @@ import (
 var wasmPackages = []string{
 	"sse",
 	"wasm/lifecycle",
+	"wasm/polyfill",
 }
 
 func TestGoTestsUnderWasm(t *testing.T) {

@@ -1,3 +1,5 @@
+//go:build !js
+
 // Package main_test holds the browser build to what it may link: each import is paid for by every page that loads it.
 package main_test
 

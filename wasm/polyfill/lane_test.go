@@ -1,0 +1,107 @@
+//go:build js && wasm
+
+package main
+
+import (
+	"strings"
+	"testing"
+	"unicode/utf16"
+	"unicode/utf8"
+	"unsafe"
+
+	"github.com/eventsource-wasm/eventsource-wasm/wasm/lifecycle"
+)
+
+func TestUTF16Length(t *testing.T) {
+	for _, text := range []string{"", "a", "é", "✓", "😀", "\x00\x7f\u0080\u07ff\u0800\uffff\U00010000\U0010ffff", "a😀b✓cédefg😀😀😀"} {
+		for n := range 20 {
+			padded := strings.Repeat("x", n) + strings.Repeat(text, n)
+			if got, want := utf16Length([]byte(padded)), int32(len(utf16.Encode([]rune(padded)))); got != want {
+				t.Errorf("%q: %d, want %d", padded, got, want)
+			}
+		}
+	}
+}
+
+// give writes a part of a stream as js/ does, and returns the events that the lane leaves behind, and feed's result.
+func give(part string) (events []string, result int32) {
+	copy(unsafe.Slice((*byte)(reserve(int32(len(part)))), len(part)), part)
+	result = feed(1, int32(len(part)))
+	units := utf16.Encode([]rune(string(output)))
+	text := func(from, to int32) string { return string(utf16.Decode(units[from:to])) }
+	start := int32(0)
+	for row := table; len(row) > 0; row = row[3:] {
+		event := text(start, row[0]) + "|" + text(row[0], row[1])
+		if start = row[1]; row[2] != unchanged {
+			event += "|" + text(row[1], row[2])
+			start = row[2]
+		}
+		events = append(events, event)
+	}
+	return events, result
+}
+
+func open(t *testing.T, limit int) {
+	s := &source{Source: lifecycle.New("http://a.example/")}
+	s.Parser.MaxEventSize = limit
+	sources[1] = s
+	t.Cleanup(func() { delete(sources, 1) })
+}
+
+func TestFeed(t *testing.T) {
+	open(t, 0)
+	for _, tt := range []struct {
+		part   string
+		events string
+	}{
+		{"data: a\n\n", "|a"},
+		{"id: 1\ndata: é😀\n\ndata: b\n\n", "|é😀|1, |b"},
+		{"event: tick ✓\ndata: c\n\nid\ndata\n\n", "tick ✓|c, ||"},
+		{"data: cut", ""},
+		{" off\xE2\x82", ""},
+		{"\xAC\n\n", "|cut off€"},
+		{"data: \xE2\x82\n\ndata: \xAC\n\n", "|\uFFFD, |\uFFFD"},
+	} {
+		events, result := give(tt.part)
+		if got := strings.Join(events, ", "); got != tt.events || int(result) != len(events) || !utf8.Valid(output) {
+			t.Errorf("%q: %q and %d, want %q", tt.part, got, result, tt.events)
+		}
+	}
+}
+
+func TestFeedTellsTheLimit(t *testing.T) {
+	open(t, 2)
+	events, result := give("data: a\n\ndata: abc\n\n")
+	if len(events) != 1 || result != -2 {
+		t.Errorf("%q and %d, want one event and -2", events, result)
+	}
+}
+
+func TestLargeBuffersAreLetGo(t *testing.T) {
+	open(t, 0)
+	reserve(2 * largestKept)
+	if give("data: a\n\n"); len(input) > largestKept {
+		t.Errorf("%d bytes of input are kept", len(input))
+	}
+	output = make([]byte, 2*largestKept)
+	if give("data: a\n\n"); cap(output) > largestKept {
+		t.Errorf("%d bytes of output are kept", cap(output))
+	}
+}
+
+func TestFeedDoesNotAllocate(t *testing.T) {
+	open(t, 0)
+	part := strings.Repeat("id: 1\nevent: tick\ndata: text ✓\n\nid: 2\ndata: a\ndata: b\n\n", 50)
+	copy(unsafe.Slice((*byte)(reserve(int32(len(part)))), len(part)), part)
+	if n := testing.AllocsPerRun(10, func() { feed(1, int32(len(part))) }); n != 0 {
+		t.Errorf("%v allocations for 100 events", n)
+	}
+}
+
+func TestByteString(t *testing.T) {
+	for s, want := range map[string]string{"": "", "abc": "abc", "é": "\u00c3\u00a9", "\uFEFFa": "\u00ef\u00bb\u00bfa"} {
+		if got := byteString(s); got != want {
+			t.Errorf("%q: %q, want %q", s, got, want)
+		}
+	}
+}
