@@ -175,7 +175,10 @@ async function start() {
   let build;
   const scope = goScope({
     ready: (value) => (build = value),
-    command: (id, name, ...values) => connections.get(id)[name](...values),
+    // Without a result, to which Go would hold a reference.
+    command(id, name, ...values) {
+      connections.get(id)[name](...values);
+    },
   });
   const go = new (defineGo(scope))();
   const instance = await WebAssembly.instantiate(module, go.importObject);
