@@ -261,14 +261,16 @@ export default [
   listens('a message can be initialised anew once it has been dispatched', (t, source) => {
     source.onmessage = (event) => {
       event.initMessageEvent('never', true, true, 'while it is dispatched');
-      t.note(event.type, event.bubbles, event.data);
+      t.note(event.type, event.bubbles, event.data, event.ports.length);
       setTimeout(() => {
-        event.initMessageEvent('later', true, false, 7, 'http://a.example', 'id');
+        const { port1 } = new MessageChannel();
+        event.initMessageEvent('later', true, false, 7, 'http://a.example', 'id', port1, [port1]);
         t.note(event.type, event.bubbles, event.data, event.origin, event.lastEventId);
+        t.note(event.source === port1, event.ports[0] === port1, event.ports.length);
         source.dispatchEvent(new MessageEvent('last'));
       });
     };
-  }, ['message false x', 'later true 7 http://a.example id'], { stream: 'data: x\n\nevent: ', standard: 'HTML 9.1 initMessageEvent()' }),
+  }, ['message false x 0', 'later true 7 http://a.example id', 'true true 1'], { stream: 'data: x\n\nevent: ', standard: 'HTML 9.1 initMessageEvent()' }),
   listens("a message's prototype is that of MessageEvent", (t, source) => {
     source.onmessage = (event) => t.note(Object.getPrototypeOf(event) === MessageEvent.prototype);
   }, ['true'], { standard: 'HTML 9.1 The MessageEvent interface' }),
