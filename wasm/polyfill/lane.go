@@ -97,10 +97,16 @@ func address[T any](buffer []T) uint32 {
 // byte, and a second one for each that begins a sequence of four. Eight bytes at a time, since this is all that tells
 // text beyond ASCII from ASCII in cost.
 func utf16Length(s []byte) int32 {
-	const lowBits = 0x0101010101010101
+	const (
+		highBits = 0x8080808080808080
+		lowBits  = 0x0101010101010101
+	)
 	n := len(s)
+	for len(s) >= 32 && (load64(s)|load64(s[8:])|load64(s[16:])|load64(s[24:]))&highBits == 0 {
+		s = s[32:]
+	}
 	for len(s) >= 8 {
-		b := *(*uint64)(unsafe.Pointer(unsafe.SliceData(s)))
+		b := load64(s)
 		continuation := b >> 7 & ^(b >> 6) & lowBits
 		four := b >> 7 & (b >> 6) & (b >> 5) & (b >> 4) & lowBits
 		n += bits.OnesCount64(four) - bits.OnesCount64(continuation)
@@ -114,4 +120,11 @@ func utf16Length(s []byte) int32 {
 		}
 	}
 	return int32(n)
+}
+
+// The compiler makes one load of it. encoding/binary has the same, and reflect with it.
+func load64(b []byte) uint64 {
+	_ = b[7]
+	return uint64(b[0]) | uint64(b[1])<<8 | uint64(b[2])<<16 | uint64(b[3])<<24 |
+		uint64(b[4])<<32 | uint64(b[5])<<40 | uint64(b[6])<<48 | uint64(b[7])<<56
 }

@@ -105,3 +105,14 @@ func TestByteString(t *testing.T) {
 		}
 	}
 }
+
+func BenchmarkUTF16Length(b *testing.B) {
+	for name, text := range map[string]string{"ASCII": strings.Repeat("x", 100<<10), "beyond": strings.Repeat("é✓😀x", 10<<10)} {
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(int64(len(text)))
+			for b.Loop() {
+				utf16Length([]byte(text))
+			}
+		})
+	}
+}
