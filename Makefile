@@ -8,7 +8,7 @@ FUZZTIME ?= 30s
 run: build ## shows it working: http://localhost:8080, or PORT=
 	@PORT=$(PORT) go run ./server/cmd/eventsource-server
 
-build: ## makes dist/, the npm package
+build: ## makes dist/, the npm package; with DEBUG=1, one whose panics tell where
 	@go run ./js/build
 
 test: lint unit e2e ## everything a contributor must pass

@@ -29,6 +29,9 @@ const (
 	stamp  = ".build" // in dist, what it was made from
 )
 
+// debug is set by those who want to read in a panic's report where it happened.
+var debug = os.Getenv("DEBUG")
+
 func main() {
 	log.SetFlags(0)
 	log.SetPrefix("build: ")
@@ -60,7 +63,7 @@ func run() error {
 // page which has been served files of two versions says so.
 func hashSources(roots ...string) (string, error) {
 	hash := sha256.New()
-	io.WriteString(hash, runtime.Version())
+	io.WriteString(hash, runtime.Version()+debug)
 	for _, root := range roots {
 		err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
 			if err != nil || entry.IsDir() || strings.HasSuffix(path, "_test.go") {
@@ -104,26 +107,44 @@ func compileModule(build string) error {
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("compiling wasm/polyfill: %w", err)
 	}
-	return mergeModule()
+	return shrinkModule()
 }
 
-func mergeModule() error {
+// shrinkModule makes the module smaller, as far as it is understood: any error in that is a reason to ship more of it.
+func shrinkModule() error {
 	path := filepath.Join(dist, module)
 	linked, err := os.ReadFile(path)
 	if err != nil {
 		return err
 	}
-	merged, err := mergeSegments(linked)
-	if errors.Is(err, errNotMergeable) {
-		log.Printf("%s stays larger than it could be: %v", path, err)
-		merged = linked
-	} else if err != nil {
-		return err
+	for _, edit := range []func([]segment) error{withoutSymbols, withSymbols} {
+		smaller, err := mergeSegments(linked, edit)
+		if err == nil {
+			linked = smaller
+			break
+		}
+		log.Printf("%s is larger than it could be: %v", path, err)
 	}
-	if err := os.WriteFile(path, merged, 0o644); err != nil {
+	if err := os.WriteFile(path, linked, 0o644); err != nil {
 		return err
 	}
 	return os.Chmod(path, 0o644) // it is served, not executed
+}
+
+func withSymbols([]segment) error { return nil }
+
+func withoutSymbols(segments []segment) error {
+	version, err := exec.Command("go", "env", "GOVERSION").Output()
+	if err != nil {
+		return err
+	}
+	if !strings.HasPrefix(string(version), symbolsKnownFor) {
+		return fmt.Errorf("%w: they are those of %s, and this is %s", errUnknownLayout, symbolsKnownFor, bytes.TrimSpace(version))
+	}
+	if debug != "" {
+		return errors.New("with DEBUG set it keeps the names that a panic reports")
+	}
+	return emptySymbols(segments)
 }
 
 // smallFmt writes a file for go build's -overlay that puts js/build/fmt in the place of the standard library's fmt, and

@@ -21,9 +21,10 @@ const (
 	endOfExpr   = 0x0B
 )
 
-// mergeSegments returns the WebAssembly module with as few data segments as are useful. The memory that an instance
-// begins with is the same. See the WebAssembly specification, section 5.5 "Modules".
-func mergeSegments(module []byte) ([]byte, error) {
+// mergeSegments returns the WebAssembly module with as few data segments as are useful, which edit may change first. Of
+// itself, it leaves the memory that an instance begins with as it was. See the WebAssembly specification, section 5.5
+// "Modules".
+func mergeSegments(module []byte, edit func([]segment) error) ([]byte, error) {
 	const header = 8
 	if len(module) < header || string(module[:4]) != "\x00asm" {
 		return nil, errNotMergeable
@@ -41,6 +42,9 @@ func mergeSegments(module []byte) ([]byte, error) {
 				return nil, err
 			}
 			if segments, err = join(segments); err != nil {
+				return nil, err
+			}
+			if err := edit(segments); err != nil {
 				return nil, err
 			}
 			section = appendSegments(nil, segments)

@@ -17,6 +17,8 @@ func moduleOf(segments ...segment) []byte {
 	return append(append(module, data...), 0, 2, 1, 'x') // a custom section behind it
 }
 
+func asTheyAre([]segment) error { return nil }
+
 func TestMergeSegments(t *testing.T) {
 	tests := []struct {
 		name       string
@@ -30,7 +32,7 @@ func TestMergeSegments(t *testing.T) {
 		{"a long gap", []segment{{70, []byte("a")}, {1 << 20, []byte("b")}}, []segment{{70, []byte("a")}, {1 << 20, []byte("b")}}},
 	}
 	for _, tt := range tests {
-		got, err := mergeSegments(moduleOf(tt.have...))
+		got, err := mergeSegments(moduleOf(tt.have...), asTheyAre)
 		if want := moduleOf(tt.want...); err != nil || !bytes.Equal(got, want) {
 			t.Errorf("%s: %q, %v, want %q", tt.name, got, err, want)
 		}
@@ -43,7 +45,7 @@ func TestMergeSegmentsRefuses(t *testing.T) {
 		if n == 8 || n == 11 {
 			continue // it ends between two sections, which is a module
 		}
-		if got, err := mergeSegments(good[:n]); !errors.Is(err, errNotMergeable) {
+		if got, err := mergeSegments(good[:n], asTheyAre); !errors.Is(err, errNotMergeable) {
 			t.Errorf("cut off at %d: %q, %v", n, got, err)
 		}
 	}
@@ -52,7 +54,7 @@ func TestMergeSegmentsRefuses(t *testing.T) {
 		"passive":     bytes.Replace(moduleOf(segment{70, []byte("a")}), []byte{0, i32Const}, []byte{1, i32Const}, 1),
 		"no module":   []byte("<!doctype html>"),
 	} {
-		if got, err := mergeSegments(module); !errors.Is(err, errNotMergeable) {
+		if got, err := mergeSegments(module, asTheyAre); !errors.Is(err, errNotMergeable) {
 			t.Errorf("%s: %q, %v", name, got, err)
 		}
 	}
@@ -73,17 +75,8 @@ func TestSignedNumbers(t *testing.T) {
 
 // The memory of the module that ships is that of the one which Go has linked.
 func TestMergedMemoryIsTheSame(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "linked.wasm")
-	cmd := exec.Command("go", "build", "-o", file, "../../wasm/polyfill")
-	cmd.Env = append(os.Environ(), "GOOS=js", "GOARCH=wasm")
-	if output, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, output)
-	}
-	linked, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	merged, err := mergeSegments(linked)
+	linked := linkModule(t)
+	merged, err := mergeSegments(linked, asTheyAre)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,6 +88,21 @@ func TestMergedMemoryIsTheSame(t *testing.T) {
 	if n < 1000 || m > n/100 {
 		t.Errorf("%d segments of %d are left", m, n)
 	}
+}
+
+func linkModule(t *testing.T) []byte {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "linked.wasm")
+	cmd := exec.Command("go", "build", "-o", file, "../../wasm/polyfill")
+	cmd.Env = append(os.Environ(), "GOOS=js", "GOARCH=wasm")
+	if output, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, output)
+	}
+	linked, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return linked
 }
 
 // memoryOf returns the memory that the module's data makes, and how many segments that takes.
