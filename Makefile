@@ -34,10 +34,11 @@ bench: build chromium ## of the parser, the encoder, the server, and of delivery
 	go test -run '^$$' -bench . ./sse ./server
 	go test -run '^$$' -bench . -benchtime 1x ./e2e
 
-fuzz: ## each fuzzer for FUZZTIME
+fuzz: build chromium ## each fuzzer for FUZZTIME, the last one on random streams, native against ours
 	go test ./sse -run '^$$' -fuzz FuzzParser -fuzztime $(FUZZTIME)
 	go test ./sse -run '^$$' -fuzz FuzzRoundTrip -fuzztime $(FUZZTIME)
 	go test ./server -run '^$$' -fuzz FuzzPublishRequest -fuzztime $(FUZZTIME)
+	go test -count=1 -timeout 0 -v ./e2e -run '^TestStreams$$' -streamtime $(FUZZTIME) -streamseed $$(date +%s)000
 
 screenshot: build chromium ## of the demo, for the README
 	go test -count=1 ./e2e -run TestDemo -screenshot $(CURDIR)/e2e/demo.png

@@ -1,0 +1,55 @@
+// Feeds the streams that the server makes from seeds to both implementations and compares what they make of them.
+import { EventSource as wasm } from '/dist/eventsource.mjs';
+
+const implementations = { native: EventSource, wasm };
+
+// Of six connections to a host: each stream takes one for each implementation.
+const inFlight = 3;
+
+// Far above what any stream needs: it ends a run that hangs and measures nothing.
+const limit = 20_000;
+
+/** Compares count streams from the first seed on. */
+export async function compare({ first, count, types }) {
+  const result = { segments: 0, differences: [] };
+  let next = first;
+  const worker = async () => {
+    while (next < first + count) {
+      const seed = next++;
+      const [native, ours] = await Promise.all(Object.keys(implementations).map((name) => receive(name, seed, types)));
+      result.segments += native.segments;
+      const line = native.lines.findIndex((line, i) => line !== ours.lines[i]);
+      if (line >= 0 || native.lines.length !== ours.lines.length) result.differences.push(difference(seed, native, ours, line));
+    }
+  };
+  await Promise.all(Array.from({ length: inFlight }, worker));
+  return result;
+}
+
+function difference(seed, native, ours, line) {
+  if (line < 0) line = native.lines.length;
+  const segment = native.lines.slice(0, line).filter((line) => line.startsWith('["segment"')).length;
+  return { seed, segment, native: native.lines[line] ?? 'nothing', ours: ours.lines[line] ?? 'nothing' };
+}
+
+/** Receives a stream and the one after the reconnection, which tells the Last-Event-ID that the server has seen. */
+function receive(name, seed, types) {
+  const lines = [];
+  let segments = 0;
+  const source = new implementations[name](`/stream?seed=${seed}&name=${name}`);
+  return new Promise((resolve) => {
+    const end = () => {
+      clearTimeout(timer);
+      source.close();
+      resolve({ lines, segments });
+    };
+    const timer = setTimeout(() => { lines.push('never ended'); end(); }, limit);
+    const listener = (event) => {
+      if (event instanceof MessageEvent) lines.push(JSON.stringify([event.type, event.data, event.lastEventId, event.origin]));
+      else lines.push(`${event.type} ${source.readyState}`);
+      if (event.type === 'segment') segments++;
+      if (event.type === 'end' || source.readyState === EventSource.CLOSED) end();
+    };
+    for (const type of types) source.addEventListener(type, listener);
+  });
+}
