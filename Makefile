@@ -3,7 +3,7 @@
 PORT ?= 8080
 FUZZTIME ?= 30s
 
-.PHONY: run test build bench fuzz screenshot lint unit e2e chromium
+.PHONY: run test build bench conformance fuzz screenshot lint unit e2e chromium
 
 run: build ## shows it working: http://localhost:8080, or PORT=
 	@PORT=$(PORT) go run ./server/cmd/eventsource-server
@@ -33,6 +33,9 @@ chromium:
 bench: build chromium ## of the parser, the encoder, the server, and of delivery in the browser beside native
 	go test -run '^$$' -bench . ./sse ./server
 	go test -run '^$$' -bench . -benchtime 1x ./e2e
+
+conformance: build chromium ## what native and ours do in every scenario, in Chromium: dist/conformance.html and .json; IMPL=native or wasm for one
+	go test -count=1 -timeout 20m ./e2e -run '^TestScenarios$$' -report $(CURDIR)/dist -impl '$(IMPL)'
 
 fuzz: build chromium ## each fuzzer for FUZZTIME, the last one on random streams, native against ours
 	go test ./sse -run '^$$' -fuzz FuzzParser -fuzztime $(FUZZTIME)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"embed"
 	"encoding/json"
+	"fmt"
 	"io/fs"
 	"net/http"
 	"net/url"
@@ -29,7 +30,7 @@ type scenario struct {
 	Standard string   `json:"standard"`
 	Only     string   `json:"only"`    // the one implementation that it is for, or empty
 	Console  []string `json:"console"` // parts of the errors that the browser itself writes to the console
-	Lines    int      `json:"lines"`   // of its expectation
+	Expect   []string `json:"expect"`
 }
 
 func (s scenario) id() string { return s.File + "/" + s.Name }
@@ -53,8 +54,15 @@ var implementations = []string{"native", "wasm"}
 
 // TestScenarios runs every scenario on each implementation, in a tab of its own, which judges the trace by itself.
 func TestScenarios(t *testing.T) {
+	if *only != "" && !slices.Contains(implementations, *only) {
+		t.Fatalf("-impl %s: it is native or wasm", *only)
+	}
 	scenarios := catalogue(t)
 	checkDifferences(t, scenarios)
+	c := newConformance(scenarios)
+	if *reportDir != "" {
+		t.Cleanup(func() { c.write(t, *reportDir) })
+	}
 	byFile := map[string][]scenario{}
 	for _, s := range scenarios {
 		byFile[s.File] = append(byFile[s.File], s)
@@ -65,13 +73,14 @@ func TestScenarios(t *testing.T) {
 			for _, s := range scenarios {
 				t.Run(s.Name, func(t *testing.T) {
 					t.Parallel()
-					for _, implementation := range implementations {
+					for _, implementation := range chosenImplementations() {
 						if s.Only != "" && s.Only != implementation {
 							continue
 						}
 						t.Run(implementation, func(t *testing.T) {
 							t.Parallel()
-							runScenario(t, s, implementation)
+							c.add(s, implementation, report{Failure: "the page never reported"})
+							c.add(s, implementation, runScenario(t, s, implementation))
 						})
 					}
 				})
@@ -80,7 +89,7 @@ func TestScenarios(t *testing.T) {
 	}
 }
 
-func runScenario(t *testing.T, s scenario, implementation string) {
+func runScenario(t *testing.T, s scenario, implementation string) (r report) {
 	if implementation == "wasm" {
 		requireDist(t)
 	}
@@ -92,7 +101,7 @@ func runScenario(t *testing.T, s scenario, implementation string) {
 		t.Fatalf("opening the page: %v", err)
 	}
 	select {
-	case r := <-lab.reports:
+	case r = <-lab.reports:
 		if r.Failure != "" {
 			t.Errorf("%s\n\nstandard: %s", r.Failure, s.Standard)
 		}
@@ -100,13 +109,16 @@ func runScenario(t *testing.T, s scenario, implementation string) {
 			t.Logf("differs: %s", r.Reason)
 		}
 	case <-tab.Done():
-		t.Errorf("the page never reported: %v", context.Cause(tab))
+		r.Failure = fmt.Sprintf("the page never reported: %v", context.Cause(tab))
+		t.Error(r.Failure)
 	}
 	for _, message := range consoleErrors(t, tab, messages) {
 		if !slices.ContainsFunc(s.Console, func(part string) bool { return strings.Contains(message, part) }) {
 			t.Errorf("on the console: %s", message)
+			r.Failure += "on the console: " + message
 		}
 	}
+	return r
 }
 
 // consoleErrors returns the errors among the messages until now. The last of them is one that it sends itself.
@@ -158,7 +170,7 @@ func checkCatalogue(t *testing.T, scenarios []scenario) {
 			t.Errorf("two scenarios are called %q", s.id())
 		}
 		seen[s.id()] = true
-		if s.Lines == 0 || s.Standard == "" {
+		if len(s.Expect) == 0 || s.Standard == "" {
 			t.Errorf("%q lacks an expectation or its place in the standard", s.id())
 		}
 	}
