@@ -1,0 +1,62 @@
+// HTML Standard, 9.2.3 Processing model: "if res is a network error, then reestablish the connection, unless the user
+// agent knows that to be futile, in which case the user agent may fail the connection".
+
+const standard = '9.2.3 fetch, processResponse: a network error that is known to be futile';
+
+/** What the browser itself says on the console of a request that it does not make. */
+const console = ['Failed to load resource', 'Content Security Policy', 'Fetch API cannot load', 'Not allowed to load', 'blocked by CORS policy'];
+
+function fails(name, url) {
+  return {
+    name,
+    standard,
+    console,
+    async run(t) {
+      await t.until(t.open(url(t)), 'error');
+      await t.fence();
+    },
+    expect: ['error CLOSED'],
+  };
+}
+
+export default [
+  ...['ftp://127.0.0.1/', 'about:blank', 'mailto:someone@a.example', 'javascript:0', 'unheard-of:x'].map((url) =>
+    fails(`a connection to ${url} fails`, () => url),
+  ),
+  fails('a URL with a user name fails the connection', (t) => t.stream().url.replace('//', '//user:password@')),
+  {
+    name: 'what the Content-Security-Policy blocks fails the connection',
+    standard,
+    console,
+    async run(t) {
+      const blocked = t.stream('B');
+      const policy = `connect-src ${t.origins.A}`;
+      const { contentWindow } = await t.frame('<p>', { headers: { 'Content-Security-Policy': policy } });
+      const EventSource = await t.in(contentWindow);
+      await t.until(t.watch(new EventSource(blocked.url)), 'error');
+      await t.fence();
+    },
+    expect: ['error CLOSED'],
+  },
+  {
+    name: 'a data URL is a stream of an opaque origin',
+    standard: '9.2.6 dispatch the event, step 5: the serialization of the origin of the final URL',
+    async run(t) {
+      const source = t.open('data:text/event-stream,data:%20x%0A%0A');
+      await t.until(source, 'message');
+      source.close();
+    },
+    expect: ['open', 'message "x" from null'],
+  },
+  {
+    name: 'a port that browsers do not connect to is tried again',
+    standard,
+    console,
+    async run(t) {
+      const source = t.open('http://127.0.0.1:1/');
+      await t.until(source, 'error');
+      source.close();
+    },
+    expect: ['error CONNECTING'],
+  },
+];
