@@ -153,17 +153,17 @@ func TestEngineNeedsPermissionOfThePolicy(t *testing.T) {
 	got, console := evaluate[[]string](t, s.URL+"/?policy="+policy, `async () => {`+importModule+untilMessage+`
 		return untilMessage(new EventSource('/stream'));
 	}`)
-	if len(got) == 0 || len(console) != 0 {
-		t.Errorf("with %s: %q, on the console %q", policy, got, console)
+	if want := []string{"open 1", `after ""`}; !slices.Equal(got, want) || len(console) != 0 {
+		t.Errorf("with %s: %q, want %q; on the console %q", policy, got, want, console)
 	}
-	_, console = evaluate[int](t, s.URL+"/?policy=script-src 'self'", `() => new Promise((resolve) => {
+	state, console := evaluate[int](t, s.URL+"/?policy=script-src 'self'", `() => new Promise((resolve) => {
 		const script = document.createElement('script');
 		script.src = '/dist/eventsource.js';
 		script.onload = () => { new EventSource('/stream').onerror = ({ target }) => { resolve(target.readyState); target.close(); }; };
 		document.head.append(script);
 	})`)
-	if !slices.ContainsFunc(console, func(line string) bool { return strings.Contains(line, "needs 'wasm-unsafe-eval' in script-src") }) {
-		t.Errorf("without permission, on the console: %q", console)
+	if state != 0 || !slices.ContainsFunc(console, func(line string) bool { return strings.Contains(line, "needs 'wasm-unsafe-eval' in script-src") }) {
+		t.Errorf("without permission: readyState %d, on the console: %q", state, console)
 	}
 }
 

@@ -179,6 +179,62 @@ export default [
     },
     expect: ['GET A authorization: "Bearer wrong"', 'error CLOSED', 'connection closed by the client'],
   },
+  {
+    name: 'Authorization does not follow a redirect to another origin, nor does it go there on reconnection',
+    only: 'wasm',
+    standard: 'Fetch, HTTP-redirect fetch: remove Authorization when the origin changes',
+    async run(t) {
+      const server = t.stream();
+      const source = t.open(server.url, { headers: { Authorization: 'Bearer secret' } });
+      await (await server.request()).redirect(302, server.at('B', '/final'), allow(t).headers);
+      const first = await server.accept(allow(t));
+      await first.send('retry: 1\n\n');
+      await first.end();
+      await server.accept(allow(t));
+      await t.until(source, 'open');
+      await t.until(source, 'open');
+    },
+    expect: [
+      'GET A authorization: "Bearer secret"',
+      'GET B/final origin: "A"',
+      'open',
+      'error CONNECTING',
+      'GET B/final origin: "A"',
+      'open',
+    ],
+  },
+  {
+    name: 'a Last-Event-ID of the page is sent until the stream has one',
+    ...own,
+    async run(t) {
+      const server = t.stream();
+      const source = t.open(server.url, { headers: { 'Last-Event-ID': 'mine' } });
+      const first = await server.accept();
+      await first.send('retry: 1\nid: 1\n\n');
+      await first.end();
+      await server.accept();
+      await t.until(source, 'open');
+      await t.until(source, 'open');
+    },
+    expect: ['GET A last-event-id: "mine"', 'open', 'error CONNECTING', 'GET A last-event-id: "1"', 'open'],
+  },
+  {
+    name: 'a maxEventSize that is none is a TypeError which names it',
+    only: 'wasm',
+    standard: 'none: the option maxEventSize',
+    async run(t) {
+      for (const maxEventSize of [0, -1, 1.5, NaN, Infinity, 2 ** 30 + 1, '7', null, {}, 7n]) {
+        try {
+          t.open(t.stream().url, { maxEventSize });
+        } catch (error) {
+          t.note(error.name, error.message.includes('maxEventSize must be an integer from 1 to 1073741824'));
+        }
+      }
+      for (const maxEventSize of [1, 2 ** 30, undefined]) new t.EventSource(t.stream().url, { maxEventSize }).close();
+      await t.fence();
+    },
+    expect: Array(10).fill('TypeError true'),
+  },
   refuses('a header name that is no token is a TypeError', () => ({ 'a b': '1' }), 'TypeError'),
   refuses('a header value with a line feed inside is a TypeError', () => ({ 'X-A': 'a\nb' }), 'TypeError'),
   refuses('a header value beyond Latin-1 is a TypeError', () => ({ 'X-A': '✓' }), 'TypeError'),

@@ -32,6 +32,17 @@ const (
 // debug is set by those who want to read in a panic's report where it happened.
 var debug = os.Getenv("DEBUG")
 
+// What goes into dist as it is, and from where.
+var copies = map[string]string{
+	"index.d.ts":   "js/index.d.ts",
+	"package.json": "js/package.json",
+	"README.md":    "README.md",
+	"LICENSE":      "LICENSE",
+}
+
+// What a server can send compressed.
+var compressed = []string{module, "eventsource.js", "eventsource.mjs"}
+
 func main() {
 	log.SetFlags(0)
 	log.SetPrefix("build: ")
@@ -41,11 +52,11 @@ func main() {
 }
 
 func run() error {
-	build, err := hashSources("go.mod", "go.sum", "sse", "wasm", "js")
+	build, err := hashSources("go.mod", "go.sum", "README.md", "LICENSE", "sse", "wasm", "js")
 	if err != nil {
 		return fmt.Errorf("reading the sources (is this the project's root?): %w", err)
 	}
-	if made, err := os.ReadFile(filepath.Join(dist, stamp)); err == nil && string(made) == build {
+	if made, err := os.ReadFile(filepath.Join(dist, stamp)); err == nil && string(made) == build && complete() {
 		return nil
 	}
 	if err := clean(); err != nil {
@@ -57,6 +68,23 @@ func run() error {
 		}
 	}
 	return os.WriteFile(filepath.Join(dist, stamp), []byte(build), 0o644)
+}
+
+// complete reports whether dist has everything that an earlier build has put there.
+func complete() bool {
+	for name := range copies {
+		if _, err := os.Stat(filepath.Join(dist, name)); err != nil {
+			return false
+		}
+	}
+	for _, name := range compressed {
+		for _, variant := range []string{"", ".br", ".gz"} {
+			if _, err := os.Stat(filepath.Join(dist, name+variant)); err != nil {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // hashSources returns what tells one version of the sources from another. The script and the module carry it, so that a
@@ -244,12 +272,7 @@ func goSupport() (api.Plugin, error) {
 }
 
 func copyFiles(string) error {
-	for name, source := range map[string]string{
-		"index.d.ts":   "js/index.d.ts",
-		"package.json": "js/package.json",
-		"README.md":    "README.md",
-		"LICENSE":      "LICENSE",
-	} {
+	for name, source := range copies {
 		content, err := os.ReadFile(source)
 		if err != nil {
 			return err
@@ -263,7 +286,7 @@ func copyFiles(string) error {
 
 // compress writes the variants that a server can send as they are.
 func compress(string) error {
-	for _, name := range []string{module, "eventsource.js", "eventsource.mjs"} {
+	for _, name := range compressed {
 		path := filepath.Join(dist, name)
 		content, err := os.ReadFile(path)
 		if err != nil {
