@@ -2,9 +2,7 @@ package e2e
 
 import (
 	"context"
-	"embed"
 	"encoding/json"
-	"fmt"
 	"io/fs"
 	"net/http"
 	"net/url"
@@ -16,9 +14,6 @@ import (
 
 	"github.com/chromedp/chromedp"
 )
-
-//go:embed harness scenarios differences.json
-var files embed.FS
 
 // dist is where `make build` puts the implementation under test.
 const dist = "../dist"
@@ -39,30 +34,20 @@ func (s scenario) id() string { return s.File + "/" + s.Name }
 type difference struct {
 	Scenario       string   `json:"scenario"`
 	Implementation string   `json:"implementation"`
+	Engines        []string `json:"engines"` // none: it is so in all
 	Expect         []string `json:"expect"`
 	Reason         string   `json:"reason"`
 }
 
-// A report is what the page makes of one run.
-type report struct {
-	Trace   []string `json:"trace"`
-	Reason  string   `json:"reason"`  // why the implementation may differ here, if it does
-	Failure string   `json:"failure"` // empty if the trace is as expected
-}
-
-var implementations = []string{"native", "wasm"}
+var (
+	implementations = []string{"native", "wasm"}
+	engines         = []string{"chromium", "firefox", "webkit"}
+)
 
 // TestScenarios runs every scenario on each implementation, in a tab of its own, which judges the trace by itself.
 func TestScenarios(t *testing.T) {
-	if *only != "" && !slices.Contains(implementations, *only) {
-		t.Fatalf("-impl %s: it is native or wasm", *only)
-	}
 	scenarios := catalogue(t)
 	checkDifferences(t, scenarios)
-	c := newConformance(scenarios)
-	if *reportDir != "" {
-		t.Cleanup(func() { c.write(t, *reportDir) })
-	}
 	byFile := map[string][]scenario{}
 	for _, s := range scenarios {
 		byFile[s.File] = append(byFile[s.File], s)
@@ -73,14 +58,13 @@ func TestScenarios(t *testing.T) {
 			for _, s := range scenarios {
 				t.Run(s.Name, func(t *testing.T) {
 					t.Parallel()
-					for _, implementation := range chosenImplementations() {
+					for _, implementation := range implementations {
 						if s.Only != "" && s.Only != implementation {
 							continue
 						}
 						t.Run(implementation, func(t *testing.T) {
 							t.Parallel()
-							c.add(s, implementation, report{Failure: "the page never reported"})
-							c.add(s, implementation, runScenario(t, s, implementation))
+							runScenario(t, s, implementation)
 						})
 					}
 				})
@@ -89,7 +73,7 @@ func TestScenarios(t *testing.T) {
 	}
 }
 
-func runScenario(t *testing.T, s scenario, implementation string) (r report) {
+func runScenario(t *testing.T, s scenario, implementation string) {
 	if implementation == "wasm" {
 		requireDist(t)
 	}
@@ -101,7 +85,7 @@ func runScenario(t *testing.T, s scenario, implementation string) (r report) {
 		t.Fatalf("opening the page: %v", err)
 	}
 	select {
-	case r = <-lab.reports:
+	case r := <-lab.reports:
 		if r.Failure != "" {
 			t.Errorf("%s\n\nstandard: %s", r.Failure, s.Standard)
 		}
@@ -109,16 +93,13 @@ func runScenario(t *testing.T, s scenario, implementation string) (r report) {
 			t.Logf("differs: %s", r.Reason)
 		}
 	case <-tab.Done():
-		r.Failure = fmt.Sprintf("the page never reported: %v", context.Cause(tab))
-		t.Error(r.Failure)
+		t.Errorf("the page never reported: %v", context.Cause(tab))
 	}
 	for _, message := range consoleErrors(t, tab, messages) {
 		if !slices.ContainsFunc(s.Console, func(part string) bool { return strings.Contains(message, part) }) {
 			t.Errorf("on the console: %s", message)
-			r.Failure += "on the console: " + message
 		}
 	}
-	return r
 }
 
 // consoleErrors returns the errors among the messages until now. The last of them is one that it sends itself.
@@ -203,6 +184,11 @@ func checkDifferences(t *testing.T, scenarios []scenario) {
 		if !slices.Contains(implementations, d.Implementation) || d.Reason == "" {
 			t.Errorf("differences.json: %q lacks an implementation that we run or a reason", d.Scenario)
 		}
+		for _, engine := range d.Engines {
+			if !slices.Contains(engines, engine) {
+				t.Errorf("differences.json: %q: there is no engine %q", d.Scenario, engine)
+			}
+		}
 	}
 }
 
@@ -215,7 +201,7 @@ func requireDist(t *testing.T) {
 
 func openLab(t *testing.T) *lab {
 	t.Helper()
-	lab, err := newLab(pages())
+	lab, err := newLab(pages(), "127.0.0.1", "127.0.0.1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -223,10 +209,7 @@ func openLab(t *testing.T) *lab {
 	return lab
 }
 
-// pages serves the harness, the scenarios and the implementation under test.
 func pages() http.Handler {
-	mux := http.NewServeMux()
-	mux.Handle("GET /", http.FileServerFS(files))
-	mux.Handle("GET /dist/", http.StripPrefix("/dist/", http.FileServer(http.Dir(dist))))
-	return mux
+	suite := Suite{Dist: http.FileServer(http.Dir(dist))}
+	return suite.pages()
 }

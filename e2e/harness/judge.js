@@ -1,10 +1,15 @@
+/** The engine of this browser, by what they call themselves: Chromium also claims to be WebKit, and Firefox does not. */
+export const engine = [['firefox', /Firefox\//], ['chromium', /Chrom(e|ium)\//], ['webkit', /AppleWebKit\//]]
+  .find(([, pattern]) => pattern.test(navigator.userAgent))?.[0] ?? 'unknown';
+
 /**
  * Holds a trace against what the scenario expects or, where the implementation is known to differ, against the
  * difference. A difference that is no longer there is a failure too: the list of them is a promise.
  */
 export function judge({ file, scenario, implementation, trace, problem, differences }) {
   const id = `${file}/${scenario.name}`;
-  const difference = differences.find((d) => d.scenario === id && d.implementation === implementation);
+  const difference = differences.find((d) =>
+    d.scenario === id && d.implementation === implementation && (d.engines?.includes(engine) ?? true));
   const expected = difference?.expect ?? scenario.expect;
   return { trace, reason: difference?.reason ?? '', failure: failure() };
 

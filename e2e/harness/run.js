@@ -1,4 +1,5 @@
 // Runs the one scenario that the page's URL names and reports its trace to the lab.
+import { load } from './implementation.js';
 import { judge } from './judge.js';
 import { Scenario } from './scenario.js';
 
@@ -12,17 +13,12 @@ async function report() {
     import(`/scenarios/${file}.js`),
     fetch(`${control}/lab`).then((response) => response.json()),
     fetch('/differences.json').then((response) => response.json()),
-    load(),
+    load(implementation),
   ]);
   const scenario = scenarios.find((scenario) => scenario.name === name);
   const t = new Scenario(EventSource, implementation, lab);
   const problem = await perform(scenario, t);
   return judge({ file, scenario, implementation, trace: t.trace, problem, differences });
-}
-
-async function load() {
-  if (implementation === 'native') return globalThis.EventSource;
-  return (await import('/dist/eventsource.mjs')).EventSource;
 }
 
 /** Runs the scenario to its end, which includes that the server saw no request that was not awaited. */

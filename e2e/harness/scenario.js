@@ -1,3 +1,4 @@
+import { loadIn } from './implementation.js';
 import { RemoteWorker } from './remote.js';
 import { Stream } from './stream.js';
 import { normalise, requestLine, watch } from './trace.js';
@@ -62,9 +63,8 @@ export class Scenario {
   }
 
   /** The implementation under test as the given window has it. */
-  async in(window) {
-    if (this.implementation === 'native') return window.EventSource;
-    return (await window.eval(`import('${this.origins.A}/dist/eventsource.mjs')`)).EventSource;
+  in(window) {
+    return loadIn(window, this.implementation);
   }
 
   /**

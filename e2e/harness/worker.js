@@ -8,6 +8,7 @@ const connected = 'onconnect' in self
   : Promise.resolve(self);
 
 connected.then(async (port) => {
+  const { load } = await import('/harness/implementation.js');
   const { serve } = await import('/harness/remote.js');
-  serve(port, EventSource);
+  serve(port, implementation === 'wasm' ? EventSource : await load(implementation));
 });

@@ -1,5 +1,5 @@
 // A module worker, which imports the implementation under test.
+import { load } from './implementation.js';
 import { serve } from './remote.js';
 
-const native = new URLSearchParams(location.search).get('implementation') === 'native';
-serve(self, native ? EventSource : (await import('/dist/eventsource.mjs')).EventSource);
+serve(self, await load(new URLSearchParams(location.search).get('implementation')));

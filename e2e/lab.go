@@ -25,9 +25,10 @@ import (
 // tabs together: neither the open streams of another scenario nor its waiting control requests may use them up.
 type lab struct {
 	number      int64
+	host        string // in the URLs of the origins
 	files       http.Handler
 	listeners   map[string]net.Listener
-	reports     chan report
+	reports     chan Result
 	connections atomic.Int64
 
 	mu        sync.Mutex
@@ -52,18 +53,20 @@ type exchange struct {
 
 var labs atomic.Int64
 
-// newLab opens the origins. Paths outside /stream/ are answered by files on all of them.
-func newLab(files http.Handler) (*lab, error) {
+// newLab opens the origins at an IP address that the host's name leads to. Paths outside /stream/ are answered by files
+// on all of them.
+func newLab(files http.Handler, host, ip string) (*lab, error) {
 	l := &lab{
 		number:    labs.Add(1),
+		host:      host,
 		files:     files,
 		listeners: map[string]net.Listener{},
-		reports:   make(chan report, 1),
+		reports:   make(chan Result, 1),
 		streams:   map[string]chan *exchange{},
 		conns:     map[net.Conn]struct{}{},
 	}
 	for _, origin := range []string{"A", "B", "C", "control"} {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		listener, err := net.Listen("tcp", net.JoinHostPort(ip, "0"))
 		if err != nil {
 			l.close()
 			return nil, fmt.Errorf("opening origin %s: %w", origin, err)
@@ -79,7 +82,8 @@ func newLab(files http.Handler) (*lab, error) {
 }
 
 func (l *lab) url(origin string) string {
-	return "http://" + l.listeners[origin].Addr().String()
+	port := l.listeners[origin].Addr().(*net.TCPAddr).Port
+	return "http://" + net.JoinHostPort(l.host, strconv.Itoa(port))
 }
 
 func (l *lab) close() {
@@ -197,10 +201,11 @@ func (l *lab) requests(stream string) chan *exchange {
 	return l.streams[stream]
 }
 
-// control is what the page steers the lab with. Its requests are such that none needs a preflight.
+// control is what the pages of the lab steer it with, and no others: it makes a server of this machine answer what the
+// request says. The requests are such that none needs a preflight.
 func (l *lab) control() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /lab", l.describe)
+	mux.HandleFunc("GET /lab", func(w http.ResponseWriter, _ *http.Request) { reply(w, l.describe()) })
 	mux.HandleFunc("GET /request", l.awaitRequest)
 	mux.HandleFunc("GET /unclaimed", l.unclaimed)
 	mux.HandleFunc("POST /report", l.report)
@@ -209,18 +214,29 @@ func (l *lab) control() http.Handler {
 	mux.HandleFunc("POST /reset", l.withExchange((*exchange).reset))
 	mux.HandleFunc("GET /closed", l.withExchange((*exchange).awaitClosed))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Access-Control-Allow-Origin", "*")
+		origin := r.Header.Get("Origin")
+		if origin != l.url("A") {
+			http.Error(w, "only for pages of origin A", http.StatusForbidden)
+			return
+		}
+		w.Header().Set("Access-Control-Allow-Origin", origin)
 		w.Header().Set("Cache-Control", "no-store")
 		mux.ServeHTTP(w, r)
 	})
 }
 
-func (l *lab) describe(w http.ResponseWriter, _ *http.Request) {
-	origins := map[string]string{}
+// A description is what a page has to know of its lab.
+type description struct {
+	Number  int64             `json:"number"`
+	Origins map[string]string `json:"origins"` // by label
+}
+
+func (l *lab) describe() description {
+	d := description{l.number, map[string]string{}}
 	for label := range l.listeners {
-		origins[label] = l.url(label)
+		d.Origins[label] = l.url(label)
 	}
-	reply(w, map[string]any{"number": l.number, "origins": origins})
+	return d
 }
 
 // awaitRequest answers with the next request for a stream, when there is one.
@@ -246,13 +262,13 @@ func (l *lab) unclaimed(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (l *lab) report(w http.ResponseWriter, r *http.Request) {
-	var rep report
-	if err := json.NewDecoder(r.Body).Decode(&rep); err != nil {
+	var result Result
+	if err := json.NewDecoder(r.Body).Decode(&result); err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
 	select {
-	case l.reports <- rep:
+	case l.reports <- result:
 	default: // the first report counts
 	}
 }

@@ -1,0 +1,199 @@
+// Package e2e is the conformance suite of EventSource: scenarios, each with what the HTML Standard demands, the scripted
+// server that they run against, and the page that runs them in any browser. Its tests drive Chromium through all of it.
+package e2e
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"embed"
+	"encoding/json"
+	"errors"
+	"net"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+)
+
+//go:embed harness scenarios differences.json
+var files embed.FS
+
+// Limits of a [Suite] whose fields are zero.
+const (
+	DefaultMaxLabs = 16
+	DefaultLabAge  = time.Minute
+)
+
+// maxReportBytes bounds what a page tells of a run. It is not an option: the largest report is a tenth of it.
+const maxReportBytes = 8 << 20
+
+var errManyLabs = errors.New("e2e: as many labs as the suite opens")
+
+// A Suite serves the page that runs the scenarios in the browser that opens it, at /conformance/. For every run of one
+// scenario it opens a lab: four origins on free ports of the address that the page was asked for at, each of which
+// answers with whatever bytes the scenario chooses. So it belongs on a developer's machine and not on the internet, and
+// its page must not come over TLS, as the labs do not.
+type Suite struct {
+	// Dist serves the files of dist/, eventsource.mjs among them. Required.
+	Dist http.Handler
+
+	// Script serves a script at /script.js on the origins of a lab, for the page to run the scenarios on. It may be nil.
+	Script http.Handler
+
+	// Report gets the report of a page that was opened with "report" in its query, as JSON. It may be nil.
+	Report func(report []byte)
+
+	// MaxLabs bounds the labs open at a time; further ones are answered 503. Zero means 16.
+	MaxLabs int
+
+	// LabAge is after how long a lab is closed that its page has not closed. Zero means a minute.
+	LabAge time.Duration
+
+	mu   sync.Mutex
+	labs map[string]*lab
+}
+
+// A Result is what a page makes of one run of a scenario.
+type Result struct {
+	Trace   []string `json:"trace"`
+	Reason  string   `json:"reason"`  // why the implementation may differ here, if it does
+	Failure string   `json:"failure"` // empty if the trace is as expected
+}
+
+// Handler serves /conformance/ and what is below it. Only pages of its own origin can open a lab.
+func (s *Suite) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /conformance/", http.StripPrefix("/conformance/", http.FileServerFS(files)))
+	mux.HandleFunc("GET /conformance/{$}", func(w http.ResponseWriter, r *http.Request) {
+		http.ServeFileFS(w, r, files, "harness/conformance.html")
+	})
+	mux.HandleFunc("POST /conformance/labs", s.openLab)
+	mux.HandleFunc("GET /conformance/labs/{number}/result", s.awaitResult)
+	mux.HandleFunc("DELETE /conformance/labs/{number}", s.closeLab)
+	mux.HandleFunc("POST /conformance/report", s.takeReport)
+	return http.NewCrossOriginProtection().Handler(mux)
+}
+
+// pages serves what the pages of a lab consist of.
+func (s *Suite) pages() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /", http.FileServerFS(files))
+	mux.Handle("GET /dist/", http.StripPrefix("/dist/", s.Dist))
+	if s.Script != nil {
+		mux.Handle("GET /script.js", s.Script)
+	}
+	return mux
+}
+
+func (s *Suite) openLab(w http.ResponseWriter, r *http.Request) {
+	l, err := s.newLab(r)
+	switch {
+	case errors.Is(err, errManyLabs):
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+	case err != nil:
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+	default:
+		reply(w, l.describe())
+	}
+}
+
+func (s *Suite) newLab(r *http.Request) (*lab, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.labs) >= cmp.Or(s.MaxLabs, DefaultMaxLabs) {
+		return nil, errManyLabs
+	}
+	host, ip := addresses(r)
+	l, err := newLab(s.pages(), host, ip)
+	if err != nil {
+		return nil, err
+	}
+	if s.labs == nil {
+		s.labs = map[string]*lab{}
+	}
+	number := strconv.FormatInt(l.number, 10)
+	s.labs[number] = l
+	time.AfterFunc(cmp.Or(s.LabAge, DefaultLabAge), func() { s.forget(number) })
+	return l, nil
+}
+
+// addresses returns the host by which the client knows this machine, and the IP address at which it reached it.
+func addresses(r *http.Request) (host, ip string) {
+	host, _, err := net.SplitHostPort(r.Host)
+	if err != nil {
+		host = r.Host
+	}
+	local := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+	ip, _, _ = net.SplitHostPort(local.String())
+	return host, ip
+}
+
+func (s *Suite) awaitResult(w http.ResponseWriter, r *http.Request) {
+	l := s.lab(r.PathValue("number"))
+	if l == nil {
+		http.NotFound(w, r)
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), cmp.Or(s.LabAge, DefaultLabAge))
+	defer cancel()
+	select {
+	case result := <-l.reports:
+		reply(w, result)
+	case <-ctx.Done():
+		reply(w, Result{Failure: "the page never reported"})
+	}
+}
+
+func (s *Suite) closeLab(w http.ResponseWriter, r *http.Request) {
+	s.forget(r.PathValue("number"))
+	w.WriteHeader(http.StatusNoContent)
+}
+
+func (s *Suite) lab(number string) *lab {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.labs[number]
+}
+
+func (s *Suite) forget(number string) {
+	s.mu.Lock()
+	l := s.labs[number]
+	delete(s.labs, number)
+	s.mu.Unlock()
+	if l != nil {
+		l.close()
+	}
+}
+
+func (s *Suite) takeReport(w http.ResponseWriter, r *http.Request) {
+	var report json.RawMessage
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxReportBytes)).Decode(&report); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	if s.Report != nil {
+		s.Report(report)
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// ReportPage returns a page that shows a report and needs nothing beside itself.
+func ReportPage(report []byte) ([]byte, error) {
+	page, err := files.ReadFile("harness/conformance.html")
+	if err != nil {
+		return nil, err
+	}
+	table, err := files.ReadFile("harness/table.js")
+	if err != nil {
+		return nil, err
+	}
+	var inline bytes.Buffer
+	inline.WriteString("<script type=\"module\">\n")
+	inline.Write(table)
+	inline.WriteString("\nnew Table(")
+	json.HTMLEscape(&inline, report) // a script ends at the first "</script" in it
+	inline.WriteString(");\n</script>")
+	const script = `<script type="module" src="harness/conformance.js"></script>`
+	return bytes.Replace(page, []byte(script), inline.Bytes(), 1), nil
+}
