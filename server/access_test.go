@@ -63,9 +63,10 @@ func TestAuthorizeSeesWhatIsAsked(t *testing.T) {
 		do     func(http.Handler) *httptest.ResponseRecorder
 		want   server.Access
 	}{
-		"all of any":    {nil, head("/"), server.Access{Action: server.Subscribe}},
+		"all of any":    {nil, head("/"), server.Access{Action: server.Subscribe, Topics: []string{">"}}},
 		"all of a list": {[]string{"a", "b"}, head("/"), server.Access{Action: server.Subscribe, Topics: []string{"a", "b"}}},
 		"some":          {nil, head("/?topic=b&topic=c"), server.Access{Action: server.Subscribe, Topics: []string{"b", "c"}}},
+		"patterns":      {[]string{"a"}, head("/?topic=*&topic=b.%3E"), server.Access{Action: server.Subscribe, Topics: []string{"*", "b.>"}}},
 		"unknown":       {[]string{"a"}, head("/?topic=x"), server.Access{Action: server.Subscribe, Topics: []string{"x"}}},
 		"publish": {nil, func(h http.Handler) *httptest.ResponseRecorder { return post(h, form, "topic=a") },
 			server.Access{Action: server.Publish, Topics: []string{"a"}}},
@@ -133,6 +134,8 @@ func TestRequestsRefused(t *testing.T) {
 	}{
 		"method":          {"DELETE", "/", 405, ""},
 		"unknown topic":   {"GET", "/?topic=a&topic=%3Cb%3E", 404, "topic"},
+		"unknown pattern": {"GET", "/?topic=*&topic=a.%3E", 404, "topic"},
+		"invalid pattern": {"GET", "/?topic=%3E.a", 400, "topic"},
 		"empty topic":     {"GET", "/?topic=", 400, "topic"},
 		"too many topics": {"GET", "/?" + strings.Repeat("topic=a&", 33), 400, "topic"},
 		"malformed query": {"GET", "/?topic=%zz", 400, ""},

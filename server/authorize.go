@@ -18,7 +18,10 @@ const (
 // Access is what a request asks for.
 type Access struct {
 	Action Action
-	Topics []string // at least one, or none when it asks for all and the broker takes any
+
+	// Topics are what it names, or if it names none, all of the handler's. There is at least one: ">" stands for any.
+	// Those of Subscribe may be patterns: compare them by [Covers].
+	Topics []string
 }
 
 // BearerToken returns a [Handler.Authorize] that permits everything to those who present the token, as RFC 6750,

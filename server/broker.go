@@ -3,8 +3,6 @@ package server
 import (
 	"cmp"
 	"errors"
-	"fmt"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,14 +19,11 @@ const (
 	DefaultMaxConnections = 10_000
 )
 
-// maxTopicBytes bounds the name of a topic. It is not an option because no honest name meets it.
-const maxTopicBytes = 255
-
 // Errors of [Broker.Publish], besides [sse.ErrInvalidType].
 var (
 	ErrClosed        = errors.New("server: broker is closed")
 	ErrUnknownTopic  = errors.New("server: unknown topic")
-	ErrInvalidTopic  = errors.New("server: topic is empty or longer than 255 bytes")
+	ErrInvalidTopic  = errors.New("server: topic is not valid")
 	ErrEventHasID    = errors.New("server: event has an id, which is for the broker to assign")
 	ErrEventTooLarge = errors.New("server: event is larger than the limit")
 )
@@ -41,8 +36,9 @@ var errFull = errors.New("server: as many connections as the broker takes")
 // Its fields must not change after its first use, and it must not be copied. Its methods are safe for concurrent use;
 // none of them waits for a client.
 type Broker struct {
-	// Topics lists the topics that exist. Publishing to another fails, as does asking for another. Empty means that any
-	// name of 1 to 255 bytes is a topic.
+	// Topics lists the topics that exist, by name or by a pattern as [Covers] has it. Publishing to another fails, as
+	// does asking for another, or for a pattern that none of them meets. Empty means that any name is a topic that is
+	// no pattern and has 1 to 255 bytes.
 	Topics []string
 
 	// MaxEvents, MaxBytes and MaxAge bound the history: an event is replayed only while it is within all three. They
@@ -62,6 +58,8 @@ type Broker struct {
 
 	once   sync.Once
 	events *eventLog
+
+	filters filters
 
 	connections, delivered, gaps, lagged atomic.Int64
 }
@@ -150,15 +148,4 @@ func (b *Broker) enter() error {
 
 func (b *Broker) leave() {
 	b.connections.Add(-1)
-}
-
-// checkTopic returns why topic is not one of known, of which none means any.
-func checkTopic(topic string, known []string) error {
-	if topic == "" || len(topic) > maxTopicBytes {
-		return ErrInvalidTopic
-	}
-	if len(known) > 0 && !slices.Contains(known, topic) {
-		return fmt.Errorf("%w %q", ErrUnknownTopic, topic)
-	}
-	return nil
 }

@@ -15,6 +15,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 )
 
@@ -44,8 +45,8 @@ const (
 // A Handler serves the events of a [Broker] at one URL, over HTTP/1.1 and HTTP/2. Only Broker is required. Its fields
 // must not change after its first use.
 //
-// GET streams the events of the topics that the query names (?topic=a&topic=b), or of all. A client that sends
-// Last-Event-ID, or the query parameter lastEventId in its place, which needs no preflight, gets what followed that
+// GET streams the events of the topics that the query names (?topic=a&topic=b.*), by name or by a pattern as [Covers]
+// has it, or of all. A client that sends Last-Event-ID, or the query parameter lastEventId in its place, which needs no preflight, gets what followed that
 // event; one that sends neither gets what is published from now on, and at once an id to resume from. When the stream
 // cannot continue there, the header Event-Gap and an event of the type "gap" say so, the header in one word of those
 // that follow and the event in JSON: {"requested": id, "first": id, "reason": word}. Then come all events that are
@@ -63,7 +64,8 @@ type Handler struct {
 	// Broker is where events come from, and go to. Any number of handlers may share one.
 	Broker *Broker
 
-	// Topics lists those of the broker's topics that this handler serves. Empty means all.
+	// Topics lists those of the broker's topics that this handler serves, by name or by a pattern. Whoever asks for a
+	// pattern gets of it what is served. Empty means all.
 	Topics []string
 
 	// Authorize decides on every GET, HEAD and POST. Nil error permits it, [ErrUnauthenticated] and [ErrInvalidToken]
@@ -111,7 +113,7 @@ type Handler struct {
 	// LagPolicy says what becomes of a client beyond MaxLag. Zero means EndLagging.
 	LagPolicy LagPolicy
 
-	// MaxTopics bounds the topics of one request; more are answered 400. Zero means 32; negative, no limit.
+	// MaxTopics bounds the topics and patterns of one request; more are answered 400. Zero means 32; negative, no limit.
 	MaxTopics int
 
 	// MaxBodyBytes bounds the body of a POST; more is answered 413. Zero means 1 MiB; negative, no limit.
@@ -164,23 +166,31 @@ func (h *Handler) subscribe(w http.ResponseWriter, r *http.Request) error {
 	return s.serve(r.Context())
 }
 
-// subscribable returns the topics that the request gets, of which none means all.
-func (h *Handler) subscribable(r *http.Request, topics []string) ([]string, error) {
+// subscribable returns the filter for the topics that the request names, if it gets them.
+func (h *Handler) subscribable(r *http.Request, topics []string) (*filter, error) {
 	if limit := cmp.Or(h.MaxTopics, DefaultMaxTopics); over(len(topics), limit) {
-		return nil, &Error{Status: http.StatusBadRequest, Field: "topic", Message: fmt.Sprintf("more than %d topics", limit)}
+		return nil, malformed("topic", fmt.Sprintf("more than %d topics", limit))
 	}
 	if len(topics) == 0 {
-		topics = h.topics()
+		topics = h.all()
 	}
 	if err := h.authorize(r, Access{Subscribe, topics}); err != nil {
 		return nil, err
 	}
 	for _, topic := range topics {
-		if err := checkTopic(topic, h.topics()); err != nil {
+		if err := checkSubscription(topic, h.topics()); err != nil {
 			return nil, err
 		}
 	}
-	return topics, nil
+	return h.Broker.filters.get(topics, h.topics()), nil
+}
+
+// all is what a request gets that names no topic.
+func (h *Handler) all() []string {
+	if len(h.topics()) == 0 {
+		return []string{moreTokens}
+	}
+	return slices.Clone(h.topics()) // for Authorize, which is not to change the handler's
 }
 
 func (h *Handler) topics() []string {

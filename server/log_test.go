@@ -38,7 +38,7 @@ func readAll(t *testing.T, l *eventLog, c *cursor) (text string, gaps []*gap) {
 		if p.gap != nil {
 			gaps = append(gaps, p.gap)
 		}
-		for run := range filter(nil).runs(p) {
+		for run := range (*filter)(nil).runs(p) {
 			b.Write(run)
 		}
 	}
@@ -339,7 +339,7 @@ func TestRuns(t *testing.T) {
 		runs   []int // events of each
 		data   string
 	}{
-		"all":     {nil, []int{8}, "01234567"},
+		"all":     {[]string{">"}, []int{8}, "01234567"},
 		"one":     {[]string{"a"}, []int{2, 1, 1}, "0137"},
 		"two":     {[]string{"b", "a"}, []int{4, 3}, "0123567"},
 		"last":    {[]string{"c"}, []int{1}, "4"},
@@ -354,7 +354,7 @@ func TestRuns(t *testing.T) {
 			}
 			var runs []int
 			var data strings.Builder
-			for run, events := range newFilter(test.topics).runs(p) {
+			for run, events := range newFilter(test.topics, nil).runs(p) {
 				runs = append(runs, events)
 				for line := range strings.Lines(string(run)) {
 					if value, ok := strings.CutPrefix(line, "data: "); ok {
@@ -377,7 +377,7 @@ func TestRunsStop(t *testing.T) {
 	}
 	c, _ := l.seek(l.id(0), -1)
 	p, _ := l.read(&c)
-	for range newFilter([]string{"a"}).runs(p) {
+	for range newFilter([]string{"a"}, nil).runs(p) {
 		break
 	}
 }

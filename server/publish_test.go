@@ -73,6 +73,7 @@ func TestPublishRefused(t *testing.T) {
 		"long topic":          {form, "topic=" + strings.Repeat("t", 256), 400, "topic"},
 		"two topics":          {form, "topic=a&topic=b", 400, "topic"},
 		"topic of JSON":       {jsonType, `{"topic":["a"]}`, 400, "topic"},
+		"pattern":             {form, "topic=*", 400, "topic"},
 		"unknown topic":       {form, "topic=<b>", 404, "topic"},
 		"another's topic":     {form, "topic=hidden", 404, "topic"},
 		"newline in type":     {form, "topic=a&type=x%0Ay", 400, "type"},

@@ -11,7 +11,6 @@ import (
 	"os"
 	"slices"
 	"time"
-	"unique"
 
 	"github.com/eventsource-wasm/eventsource-wasm/sse"
 )
@@ -23,7 +22,7 @@ type stream struct {
 	handler *Handler
 	broker  *Broker
 	log     *eventLog
-	topics  filter
+	topics  *filter
 	cursor  cursor
 	fresh   bool // the client has no id yet
 	gap     *gap
@@ -37,12 +36,12 @@ type stream struct {
 }
 
 // newStream places the stream in the log.
-func (h *Handler) newStream(w http.ResponseWriter, r *http.Request, lastEventID string, topics []string) *stream {
+func (h *Handler) newStream(w http.ResponseWriter, r *http.Request, lastEventID string, topics *filter) *stream {
 	s := &stream{
 		handler: h,
 		broker:  h.Broker,
 		log:     h.Broker.log(),
-		topics:  newFilter(topics),
+		topics:  topics,
 		fresh:   lastEventID == "",
 
 		request:  r,
@@ -223,24 +222,13 @@ func (s *stream) logEnd(err error) {
 	s.handler.logger().Log(s.request.Context(), level, "stream ended", "remote", s.request.RemoteAddr, "reason", err)
 }
 
-// A filter is a set of topics, of which nil is that of all.
-type filter []unique.Handle[string]
-
-func newFilter(topics []string) filter {
-	var f filter
-	for _, topic := range topics {
-		f = append(f, unique.Make(topic))
-	}
-	return f
-}
-
 // runs yields the blocks of p's events that are in the filter, joined where nothing lies between them, and how many
 // events each is.
-func (f filter) runs(p part) iter.Seq2[[]byte, int] {
+func (f *filter) runs(p part) iter.Seq2[[]byte, int] {
 	return func(yield func([]byte, int) bool) {
 		from, end, count := p.from, p.from, 0
 		for _, e := range p.entries {
-			if f == nil || slices.Contains(f, e.topic) {
+			if f.has(e.topic) {
 				count++
 			} else {
 				if count > 0 && !yield(p.data[from:end], count) {

@@ -66,6 +66,34 @@ func TestTopics(t *testing.T) {
 	all.wantData("a", "b", "c", "a b", "c")
 }
 
+func TestPatterns(t *testing.T) {
+	broker := &server.Broker{}
+	url := start(t, &server.Handler{Broker: broker})
+	some := opened(t, url+"?topic=orders.*&topic=log.>&topic=chat")
+	all := opened(t, url+"?topic=>")
+	some.next()
+	all.next()
+	for _, topic := range []string{"orders", "orders.new", "orders.new.eu", "chat", "log.a.b", "chat.b"} {
+		publish(t, broker, topic, topic)
+	}
+	some.wantData("orders.new", "chat", "log.a.b")
+	all.wantData("orders", "orders.new", "orders.new.eu", "chat", "log.a.b", "chat.b")
+}
+
+func TestPatternsOfAHandler(t *testing.T) {
+	broker := &server.Broker{Topics: []string{"open.*", "secret.*"}}
+	url := start(t, &server.Handler{Broker: broker, Topics: []string{"open.*"}})
+	clients := []*client{opened(t, url), opened(t, url+"?topic=>"), opened(t, url+"?topic=*.a")}
+	for _, c := range clients {
+		c.next()
+	}
+	publish(t, broker, "secret.a", "s")
+	publish(t, broker, "open.a", "o")
+	for _, c := range clients {
+		c.wantData("o")
+	}
+}
+
 func TestHandlerServesItsTopicsOnly(t *testing.T) {
 	broker := &server.Broker{Topics: []string{"open", "secret"}}
 	url := start(t, &server.Handler{Broker: broker, Topics: []string{"open"}})

@@ -1,0 +1,263 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+	"unique"
+)
+
+func TestCovers(t *testing.T) {
+	tests := []struct {
+		pattern, topic string
+		want           bool
+	}{
+		{"orders", "orders", true},
+		{"orders", "Orders", false},
+		{"orders", "orders.new", false},
+		{"orders.*", "orders.new", true},
+		{"orders.*", "orders", false},
+		{"orders.*", "orders.new.eu", false},
+		{"orders.*", "orders.*", true},
+		{"orders.*", "orders.>", false},
+		{"orders.*", "*.new", false},
+		{"orders.*.eu", "orders.new.eu", true},
+		{"orders.>", "orders.new", true},
+		{"orders.>", "orders.new.eu", true},
+		{"orders.>", "orders", false},
+		{"orders.>", "orders.*", true},
+		{"orders.>", "orders.*.>", true},
+		{"orders.new", "orders.*", false},
+		{"*.>", ">", false},
+		{">", "*.>", true},
+		{">", "anything at all", true},
+		{"*", "orders", true},
+		{"*", ">", false},
+		{"*", "a b/c{d}", true},
+		{"a*", "ab", false},
+		{"a*", "a*", true},
+		{"a.b>", "a.b>", true},
+		{"a.>.b", "a.x.b", false},
+		{"a.>.b", "a.>.b", false},
+		{">.a", "x.a", false},
+		{"a.*", "a.", true}, // an empty token is one
+		{"a.>", "a..b", true},
+		{"a", "", false},
+	}
+	for _, test := range tests {
+		if got := Covers(test.pattern, test.topic); got != test.want {
+			t.Errorf("Covers(%q, %q) = %t", test.pattern, test.topic, got)
+		}
+	}
+}
+
+// names returns all that have up to so many of the tokens.
+func names(tokens []string, longest int) (all []string) {
+	grown := []string{""}
+	for range longest {
+		var next []string
+		for _, name := range grown {
+			for _, token := range tokens {
+				next = append(next, strings.TrimPrefix(name+"."+token, "."))
+			}
+		}
+		all, grown = append(all, next...), next
+	}
+	return all
+}
+
+// What Covers and overlap say of two patterns is what their topics say: of all short ones, by a regular expression. The
+// token c, which is in no pattern, stands for all further ones.
+func TestPatternsAreSetsOfTopics(t *testing.T) {
+	topics := names([]string{"a", "b", "c"}, 4)
+	matched := map[string][]string{}
+	for _, pattern := range names([]string{"a", "b", "*", ">"}, 3) {
+		if checkPattern(pattern) != nil {
+			continue
+		}
+		expression := strings.NewReplacer(".", `\.`, "*", "[^.]*", ">", ".+").Replace(pattern)
+		is := regexp.MustCompile("^" + expression + "$")
+		for _, topic := range topics {
+			if is.MatchString(topic) {
+				matched[pattern] = append(matched[pattern], topic)
+			}
+			if got := Covers(pattern, topic); got != is.MatchString(topic) {
+				t.Errorf("Covers(%q, %q) = %t", pattern, topic, got)
+			}
+		}
+	}
+	for p, ofP := range matched {
+		for q, ofQ := range matched {
+			missing := slices.ContainsFunc(ofQ, func(topic string) bool { return !slices.Contains(ofP, topic) })
+			if got := Covers(p, q); got == missing {
+				t.Errorf("Covers(%q, %q) = %t", p, q, got)
+			}
+			common := slices.ContainsFunc(ofQ, func(topic string) bool { return slices.Contains(ofP, topic) })
+			if got := overlap(p, q); got != common {
+				t.Errorf("overlap(%q, %q) = %t", p, q, got)
+			}
+		}
+	}
+}
+
+func TestTopicsAreChecked(t *testing.T) {
+	known := []string{"chat", "orders.*", "log.>"}
+	long := strings.Repeat("t", MaxTopicBytes)
+	tests := map[string]struct {
+		topic              string
+		known              []string
+		publish, subscribe error
+	}{
+		"any":                       {"a b\x00\xff", nil, nil, nil},
+		"longest":                   {long, nil, nil, nil},
+		"too long":                  {long + "t", nil, ErrInvalidTopic, ErrInvalidTopic},
+		"empty":                     {"", nil, ErrInvalidTopic, ErrInvalidTopic},
+		"empty, of a list":          {"", known, ErrInvalidTopic, ErrInvalidTopic},
+		"star":                      {"*", nil, ErrInvalidTopic, nil},
+		"star within":               {"a.*.b", nil, ErrInvalidTopic, nil},
+		"rest":                      {"a.>", nil, ErrInvalidTopic, nil},
+		"rest within":               {"a.>.b", nil, ErrInvalidTopic, ErrInvalidTopic},
+		"rest first":                {">.b", nil, ErrInvalidTopic, ErrInvalidTopic},
+		"no wildcard":               {"a*.>b", nil, nil, nil},
+		"listed":                    {"chat", known, nil, nil},
+		"unlisted":                  {"chats", known, ErrUnknownTopic, ErrUnknownTopic},
+		"of a listed pattern":       {"orders.new", known, nil, nil},
+		"outside a listed pattern":  {"orders.new.eu", known, ErrUnknownTopic, ErrUnknownTopic},
+		"below a listed pattern":    {"log.a.b.c", known, nil, nil},
+		"a listed pattern":          {"orders.*", known, ErrInvalidTopic, nil},
+		"more than a listed one":    {"orders.>", known, ErrInvalidTopic, nil},
+		"everything":                {">", known, ErrInvalidTopic, nil},
+		"pattern that none matches": {"chat.*", known, ErrInvalidTopic, ErrUnknownTopic},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			if err := checkTopic(test.topic, test.known); !errors.Is(err, test.publish) {
+				t.Errorf("publishing: %v, want %v", err, test.publish)
+			}
+			if err := checkSubscription(test.topic, test.known); !errors.Is(err, test.subscribe) {
+				t.Errorf("subscribing: %v, want %v", err, test.subscribe)
+			}
+		})
+	}
+}
+
+func TestFilter(t *testing.T) {
+	tests := map[string]struct {
+		asked, served []string
+		has, hasNot   []string
+	}{
+		"all":               {[]string{">"}, nil, []string{"a", "a.b"}, nil},
+		"all, and more":     {[]string{"a", ">"}, nil, []string{"a", "b"}, nil},
+		"all of some":       {[]string{">"}, []string{"a", "b.*"}, []string{"a", "b.c"}, []string{"b", "b.c.d", "c"}},
+		"names":             {[]string{"a", "b"}, nil, []string{"a", "b"}, []string{"c", "a.b"}},
+		"names of some":     {[]string{"a", "b"}, []string{">"}, []string{"a", "b"}, []string{"c"}},
+		"patterns":          {[]string{"a.*", "b.>"}, nil, []string{"a.x", "b.x.y"}, []string{"a", "a.x.y", "b"}},
+		"names, patterns":   {[]string{"a", "b.>"}, []string{}, []string{"a", "b.x"}, []string{"a.x", "b"}},
+		"pattern of some":   {[]string{"a.>"}, []string{"*.x", "b"}, []string{"a.x"}, []string{"a.y", "b.x", "a.x.x"}},
+		"served pattern":    {[]string{"a.*"}, []string{"a.*"}, []string{"a.x"}, []string{"b.x"}},
+		"name beyond those": {[]string{"a", "c.*"}, []string{"a", "c.d"}, []string{"a", "c.d"}, []string{"c.e"}},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			f := newFilter(test.asked, test.served)
+			for range 2 { // compared, and remembered
+				for _, topic := range test.has {
+					if !f.has(unique.Make(topic)) {
+						t.Errorf("%s is not in the filter", topic)
+					}
+				}
+				for _, topic := range test.hasNot {
+					if f.has(unique.Make(topic)) {
+						t.Errorf("%s is in the filter", topic)
+					}
+				}
+			}
+		})
+	}
+}
+
+func TestStreamsShareFilters(t *testing.T) {
+	var s filters
+	f := s.get([]string{"b", "a.*", "b"}, nil)
+	if again := s.get([]string{"a.*", "b"}, nil); again != f {
+		t.Error("the same topics have two filters")
+	}
+	others := []*filter{s.get([]string{"a.*", "b"}, []string{"b"}), s.get([]string{"a.*"}, nil), s.get([]string{">"}, nil)}
+	if slices.Contains(others, f) || others[2] != nil {
+		t.Errorf("other topics have %v", others)
+	}
+	// A name may hold what separates names elsewhere.
+	if s.get([]string{"x\" \"y"}, nil) == s.get([]string{"x", "y"}, nil) {
+		t.Error("one topic and two have the same filter")
+	}
+	runtime.KeepAlive(f)
+}
+
+func TestFiltersEnd(t *testing.T) {
+	var s filters
+	kept := s.get([]string{"kept"}, nil)
+	for i := range 100 {
+		s.get([]string{fmt.Sprint("topic ", i)}, nil)
+	}
+	known := func() int {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return len(s.known)
+	}
+	for deadline := time.Now().Add(time.Minute); known() > 1; runtime.Gosched() {
+		if runtime.GC(); time.Now().After(deadline) {
+			t.Fatalf("%d filters are remembered", known())
+		}
+	}
+	if s.get([]string{"kept"}, nil) != kept {
+		t.Error("a filter in use was forgotten")
+	}
+	s.forget("the key of a filter that has a successor")
+}
+
+func TestFilterIsBounded(t *testing.T) {
+	f := newFilter([]string{"a.*", "b"}, nil)
+	var readers sync.WaitGroup
+	for range 4 {
+		readers.Go(func() {
+			for i := range 3 * maxResolved {
+				if in, out := unique.Make(fmt.Sprint("a.", i)), unique.Make(fmt.Sprint("c.", i)); !f.has(in) || f.has(out) {
+					t.Errorf("wrong of topic %d", i)
+				}
+			}
+		})
+	}
+	readers.Wait()
+	remembered := 0
+	f.resolved.Range(func(any, any) bool { remembered++; return true })
+	if remembered == 0 || remembered > maxResolved+4 {
+		t.Errorf("%d topics are remembered", remembered)
+	}
+}
+
+// BenchmarkFilter measures what a filter costs per event and stream.
+func BenchmarkFilter(b *testing.B) {
+	many := names([]string{"orders", "*"}, 4)
+	slices.Reverse(many)
+	for name, asked := range map[string][]string{"name": {"orders.eu.new"}, "pattern": {"orders.*.new"}, "patterns": many[:30]} {
+		topic := unique.Make("orders.eu.new")
+		f := newFilter(asked, nil)
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				f.has(topic)
+			}
+		})
+		b.Run(name+"/compared", func(b *testing.B) {
+			for b.Loop() {
+				anyCovers(asked, topic.Value())
+			}
+		})
+	}
+}
