@@ -2,6 +2,7 @@
 
 PORT ?= 8080
 FUZZTIME ?= 30s
+BROWSER ?= chromium
 
 .PHONY: run test build bench conformance fuzz screenshot lint unit e2e chromium
 
@@ -34,8 +35,9 @@ bench: build chromium ## of the parser, the encoder, the server, and of delivery
 	go test -run '^$$' -bench . ./sse ./server
 	go test -run '^$$' -bench . -benchtime 1x ./e2e
 
-conformance: build chromium ## what native and ours do in every scenario, in Chromium: dist/conformance.html and .json; IMPL=native or wasm for one
-	go test -count=1 -timeout 20m ./e2e -run '^TestScenarios$$' -report $(CURDIR)/dist -impl '$(IMPL)'
+conformance: build ## every scenario on native and on ours, in BROWSER=chromium, firefox or webkit; IMPL=native, wasm, or the URL or file of a script: dist/conformance.html and .json
+	@test "$(BROWSER)" != chromium || .ci/chromium
+	go run ./e2e/conformance -browser "$(BROWSER)" -impl "$(IMPL)"
 
 fuzz: build chromium ## each fuzzer for FUZZTIME, the last one on random streams, native against ours
 	go test ./sse -run '^$$' -fuzz FuzzParser -fuzztime $(FUZZTIME)

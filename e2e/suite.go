@@ -135,6 +135,7 @@ func (s *Suite) awaitResult(w http.ResponseWriter, r *http.Request) {
 		http.NotFound(w, r)
 		return
 	}
+	http.NewResponseController(w).SetWriteDeadline(time.Time{}) // the server's may be shorter than a run
 	ctx, cancel := context.WithTimeout(r.Context(), cmp.Or(s.LabAge, DefaultLabAge))
 	defer cancel()
 	select {

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/eventsource-wasm/eventsource-wasm/e2e"
 	"github.com/eventsource-wasm/eventsource-wasm/server"
 	"github.com/eventsource-wasm/eventsource-wasm/sse"
 )
@@ -48,6 +49,7 @@ func (d *demo) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /{$}", page(d.config.page))
 	mux.Handle("GET /dist/", http.StripPrefix("/dist/", assets(d.config.dist)))
+	mux.Handle("/conformance/", (&e2e.Suite{Dist: assets(d.config.dist)}).Handler())
 	mux.Handle("/events", d.stream(openTopics, func(*http.Request, server.Access) error { return nil }))
 	mux.Handle("/protected", d.stream(protectedTopics, server.BearerToken(d.config.token)))
 	mux.Handle("POST /demo/break", sameOrigin(d.breakStreams))
