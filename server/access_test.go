@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"slices"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -69,18 +69,21 @@ func TestAuthorizeSeesWhatIsAsked(t *testing.T) {
 		"patterns":      {[]string{"a"}, head("/?topic=*&topic=b.%3E"), server.Access{Action: server.Subscribe, Topics: []string{"*", "b.>"}}},
 		"unknown":       {[]string{"a"}, head("/?topic=x"), server.Access{Action: server.Subscribe, Topics: []string{"x"}}},
 		"publish": {nil, func(h http.Handler) *httptest.ResponseRecorder { return post(h, form, "topic=a") },
-			server.Access{Action: server.Publish, Topics: []string{"a"}}},
+			server.Access{Action: server.Publish, Topics: []string{"a"}, Events: 1}},
+		"publish many": {nil, func(h http.Handler) *httptest.ResponseRecorder {
+			return post(h, ndjson, `{"topic":"b"}`+"\n"+`{"topic":"a"}`+"\n"+`{"topic":"b"}`)
+		}, server.Access{Action: server.Publish, Topics: []string{"b", "a"}, Events: 3}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			asked := 0
 			h := &server.Handler{Broker: &server.Broker{}, Topics: test.topics}
-			h.Authorize = func(_ *http.Request, got server.Access) error {
+			h.Authorize = func(_ *http.Request, got server.Access) (server.Grant, error) {
 				asked++
-				if got.Action != test.want.Action || !slices.Equal(got.Topics, test.want.Topics) {
+				if !reflect.DeepEqual(got, test.want) {
 					t.Errorf("access %+v, want %+v", got, test.want)
 				}
-				return server.ErrForbidden
+				return server.Grant{}, server.ErrForbidden
 			}
 			if answer := test.do(h); answer.Code != http.StatusForbidden || asked != 1 {
 				t.Errorf("status %d, asked %d times", answer.Code, asked)
@@ -110,7 +113,7 @@ func TestAuthorizeAnswers(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			h := &server.Handler{Broker: &server.Broker{}, Logger: quiet}
-			h.Authorize = func(*http.Request, server.Access) error { return test.err }
+			h.Authorize = func(*http.Request, server.Access) (server.Grant, error) { return server.Grant{}, test.err }
 			answer := do(h, http.MethodGet, "/")
 			body := answer.Body.String()
 			if answer.Code != test.status || !strings.Contains(body, test.body) || strings.Contains(body, "password") {

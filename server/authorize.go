@@ -5,6 +5,7 @@ import (
 	"crypto/subtle"
 	"net/http"
 	"strings"
+	"time"
 )
 
 // An Action is what a request asks to do.
@@ -22,30 +23,43 @@ type Access struct {
 	// Topics are what it names, or if it names none, all of the handler's. There is at least one: ">" stands for any.
 	// Those of Subscribe may be patterns: compare them by [Covers].
 	Topics []string
+
+	// Events is how many events a request publishes. It is 0 for Subscribe.
+	Events int
+}
+
+// A Grant is what a permitted request gets besides. The zero Grant never expires and is nobody's.
+type Grant struct {
+	// Expires is when a stream ends, so that its client comes back and is asked anew. Zero means never.
+	Expires time.Time
+
+	// Subject names those whose requests count as one client's, such as the subject of a token. Their connections and
+	// publications are limited together, and their idempotency keys are apart from those of others. It is not logged.
+	Subject string
 }
 
 // BearerToken returns a [Handler.Authorize] that permits everything to those who present the token, as RFC 6750,
 // section 2.1 says: in "Authorization: Bearer". Its time does not tell how much of a wrong token was right. An empty
 // token permits nothing.
-func BearerToken(token string) func(*http.Request, Access) error {
+func BearerToken(token string) func(*http.Request, Access) (Grant, error) {
 	want := sha256.Sum256([]byte(token))
-	return func(r *http.Request, _ Access) error {
+	return func(r *http.Request, _ Access) (Grant, error) {
 		scheme, credentials, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 		if !strings.EqualFold(scheme, "Bearer") {
-			return ErrUnauthenticated
+			return Grant{}, ErrUnauthenticated
 		}
 		// Hashed, for the comparison's time depends on the length.
 		got := sha256.Sum256([]byte(strings.TrimLeft(credentials, " ")))
 		if subtle.ConstantTimeCompare(got[:], want[:]) != 1 || token == "" {
-			return ErrInvalidToken
+			return Grant{}, ErrInvalidToken
 		}
-		return nil
+		return Grant{}, nil
 	}
 }
 
-func (h *Handler) authorize(r *http.Request, access Access) error {
+func (h *Handler) authorize(r *http.Request, access Access) (Grant, error) {
 	if h.Authorize == nil {
-		return nil
+		return Grant{}, nil
 	}
 	return h.Authorize(r, access)
 }

@@ -3,6 +3,7 @@ package server
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,6 +18,9 @@ const (
 	DefaultMaxAge         = time.Hour
 	DefaultMaxEventBytes  = 1 << 20
 	DefaultMaxConnections = 10_000
+
+	DefaultIdempotencyMaxEvents = 10_000
+	DefaultIdempotencyMaxAge    = time.Hour
 )
 
 // Errors of [Broker.Publish], besides [sse.ErrInvalidType].
@@ -28,7 +32,12 @@ var (
 	ErrEventTooLarge = errors.New("server: event is larger than the limit")
 )
 
-var errFull = errors.New("server: as many connections as the broker takes")
+// Why a stream is refused that another time will be welcome.
+var (
+	errFull          = errors.New("server: as many connections as the broker takes")
+	errManyFromIP    = errors.New("server: as many connections as one address may have")
+	errManyOfSubject = errors.New("server: as many connections as one subject may have")
+)
 
 // A Broker keeps the most recent events of any number of topics, in one order, and streams them through the [Handler]s
 // that refer to it. The zero Broker takes any topic and has the default limits.
@@ -56,10 +65,22 @@ type Broker struct {
 	// 10,000; negative, no limit.
 	MaxConnections int
 
+	// MaxConnectionsPerIP and MaxConnectionsPerSubject bound the streams open at a time from one address, of IPv6 from
+	// one /64, and of one [Grant.Subject]. Further ones are answered 429; those who are in stay. Zero means no limit:
+	// how many people share an address, and whether [Handler.TrustedProxies] tells them apart, is not known here.
+	MaxConnectionsPerIP, MaxConnectionsPerSubject int
+
+	// IdempotencyMaxEvents and IdempotencyMaxAge bound what is remembered of publications over HTTP that have an
+	// Idempotency-Key: the ids of so many events, for so long. Zero means 10,000, and 1 hour; negative, no limit.
+	IdempotencyMaxEvents int
+	IdempotencyMaxAge    time.Duration
+
 	once   sync.Once
 	events *eventLog
 
 	filters filters
+	seats   seats
+	keyed   keyed
 
 	connections, delivered, gaps, lagged atomic.Int64
 }
@@ -82,17 +103,51 @@ type Stats struct {
 // The error is one of [ErrClosed], [ErrUnknownTopic], [ErrInvalidTopic], [ErrEventHasID], [ErrEventTooLarge] or
 // [sse.ErrInvalidType], possibly wrapped.
 func (b *Broker) Publish(topic string, event sse.Event) (id string, err error) {
-	if err := checkTopic(topic, b.Topics); err != nil {
+	if err := b.check(Publication{topic, event}); err != nil {
 		return "", err
 	}
-	if event.ID != "" {
-		return "", ErrEventHasID
-	}
-	// Without this, an event of any size would be encoded only to be refused.
-	if over(len(event.Data), b.log().limits.eventBytes) {
-		return "", ErrEventTooLarge
-	}
 	return b.log().append(topic, event)
+}
+
+// A Publication is an event and the topic it is for.
+type Publication struct {
+	Topic string
+	Event sse.Event
+}
+
+// PublishAll publishes all or, if one of them cannot be, none. They get successive ids, and no event of others comes
+// between them. The error is one of Publish's, in a [PublicationError] that says which publication it is about unless
+// it is [ErrClosed].
+func (b *Broker) PublishAll(publications ...Publication) (ids []string, err error) {
+	for i, p := range publications {
+		if err := b.check(p); err != nil {
+			return nil, &PublicationError{i, err}
+		}
+	}
+	return b.log().appendAll(publications)
+}
+
+// A PublicationError is why nothing of what was given to [Broker.PublishAll] is published.
+type PublicationError struct {
+	Index int // of the publication that cannot be
+	Err   error
+}
+
+func (e *PublicationError) Error() string {
+	return fmt.Sprintf("%v (publication %d)", e.Err, e.Index+1)
+}
+
+func (e *PublicationError) Unwrap() error { return e.Err }
+
+// check finds what is wrong before the log encodes the event.
+func (b *Broker) check(p Publication) error {
+	switch {
+	case p.Event.ID != "":
+		return ErrEventHasID
+	case over(len(p.Event.Data), b.log().limits.eventBytes):
+		return ErrEventTooLarge
+	}
+	return checkTopic(p.Topic, b.Topics)
 }
 
 // Close ends every stream once it has delivered what is published, and lets [http.Server.Shutdown] complete, to whose
@@ -135,17 +190,22 @@ func (b *Broker) log() *eventLog {
 }
 
 // enter counts a stream in, which must leave when it ends, or refuses it.
-func (b *Broker) enter() error {
+func (b *Broker) enter(s seat) error {
 	if b.log().isClosed() {
 		return ErrClosed
 	}
 	if over(b.connections.Add(1), int64(cmp.Or(b.MaxConnections, DefaultMaxConnections))) {
-		b.leave()
+		b.connections.Add(-1)
 		return errFull
+	}
+	if err := b.seats.take(s, b.MaxConnectionsPerIP, b.MaxConnectionsPerSubject); err != nil {
+		b.connections.Add(-1)
+		return err
 	}
 	return nil
 }
 
-func (b *Broker) leave() {
+func (b *Broker) leave(s seat) {
 	b.connections.Add(-1)
+	b.seats.giveUp(s)
 }

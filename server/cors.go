@@ -36,7 +36,7 @@ func (h *Handler) preflight(w http.ResponseWriter, r *http.Request) {
 		if h.lists(r.Header.Get("Origin")) {
 			methods += ", POST"
 		}
-		headers := append([]string{"Authorization", "Content-Type", "Last-Event-ID"}, h.AllowedHeaders...)
+		headers := append([]string{"Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID"}, h.AllowedHeaders...)
 		seconds := max(0, cmp.Or(h.PreflightMaxAge, DefaultPreflightMaxAge)/time.Second)
 		header.Set("Access-Control-Allow-Methods", methods)
 		header.Set("Access-Control-Allow-Headers", strings.Join(headers, ", "))

@@ -73,22 +73,22 @@ func TestPreflight(t *testing.T) {
 		methods, headers, maxAge string
 	}{
 		"listed": {server.Handler{AllowedOrigins: []string{listed}}, listed,
-			"GET, HEAD, POST", "Authorization, Content-Type, Last-Event-ID", "7200"},
+			"GET, HEAD, POST", "Authorization, Content-Type, Idempotency-Key, Last-Event-ID", "7200"},
 		"any": {server.Handler{AllowedOrigins: []string{"*"}}, unlisted,
-			"GET, HEAD", "Authorization, Content-Type, Last-Event-ID", "7200"},
+			"GET, HEAD", "Authorization, Content-Type, Idempotency-Key, Last-Event-ID", "7200"},
 		"options": {server.Handler{AllowedOrigins: []string{listed}, AllowedHeaders: []string{"X-Trace"}, PreflightMaxAge: time.Minute}, listed,
-			"GET, HEAD, POST", "Authorization, Content-Type, Last-Event-ID, X-Trace", "60"},
+			"GET, HEAD, POST", "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, X-Trace", "60"},
 		"not remembered": {server.Handler{AllowedOrigins: []string{listed}, PreflightMaxAge: -1}, listed,
-			"GET, HEAD, POST", "Authorization, Content-Type, Last-Event-ID", "0"},
+			"GET, HEAD, POST", "Authorization, Content-Type, Idempotency-Key, Last-Event-ID", "0"},
 		"refused": {server.Handler{AllowedOrigins: []string{listed}}, unlisted, "", "", ""},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			h := &test.handler
 			h.Broker = &server.Broker{}
-			h.Authorize = func(*http.Request, server.Access) error {
+			h.Authorize = func(*http.Request, server.Access) (server.Grant, error) {
 				t.Error("a preflight, which carries no credentials, was to be authorized")
-				return nil
+				return server.Grant{}, nil
 			}
 			answer := do(h, "OPTIONS", "/", "Origin", test.origin, "Access-Control-Request-Method", "POST")
 			header := answer.Header()

@@ -56,6 +56,9 @@ var answers = []struct {
 	{ErrEventTooLarge, Error{Status: http.StatusRequestEntityTooLarge}},
 	{ErrClosed, Error{Status: http.StatusServiceUnavailable, RetryAfter: retryAfter}},
 	{errFull, Error{Status: http.StatusServiceUnavailable, RetryAfter: retryAfter}},
+	{errManyFromIP, Error{Status: http.StatusTooManyRequests, RetryAfter: retryAfter}},
+	{errManyOfSubject, Error{Status: http.StatusTooManyRequests, RetryAfter: retryAfter}},
+	{errKeyReused, Error{Status: http.StatusUnprocessableEntity, Field: "Idempotency-Key"}},
 }
 
 func answer(err error) Error {

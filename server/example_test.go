@@ -52,7 +52,7 @@ func ExampleHandler_authorize() {
 	read, write := server.BearerToken("reader's"), server.BearerToken("writer's")
 	http.Handle("/orders", &server.Handler{
 		Broker: &server.Broker{},
-		Authorize: func(r *http.Request, access server.Access) error {
+		Authorize: func(r *http.Request, access server.Access) (server.Grant, error) {
 			if access.Action == server.Publish {
 				return write(r, access)
 			}

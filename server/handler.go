@@ -11,9 +11,11 @@ package server
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"time"
@@ -25,6 +27,7 @@ const (
 	DefaultWriteTimeout    = 10 * time.Second
 	DefaultMaxLag          = 1 << 20
 	DefaultMaxTopics       = 32
+	DefaultMaxBatch        = 1000
 	DefaultMaxBodyBytes    = 1 << 20
 	DefaultPreflightMaxAge = 2 * time.Hour
 	DefaultRealm           = "events"
@@ -53,13 +56,17 @@ const (
 // kept. The words: expired (no longer kept), epoch (another broker's id), future, malformed. The event, not the header,
 // also occurs later in a stream: expired when retention overtakes a client, lag under [SkipLagging].
 //
-// HEAD answers the headers of GET. POST publishes the fields topic, data, type and retry (milliseconds), of which only
-// topic must be there, as a form (application/x-www-form-urlencoded) or as a JSON object, and answers 201 with
-// {"id": id}. OPTIONS answers CORS preflights.
+// HEAD answers the headers of GET. OPTIONS answers CORS preflights. POST publishes the fields topic, data, type and
+// retry (milliseconds), of which only topic must be there, as a form (application/x-www-form-urlencoded) or as a JSON
+// object, and answers 201 with {"id": id}. A batch, one such object a line (application/x-ndjson), is published as
+// [Broker.PublishAll] does, all or nothing, and answered {"ids": [id, ...]}. With the header Idempotency-Key, which is
+// any 1 to 255 bytes, a POST that is repeated gets the answer of the first and publishes nothing, while the broker
+// remembers the key; with another body it is answered 422. Keys of one [Grant.Subject] are apart from another's.
 //
 // Other answers carry {"error": text}, with "field" where one is at fault: 400 malformed request, 401 and 403 from
-// Authorize, 403 cross-site or not enabled, 404 unknown topic, 405 method, 413 event or body too large, 415 content
-// type, 500 misconfigured, with the reason in the log, 503 closed or full.
+// Authorize, 403 cross-site or not enabled, 404 unknown topic, 405 method, 413 event, batch or body too large, 415
+// content type, 422 key used before, 429 more connections than one client may have, 500 misconfigured, with the reason
+// in the log, 503 closed or full.
 type Handler struct {
 	// Broker is where events come from, and go to. Any number of handlers may share one.
 	Broker *Broker
@@ -68,12 +75,16 @@ type Handler struct {
 	// pattern gets of it what is served. Empty means all.
 	Topics []string
 
-	// Authorize decides on every GET, HEAD and POST. Nil error permits it, [ErrUnauthenticated] and [ErrInvalidToken]
+	// Authorize decides on every GET, HEAD and POST. Nil error permits it, for as long as the grant says, [ErrUnauthenticated] and [ErrInvalidToken]
 	// are answered 401, [ErrForbidden] 403, an [*Error] as it says, and any other error 500. The topics that access
 	// names may be unknown ones; they are looked up afterwards, so that only those who may know learn what exists. It
 	// is called from many goroutines at a time, and for POST after the body is read. Nil permits every GET, and POST as
 	// OpenPublish says.
-	Authorize func(r *http.Request, access Access) error
+	Authorize func(r *http.Request, access Access) (Grant, error)
+
+	// TrustedProxies lists the networks of the proxies in front, whose X-Forwarded-For tells where a client is. It
+	// matters to [Broker.MaxConnectionsPerIP]. Empty means that clients connect directly.
+	TrustedProxies []netip.Prefix
 
 	// OpenPublish lets everyone publish while Authorize is nil. Pages of other origins still cannot, unless listed in
 	// AllowedOrigins.
@@ -87,8 +98,8 @@ type Handler struct {
 	// publish. Empty means none.
 	AllowedOrigins []string
 
-	// AllowedHeaders lists request headers that those pages may set besides Authorization, Content-Type and
-	// Last-Event-ID.
+	// AllowedHeaders lists request headers that those pages may set besides Authorization, Content-Type,
+	// Idempotency-Key and Last-Event-ID.
 	AllowedHeaders []string
 
 	// PreflightMaxAge is how long a browser may remember a preflight, in whole seconds. Zero means 2 hours, the most
@@ -115,6 +126,9 @@ type Handler struct {
 
 	// MaxTopics bounds the topics and patterns of one request; more are answered 400. Zero means 32; negative, no limit.
 	MaxTopics int
+
+	// MaxBatch bounds the events of one POST; more are answered 413. Zero means 1,000; negative, no limit.
+	MaxBatch int
 
 	// MaxBodyBytes bounds the body of a POST; more is answered 413. Zero means 1 MiB; negative, no limit.
 	MaxBodyBytes int64
@@ -150,39 +164,47 @@ func (h *Handler) subscribe(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return &Error{Status: http.StatusBadRequest, Message: "the query is malformed"}
 	}
-	topics, err := h.subscribable(r, query["topic"])
+	topics, grant, err := h.subscribable(r, query["topic"])
 	if err != nil {
 		return err
 	}
-	if err := h.Broker.enter(); err != nil {
+	seat := h.seat(r, grant)
+	if err := h.Broker.enter(seat); err != nil {
 		return err
 	}
-	defer h.Broker.leave()
+	defer h.Broker.leave(seat)
 	s := h.newStream(w, r, cmp.Or(r.Header.Get("Last-Event-ID"), query.Get("lastEventId")), topics)
 	if r.Method == http.MethodHead {
 		s.setHeaders()
 		return nil
 	}
-	return s.serve(r.Context())
+	ctx := r.Context()
+	if !grant.Expires.IsZero() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadlineCause(ctx, grant.Expires, errExpired)
+		defer cancel()
+	}
+	return s.serve(ctx)
 }
 
 // subscribable returns the filter for the topics that the request names, if it gets them.
-func (h *Handler) subscribable(r *http.Request, topics []string) (*filter, error) {
+func (h *Handler) subscribable(r *http.Request, topics []string) (*filter, Grant, error) {
 	if limit := cmp.Or(h.MaxTopics, DefaultMaxTopics); over(len(topics), limit) {
-		return nil, malformed("topic", fmt.Sprintf("more than %d topics", limit))
+		return nil, Grant{}, malformed("topic", fmt.Sprintf("more than %d topics", limit))
 	}
 	if len(topics) == 0 {
 		topics = h.all()
 	}
-	if err := h.authorize(r, Access{Subscribe, topics}); err != nil {
-		return nil, err
+	grant, err := h.authorize(r, Access{Action: Subscribe, Topics: topics})
+	if err != nil {
+		return nil, Grant{}, err
 	}
 	for _, topic := range topics {
 		if err := checkSubscription(topic, h.topics()); err != nil {
-			return nil, err
+			return nil, Grant{}, err
 		}
 	}
-	return h.Broker.filters.get(topics, h.topics()), nil
+	return h.Broker.filters.get(topics, h.topics()), grant, nil
 }
 
 // all is what a request gets that names no topic.

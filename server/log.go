@@ -108,18 +108,74 @@ func (l *eventLog) store(topic unique.Handle[string], event sse.Event) (id strin
 	if l.closed {
 		return "", nil, ErrClosed
 	}
+	if id, err = l.encode(topic, event); err != nil {
+		return "", nil, err
+	}
+	l.trim()
+	wake, l.wake = l.wake, nil
+	return id, wake, nil
+}
+
+// appendAll is append for several events that no other comes between.
+func (l *eventLog) appendAll(publications []Publication) ([]string, error) {
+	ids, wake, err := l.storeAll(publications)
+	if wake != nil {
+		close(wake)
+	}
+	return ids, err
+}
+
+func (l *eventLog) storeAll(publications []Publication) (ids []string, wake chan struct{}, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return nil, nil, ErrClosed
+	}
+	undo := l.undo()
+	for i, p := range publications {
+		id, err := l.encode(unique.Make(p.Topic), p.Event)
+		if err != nil {
+			undo()
+			return nil, nil, &PublicationError{i, err}
+		}
+		ids = append(ids, id)
+	}
+	l.trim()
+	wake, l.wake = l.wake, nil
+	return ids, wake, nil
+}
+
+// undo returns what takes back the events that are put after it, before anybody can have read them: the lock is still
+// the same.
+func (l *eventLog) undo() func() {
+	segments, next, head := len(l.segments), l.next, l.head
+	var data, entries int
+	if segments > 0 {
+		tail := l.segments[segments-1]
+		data, entries = len(tail.data), len(tail.entries)
+	}
+	return func() {
+		l.segments = slices.Delete(l.segments, segments, len(l.segments))
+		l.next, l.head = next, head
+		if segments > 0 {
+			tail := l.segments[segments-1]
+			tail.data, tail.entries = tail.data[:data], tail.entries[:entries]
+		}
+	}
+}
+
+// encode makes the event the newest, under the next id.
+func (l *eventLog) encode(topic unique.Handle[string], event sse.Event) (id string, err error) {
 	event.ID = l.id(l.next)
 	block, err := sse.Append(l.free(), event)
 	if err != nil {
-		return "", nil, err
+		return "", err
 	}
 	if over(len(block), l.limits.eventBytes) {
-		return "", nil, ErrEventTooLarge
+		return "", ErrEventTooLarge
 	}
 	l.put(block, topic)
-	l.trim()
-	wake, l.wake = l.wake, nil
-	return event.ID, wake, nil
+	return event.ID, nil
 }
 
 // free returns the unused storage of the newest segment. The encoder writes there directly.

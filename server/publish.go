@@ -1,9 +1,11 @@
 package server
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"mime"
@@ -12,14 +14,13 @@ import (
 	"slices"
 	"strconv"
 	"unicode/utf8"
-
-	"github.com/eventsource-wasm/eventsource-wasm/sse"
 )
 
-// A publication is what a POST asks to publish.
-type publication struct {
-	topic string
-	event sse.Event
+// A posting is what a POST asks to publish.
+type posting struct {
+	publications []Publication
+	lines        []int // of a batch, where each is; nil for a single publication
+	body         []byte
 }
 
 func (h *Handler) publish(w http.ResponseWriter, r *http.Request) error {
@@ -32,32 +33,79 @@ func (h *Handler) publish(w http.ResponseWriter, r *http.Request) error {
 			Message: "publishing over HTTP is off: set the Handler's Authorize, or OpenPublish",
 		}
 	}
-	p, err := h.readPublication(w, r)
+	key, err := idempotencyKey(r)
 	if err != nil {
 		return err
 	}
-	if err := h.authorize(r, Access{Publish, []string{p.topic}}); err != nil {
-		return err
-	}
-	if err := checkTopic(p.topic, h.topics()); err != nil {
-		return err
-	}
-	id, err := h.Broker.Publish(p.topic, p.event)
+	p, err := h.readPosting(w, r)
 	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusCreated, published{id})
+	grant, err := h.authorize(r, Access{Publish, p.topics(), len(p.publications)})
+	if err != nil {
+		return err
+	}
+	ids, err := h.store(p, attempt{grant.Subject, key})
+	if err != nil {
+		return p.locate(err)
+	}
+	writeJSON(w, http.StatusCreated, p.answer(ids))
 	return nil
+}
+
+func (h *Handler) store(p posting, a attempt) ([]string, error) {
+	for i, publication := range p.publications {
+		if err := checkTopic(publication.Topic, h.topics()); err != nil {
+			return nil, &PublicationError{i, err}
+		}
+	}
+	return h.Broker.publishOnce(a, p.body, p.publications)
+}
+
+// topics returns those of all publications, each once.
+func (p posting) topics() (topics []string) {
+	seen := map[string]bool{}
+	for _, publication := range p.publications {
+		if !seen[publication.Topic] {
+			seen[publication.Topic] = true
+			topics = append(topics, publication.Topic)
+		}
+	}
+	return topics
+}
+
+// locate makes an error about one publication say in which line it is.
+func (p posting) locate(err error) error {
+	about, ok := errors.AsType[*PublicationError](err)
+	switch {
+	case !ok:
+		return err
+	case p.lines == nil:
+		return about.Err
+	}
+	e := answer(about.Err)
+	return inLine(p.lines[about.Index], &e)
+}
+
+func (p posting) answer(ids []string) any {
+	if p.lines == nil {
+		return published{ids[0]}
+	}
+	return publishedAll{ids}
 }
 
 type published struct {
 	ID string `json:"id"`
 }
 
-func (h *Handler) readPublication(w http.ResponseWriter, r *http.Request) (publication, error) {
-	decode, err := decoder(r.Header.Get("Content-Type"))
+type publishedAll struct {
+	IDs []string `json:"ids"`
+}
+
+func (h *Handler) readPosting(w http.ResponseWriter, r *http.Request) (posting, error) {
+	decode, err := h.decoder(r.Header.Get("Content-Type"))
 	if err != nil {
-		return publication{}, err
+		return posting{}, err
 	}
 	body := r.Body
 	if limit := cmp.Or(h.MaxBodyBytes, DefaultMaxBodyBytes); limit >= 0 {
@@ -65,30 +113,71 @@ func (h *Handler) readPublication(w http.ResponseWriter, r *http.Request) (publi
 	}
 	text, err := io.ReadAll(body)
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return publication{}, &Error{Status: http.StatusRequestEntityTooLarge}
+		return posting{}, &Error{Status: http.StatusRequestEntityTooLarge}
 	}
 	if err != nil {
-		return publication{}, malformed("", "the body could not be read")
+		return posting{}, malformed("", "the body could not be read")
 	}
-	return decode(text)
+	p, err := decode(text)
+	p.body = text
+	return p, err
 }
 
-func decoder(contentType string) (func([]byte) (publication, error), error) {
+func (h *Handler) decoder(contentType string) (func([]byte) (posting, error), error) {
 	mediaType, _, _ := mime.ParseMediaType(contentType)
 	switch mediaType {
 	case "application/json":
-		return fromJSON, nil
+		return single(fromJSON), nil
 	case "application/x-www-form-urlencoded":
-		return fromForm, nil
+		return single(fromForm), nil
+	case "application/x-ndjson":
+		return h.fromLines, nil
 	}
 	return nil, &Error{
 		Status:  http.StatusUnsupportedMediaType,
 		Field:   "Content-Type",
-		Message: "must be application/json or application/x-www-form-urlencoded",
+		Message: "must be application/json, application/x-ndjson or application/x-www-form-urlencoded",
 	}
 }
 
-func fromForm(body []byte) (p publication, err error) {
+func single(decode func([]byte) (Publication, error)) func([]byte) (posting, error) {
+	return func(body []byte) (posting, error) {
+		p, err := decode(body)
+		return posting{publications: []Publication{p}}, err
+	}
+}
+
+// fromLines takes a JSON object a line, and ignores empty lines.
+func (h *Handler) fromLines(body []byte) (p posting, err error) {
+	number, limit := 0, cmp.Or(h.MaxBatch, DefaultMaxBatch)
+	for line := range bytes.Lines(body) {
+		number++
+		if len(bytes.TrimSpace(line)) == 0 {
+			continue
+		}
+		publication, err := fromJSON(line)
+		if err != nil {
+			return p, inLine(number, err)
+		}
+		p.publications = append(p.publications, publication)
+		p.lines = append(p.lines, number)
+		if over(len(p.lines), limit) {
+			return p, &Error{Status: http.StatusRequestEntityTooLarge, Message: fmt.Sprintf("more than %d events", limit)}
+		}
+	}
+	if len(p.lines) == 0 {
+		return p, malformed("", "the body has no events")
+	}
+	return p, nil
+}
+
+func inLine(number int, err error) error {
+	e := answer(err)
+	e.Message = fmt.Sprintf("line %d: %s", number, cmp.Or(e.Message, http.StatusText(e.Status)))
+	return &e
+}
+
+func fromForm(body []byte) (p Publication, err error) {
 	values, err := url.ParseQuery(string(body))
 	if err != nil {
 		return p, malformed("", "the form is malformed")
@@ -97,14 +186,14 @@ func fromForm(body []byte) (p publication, err error) {
 		if len(values[name]) > 1 {
 			return p, malformed(name, "given more than once")
 		}
-		if err := p.set(name, values[name][0]); err != nil {
+		if err := set(&p, name, values[name][0]); err != nil {
 			return p, err
 		}
 	}
 	return p, nil
 }
 
-func fromJSON(body []byte) (p publication, err error) {
+func fromJSON(body []byte) (p Publication, err error) {
 	var values map[string]json.RawMessage
 	if !utf8.Valid(body) || json.Unmarshal(body, &values) != nil {
 		return p, malformed("", "the body is not a JSON object")
@@ -119,7 +208,7 @@ func fromJSON(body []byte) (p publication, err error) {
 		case json.Unmarshal(raw, &text) != nil:
 			return p, malformed(name, "must be a string")
 		}
-		if err := p.set(name, text); err != nil {
+		if err := set(&p, name, text); err != nil {
 			return p, err
 		}
 	}
@@ -127,19 +216,19 @@ func fromJSON(body []byte) (p publication, err error) {
 }
 
 // set refuses fields it does not know, for a misspelt one would be lost without a word.
-func (p *publication) set(name, value string) (err error) {
+func set(p *Publication, name, value string) (err error) {
 	if !utf8.ValidString(value) {
 		return malformed(name, "is not UTF-8")
 	}
 	switch name {
 	case "topic":
-		p.topic = value
+		p.Topic = value
 	case "data":
-		p.event.Data = value
+		p.Event.Data = value
 	case "type":
-		p.event.Type = value
+		p.Event.Type = value
 	case "retry":
-		if p.event.Retry, err = strconv.ParseUint(value, 10, 64); err != nil {
+		if p.Event.Retry, err = strconv.ParseUint(value, 10, 64); err != nil {
 			return malformed(name, "must be a number of milliseconds")
 		}
 	case "id":

@@ -16,6 +16,7 @@ import (
 const (
 	form     = "application/x-www-form-urlencoded"
 	jsonType = "application/json"
+	ndjson   = "application/x-ndjson"
 )
 
 type problem struct{ Error, Field string }

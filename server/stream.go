@@ -15,6 +15,9 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/sse"
 )
 
+// errExpired ends a stream whose grant is over.
+var errExpired = errors.New("the grant has expired")
+
 var heartbeat = sse.AppendComment(nil, "")
 
 // A stream is one client's answer to GET, served by the goroutine of its request.
@@ -134,6 +137,9 @@ func (s *stream) greet() error {
 
 // step does what comes next for the stream: deliver events, tell of a gap, or wait.
 func (s *stream) step(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	p, err := s.log.read(&s.cursor)
 	switch {
 	case errors.Is(err, errLag):
@@ -163,7 +169,7 @@ func (s *stream) wait(ctx context.Context, wake <-chan struct{}) error {
 	case <-s.silence.C:
 		return s.send(heartbeat)
 	case <-ctx.Done():
-		return ctx.Err()
+		return context.Cause(ctx)
 	}
 }
 

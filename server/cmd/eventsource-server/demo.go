@@ -50,7 +50,7 @@ func (d *demo) routes() http.Handler {
 	mux.Handle("GET /{$}", page(d.config.page))
 	mux.Handle("GET /dist/", http.StripPrefix("/dist/", assets(d.config.dist)))
 	mux.Handle("/conformance/", (&e2e.Suite{Dist: assets(d.config.dist)}).Handler())
-	mux.Handle("/events", d.stream(openTopics, func(*http.Request, server.Access) error { return nil }))
+	mux.Handle("/events", d.stream(openTopics, permitAll))
 	mux.Handle("/protected", d.stream(protectedTopics, server.BearerToken(d.config.token)))
 	mux.Handle("POST /demo/break", sameOrigin(d.breakStreams))
 	mux.Handle("POST /demo/answer", sameOrigin(d.setAnswer))
@@ -61,7 +61,12 @@ func (d *demo) routes() http.Handler {
 	return mux
 }
 
-func (d *demo) stream(topics []string, authorize func(*http.Request, server.Access) error) http.Handler {
+// An authorizer is a [server.Handler.Authorize].
+type authorizer = func(*http.Request, server.Access) (server.Grant, error)
+
+func permitAll(*http.Request, server.Access) (server.Grant, error) { return server.Grant{}, nil }
+
+func (d *demo) stream(topics []string, authorize authorizer) http.Handler {
 	return &server.Handler{
 		Broker:         d.broker,
 		Topics:         topics,
@@ -216,18 +221,18 @@ func (o *outage) answer() answer {
 }
 
 // before returns authorize, but with the outage's answer to every GET while there is one.
-func (o *outage) before(authorize func(*http.Request, server.Access) error) func(*http.Request, server.Access) error {
-	return func(r *http.Request, access server.Access) error {
+func (o *outage) before(authorize authorizer) authorizer {
+	return func(r *http.Request, access server.Access) (server.Grant, error) {
 		now := o.answer()
 		switch {
 		case now.Until == nil || access.Action != server.Subscribe:
 			return authorize(r, access)
 		case now.Status == http.StatusUnauthorized:
-			return server.ErrUnauthenticated
+			return server.Grant{}, server.ErrUnauthenticated
 		case now.Status == http.StatusServiceUnavailable:
-			return &server.Error{Status: now.Status, RetryAfter: time.Until(*now.Until)}
+			return server.Grant{}, &server.Error{Status: now.Status, RetryAfter: time.Until(*now.Until)}
 		}
-		return &server.Error{Status: now.Status}
+		return server.Grant{}, &server.Error{Status: now.Status}
 	}
 }
 
