@@ -4,7 +4,7 @@ PORT ?= 8080
 FUZZTIME ?= 30s
 BROWSER ?= chromium
 
-.PHONY: run test build bench conformance fuzz screenshot lint unit e2e chromium
+.PHONY: run test build bench bench-server conformance fuzz screenshot lint unit e2e chromium
 
 run: build ## shows it working: http://localhost:8080, or PORT=
 	@PORT=$(PORT) go run ./server/cmd/eventsource-server
@@ -34,6 +34,10 @@ chromium:
 bench: build chromium ## of the parser, the encoder, the server, and of delivery in the browser beside native
 	go test -run '^$$' -bench . ./sse ./server
 	go test -run '^$$' -bench . -benchtime 1x ./e2e
+
+bench-server: ## our server beside its peers, each in a process of its own: dist/bench-server.json
+	@mkdir -p dist
+	@cd server/bench && go run -mod=mod . -out $(CURDIR)/dist/bench-server.json $(BENCHFLAGS)
 
 conformance: build ## every scenario on native and on ours, in BROWSER=chromium, firefox or webkit; IMPL=native, wasm, or the URL or file of a script: dist/conformance.html and .json
 	@test "$(BROWSER)" != chromium || .ci/chromium

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"bytes"
+	"math"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestMain is also the servers' process, as main is.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == "-serve" {
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// Every contestant that this machine has must complete a short benchmark and lose nothing.
+func TestBenchmark(t *testing.T) {
+	p := plan{Rounds: 2, Connections: []int{10}, Windows: []int{1, 16}, Time: time.Millisecond, Readers: 2}
+	m := &measurement{plan: p, missing: map[string]string{}, log: t.Logf}
+	m.run(contestants)
+	for name, why := range m.missing {
+		if !strings.HasSuffix(why, errAbsent.Error()) {
+			t.Errorf("%s: %s", name, why)
+		}
+	}
+	for _, r := range m.results {
+		if len(r.Values) != p.Rounds {
+			t.Errorf("%s has %d values of %q, not one for each round", r.Contestant, len(r.Values), r.Figure)
+		}
+		for _, v := range r.Values {
+			if positive := r.Figure != memoryPerClient && r.Figure != mallocsPerEvent; math.IsNaN(v) || positive && v <= 0 {
+				t.Errorf("%s has %v of %q", r.Contestant, v, r.Figure)
+			}
+		}
+	}
+	var table bytes.Buffer
+	newReport(m).print(&table)
+	for _, c := range contestants {
+		if !strings.Contains(table.String(), c.name) {
+			t.Errorf("%s is not in the report", c.name)
+		}
+	}
+}
+
+func TestLatency(t *testing.T) {
+	m := &measurement{plan: plan{Latency: 200 * time.Millisecond}}
+	ours := contestants[1]
+	i, err := launch(ours, 0, dataBytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer i.stop()
+	clients, err := dial(i, 5, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer clients.close()
+	if err := clients.settle(i); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.latency(ours, i, clients); err != nil {
+		t.Fatal(err)
+	}
+	p50, p99 := m.results[0].Values[0], m.results[1].Values[0]
+	if p50 <= 0 || p99 < p50 {
+		t.Errorf("p50 is %v ms, p99 %v ms", p50, p99)
+	}
+}
+
+func TestMedian(t *testing.T) {
+	for _, test := range []struct {
+		values []float64
+		want   float64
+	}{{[]float64{3}, 3}, {[]float64{9, 1, 2}, 2}, {[]float64{4, 1, 3, 2}, 2.5}} {
+		if got := median(test.values); got != test.want {
+			t.Errorf("the median of %v is %v, want %v", test.values, got, test.want)
+		}
+	}
+}

@@ -1,0 +1,128 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// An instance is a running server, as its clients' process sees it.
+type instance struct {
+	addr string
+	path string
+	pids []int // whose CPU time and memory are the server's
+
+	publish func(count int) error // returns once it is asked to
+	figures func() (figures, error)
+	free    func() error // gives unused memory back, where a server can
+	stop    func() error
+}
+
+// launch starts a contestant in a process of its own.
+func launch(c contestant, history, dataBytes int) (*instance, error) {
+	if c.name == "nchan" {
+		return launchNchan(history, dataBytes)
+	}
+	executable, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	command := exec.Command(executable, "-serve", c.name, "-history", strconv.Itoa(history), "-bytes", strconv.Itoa(dataBytes))
+	command.Stderr = os.Stderr
+	input, err := command.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	output, err := command.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := command.Start(); err != nil {
+		return nil, err
+	}
+	return connect(command, input, bufio.NewReader(output), c.path)
+}
+
+func connect(command *exec.Cmd, input io.WriteCloser, output *bufio.Reader, path string) (*instance, error) {
+	stop := func() error {
+		input.Close()
+		command.Process.Kill()
+		command.Wait()
+		return nil
+	}
+	ask := func(question string) (f figures, err error) {
+		if _, err := io.WriteString(input, question+"\n"); err != nil {
+			return f, err
+		}
+		line, err := output.ReadBytes('\n')
+		if err != nil {
+			return f, err
+		}
+		if err := json.Unmarshal(line, &f); err != nil {
+			return f, err
+		}
+		if f.Error != "" {
+			return f, errors.New(f.Error)
+		}
+		return f, nil
+	}
+	addr, err := output.ReadString('\n')
+	if err != nil {
+		stop()
+		return nil, fmt.Errorf("the server said no address: %w", err)
+	}
+	return &instance{
+		addr: strings.TrimSpace(addr),
+		path: path,
+		pids: []int{command.Process.Pid},
+		publish: func(count int) error {
+			_, err := fmt.Fprintf(input, "publish %d\n", count)
+			return err
+		},
+		figures: func() (figures, error) { return ask("figures") },
+		free:    func() error { _, err := ask("free"); return err },
+		stop:    stop,
+	}, nil
+}
+
+// cpu returns the CPU time that the server has used, user's and kernel's, to the nanosecond: the clock that
+// clock_getcpuclockid(3) finds.
+func (i *instance) cpu() (time.Duration, error) {
+	var total time.Duration
+	for _, pid := range i.pids {
+		var used unix.Timespec
+		if err := unix.ClockGettime(int32(^pid<<3|2), &used); err != nil {
+			return 0, fmt.Errorf("CPU time of process %d: %w", pid, err)
+		}
+		total += time.Duration(used.Nano())
+	}
+	return total, nil
+}
+
+// memory returns the resident bytes of the server that are its own: files it maps do not count.
+func (i *instance) memory() (int64, error) {
+	var total int64
+	for _, pid := range i.pids {
+		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		if err != nil {
+			return 0, err
+		}
+		_, rest, _ := bytes.Cut(status, []byte("RssAnon:"))
+		var kilobytes int64
+		if _, err := fmt.Sscan(string(rest[:min(32, len(rest))]), &kilobytes); err != nil {
+			return 0, err
+		}
+		total += kilobytes << 10
+	}
+	return total, nil
+}

@@ -1,0 +1,118 @@
+// Command bench measures the server of this repository beside its peers. It needs Linux.
+//
+// Each contestant runs in a process of its own, on 127.0.0.1, and publishes in that process, as a program that embeds it
+// does. This process is the clients. A throughput is that of windows: so many events are published at once, and the
+// next when every client has received them all. Every client checks that each event comes once and in order.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"log"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+func main() {
+	log.SetFlags(log.Ltime)
+	log.SetPrefix("bench: ")
+	if err := run(); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func run() error {
+	p := plan{}
+	flag.IntVar(&p.Rounds, "rounds", 3, "how often each contestant has its turn")
+	flag.DurationVar(&p.Time, "time", 300*time.Millisecond, "how long to measure one throughput")
+	flag.DurationVar(&p.Latency, "latency", 2*time.Second, "how long to measure one latency")
+	flag.IntVar(&p.Readers, "readers", 1, "threads of the clients")
+	connections := flag.String("connections", "100,1000,10000", "numbers of connections")
+	windows := flag.String("windows", "1,16", "numbers of events published at once")
+	only := flag.String("only", "", "names of contestants, of all")
+	out := flag.String("out", "", "file for the results in JSON")
+	name := flag.String("serve", "", "be the server of that name; for internal use")
+	history := flag.Int("history", 0, "events that -serve keeps, where it can be told")
+	bytes := flag.Int("bytes", dataBytes, "data of an event that -serve publishes")
+	flag.Parse()
+	if *name != "" {
+		return serve(*name, *history, *bytes)
+	}
+	chosen, err := choose(*only)
+	if err != nil {
+		return err
+	}
+	if p.Connections, err = numbers(*connections); err != nil {
+		return err
+	}
+	if p.Windows, err = numbers(*windows); err != nil {
+		return err
+	}
+	return runBenchmark(p, chosen, *out)
+}
+
+func runBenchmark(p plan, chosen []contestant, out string) error {
+	p.Connections = possible(p.Connections)
+	m := &measurement{plan: p, missing: map[string]string{}, log: log.Printf}
+	m.run(chosen)
+	r := newReport(m)
+	r.print(os.Stdout)
+	if out != "" {
+		if err := r.write(out); err != nil {
+			return err
+		}
+	}
+	for _, name := range []string{"raw", "ours"} {
+		if why, failed := m.missing[name]; failed {
+			return fmt.Errorf("%s: %s", name, why)
+		}
+	}
+	return nil
+}
+
+func choose(names string) ([]contestant, error) {
+	if names == "" {
+		return contestants, nil
+	}
+	var chosen []contestant
+	for name := range strings.SplitSeq(names, ",") {
+		i := slices.IndexFunc(contestants, func(c contestant) bool { return c.name == name })
+		if i < 0 {
+			return nil, fmt.Errorf("there is no contestant %q", name)
+		}
+		chosen = append(chosen, contestants[i])
+	}
+	return chosen, nil
+}
+
+func numbers(list string) (ns []int, err error) {
+	for text := range strings.SplitSeq(list, ",") {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 {
+			return nil, fmt.Errorf("%q is no positive number", text)
+		}
+		ns = append(ns, n)
+	}
+	return ns, nil
+}
+
+// possible drops the numbers of connections for which a process has too few file descriptors.
+func possible(connections []int) []int {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		log.Print(err)
+		return connections
+	}
+	return slices.DeleteFunc(slices.Clone(connections), func(n int) bool {
+		tooMany := uint64(n)+100 > limit.Max // to which Go raises the soft limit at start
+		if tooMany {
+			log.Printf("%d connections are left out: a process may have %d file descriptors (ulimit -Hn)", n, limit.Max)
+		}
+		return tooMany
+	})
+}

@@ -1,0 +1,182 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/centrifugal/centrifuge"
+	"github.com/dunglas/mercure"
+	launchdarkly "github.com/launchdarkly/eventsource"
+	r3labs "github.com/r3labs/sse/v2"
+	tmaxmax "github.com/tmaxmax/go-sse"
+	"go.uber.org/zap"
+
+	"github.com/eventsource-wasm/eventsource-wasm/server"
+	"github.com/eventsource-wasm/eventsource-wasm/sse"
+)
+
+// topic is what every client subscribes to.
+const topic = "t"
+
+// A contestant is one way to send events. Each runs as its own documentation begins; what is set is what the comparison
+// needs, and said where it is set.
+type contestant struct {
+	name   string
+	module string // whose version the report states
+	path   string // of the stream
+	resume string // the path of a client that has the first event, where no Last-Event-ID will do
+	serve  func(history int) (http.Handler, publisher, error)
+}
+
+// A publisher publishes an event with this data. It is called from one goroutine.
+type publisher func(data string) error
+
+const ours = "github.com/eventsource-wasm/eventsource-wasm"
+
+var contestants = []contestant{
+	{name: "raw"},
+	{name: "ours", module: ours, path: "/", serve: serveOurs},
+	{name: "r3labs/sse", module: "github.com/r3labs/sse/v2", path: "/?stream=" + topic, serve: serveR3labs},
+	{name: "tmaxmax/go-sse", module: "github.com/tmaxmax/go-sse", path: "/", serve: serveTmaxmax},
+	{name: "launchdarkly/eventsource", module: "github.com/launchdarkly/eventsource", path: "/", serve: serveLaunchdarkly},
+	{name: "dunglas/mercure", module: "github.com/dunglas/mercure", path: "/.well-known/mercure?topic=" + topic, serve: serveMercure},
+	{
+		name: "centrifugal/centrifuge", module: "github.com/centrifugal/centrifuge",
+		path:   `/?cf_connect={"id":1,"connect":{}}`,
+		resume: `/?cf_connect={"id":1,"connect":{"subs":{"t":{"recover":true,"offset":1,"epoch":"%s"}}}}`,
+		serve:  serveCentrifuge,
+	},
+	{name: "nchan"},
+}
+
+// quiet keeps what servers say of every client out of the figures.
+var quiet = slog.New(slog.DiscardHandler)
+
+func serveOurs(history int) (http.Handler, publisher, error) {
+	broker := &server.Broker{MaxConnections: -1, MaxEvents: history}
+	if history > 0 {
+		broker.MaxBytes = -1
+	}
+	publish := func(data string) error {
+		_, err := broker.Publish(topic, sse.Event{Data: data})
+		return err
+	}
+	return &server.Handler{Broker: broker, Logger: quiet}, publish, nil
+}
+
+// serveR3labs keeps every event whether asked to or not: AutoReplay is on in New.
+func serveR3labs(int) (http.Handler, publisher, error) {
+	s := r3labs.New()
+	s.CreateStream(topic)
+	publish := func(data string) error {
+		s.Publish(topic, &r3labs.Event{Data: []byte(data)})
+		return nil
+	}
+	return s, publish, nil
+}
+
+func serveTmaxmax(history int) (http.Handler, publisher, error) {
+	joe := &tmaxmax.Joe{}
+	if history > 0 {
+		replayer, err := tmaxmax.NewFiniteReplayer(history, true)
+		if err != nil {
+			return nil, nil, err
+		}
+		joe.Replayer = replayer
+	}
+	s := &tmaxmax.Server{Provider: joe}
+	publish := func(data string) error {
+		m := &tmaxmax.Message{}
+		m.AppendData(data)
+		return s.Publish(m)
+	}
+	return s, publish, nil
+}
+
+// A launchdarklyEvent numbers itself with leading zeros, as SliceRepository compares ids as text.
+type launchdarklyEvent struct {
+	id   int
+	data string
+}
+
+func (e launchdarklyEvent) Id() string    { return fmt.Sprintf("%010d", e.id) }
+func (e launchdarklyEvent) Event() string { return "" }
+func (e launchdarklyEvent) Data() string  { return e.data }
+
+func serveLaunchdarkly(history int) (http.Handler, publisher, error) {
+	s := launchdarkly.NewServer()
+	repository := launchdarkly.NewSliceRepository()
+	if history > 0 {
+		s.Register(topic, repository)
+	}
+	id := 0
+	publish := func(data string) error {
+		id++
+		event := launchdarklyEvent{id, data}
+		if history > 0 {
+			repository.Add(topic, event)
+		}
+		s.Publish([]string{topic}, event)
+		return nil
+	}
+	return s.Handler(topic), publish, nil
+}
+
+func serveMercure(history int) (http.Handler, publisher, error) {
+	var transport mercure.Transport = mercure.NewLocalTransport()
+	if history > 0 {
+		dir, err := os.MkdirTemp("", "mercure")
+		if err != nil {
+			return nil, nil, err
+		}
+		file := filepath.Join(dir, "updates.db")
+		if transport, err = mercure.NewBoltTransport(zap.NewNop(), file, "", uint64(history), 0); err != nil {
+			return nil, nil, err
+		}
+		os.RemoveAll(dir) // its file lives until the process ends
+	}
+	hub, err := mercure.NewHub(mercure.WithTransport(transport), mercure.WithAnonymous(), mercure.WithLogger(zap.NewNop()),
+		mercure.WithPublisherJWT([]byte("nobody publishes over HTTP here"), "HS256"),
+		mercure.WithSubscriberJWT([]byte("and nobody sends a token"), "HS256"))
+	if err != nil {
+		return nil, nil, err
+	}
+	publish := func(data string) error {
+		return transport.Dispatch(&mercure.Update{Topics: []string{topic}, Event: mercure.Event{Data: data}})
+	}
+	return hub, publish, nil
+}
+
+// serveCentrifuge subscribes clients on the server's side, and without the application pings that they would have to
+// answer with requests of their own.
+func serveCentrifuge(history int) (http.Handler, publisher, error) {
+	node, err := centrifuge.New(centrifuge.Config{LogLevel: centrifuge.LogLevelNone})
+	if err != nil {
+		return nil, nil, err
+	}
+	node.OnConnecting(func(context.Context, centrifuge.ConnectEvent) (centrifuge.ConnectReply, error) {
+		return centrifuge.ConnectReply{
+			Credentials:   &centrifuge.Credentials{},
+			Subscriptions: map[string]centrifuge.SubscribeOptions{topic: {EnableRecovery: history > 0}},
+		}, nil
+	})
+	if err := node.Run(); err != nil {
+		return nil, nil, err
+	}
+	publish := func(data string) error {
+		value, err := json.Marshal(data)
+		if err != nil {
+			return err
+		}
+		_, err = node.Publish(topic, value, centrifuge.WithHistory(history, time.Hour))
+		return err
+	}
+	pings := centrifuge.PingPongConfig{PingInterval: -1, PongTimeout: -1}
+	return centrifuge.NewSSEHandler(node, centrifuge.SSEConfig{PingPongConfig: pings}), publish, nil
+}
