@@ -4,7 +4,7 @@
 //   run                                         at once, without a click
 //   report                                      and then tell the server
 import { catalogue } from './catalogue.js';
-import { engine } from './judge.js';
+import { engine } from './engine.js';
 import { Table, count } from './table.js';
 
 const query = new URLSearchParams(location.search);

@@ -1,6 +1,4 @@
-/** The engine of this browser, by what they call themselves: Chromium also claims to be WebKit, and Firefox does not. */
-export const engine = [['firefox', /Firefox\//], ['chromium', /Chrom(e|ium)\//], ['webkit', /AppleWebKit\//]]
-  .find(([, pattern]) => pattern.test(navigator.userAgent))?.[0] ?? 'unknown';
+import { engine } from './engine.js';
 
 /**
  * Holds a trace against what the scenario expects or, where the implementation is known to differ, against the

@@ -8,6 +8,7 @@ export class Scenario {
   /** What happened, in order, one line each. */
   trace = [];
   waitingFor = 'nothing';
+  exchanges = [];
   #lab;
   #streams = 0;
   #sources = [];
@@ -71,8 +72,14 @@ export class Scenario {
    * Waits for the next event of that type of source, or of a worker's sources, which is the first one that was not
    * waited for yet: it may have come already.
    */
-  until(source, type) {
+  async until(source, type) {
+    await this.begin();
     return this.waiting(`event ${type}`, this.inbox(source).take(type));
+  }
+
+  /** Makes the engine tell of the responses whose body is still to come. */
+  begin() {
+    return Promise.all(this.exchanges.map((exchange) => exchange.begin()));
   }
 
   /**

@@ -1,5 +1,9 @@
 // The scripted server as the page sees it. The server itself knows bytes only: all that is HTTP is written here.
+import { engine } from './engine.js';
 import { requestLine } from './trace.js';
+
+// Firefox tells nobody of a response, not even of its status, before the first byte of the body is there.
+const needsFirstByte = engine === 'firefox';
 
 /** A URL of the scripted server and the requests for it, on any origin and with any path behind it. */
 export class Stream {
@@ -21,9 +25,12 @@ export class Stream {
 
   /** Waits for the next request and writes it down. */
   async request() {
+    await this.#t.begin();
     const request = await this.#t.control(`request for ${this.url}`, `request?stream=${this.#id}`);
     if (this.#record) this.#t.write(requestLine(request, this.#t.origins));
-    return new Exchange(this.#t, request);
+    const exchange = new Exchange(this.#t, request);
+    this.#t.exchanges.push(exchange);
+    return exchange;
   }
 
   /** Waits for the next request and answers it, by default with an event stream. */
@@ -39,6 +46,7 @@ export class Exchange {
   #t;
   #id;
   #chunked;
+  #waitsForBody = false;
 
   constructor(t, { id, connection, method, headers }) {
     this.#t = t;
@@ -57,6 +65,12 @@ export class Exchange {
     this.#chunked = all['Transfer-Encoding'] === 'chunked';
     const lines = Object.entries(all).filter(([, value]) => value !== null).map(([name, value]) => `${name}: ${value}\r\n`);
     await this.#write(`HTTP/1.1 ${status} \r\n${lines.join('')}\r\n`);
+    this.#waitsForBody = needsFirstByte && this.#chunked;
+  }
+
+  /** Sends a comment where the engine would not tell of the response without it. No trace shows it. */
+  async begin() {
+    if (this.#waitsForBody) await this.send(':\n');
   }
 
   async redirect(status, location, headers = {}) {
@@ -68,6 +82,7 @@ export class Exchange {
    * them apart on their way: the answer to the control request comes behind the chunk.
    */
   async send(...chunks) {
+    this.#waitsForBody = false;
     for (const chunk of chunks) {
       const body = bytes(chunk);
       await this.#write(...(this.#chunked ? [`${body.length.toString(16)}\r\n`, body, '\r\n'] : [body]));
@@ -82,16 +97,19 @@ export class Exchange {
 
   /** Closes the connection, which is the end of a body that has no other, and a truncation of one that has. */
   async truncate() {
+    this.#waitsForBody = false;
     await this.#t.control('end', `end?request=${this.#id}`, { method: 'POST' });
   }
 
   /** Breaks the connection with a TCP reset. What the client has not read by then is lost. */
   async reset() {
+    this.#waitsForBody = false;
     await this.#t.control('reset', `reset?request=${this.#id}`, { method: 'POST' });
   }
 
   /** Waits until the client has closed the connection and writes it down. */
   async closed() {
+    await this.#t.begin();
     await this.#t.control('the client to close the connection', `closed?request=${this.#id}`);
     this.#t.write('connection closed by the client');
   }

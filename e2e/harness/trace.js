@@ -37,7 +37,7 @@ function escape(char) {
 const expectedHeaders = { accept: 'text/event-stream', 'cache-control': 'no-cache', pragma: 'no-cache' };
 
 // Headers that are the browser's own affair.
-const browserHeaders = /^(host|connection|user-agent|accept-encoding|accept-language|referer|dnt|sec-.*)$/;
+const browserHeaders = /^(host|connection|user-agent|accept-encoding|accept-language|referer|priority|dnt|sec-.*)$/;
 
 export function requestLine({ method, origin, target, headers }, labels) {
   const sent = Object.fromEntries(headers.map(([name, value]) => [name.toLowerCase(), value]));
