@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"net/url"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -56,7 +57,7 @@ func dial(i *instance, total, readers int) (*clients, error) {
 		c.readers = append(c.readers, r)
 	}
 	for n := range total {
-		fd, err := open(i, i.path, byte(1+n/5000), 0)
+		fd, err := open(i, i.path, "", byte(1+n/5000), 0)
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("connection %d of %d: %w", n+1, total, err), c.close())
 		}
@@ -75,7 +76,7 @@ func dial(i *instance, total, readers int) (*clients, error) {
 
 // open connects from 127.0.0.host and sends the request. The socket is the caller's alone: Go's poller, which would
 // watch it as well, does not know it. A receive buffer of 0 bytes is the system's default.
-func open(i *instance, path string, host byte, receiveBuffer int) (fd int, err error) {
+func open(i *instance, path, lastEventID string, host byte, receiveBuffer int) (fd int, err error) {
 	server, err := netip.ParseAddrPort(i.addr)
 	if err != nil {
 		return 0, err
@@ -90,12 +91,20 @@ func open(i *instance, path string, host byte, receiveBuffer int) (fd int, err e
 	err = cmp.Or(err, unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, host}}))
 	err = cmp.Or(err, unix.Connect(fd, &unix.SockaddrInet4{Addr: server.Addr().As4(), Port: int(server.Port())}))
 	if err == nil {
-		_, err = unix.Write(fd, []byte("GET "+escape(path)+" HTTP/1.1\r\nHost: "+i.addr+"\r\nAccept: text/event-stream\r\n\r\n"))
+		_, err = unix.Write(fd, request(i, path, lastEventID))
 	}
 	if err != nil {
 		unix.Close(fd)
 	}
 	return fd, err
+}
+
+func request(i *instance, path, lastEventID string) []byte {
+	lines := []string{"GET " + escape(path) + " HTTP/1.1", "Host: " + i.addr, "Accept: text/event-stream"}
+	if lastEventID != "" {
+		lines = append(lines, "Last-Event-ID: "+lastEventID)
+	}
+	return []byte(strings.Join(lines, "\r\n") + "\r\n\r\n")
 }
 
 func escape(path string) string {

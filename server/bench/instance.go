@@ -109,20 +109,23 @@ func (i *instance) cpu() (time.Duration, error) {
 	return total, nil
 }
 
-// memory returns the resident bytes of the server that are its own: files it maps do not count.
+// memory returns the resident bytes that are the server's own, once where its processes share them: files that it maps
+// do not count.
 func (i *instance) memory() (int64, error) {
 	var total int64
 	for _, pid := range i.pids {
-		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		sizes, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
 		if err != nil {
 			return 0, err
 		}
-		_, rest, _ := bytes.Cut(status, []byte("RssAnon:"))
-		var kilobytes int64
-		if _, err := fmt.Sscan(string(rest[:min(32, len(rest))]), &kilobytes); err != nil {
-			return 0, err
+		for _, name := range []string{"Pss_Anon:", "Pss_Shmem:"} {
+			_, rest, _ := bytes.Cut(sizes, []byte(name))
+			var kilobytes int64
+			if _, err := fmt.Sscan(string(rest[:min(32, len(rest))]), &kilobytes); err != nil {
+				return 0, fmt.Errorf("%s of process %d: %w", name, pid, err)
+			}
+			total += kilobytes << 10
 		}
-		total += kilobytes << 10
 	}
 	return total, nil
 }

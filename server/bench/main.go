@@ -36,6 +36,7 @@ func run() error {
 	windows := flag.String("windows", "1,16", "numbers of events published at once")
 	only := flag.String("only", "", "names of contestants, of all")
 	out := flag.String("out", "", "file for the results in JSON")
+	faults := flag.Bool("faults", false, "run the fault tests instead")
 	name := flag.String("serve", "", "be the server of that name; for internal use")
 	history := flag.Int("history", 0, "events that -serve keeps, where it can be told")
 	bytes := flag.Int("bytes", dataBytes, "data of an event that -serve publishes")
@@ -46,6 +47,9 @@ func run() error {
 	chosen, err := choose(*only)
 	if err != nil {
 		return err
+	}
+	if *faults {
+		return runFaults(chosen, *out)
 	}
 	if p.Connections, err = numbers(*connections); err != nil {
 		return err

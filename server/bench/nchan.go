@@ -141,11 +141,14 @@ func (n *nchan) dial(master int, exited chan error) (pids []int, err error) {
 
 func (n *nchan) run() {
 	defer n.conn.Close()
+	const pipelined = 1000 // or nginx blocks writing answers that nobody reads yet
 	for count := range n.counts {
-		err := n.publish(count)
-		n.mu.Lock()
-		n.failure = cmp.Or(n.failure, err)
-		n.mu.Unlock()
+		for ; count > 0; count -= pipelined {
+			err := n.publish(min(count, pipelined))
+			n.mu.Lock()
+			n.failure = cmp.Or(n.failure, err)
+			n.mu.Unlock()
+		}
 	}
 }
 

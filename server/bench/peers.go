@@ -30,8 +30,12 @@ type contestant struct {
 	name   string
 	module string // whose version the report states
 	path   string // of the stream
-	resume string // the path of a client that has the first event, where no Last-Event-ID will do
 	serve  func(history int) (http.Handler, publisher, error)
+
+	// For the fault tests: an id as another run of the server might have given, and the path that resumes after the
+	// first event, where Last-Event-ID is not what does.
+	unknown string
+	resume  string
 }
 
 // A publisher publishes an event with this data. It is called from one goroutine.
@@ -41,18 +45,18 @@ const ours = "github.com/eventsource-wasm/eventsource-wasm"
 
 var contestants = []contestant{
 	{name: "raw"},
-	{name: "ours", module: ours, path: "/", serve: serveOurs},
-	{name: "r3labs/sse", module: "github.com/r3labs/sse/v2", path: "/?stream=" + topic, serve: serveR3labs},
-	{name: "tmaxmax/go-sse", module: "github.com/tmaxmax/go-sse", path: "/", serve: serveTmaxmax},
-	{name: "launchdarkly/eventsource", module: "github.com/launchdarkly/eventsource", path: "/", serve: serveLaunchdarkly},
-	{name: "dunglas/mercure", module: "github.com/dunglas/mercure", path: "/.well-known/mercure?topic=" + topic, serve: serveMercure},
+	{name: "ours", module: ours, path: "/", serve: serveOurs, unknown: "abcdefgh-5"},
+	{name: "r3labs/sse", module: "github.com/r3labs/sse/v2", path: "/?stream=" + topic, serve: serveR3labs, unknown: "999999"},
+	{name: "tmaxmax/go-sse", module: "github.com/tmaxmax/go-sse", path: "/", serve: serveTmaxmax, unknown: "999999"},
+	{name: "launchdarkly/eventsource", module: "github.com/launchdarkly/eventsource", path: "/", serve: serveLaunchdarkly, unknown: "0000999999"},
+	{name: "dunglas/mercure", module: "github.com/dunglas/mercure", path: "/.well-known/mercure?topic=" + topic, serve: serveMercure, unknown: "urn:uuid:01234567-89ab-4def-8123-456789abcdef"},
 	{
 		name: "centrifugal/centrifuge", module: "github.com/centrifugal/centrifuge",
 		path:   `/?cf_connect={"id":1,"connect":{}}`,
 		resume: `/?cf_connect={"id":1,"connect":{"subs":{"t":{"recover":true,"offset":1,"epoch":"%s"}}}}`,
 		serve:  serveCentrifuge,
 	},
-	{name: "nchan"},
+	{name: "nchan", unknown: "1600000000:0"},
 }
 
 // quiet keeps what servers say of every client out of the figures.

@@ -46,8 +46,10 @@ func (s *stream) receive(p []byte, on receipt) (err error) {
 			if s.left == 0 {
 				s.state = inSize
 			}
-		case ended:
-			return fmt.Errorf("bytes follow the end of the body: %.40q", p)
+		case ended: // but for the CRLF of an empty trailer
+			if p = bytes.TrimLeft(p, "\r\n"); len(p) > 0 {
+				return fmt.Errorf("bytes follow the end of the body: %.40q", p)
+			}
 		}
 	}
 	return err

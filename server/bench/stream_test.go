@@ -21,7 +21,7 @@ func TestStream(t *testing.T) {
 		{"an event in two chunks", head + chunk(event(1)[:20]) + chunk(event(1)[20:]+event(2)), []int{1, 2}, ""},
 		{"with a chunk's extension", head + "1c;a=b\r\n" + event(1)[:28] + "\r\n" + chunk(event(1)[28:]), []int{1}, ""},
 		{"without chunks", "HTTP/1.1 200 OK\r\n\r\n" + event(1) + event(2), []int{1, 2}, ""},
-		{"complete", head + chunk(event(1)) + "0\r\n", []int{1}, ""},
+		{"complete", head + chunk(event(1)) + "0\r\n\r\n", []int{1}, ""},
 		{"lost", head + chunk(event(1)) + chunk(event(3)), []int{1}, "event 3 follows event 1"},
 		{"twice", head + chunk(event(1)) + chunk(event(1)), []int{1}, "event 1 follows event 1"},
 		{"refused", "HTTP/1.1 503 Service Unavailable\r\n\r\n", nil, "503"},

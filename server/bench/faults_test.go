@@ -1,0 +1,22 @@
+package main
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestFaults(t *testing.T) {
+	v := judge(contestants[1])
+	if !strings.HasPrefix(v.Others, "all, ") {
+		t.Errorf("beside a client that stops reading, the others receive %s", v.Others)
+	}
+	if !strings.HasSuffix(v.Stalled, " events, then disconnected") {
+		t.Errorf("a client that stops reading finds %s", v.Stalled)
+	}
+	if want := "header Event-Gap: epoch, event: gap; 10 of 10 events kept follow"; v.Unknown != want {
+		t.Errorf("an id of another run is met with %q, want %q", v.Unknown, want)
+	}
+	if !strings.Contains(v.History, "replayed in") || strings.Contains(v.History, "had") {
+		t.Errorf("200,000 events: %s", v.History)
+	}
+}
