@@ -181,8 +181,15 @@ function defineAsWebIDL(constructor) {
   Object.defineProperty(constructor, 'name', { value: 'EventSource', configurable: true });
 }
 
-// Called without new, a class throws words of its own, and as a string it is its source. A proxy does neither.
+const FUNCTION_PROPERTIES = ['length', 'name', 'prototype'];
+
+// Called without new, a class throws words of its own, and as a string it is its source; Firefox has its properties in
+// an order of its own. A proxy does none of that.
 const Exposed = new Proxy(EventSource, {
+  ownKeys(target) {
+    const keys = Reflect.ownKeys(target);
+    return [...FUNCTION_PROPERTIES.filter((key) => keys.includes(key)), ...keys.filter((key) => !FUNCTION_PROPERTIES.includes(key))];
+  },
   apply() {
     throw new TypeError(
       "Failed to construct 'EventSource': Please use the 'new' operator, this DOM object constructor cannot be called as a function.",

@@ -1,11 +1,11 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"time"
 )
@@ -16,7 +16,7 @@ type engine struct {
 	binaries []string // the first that is found is taken; the environment variable of the engine's name goes before
 	hint     string   // how to install it
 	args     func(profile, url string) []string
-	prepare  func(profile string) error
+	display  bool // it needs a display, having no headless mode
 }
 
 var engines = []engine{
@@ -39,24 +39,15 @@ var engines = []engine{
 		args: func(profile, url string) []string {
 			return []string{"--headless", "--no-remote", "--profile", profile, url}
 		},
-		prepare: writeFirefoxPreferences,
 	},
 	{
 		name: "webkit",
 		binaries: []string{"MiniBrowser", "/usr/lib/x86_64-linux-gnu/webkit2gtk-4.1/MiniBrowser",
 			"/usr/lib/x86_64-linux-gnu/webkit2gtk-4.0/MiniBrowser"},
-		hint: "on Debian, `apt-get install webkit2gtk-driver xvfb`",
-		args: func(_, url string) []string { return []string{"--private", url} },
+		hint:    "on Debian, `apt-get install webkit2gtk-driver xvfb`",
+		args:    func(_, url string) []string { return []string{"--private", url} },
+		display: true,
 	},
-}
-
-func writeFirefoxPreferences(profile string) error {
-	preferences := `user_pref("browser.shell.checkDefaultBrowser", false);
-user_pref("datareporting.policy.dataSubmissionEnabled", false);
-user_pref("browser.aboutwelcome.enabled", false);
-user_pref("app.update.enabled", false);
-`
-	return os.WriteFile(filepath.Join(profile, "user.js"), []byte(preferences), 0o644)
 }
 
 func findEngine(name string) (engine, error) {
@@ -96,12 +87,17 @@ func (e engine) show(ctx context.Context, url string) error {
 		return err
 	}
 	defer os.RemoveAll(profile)
-	if e.prepare != nil {
-		if err := e.prepare(profile); err != nil {
+	command := exec.CommandContext(ctx, path, e.args(profile, url)...)
+	command.Env = append(os.Environ(), "HOME="+profile)
+	if e.display {
+		display, stop, err := openDisplay(ctx)
+		if err != nil {
 			return err
 		}
+		defer stop()
+		command.Env = append(command.Env, "DISPLAY="+display, "WEBKIT_DISABLE_SANDBOX_THIS_IS_DANGEROUS=1")
 	}
-	command := exec.CommandContext(ctx, path, e.args(profile, url)...)
+	// Asked to, a browser ends its processes; killed, it leaves them behind.
 	command.Cancel = func() error { return command.Process.Signal(os.Interrupt) }
 	command.WaitDelay = 10 * time.Second
 	output, err := command.CombinedOutput()
@@ -109,4 +105,30 @@ func (e engine) show(ctx context.Context, url string) error {
 		return nil
 	}
 	return fmt.Errorf("%s ended by itself: %v\n%s", path, err, output)
+}
+
+// openDisplay starts an X server that shows nothing to anyone, for browsers that cannot do without.
+func openDisplay(ctx context.Context) (display string, stop func(), err error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return "", nil, err
+	}
+	defer r.Close()
+	server := exec.CommandContext(ctx, "Xvfb", "-displayfd", "3", "-nolisten", "tcp", "-screen", "0", "1280x1024x24")
+	server.ExtraFiles = []*os.File{w}
+	err = server.Start()
+	w.Close()
+	if err != nil {
+		return "", nil, fmt.Errorf("starting a display: %w: install it, on Debian, `apt-get install xvfb`", err)
+	}
+	stop = func() {
+		server.Process.Signal(os.Interrupt)
+		server.Wait()
+	}
+	number, err := bufio.NewReader(r).ReadString('\n')
+	if err != nil {
+		stop()
+		return "", nil, fmt.Errorf("starting a display: %w", err)
+	}
+	return ":" + strings.TrimSpace(number), stop, nil
 }

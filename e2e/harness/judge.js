@@ -1,13 +1,16 @@
 import { engine } from './engine.js';
 
+/** The row of what the implementation is known to do in the scenario in this browser's engine. */
+export function findDifference(differences, scenario, implementation) {
+  return differences.find((d) =>
+    d.scenario === scenario && d.implementation === implementation && (d.engines?.includes(engine) ?? true));
+}
+
 /**
  * Holds a trace against what the scenario expects or, where the implementation is known to differ, against the
  * difference. A difference that is no longer there is a failure too: the list of them is a promise.
  */
-export function judge({ file, scenario, implementation, trace, problem, differences }) {
-  const id = `${file}/${scenario.name}`;
-  const difference = differences.find((d) =>
-    d.scenario === id && d.implementation === implementation && (d.engines?.includes(engine) ?? true));
+export function judge({ scenario, trace, problem, difference }) {
   const expected = difference?.expect ?? scenario.expect;
   return { trace, reason: difference?.reason ?? '', failure: failure() };
 

@@ -115,7 +115,7 @@ export class Scenario {
 
   /** Writes down an exception that nothing caught. */
   uncaught(message) {
-    this.write(`uncaught ${message}`);
+    this.write(`uncaught ${message.replace(/^Uncaught /, '')}`); // which Chromium and WebKit say, and Firefox does not
   }
 
   write(line) {

@@ -87,17 +87,17 @@ export default [
     source.onmessage = () => { throw new Error('in the handler'); };
     source.addEventListener('message', () => t.note('the last listener', source.readyState));
   }, [
-    'uncaught Uncaught Error: in a listener',
-    'uncaught Uncaught Error: in the handler',
+    'uncaught Error: in a listener',
+    'uncaught Error: in the handler',
     'the last listener 1',
-    'uncaught Uncaught Error: in a listener',
-    'uncaught Uncaught Error: in the handler',
+    'uncaught Error: in a listener',
+    'uncaught Error: in the handler',
     'the last listener 1',
   ], { stream: 'data: 1\n\ndata: 2\n\n' }),
   listens('open and message listeners that throw stop nothing', (t, source) => {
     source.onopen = () => { throw new Error('in onopen'); };
     source.onmessage = ({ data }) => { throw new Error(data); };
-  }, ['uncaught Uncaught Error: in onopen', 'uncaught Uncaught Error: 1', 'uncaught Uncaught Error: 2'], {
+  }, ['uncaught Error: in onopen', 'uncaught Error: 1', 'uncaught Error: 2'], {
     stream: 'data: 1\n\ndata: 2\n\n',
   }),
   listens('a listener for once is called once', (t, source) => {
