@@ -1,0 +1,220 @@
+package jwt
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"os"
+	"sync/atomic"
+
+	"github.com/MicahParks/jwkset"
+)
+
+// What a key must have to be used. A token is short of nothing by it: RFC 7518, sections 3.2 and 3.3, asks for as much.
+const (
+	minSecretBytes = 32
+	minRSABits     = 2048
+)
+
+// ErrNoKeys says that what should hold keys has none that can be used.
+var ErrNoKeys = errors.New("jwt: no usable keys")
+
+// Keys are what signatures are checked with, each for the one algorithm of its type: HS256 for a secret, RS256, ES256
+// and EdDSA for the public keys of RSA, P-256 and Ed25519. So no token chooses how it is checked. Make them by one of
+// the functions that return them. They are safe for concurrent use.
+type Keys struct {
+	load    func(context.Context) ([]key, error)
+	current atomic.Pointer[[]key]
+	remote  *remote // nil unless they are from a URL
+}
+
+type key struct {
+	id        string // empty: for tokens with any
+	algorithm string
+	material  any // []byte, *rsa.PublicKey, *ecdsa.PublicKey or ed25519.PublicKey
+}
+
+// Secret returns the key of issuers who share a secret with this server. It must have 32 bytes at least, at random.
+func Secret(secret []byte) (*Keys, error) {
+	secret = bytes.Clone(secret)
+	return load(context.Background(), func(context.Context) ([]key, error) { return fromSecret(secret) })
+}
+
+// SecretFile is Secret with the content of a file, of which line ends at the end are not part.
+func SecretFile(path string) (*Keys, error) {
+	return load(context.Background(), func(context.Context) ([]key, error) {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return nil, err
+		}
+		return fromSecret(bytes.TrimRight(text, "\r\n"))
+	})
+}
+
+// Parse returns the keys of a JWK set (RFC 7517), or of PEM blocks: public keys and certificates, whose dates are not
+// looked at. Of a set it leaves out what it cannot use.
+func Parse(text []byte) (*Keys, error) {
+	text = bytes.Clone(text)
+	return load(context.Background(), func(context.Context) ([]key, error) { return parse(text, true) })
+}
+
+// File is Parse with the content of a file, which Reload reads again.
+func File(path string) (*Keys, error) {
+	return load(context.Background(), func(context.Context) ([]key, error) {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return nil, err
+		}
+		return parse(text, true)
+	})
+}
+
+func load(ctx context.Context, from func(context.Context) ([]key, error)) (*Keys, error) {
+	k := &Keys{load: from}
+	if err := k.Reload(ctx); err != nil {
+		return nil, err
+	}
+	return k, nil
+}
+
+// Reload reads the keys again from where they are. If that fails, those there were stay.
+func (k *Keys) Reload(ctx context.Context) error {
+	keys, err := k.load(ctx)
+	if err != nil {
+		return fmt.Errorf("jwt: loading keys: %w", err)
+	}
+	k.current.Store(&keys)
+	return nil
+}
+
+// candidates returns those keys that may have signed a token with this algorithm and key id, which may be empty.
+func (k *Keys) candidates(algorithm, id string) (found []any) {
+	for _, key := range *k.current.Load() {
+		if key.algorithm == algorithm && (key.id == id || key.id == "" || id == "") {
+			found = append(found, key.material)
+		}
+	}
+	return found
+}
+
+func fromSecret(secret []byte) ([]key, error) {
+	algorithm, err := algorithmOf(secret)
+	if err != nil {
+		return nil, err
+	}
+	return []key{{algorithm: algorithm, material: secret}}, nil
+}
+
+// parse takes secrets from a set only if it is not public.
+func parse(text []byte, secrets bool) ([]key, error) {
+	if bytes.HasPrefix(bytes.TrimSpace(text), []byte("{")) {
+		return fromSet(text, secrets)
+	}
+	return fromPEM(text)
+}
+
+func fromPEM(text []byte) (keys []key, err error) {
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		material, err := fromBlock(block)
+		if err != nil {
+			return nil, fmt.Errorf("PEM block %q: %w", block.Type, err)
+		}
+		algorithm, err := algorithmOf(material)
+		if err != nil {
+			return nil, err
+		}
+		keys = append(keys, key{algorithm: algorithm, material: material})
+	}
+	if len(keys) == 0 {
+		return nil, fmt.Errorf("%w: neither a JWK set nor PEM", ErrNoKeys)
+	}
+	return keys, nil
+}
+
+func fromBlock(block *pem.Block) (any, error) {
+	switch block.Type {
+	case "PUBLIC KEY":
+		return x509.ParsePKIXPublicKey(block.Bytes)
+	case "RSA PUBLIC KEY":
+		return x509.ParsePKCS1PublicKey(block.Bytes)
+	case "CERTIFICATE":
+		certificate, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, err
+		}
+		return certificate.PublicKey, nil
+	}
+	return nil, fmt.Errorf("%w: it must be a public key or a certificate", ErrNoKeys)
+}
+
+// RFC 7517, section 5: "Implementations SHOULD ignore JWKs within a JWK Set that use "kty" (key type) values that are
+// not understood by them, that are missing required members, or for which values are out of the supported ranges."
+func fromSet(text []byte, secrets bool) (keys []key, err error) {
+	var set jwkset.JWKSMarshal
+	if err := json.Unmarshal(text, &set); err != nil {
+		return nil, fmt.Errorf("the JWK set: %w", err)
+	}
+	var unusable []error
+	for i, member := range set.Keys {
+		key, err := fromMember(member, secrets)
+		if err != nil {
+			unusable = append(unusable, fmt.Errorf("key %d: %w", i+1, err))
+			continue
+		}
+		keys = append(keys, key)
+	}
+	if len(keys) == 0 {
+		return nil, fmt.Errorf("%w in the JWK set: %w", ErrNoKeys, errors.Join(unusable...))
+	}
+	return keys, nil
+}
+
+func fromMember(member jwkset.JWKMarshal, secrets bool) (key, error) {
+	private := jwkset.JWKMarshalOptions{Private: secrets && member.KTY == jwkset.KtyOct}
+	jwk, err := jwkset.NewJWKFromMarshal(member, private, jwkset.JWKValidateOptions{})
+	if err != nil {
+		return key{}, err
+	}
+	algorithm, err := algorithmOf(jwk.Key())
+	switch {
+	case err != nil:
+		return key{}, err
+	case member.ALG != "" && string(member.ALG) != algorithm:
+		return key{}, fmt.Errorf("it is for %s", member.ALG)
+	case member.USE != "" && member.USE != jwkset.UseSig:
+		return key{}, fmt.Errorf("it is for use as %s", member.USE)
+	}
+	return key{member.KID, algorithm, jwk.Key()}, nil
+}
+
+// algorithmOf returns the one algorithm for which a key is taken.
+func algorithmOf(material any) (string, error) {
+	switch k := material.(type) {
+	case []byte:
+		if len(k) < minSecretBytes {
+			return "", fmt.Errorf("%w: a secret has %d bytes and needs %d", ErrNoKeys, len(k), minSecretBytes)
+		}
+		return "HS256", nil
+	case *rsa.PublicKey:
+		if k.N.BitLen() < minRSABits {
+			return "", fmt.Errorf("%w: an RSA key has %d bits and needs %d", ErrNoKeys, k.N.BitLen(), minRSABits)
+		}
+		return "RS256", nil
+	case *ecdsa.PublicKey:
+		if k.Curve != elliptic.P256() {
+			return "", fmt.Errorf("%w: a key is on %s; it must be on P-256", ErrNoKeys, k.Params().Name)
+		}
+		return "ES256", nil
+	case ed25519.PublicKey:
+		return "EdDSA", nil
+	}
+	return "", fmt.Errorf("%w: a key is a %T", ErrNoKeys, material)
+}

@@ -1,0 +1,178 @@
+package jwt
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"sync/atomic"
+	"time"
+)
+
+// What [URLOptions] have whose fields are zero.
+const (
+	DefaultRefresh = 15 * time.Minute
+	DefaultTimeout = 5 * time.Second
+)
+
+// maxSetBytes bounds a JWK set from a URL, and minRefresh is the time between two requests for it that tokens cause:
+// anyone can make up key ids.
+const (
+	maxSetBytes = 1 << 20
+	minRefresh  = 30 * time.Second
+)
+
+// URLOptions are how a JWK set is fetched.
+type URLOptions struct {
+	// Client makes the requests. Nil means [http.DefaultClient].
+	Client *http.Client
+
+	// Refresh is the age at which the set is fetched again, when a token is checked. Zero means 15 minutes.
+	Refresh time.Duration
+
+	// Timeout bounds a request. Zero means 5 s.
+	Timeout time.Duration
+
+	// Logger gets the errors of requests that nobody waits for. Nil means [slog.Default].
+	Logger *slog.Logger
+}
+
+// URL returns the keys of the JWK set at an https URL; http will do on this machine. A nil o means all defaults. Its
+// secrets, if it has any, are left out: what is published is none.
+//
+// The set is fetched now, again when it is older than o.Refresh, while those there are serve, and when a token names a
+// key that is not among them, at most every 30 s. If fetching fails, those there were stay.
+func URL(ctx context.Context, address string, o *URLOptions) (*Keys, error) {
+	if err := checkURL(address); err != nil {
+		return nil, err
+	}
+	r := &remote{url: address, start: time.Now(), turn: make(chan struct{}, 1)}
+	if o != nil {
+		r.options = *o
+	}
+	k := &Keys{load: r.fetch, remote: r}
+	if err := k.Reload(ctx); err != nil {
+		return nil, err
+	}
+	return k, nil
+}
+
+func checkURL(address string) error {
+	u, err := url.Parse(address)
+	if err != nil {
+		return errors.New("jwt: the URL of the JWK set is malformed")
+	}
+	if !trusted(u) {
+		return fmt.Errorf("jwt: the URL of a JWK set must begin with https://, not with %s://", u.Scheme)
+	}
+	return nil
+}
+
+func trusted(u *url.URL) bool {
+	ip := net.ParseIP(u.Hostname())
+	local := u.Hostname() == "localhost" || ip != nil && ip.IsLoopback()
+	return u.Host != "" && (u.Scheme == "https" || u.Scheme == "http" && local)
+}
+
+// A remote is a JWK set at a URL.
+type remote struct {
+	url     string
+	options URLOptions
+	start   time.Time
+
+	turn               chan struct{} // held by who fetches without being asked by Reload
+	attempted, fetched atomic.Int64  // durations since start
+}
+
+// stale reports whether the keys serve on, but ought to be fetched.
+func (r *remote) stale() bool {
+	return r.since(&r.fetched) >= cmp.Or(r.options.Refresh, DefaultRefresh) && r.due()
+}
+
+func (r *remote) due() bool {
+	return r.since(&r.attempted) >= minRefresh
+}
+
+func (r *remote) since(moment *atomic.Int64) time.Duration {
+	return time.Since(r.start) - time.Duration(moment.Load())
+}
+
+// find is candidates with keys as new as they need to be.
+func (k *Keys) find(ctx context.Context, algorithm, id string) []any {
+	if k.remote != nil && k.remote.stale() {
+		select {
+		case k.remote.turn <- struct{}{}:
+			go k.refresh(ctx)
+		default: // somebody else does
+		}
+	}
+	found := k.candidates(algorithm, id)
+	if len(found) > 0 || k.remote == nil {
+		return found
+	}
+	select {
+	case k.remote.turn <- struct{}{}:
+		k.refresh(ctx)
+	case <-ctx.Done():
+	}
+	return k.candidates(algorithm, id)
+}
+
+// refresh ends the turn of its caller, who may have waited for another's.
+func (k *Keys) refresh(ctx context.Context) {
+	defer func() { <-k.remote.turn }()
+	ctx = context.WithoutCancel(ctx) // or who hangs up could spoil a turn for the others
+	if !k.remote.due() {
+		return
+	}
+	if err := k.Reload(ctx); err != nil {
+		cmp.Or(k.remote.options.Logger, slog.Default()).Warn("keys not fetched; those there were stay", "error", err)
+	}
+}
+
+func (r *remote) fetch(ctx context.Context) ([]key, error) {
+	r.attempted.Store(int64(time.Since(r.start)))
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(r.options.Timeout, DefaultTimeout))
+	defer cancel()
+	text, err := r.get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := fromSet(text, false)
+	if err == nil {
+		r.fetched.Store(int64(time.Since(r.start)))
+	}
+	return keys, err
+}
+
+func (r *remote) get(ctx context.Context) ([]byte, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, r.url, nil)
+	if err != nil {
+		return nil, err
+	}
+	request.Header.Set("Accept", "application/jwk-set+json, application/json")
+	response, err := cmp.Or(r.options.Client, http.DefaultClient).Do(request)
+	if failure, ok := errors.AsType[*url.Error](err); ok {
+		return nil, failure.Err // without the URL, whose query may be a secret
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	switch {
+	case !trusted(response.Request.URL):
+		return nil, errors.New("redirected to a URL that is not https")
+	case response.StatusCode != http.StatusOK:
+		return nil, fmt.Errorf("the answer is %s", response.Status)
+	}
+	text, err := io.ReadAll(io.LimitReader(response.Body, maxSetBytes+1))
+	if err == nil && len(text) > maxSetBytes {
+		err = fmt.Errorf("the JWK set has more than %d bytes", maxSetBytes)
+	}
+	return text, err
+}
