@@ -52,7 +52,7 @@ func (h *Handler) checkSite(r *http.Request) error {
 	if h.lists(r.Header.Get("Origin")) || protection.Check(r) == nil {
 		return nil
 	}
-	return &Error{Status: http.StatusForbidden, Message: "publishing from a page of another origin"}
+	return &Error{Status: http.StatusForbidden, Message: "a page of another origin made the request"}
 }
 
 // The origin of sandboxed and local documents is "null", whoever wrote them. Listing it would let anyone in.

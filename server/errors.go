@@ -58,6 +58,8 @@ var answers = []struct {
 	{errFull, Error{Status: http.StatusServiceUnavailable, RetryAfter: retryAfter}},
 	{errManyFromIP, Error{Status: http.StatusTooManyRequests, RetryAfter: retryAfter}},
 	{errManyOfSubject, Error{Status: http.StatusTooManyRequests, RetryAfter: retryAfter}},
+	{errTicketsFull, Error{Status: http.StatusServiceUnavailable, RetryAfter: retryAfter}},
+	{errManyTickets, Error{Status: http.StatusTooManyRequests, RetryAfter: retryAfter}},
 	{errKeyReused, Error{Status: http.StatusUnprocessableEntity, Field: "Idempotency-Key"}},
 }
 

@@ -90,6 +90,10 @@ type Handler struct {
 	// AllowedOrigins.
 	OpenPublish bool
 
+	// Tickets are what GET and HEAD take in the query in place of credentials (?ticket=), which [Handler.ServeTicket]
+	// issues. Nil means none: then the parameter means nothing.
+	Tickets *Tickets
+
 	// Realm is what WWW-Authenticate names. Empty means "events".
 	Realm string
 
@@ -160,11 +164,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // subscribe answers GET and HEAD. Its errors precede the first byte of the answer.
 func (h *Handler) subscribe(w http.ResponseWriter, r *http.Request) error {
-	query, err := url.ParseQuery(r.URL.RawQuery)
+	query, err := parseQuery(r)
 	if err != nil {
-		return &Error{Status: http.StatusBadRequest, Message: "the query is malformed"}
+		return err
 	}
-	topics, grant, err := h.subscribable(r, query["topic"])
+	topics, grant, err := h.subscribable(r, query)
 	if err != nil {
 		return err
 	}
@@ -187,8 +191,32 @@ func (h *Handler) subscribe(w http.ResponseWriter, r *http.Request) error {
 	return s.serve(ctx)
 }
 
+func parseQuery(r *http.Request) (url.Values, error) {
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return nil, malformed("", "the query is malformed")
+	}
+	return query, nil
+}
+
 // subscribable returns the filter for the topics that the request names, if it gets them.
-func (h *Handler) subscribable(r *http.Request, topics []string) (*filter, Grant, error) {
+func (h *Handler) subscribable(r *http.Request, query url.Values) (*filter, Grant, error) {
+	var topics []string
+	var grant Grant
+	var err error
+	if h.Tickets != nil && query.Has("ticket") {
+		topics, grant, err = h.redeem(r, query)
+	} else {
+		topics, grant, err = h.permitted(r, query["topic"])
+	}
+	if err != nil {
+		return nil, Grant{}, err
+	}
+	return h.Broker.filters.get(topics, h.topics()), grant, nil
+}
+
+// permitted returns the topics asked for, or all, if they exist and may be had.
+func (h *Handler) permitted(r *http.Request, topics []string) ([]string, Grant, error) {
 	if limit := cmp.Or(h.MaxTopics, DefaultMaxTopics); over(len(topics), limit) {
 		return nil, Grant{}, malformed("topic", fmt.Sprintf("more than %d topics", limit))
 	}
@@ -204,7 +232,7 @@ func (h *Handler) subscribable(r *http.Request, topics []string) (*filter, Grant
 			return nil, Grant{}, err
 		}
 	}
-	return h.Broker.filters.get(topics, h.topics()), grant, nil
+	return topics, grant, nil
 }
 
 // all is what a request gets that names no topic.

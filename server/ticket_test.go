@@ -1,0 +1,264 @@
+package server_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/eventsource-wasm/eventsource-wasm/server"
+)
+
+// ticketed returns a handler whose bearers may subscribe to what begins with their name, for ten minutes.
+func ticketed(tickets *server.Tickets) *server.Handler {
+	h := &server.Handler{Broker: &server.Broker{}, Tickets: tickets, AllowedOrigins: []string{listed}}
+	h.Authorize = func(r *http.Request, access server.Access) (server.Grant, error) {
+		name, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+		if !ok {
+			return server.Grant{}, server.ErrUnauthenticated
+		}
+		for _, topic := range access.Topics {
+			if !server.Covers(name+".>", topic) || access.Action != server.Subscribe {
+				return server.Grant{}, server.ErrForbidden
+			}
+		}
+		return server.Grant{Subject: name, Expires: time.Now().Add(10 * time.Minute)}, nil
+	}
+	return h
+}
+
+func requestTicket(h *server.Handler, query string, header ...string) *httptest.ResponseRecorder {
+	return do(http.HandlerFunc(h.ServeTicket), http.MethodPost, "/ticket?"+query, header...)
+}
+
+// ticketFor returns a ticket that must be granted.
+func ticketFor(t testing.TB, h *server.Handler, query string, header ...string) string {
+	t.Helper()
+	answer := requestTicket(h, query, append([]string{"Authorization", "Bearer ada"}, header...)...)
+	var got struct{ Ticket string }
+	if err := json.Unmarshal(answer.Body.Bytes(), &got); err != nil || answer.Code != http.StatusCreated || len(got.Ticket) != 26 {
+		t.Fatalf("status %d, body %s", answer.Code, answer.Body)
+	}
+	return got.Ticket
+}
+
+func TestTicket(t *testing.T) {
+	h := ticketed(&server.Tickets{})
+	url := start(t, h)
+	ticket := ticketFor(t, h, "topic=ada.*&topic=ada.x.y")
+	c := opened(t, url+"?ticket="+ticket)
+	id := c.next()["id"]
+	for _, topic := range []string{"bob.a", "ada.a", "ada.x.z", "ada.x.y"} {
+		publish(t, h.Broker, topic, topic)
+	}
+	c.wantData("ada.a", "ada.x.y")
+	// A reconnection gets the same topics, and others get nothing.
+	again := opened(t, url+"?ticket="+ticket, "Last-Event-ID", id)
+	again.wantData("ada.a", "ada.x.y")
+	if c := open(t, url+"?ticket="+ticket); c.response.StatusCode != http.StatusUnauthorized {
+		t.Errorf("a second stream: status %d", c.response.StatusCode)
+	}
+}
+
+func TestTicketRequests(t *testing.T) {
+	const bearer = "Bearer ada"
+	tests := map[string]struct {
+		tickets *server.Tickets
+		method  string
+		query   string
+		header  []string
+		status  int
+	}{
+		"fine":                {&server.Tickets{}, "POST", "topic=ada.*", []string{"Authorization", bearer}, 201},
+		"of a listed page":    {&server.Tickets{}, "POST", "topic=ada.*", []string{"Authorization", bearer, "Origin", listed, "Sec-Fetch-Site", "cross-site"}, 201},
+		"of another page":     {&server.Tickets{}, "POST", "topic=ada.*", []string{"Authorization", bearer, "Origin", unlisted, "Sec-Fetch-Site", "cross-site"}, 403},
+		"no credentials":      {&server.Tickets{}, "POST", "topic=ada.*", nil, 401},
+		"too much":            {&server.Tickets{}, "POST", "topic=ada.*&topic=bob.*", []string{"Authorization", bearer}, 403},
+		"all":                 {&server.Tickets{}, "POST", "", []string{"Authorization", bearer}, 403},
+		"invalid topic":       {&server.Tickets{}, "POST", "topic=ada.%3E.x", []string{"Authorization", bearer}, 400},
+		"malformed query":     {&server.Tickets{}, "POST", "topic=%zz", []string{"Authorization", bearer}, 400},
+		"too many topics":     {&server.Tickets{}, "POST", strings.Repeat("topic=ada.a&", 33), []string{"Authorization", bearer}, 400},
+		"by a ticket":         {&server.Tickets{}, "POST", "ticket=x", nil, 401},
+		"another method":      {&server.Tickets{}, "GET", "topic=ada.*", []string{"Authorization", bearer}, 405},
+		"preflight":           {&server.Tickets{}, "OPTIONS", "", []string{"Origin", listed}, 204},
+		"no tickets":          {nil, "POST", "topic=ada.*", []string{"Authorization", bearer}, 404},
+		"none of the limit":   {&server.Tickets{MaxTickets: -1, MaxPerSubject: -1}, "POST", "topic=ada.*", []string{"Authorization", bearer}, 201},
+		"malformed, no token": {&server.Tickets{}, "POST", "topic=", nil, 401},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			h := ticketed(test.tickets)
+			answer := do(http.HandlerFunc(h.ServeTicket), test.method, "/ticket?"+test.query, test.header...)
+			if answer.Code != test.status || (answer.Header().Get("Allow") == "OPTIONS, POST") != (test.status == 405) {
+				t.Errorf("status %d, headers %v, body %s", answer.Code, answer.Header(), answer.Body)
+			}
+			if test.status == 201 && answer.Header().Get("Cache-Control") != "no-store" {
+				t.Errorf("headers %v", answer.Header())
+			}
+		})
+	}
+}
+
+func TestTicketCORS(t *testing.T) {
+	answer := requestTicket(ticketed(&server.Tickets{}), "topic=ada.a", "Authorization", "Bearer ada", "Origin", listed)
+	if got := answer.Header().Get("Access-Control-Allow-Origin"); got != listed {
+		t.Errorf("allowed %q", got)
+	}
+}
+
+// What a ticket is good for, at which time after its issue.
+func TestTicketTimes(t *testing.T) {
+	type use struct {
+		after  time.Duration // the one before, or the issue
+		method string
+		id     string // Last-Event-ID
+		status int
+	}
+	const resume = "id-1"
+	tests := map[string]struct {
+		tickets *server.Tickets
+		uses    []use
+	}{
+		"used in time":             {&server.Tickets{}, []use{{30*time.Second - 1, "GET", "", 200}}},
+		"used late":                {&server.Tickets{}, []use{{30 * time.Second, "GET", "", 401}}},
+		"used late, resuming":      {&server.Tickets{}, []use{{30 * time.Second, "GET", resume, 401}}},
+		"used later, option":       {&server.Tickets{Lifetime: time.Minute}, []use{{time.Minute - 1, "GET", "", 200}}},
+		"used twice":               {&server.Tickets{}, []use{{0, "GET", "", 200}, {0, "GET", "", 401}, {0, "HEAD", "", 401}}},
+		"resumed":                  {&server.Tickets{}, []use{{0, "GET", "", 200}, {0, "GET", resume, 200}, {5 * time.Minute, "GET", resume, 200}}},
+		"resumed until expiry":     {&server.Tickets{}, []use{{0, "GET", "", 200}, {10*time.Minute - 1, "GET", resume, 200}, {1, "GET", resume, 401}}},
+		"resumed until age":        {&server.Tickets{MaxAge: time.Minute}, []use{{0, "GET", "", 200}, {time.Minute - 1, "GET", resume, 200}, {1, "GET", resume, 401}}},
+		"not resumed":              {&server.Tickets{MaxAge: -1}, []use{{0, "GET", "", 200}, {0, "GET", resume, 401}}},
+		"asked about, then used":   {&server.Tickets{}, []use{{0, "HEAD", "", 200}, {0, "HEAD", "", 200}, {0, "GET", "", 200}}},
+		"resuming at its first":    {&server.Tickets{}, []use{{0, "GET", resume, 200}, {0, "GET", "", 401}, {0, "GET", resume, 200}}},
+		"waits beyond the expiry":  {&server.Tickets{Lifetime: time.Hour}, []use{{10 * time.Minute, "GET", "", 401}}},
+		"outlives other's tidying": {&server.Tickets{}, []use{{0, "GET", "", 200}, {time.Minute, "TIDY", "", 201}, {0, "GET", resume, 200}}},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := ticketed(test.tickets)
+				h.Broker.Close() // a stream is answered 503 when all else is fine
+				ticket := ticketFor(t, h, "topic=ada.a")
+				for i, use := range test.uses {
+					time.Sleep(use.after)
+					if use.method == "TIDY" {
+						ticketFor(t, h, "topic=ada.a")
+						continue
+					}
+					answer := do(h, use.method, "/?ticket="+ticket, "Last-Event-ID", use.id)
+					if status := min(answer.Code, 503); (status == 503) != (use.status == 200) || status != 503 && status != use.status {
+						t.Errorf("use %d: status %d, body %s", i+1, answer.Code, answer.Body)
+					}
+				}
+			})
+		})
+	}
+}
+
+func TestTicketsThatAreNone(t *testing.T) {
+	tickets := &server.Tickets{}
+	h, other := ticketed(tickets), ticketed(tickets)
+	ticket := ticketFor(t, h, "topic=ada.a")
+	tests := map[string]struct {
+		handler *server.Handler
+		query   string
+		status  int
+	}{
+		"unknown":            {h, "ticket=AAAAAAAAAAAAAAAAAAAAAAAAAA", 401},
+		"empty":              {h, "ticket=", 401},
+		"another case":       {h, "ticket=" + strings.ToLower(ticket), 401},
+		"twice":              {h, "ticket=" + ticket + "&ticket=" + ticket, 400},
+		"with topics":        {h, "ticket=" + ticket + "&topic=bob.a", 400},
+		"another handler's":  {other, "ticket=" + ticket, 401},
+		"of none":            {&server.Handler{Broker: h.Broker, Authorize: h.Authorize}, "ticket=" + ticket, 401},
+		"for an empty topic": {h, "ticket=" + ticket + "&topic=", 400},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			answer := do(test.handler, http.MethodHead, "/?"+test.query)
+			if answer.Code != test.status || strings.Contains(answer.Body.String(), ticket) {
+				t.Errorf("status %d, body %s", answer.Code, answer.Body)
+			}
+		})
+	}
+	if answer := do(h, http.MethodHead, "/?ticket=x", "Authorization", "Bearer ada"); answer.Code != http.StatusUnauthorized {
+		t.Errorf("a token made up for a ticket: status %d", answer.Code)
+	}
+	if answer := post(h, form, "topic=ada.a&ticket="+ticket); answer.Code != http.StatusUnauthorized && answer.Code != http.StatusBadRequest {
+		t.Errorf("a ticket published: status %d", answer.Code)
+	}
+}
+
+func TestTicketsAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := ticketed(&server.Tickets{MaxTickets: 5, MaxPerSubject: 2})
+		ask := func(name string, status int) {
+			t.Helper()
+			answer := requestTicket(h, "topic="+name+".a", "Authorization", "Bearer "+name)
+			if answer.Code != status || (answer.Header().Get("Retry-After") == "5") != (status != 201) {
+				t.Errorf("%s: status %d, headers %v", name, answer.Code, answer.Header())
+			}
+		}
+		ask("ada", 201)
+		ask("ada", 201)
+		ask("ada", 429)
+		ask("bob", 201)
+		ask("bob", 201)
+		ask("cyd", 201)
+		ask("dan", 503)
+		time.Sleep(30 * time.Second)
+		// Those that nobody used are worth nothing, and take no room.
+		for _, name := range []string{"ada", "ada", "bob", "bob", "cyd"} {
+			ask(name, 201)
+		}
+		ask("dan", 503)
+		time.Sleep(30 * time.Second)
+		ask("dan", 201)
+	})
+}
+
+func TestTicketCookie(t *testing.T) {
+	h := ticketed(&server.Tickets{Cookie: "__Host-ticket"})
+	answer := requestTicket(h, "topic=ada.a", "Authorization", "Bearer ada", "Origin", listed)
+	set, err := http.ParseSetCookie(answer.Header().Get("Set-Cookie"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if set.Name != "__Host-ticket" || !set.Secure || !set.HttpOnly || set.Path != "/" || set.SameSite != http.SameSiteNoneMode || set.Domain != "" {
+		t.Errorf("cookie %v", set)
+	}
+	cookie := set.Name + "=" + set.Value
+	var got struct{ Ticket string }
+	json.Unmarshal(answer.Body.Bytes(), &got)
+	for _, test := range []struct {
+		cookie string
+		status int
+	}{{"", 401}, {set.Name + "=", 401}, {set.Name + "=AAAAAAAAAAAAAAAAAAAAAAAAAA", 401}, {cookie, 200}} {
+		if answer := do(h, http.MethodHead, "/?ticket="+got.Ticket, "Cookie", test.cookie); answer.Code != test.status {
+			t.Errorf("%q: status %d", test.cookie, answer.Code)
+		}
+	}
+	tests := map[string]struct {
+		present string
+		same    bool // as the browser has
+	}{
+		"another ticket":         {cookie, true},
+		"a cookie that was made": {set.Name + "=x", false},
+		"a large cookie":         {set.Name + "=" + strings.Repeat("x", 1000), false},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			answer := requestTicket(h, "topic=ada.a", "Authorization", "Bearer ada", "Cookie", test.present)
+			again, err := http.ParseSetCookie(answer.Header().Get("Set-Cookie"))
+			if err != nil || (again.Name+"="+again.Value == test.present) != test.same || len(again.Value) != 26 {
+				t.Errorf("cookie %v, %v", again, err)
+			}
+			if again.SameSite != http.SameSiteStrictMode {
+				t.Errorf("cookie %v", again)
+			}
+		})
+	}
+}
