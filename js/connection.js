@@ -4,6 +4,7 @@ import { ENGINE_RETRY, loadEngine } from './engine.js';
 import { request } from './request.js';
 import { StreamEvent } from './streamevent.js';
 import { queueTask } from './task.js';
+import { closeAtUnload, forget, untilLeft } from './unload.js';
 
 export const CONNECTING = 0;
 export const OPEN = 1;
@@ -38,6 +39,7 @@ export class Connection {
     this.source = source;
     // In a task, so that a source which is closed in the one that made it sends nothing.
     queueTask(() => this.#begin());
+    closeAtUnload(this);
   }
 
   #begin() {
@@ -73,7 +75,8 @@ export class Connection {
       this.#engine.respond(this.id, response);
       this.#response = undefined;
     } else {
-      this.#engine.call('fail', this.id, futile);
+      await untilLeft();
+      if (abort === this.#abort) this.#engine.call('fail', this.id, futile);
     }
   }
 
@@ -124,6 +127,7 @@ export class Connection {
 
   #end() {
     this.readyState = CLOSED;
+    forget(this);
     this.#abortFetch();
     this.#engine?.release(this.id);
     this.#engine = undefined;
@@ -146,6 +150,7 @@ export class Connection {
       }
     } catch {
       input = 'fail';
+      await untilLeft();
     }
     if (abort === this.#abort) this.#engine.call(input, this.id, 0);
   }

@@ -8,6 +8,7 @@ export { default as handlers } from './handlers.js';
 export { default as headers } from './headers.js';
 export { default as idl } from './idl.js';
 export { default as ids } from './ids.js';
+export { default as lifetime } from './lifetime.js';
 export { default as loading } from './loading.js';
 export { default as parsing } from './parsing.js';
 export { default as reconnection } from './reconnection.js';

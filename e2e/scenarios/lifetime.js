@@ -1,0 +1,110 @@
+// HTML Standard, 7.4.6.1 and 9.2.9: what becomes of a source whose document goes away, and of one that nobody refers to.
+
+const unloads = 'HTML 7.4.6 unloading document cleanup steps: "for each EventSource object, close it"; 9.2.9';
+
+/** A source in a frame that is open, and what the scenario then does to the frame. */
+function framed(name, act, expect, more) {
+  return {
+    name,
+    standard: unloads,
+    async run(t) {
+      const server = t.stream();
+      const frame = await t.frame('<!doctype html><p>');
+      const EventSource = await t.in(frame.contentWindow);
+      const source = t.watch(new EventSource(server.url));
+      const connection = await server.accept();
+      await connection.send('retry: 1\n\n');
+      await t.until(source, 'open');
+      await act(t, { frame, source, connection, server, EventSource });
+    },
+    expect,
+    ...more,
+  };
+}
+
+export default [
+  framed(
+    'a source whose frame is removed closes the connection',
+    async (t, { frame, source, connection }) => {
+      frame.remove();
+      await connection.closed();
+      await t.fence();
+      t.note('readyState', source.readyState);
+    },
+    ['GET A', 'open', 'connection closed by the client', 'readyState 2'],
+  ),
+  framed(
+    'a source whose frame is navigated closes the connection',
+    async (t, { frame, source, connection }) => {
+      const elsewhere = t.stream('A', '/elsewhere', { record: false });
+      const loaded = new Promise((resolve) => (frame.onload = resolve));
+      frame.src = elsewhere.url;
+      const page = await elsewhere.accept({ headers: { 'Content-Type': 'text/html' } });
+      await page.send('<!doctype html><p>elsewhere');
+      await page.end();
+      await t.waiting('the frame to load', loaded);
+      await connection.closed();
+      await t.fence();
+      t.note('readyState', source.readyState);
+    },
+    ['GET A', 'open', 'connection closed by the client', 'readyState 2'],
+  ),
+  framed(
+    'window.stop() fails the connection',
+    async (t, { frame, source, connection }) => {
+      frame.contentWindow.stop();
+      await connection.closed();
+      await t.fence();
+      t.note('readyState', source.readyState);
+    },
+    ['GET A', 'open', 'error CLOSED', 'connection closed by the client', 'readyState 2'],
+  ),
+  framed(
+    'document.open() leaves the connection open',
+    async (t, { frame, source, connection }) => {
+      frame.contentDocument.open();
+      frame.contentDocument.write('<p>anew');
+      frame.contentDocument.close();
+      await connection.send('data: x\n\n');
+      await t.until(source, 'message');
+    },
+    ['GET A', 'open', 'message "x"'],
+    { standard: 'HTML 8.4.1 document open steps, which unload nothing' },
+  ),
+  framed(
+    'a source whose frame is removed while it waits is not heard of again',
+    async (t, { frame, source, connection, server }) => {
+      await connection.end();
+      await server.request();
+      await t.until(source, 'error');
+      frame.remove();
+      await t.fence();
+      t.note('readyState', source.readyState);
+    },
+    ['GET A', 'open', 'error CONNECTING', 'GET A', 'readyState 2'],
+  ),
+  framed(
+    'in a frame that was removed a source can be made and makes no request',
+    async (t, { frame, EventSource, connection, server }) => {
+      frame.remove();
+      await connection.closed();
+      let late;
+      t.attempt('new', () => { late = t.watch(new EventSource(server.at('A', '/late'))); return late.readyState; });
+      await t.fence();
+      t.note('readyState', late?.readyState);
+    },
+    ['GET A', 'open', 'connection closed by the client', 'new: 0', 'readyState 0'],
+  ),
+  framed(
+    'a page that was asked whether it may be left, and stays, keeps its source',
+    async (t, { frame, source, connection, server }) => {
+      frame.contentWindow.dispatchEvent(new Event('beforeunload'));
+      await connection.reset();
+      await t.until(source, 'error');
+      await server.accept();
+      await t.until(source, 'open');
+    },
+    ['GET A', 'open', 'error CONNECTING', 'GET A', 'open'],
+    { standard: 'HTML 7.4.2.4 checking if unloading is canceled' },
+  ),
+];
