@@ -41,13 +41,14 @@ func isIn(ip netip.Addr, networks []netip.Prefix) bool {
 	return slices.ContainsFunc(networks, func(network netip.Prefix) bool { return network.Contains(ip) })
 }
 
-// network returns what counts as one client: an IPv4 address, or a /64 of IPv6, all of which one host may use.
-func network(ip netip.Addr) netip.Prefix {
+// ClientNetwork returns what counts as one client: an IPv4 address, or a /64 of IPv6, all of which one host may use. That
+// of the zero Addr is the zero Prefix.
+func ClientNetwork(ip netip.Addr) netip.Prefix {
 	bits := 64
 	if ip.Is4() {
 		bits = 32
 	}
-	prefix, _ := ip.Prefix(bits) // of the zero Addr, the zero Prefix
+	prefix, _ := ip.Prefix(bits)
 	return prefix
 }
 
@@ -60,7 +61,7 @@ type seat struct {
 // seat returns that of a request, for as much as is limited.
 func (h *Handler) seat(r *http.Request, grant Grant) (s seat) {
 	if h.Broker.MaxConnectionsPerIP > 0 {
-		s.network = network(ClientIP(r, h.TrustedProxies))
+		s.network = ClientNetwork(ClientIP(r, h.TrustedProxies))
 	}
 	if h.Broker.MaxConnectionsPerSubject > 0 {
 		s.subject = grant.Subject
