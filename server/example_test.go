@@ -2,13 +2,19 @@ package server_test
 
 import (
 	"bufio"
+	"encoding/json"
 	"fmt"
 	"log"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"time"
+
+	issuer "github.com/golang-jwt/jwt/v5"
 
 	"github.com/eventsource-wasm/eventsource-wasm/server"
+	"github.com/eventsource-wasm/eventsource-wasm/server/jwt"
+	"github.com/eventsource-wasm/eventsource-wasm/server/ratelimit"
 	"github.com/eventsource-wasm/eventsource-wasm/sse"
 )
 
@@ -45,6 +51,95 @@ func ExampleBearerToken() {
 		Authorize:      server.BearerToken("the token"),
 		AllowedOrigins: []string{"https://app.example"},
 	})
+}
+
+// Tokens say who may read and write what. They come from an issuer, who would sign them with a key of its own.
+func ExampleHandler_jwt() {
+	secret := []byte("a secret of 32 bytes, or of more")
+	keys, err := jwt.Secret(secret)
+	if err != nil {
+		log.Fatal(err)
+	}
+	tokens := &jwt.Authorizer{Keys: keys, Issuer: "https://issuer.example"}
+	limiter := &ratelimit.Limiter{Authorize: tokens.Authorize, Rate: 10}
+	s := httptest.NewServer(&server.Handler{Broker: &server.Broker{}, Authorize: limiter.Permit})
+	defer s.Close()
+
+	token, err := issuer.NewWithClaims(issuer.SigningMethodHS256, issuer.MapClaims{
+		"iss":    "https://issuer.example",
+		"sub":    "ada",
+		"exp":    time.Now().Add(time.Hour).Unix(),
+		"events": map[string]any{"subscribe": []string{"orders.>"}, "publish": []string{"orders.new"}},
+	}).SignedString(secret)
+	if err != nil {
+		log.Fatal(err)
+	}
+	ask := func(method, query, body, authorization string) {
+		request, err := http.NewRequest(method, s.URL+query, strings.NewReader(body))
+		if err != nil {
+			log.Fatal(err)
+		}
+		request.Header.Set("Authorization", authorization)
+		request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			log.Fatal(err)
+		}
+		response.Body.Close()
+		fmt.Println(method, query, response.Status)
+	}
+	ask("HEAD", "?topic=orders.*", "", "Bearer "+token)
+	ask("HEAD", "?topic=invoices", "", "Bearer "+token)
+	ask("HEAD", "?topic=orders.new", "", "Bearer "+token+"x")
+	ask("POST", "", "topic=orders.new&data=hello", "Bearer "+token)
+	ask("POST", "", "topic=orders.old&data=hello", "Bearer "+token)
+	// Output:
+	// HEAD ?topic=orders.* 200 OK
+	// HEAD ?topic=invoices 403 Forbidden
+	// HEAD ?topic=orders.new 401 Unauthorized
+	// POST  201 Created
+	// POST  403 Forbidden
+}
+
+// Tickets let the browser's own EventSource, which cannot send a token, open a stream that needs one.
+func ExampleHandler_ServeTicket() {
+	h := &server.Handler{
+		Broker:    &server.Broker{},
+		Authorize: server.BearerToken("the token"),
+		Tickets:   &server.Tickets{},
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/events", h)
+	mux.HandleFunc("/ticket", h.ServeTicket)
+	s := httptest.NewServer(mux)
+	defer s.Close()
+
+	request, err := http.NewRequest(http.MethodPost, s.URL+"/ticket?topic=news", nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	request.Header.Set("Authorization", "Bearer the token")
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		log.Fatal(err)
+	}
+	var answer struct{ Ticket string }
+	err = json.NewDecoder(response.Body).Decode(&answer)
+	response.Body.Close()
+	if err != nil {
+		log.Fatal(err)
+	}
+	for range 2 { // the second time, it is used
+		response, err := http.Get(s.URL + "/events?ticket=" + answer.Ticket)
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(response.Status)
+		response.Body.Close()
+	}
+	// Output:
+	// 200 OK
+	// 401 Unauthorized
 }
 
 // Readers by a token, publishers by another.
