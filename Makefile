@@ -50,6 +50,11 @@ fuzz: build chromium ## each fuzzer for FUZZTIME, the last one on random streams
 	go test ./sse -run '^$$' -fuzz FuzzParser -fuzztime $(FUZZTIME)
 	go test ./sse -run '^$$' -fuzz FuzzRoundTrip -fuzztime $(FUZZTIME)
 	go test ./server -run '^$$' -fuzz FuzzPublishRequest -fuzztime $(FUZZTIME)
+	go test ./server -run '^$$' -fuzz FuzzSubscribeRequest -fuzztime $(FUZZTIME)
+	go test ./server -run '^$$' -fuzz FuzzTicketRequest -fuzztime $(FUZZTIME)
+	go test ./server -run '^$$' -fuzz FuzzClientIP -fuzztime $(FUZZTIME)
+	go test ./server/jwt -run '^$$' -fuzz FuzzAuthorize -fuzztime $(FUZZTIME)
+	go test ./server/jwt -run '^$$' -fuzz FuzzParse -fuzztime $(FUZZTIME)
 	go test -count=1 -timeout 0 -v ./e2e -run '^TestStreams$$' -streamtime $(FUZZTIME) -streamseed $$(date +%s)000
 
 screenshot: build chromium ## of the demo, for the README
