@@ -1,18 +1,17 @@
-// Sources in workers: the page's side of one, and the worker's side, which worker.js and worker.mjs start.
+// Sources in other realms, workers and documents that the page cannot reach into: the page's side of one, and the
+// realm's own side, which worker.js, worker.mjs and frame.js start.
 import { watch } from './trace.js';
 
-/** A worker as the page sees it. Its events go into the trace as those of the page's own sources do. */
-export class RemoteWorker {
+/** Another realm as the page sees it. Its events go into the trace as those of the page's own sources do. */
+export class Remote {
   #t;
-  #worker;
   #port;
+  #end;
 
-  constructor(t, kind) {
+  constructor(t, { port, end }) {
     this.#t = t;
-    const worker = start(kind, t);
-    worker.onerror = (event) => t.uncaught(`in the worker: ${event.message}`);
-    this.#worker = worker;
-    this.#port = worker.port ?? worker;
+    this.#port = port;
+    this.#end = end;
     this.#port.onmessage = ({ data: { line, type, uncaught } }) => {
       if (line) t.write(line);
       if (uncaught) t.uncaught(uncaught);
@@ -34,29 +33,68 @@ export class RemoteWorker {
     await this.#t.until(this, 'note');
   }
 
+  /** Ends the realm, as its kind is ended. */
   terminate() {
-    this.#worker.terminate();
+    return this.#end();
   }
 }
 
-function start(kind, { implementation, origins }) {
-  const script = (name) => `${origins.A}/harness/${name}?implementation=${implementation}`;
+/**
+ * Starts a worker, 'dedicated', 'module', 'shared', 'blob' or 'service', or a frame, 'other origin' or 'sandboxed'.
+ * @returns {Promise<{ port: Worker | MessagePort, end: () => void }>}
+ */
+export async function start(kind, t) {
+  const script = (name, origin = 'A') => `${t.origins[origin]}/harness/${name}?implementation=${encodeURIComponent(t.implementation)}`;
   switch (kind) {
     case 'dedicated':
-      return new Worker(script('worker.js'));
+      return own(new Worker(script('worker.js')), t);
     case 'module':
-      return new Worker(script('worker.mjs'), { type: 'module' });
-    case 'shared':
-      return new SharedWorker(script('worker.js'), crypto.randomUUID());
+      return own(new Worker(script('worker.mjs'), { type: 'module' }), t);
     case 'blob': {
-      const config = `self.implementation = '${implementation}'; self.base = '${origins.A}';`;
+      const config = `self.implementation = '${t.implementation}'; self.base = '${t.origins.A}';`;
       const source = `${config} importScripts('${script('worker.js')}');`;
-      return new Worker(URL.createObjectURL(new Blob([source], { type: 'text/javascript' })));
+      return own(new Worker(URL.createObjectURL(new Blob([source], { type: 'text/javascript' }))), t);
     }
+    case 'shared':
+      return { port: new SharedWorker(script('worker.js'), `${Math.random()}`).port, end() {} };
+    case 'service':
+      return service(await navigator.serviceWorker.register(script('service.mjs'), { type: 'module', scope: './none' }));
+    case 'other origin':
+      return framed(script('frame.html', 'B'));
+    case 'sandboxed':
+      return framed(script('frame.html'), 'allow-scripts');
   }
 }
 
-/** The worker's side: opens sources as it is told and sends home what they receive. */
+function own(worker, t) {
+  worker.onerror = (event) => t.uncaught(`in the worker: ${event.message}`);
+  return { port: worker, end: () => worker.terminate() };
+}
+
+async function service(registration) {
+  const worker = registration.installing ?? registration.waiting ?? registration.active;
+  while (worker.state !== 'activated') await new Promise((resolve) => (worker.onstatechange = resolve));
+  return { port: connect(worker), end: () => registration.unregister() };
+}
+
+async function framed(url, sandbox) {
+  const frame = document.createElement('iframe');
+  if (sandbox) frame.sandbox = sandbox;
+  frame.src = url;
+  const loaded = new Promise((resolve) => (frame.onload = resolve));
+  document.body.append(frame);
+  await loaded;
+  return { port: connect(frame.contentWindow, '*'), end: () => frame.remove() };
+}
+
+/** Sends one end of a channel and returns the other. */
+function connect(realm, ...origin) {
+  const { port1, port2 } = new MessageChannel();
+  realm.postMessage('connect', ...origin, [port2]);
+  return port1;
+}
+
+/** The realm's side: opens sources as it is told and sends home what they receive. */
 export function serve(port, EventSource) {
   let source;
   port.onmessage = ({ data: { open, close, note } }) => {

@@ -1,5 +1,5 @@
 import { loadIn } from './implementation.js';
-import { RemoteWorker } from './remote.js';
+import { Remote, start } from './remote.js';
 import { Stream } from './stream.js';
 import { normalise, requestLine, watch } from './trace.js';
 
@@ -41,12 +41,12 @@ export class Scenario {
     return source;
   }
 
-  /** Starts a worker that opens sources by itself: 'dedicated', 'module', 'shared' or 'blob'. */
-  async worker(kind) {
-    const worker = new RemoteWorker(this, kind);
-    this.#sources.push(worker);
-    await this.until(worker, 'ready');
-    return worker;
+  /** Starts another realm that opens sources by itself, of one of the kinds that start knows. */
+  async realm(kind) {
+    const realm = new Remote(this, await this.waiting(`the ${kind} realm`, start(kind, this)));
+    this.#sources.push(realm);
+    await this.until(realm, 'ready');
+    return realm;
   }
 
   /** An iframe with the document that html is, served by the scripted server. */
@@ -108,7 +108,8 @@ export class Scenario {
     try {
       this.note(`${what}:`, f());
     } catch (error) {
-      const code = error instanceof DOMException ? ` DOMException ${error.code}` : '';
+      const isDOMException = Object.prototype.toString.call(error) === '[object DOMException]'; // of any realm
+      const code = isDOMException ? ` DOMException ${error.code}` : '';
       this.note(`${what}: throws ${error.name}${code}`);
     }
   }

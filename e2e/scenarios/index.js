@@ -3,6 +3,7 @@ export { default as close } from './close.js';
 export { default as construction } from './construction.js';
 export { default as crossorigin } from './crossorigin.js';
 export { default as failures } from './failures.js';
+export { default as frames } from './frames.js';
 export { default as futile } from './futile.js';
 export { default as handlers } from './handlers.js';
 export { default as headers } from './headers.js';

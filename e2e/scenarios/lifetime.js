@@ -52,12 +52,14 @@ export default [
   framed(
     'window.stop() fails the connection',
     async (t, { frame, source, connection }) => {
+      await connection.send('retry: 100000\n\ndata\n\n');
+      await t.until(source, 'message');
       frame.contentWindow.stop();
       await connection.closed();
       await t.fence();
       t.note('readyState', source.readyState);
     },
-    ['GET A', 'open', 'error CLOSED', 'connection closed by the client', 'readyState 2'],
+    ['GET A', 'open', 'message ""', 'error CLOSED', 'connection closed by the client', 'readyState 2'],
   ),
   framed(
     'document.open() leaves the connection open',
@@ -105,6 +107,6 @@ export default [
       await t.until(source, 'open');
     },
     ['GET A', 'open', 'error CONNECTING', 'GET A', 'open'],
-    { standard: 'HTML 7.4.2.4 checking if unloading is canceled' },
+    { standard: 'HTML 7.4.2.4 checking if unloading is canceled', console: ['Failed to load resource'] },
   ),
 ];

@@ -6,7 +6,8 @@ const standard = '9.2.2 [Exposed=(Window,Worker)]';
 /** An expression for the URL of a source that makes no request. */
 const urlOf = (url) => `((source) => (source.close(), source.url))(new EventSource('${url}'))`;
 
-const kinds = ['dedicated', 'module', 'shared', 'blob'];
+const scripts = { module: 'worker.mjs', service: 'service.mjs' };
+const kinds = ['dedicated', 'module', 'shared', 'blob', 'service'];
 
 export default [
   ...kinds.map((kind) => ({
@@ -14,7 +15,7 @@ export default [
     standard,
     async run(t) {
       const server = t.stream();
-      const worker = await t.worker(kind);
+      const worker = await t.realm(kind);
       worker.open(server.url);
       const first = await server.accept();
       await first.send('retry: 1\nid: é\ndata: x\n\n');
@@ -43,7 +44,7 @@ export default [
     console: ['Failed to load resource'],
     async run(t) {
       const server = t.stream();
-      const worker = await t.worker(kind);
+      const worker = await t.realm(kind);
       worker.open(server.url);
       const exchange = await server.accept({ status: 404 });
       await t.until(worker, 'error');
@@ -51,21 +52,21 @@ export default [
     },
     expect: ['GET A', 'error CLOSED', 'connection closed by the client'],
   })),
-  ...['dedicated', 'module', 'shared'].map((kind) => ({
+  ...['dedicated', 'module', 'shared', 'service'].map((kind) => ({
     name: `in a ${kind} worker a URL is resolved against the worker's`,
     standard: '9.2.2 constructor, step 3; HTML, a worker environment settings object',
     async run(t) {
-      const worker = await t.worker(kind);
+      const worker = await t.realm(kind);
       for (const url of ['x', '/x', '?x']) await worker.note(urlOf(url));
       await worker.note(urlOf('http://['));
     },
-    expect: ['A/harness/x', 'A/x', `A/harness/worker.${kind === 'module' ? 'mjs' : 'js'}?x`, 'throws SyntaxError'],
+    expect: ['A/harness/x', 'A/x', `A/harness/${scripts[kind] ?? 'worker.js'}?x`, 'throws SyntaxError'],
   })),
   {
     name: 'in a blob worker a relative URL cannot be resolved',
     standard: '9.2.2 constructor, step 4; HTML, a worker environment settings object',
     async run(t) {
-      const worker = await t.worker('blob');
+      const worker = await t.realm('blob');
       await worker.note(urlOf('/x'));
     },
     expect: ['throws SyntaxError'],
@@ -75,7 +76,7 @@ export default [
     standard: '9.2.2 close()',
     async run(t) {
       const [unused, server] = [t.stream(), t.stream()];
-      const worker = await t.worker(kind);
+      const worker = await t.realm(kind);
       await worker.note(`(() => { const source = new EventSource('${unused.url}'); source.close(); return source.readyState; })()`);
       worker.open(server.url);
       await server.accept();
@@ -88,7 +89,7 @@ export default [
     standard: '9.2.3: if the document or worker is destroyed; 9.2.9 Garbage collection',
     async run(t) {
       const server = t.stream();
-      const worker = await t.worker('dedicated');
+      const worker = await t.realm('dedicated');
       worker.open(server.url);
       const connection = await server.accept();
       await t.until(worker, 'open');
