@@ -1,6 +1,7 @@
 package server
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"runtime"
 	"slices"
@@ -119,32 +120,54 @@ type filter struct {
 	exact []unique.Handle[string] // all that it is for, if there is no pattern
 
 	patterns []string // asked for
+	prefixes []string // of patterns, what comes before the first wildcard
 	within   []string // and served if one of these matches; none means any
 
-	resolved sync.Map // a topic's handle to whether the patterns match its name
-	count    atomic.Int64
+	resolved sync.Map     // of topics with one of the prefixes, the handle to whether the filter has it
+	misses   atomic.Int64 // since resolved was empty
 }
 
-// maxResolved bounds a filter's memory, of which a topic takes some 100 bytes, where topics come and go.
-const maxResolved = 1024
+// maxResolved bounds a filter's memory, of which a topic takes some 100 bytes. Where there are more topics than that,
+// the others are compared each time, and the choice is made anew after so many times as many.
+const (
+	maxResolved = 128
+	maxMisses   = 16 * maxResolved
+)
 
 func newFilter(asked, served []string) *filter {
+	if len(served) == 0 && slices.Contains(asked, moreTokens) {
+		return nil
+	}
 	f := &filter{patterns: asked, within: served}
 	if !slices.ContainsFunc(asked, func(topic string) bool { return !anyCovers(served, topic) }) {
 		f.within = nil
-	}
-	if len(served) == 0 && slices.Contains(asked, moreTokens) {
-		return nil
 	}
 	if !slices.ContainsFunc(asked, hasWildcard) {
 		for _, topic := range asked {
 			f.exact = append(f.exact, unique.Make(topic))
 		}
+		return f
+	}
+	for _, pattern := range asked {
+		f.prefixes = append(f.prefixes, literalPrefix(pattern))
 	}
 	return f
 }
 
-// has is called for every event and stream, so a name is compared with the patterns once.
+// literalPrefix returns what every topic that the pattern matches begins with.
+func literalPrefix(pattern string) string {
+	end := 0
+	for token := range strings.SplitAfterSeq(pattern, ".") {
+		if hasWildcard(strings.TrimSuffix(token, ".")) {
+			break
+		}
+		end += len(token)
+	}
+	return pattern[:end]
+}
+
+// has is called for every event and stream. Most streams are for few of the topics, so most calls end at the prefix;
+// of the others, a name is compared with the patterns once.
 func (f *filter) has(topic unique.Handle[string]) bool {
 	switch {
 	case f == nil:
@@ -152,33 +175,44 @@ func (f *filter) has(topic unique.Handle[string]) bool {
 	case f.exact != nil:
 		return slices.Contains(f.exact, topic)
 	}
-	if has, known := f.resolved.Load(topic); known {
-		return has.(bool)
+	name := topic.Value()
+	for _, prefix := range f.prefixes {
+		if strings.HasPrefix(name, prefix) {
+			if has, known := f.resolved.Load(topic); known {
+				return has.(bool)
+			}
+			return f.resolve(topic)
+		}
 	}
-	return f.resolve(topic)
+	return false
 }
 
 func (f *filter) resolve(topic unique.Handle[string]) bool {
 	name := topic.Value()
 	has := anyCovers(f.patterns, name) && (len(f.within) == 0 || anyCovers(f.within, name))
-	if f.count.Add(1) > maxResolved {
+	switch misses := f.misses.Add(1); {
+	case misses <= maxResolved:
+		f.resolved.Store(topic, has)
+	case misses == maxMisses:
 		f.resolved.Clear()
-		f.count.Store(1)
+		f.misses.Store(0)
 	}
-	f.resolved.Store(topic, has)
 	return has
 }
 
 // filters are those in use, each until the last of its streams has ended.
 type filters struct {
 	mu    sync.Mutex
-	known map[string]weak.Pointer[filter]
+	known map[filterKey]weak.Pointer[filter]
 }
+
+// A filterKey stands for what a filter was made of, which may be long: as long as a query.
+type filterKey [sha256.Size]byte
 
 // get returns the filter for the patterns asked for, as far as they are within those served, of which none means any.
 func (s *filters) get(asked, served []string) *filter {
 	asked = slices.Compact(slices.Sorted(slices.Values(asked)))
-	key := fmt.Sprintf("%q of %q", asked, served) // quoted, for a name may hold any byte
+	key := filterKey(sha256.Sum256(fmt.Appendf(nil, "%q of %q", asked, served))) // quoted: a name may hold any byte
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if f := s.known[key].Value(); f != nil {
@@ -189,14 +223,14 @@ func (s *filters) get(asked, served []string) *filter {
 		return nil
 	}
 	if s.known == nil {
-		s.known = map[string]weak.Pointer[filter]{}
+		s.known = map[filterKey]weak.Pointer[filter]{}
 	}
 	s.known[key] = weak.Make(f)
 	runtime.AddCleanup(f, s.forget, key)
 	return f
 }
 
-func (s *filters) forget(key string) {
+func (s *filters) forget(key filterKey) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.known[key].Value() == nil { // or it has a successor

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"regexp"
@@ -218,15 +219,23 @@ func TestFiltersEnd(t *testing.T) {
 	if s.get([]string{"kept"}, nil) != kept {
 		t.Error("a filter in use was forgotten")
 	}
-	s.forget("the key of a filter that has a successor")
+	s.forget(filterKey{}) // of a filter that is not there
 }
 
+// What a filter remembers is bounded, follows the topics that come and go, and is never wrong.
 func TestFilterIsBounded(t *testing.T) {
-	f := newFilter([]string{"a.*", "b"}, nil)
+	f := newFilter([]string{"a.*", "b", "*.c"}, nil)
+	remembered := func() (all []string) {
+		f.resolved.Range(func(topic, _ any) bool {
+			all = append(all, topic.(unique.Handle[string]).Value())
+			return true
+		})
+		return all
+	}
 	var readers sync.WaitGroup
 	for range 4 {
 		readers.Go(func() {
-			for i := range 3 * maxResolved {
+			for i := range maxMisses {
 				if in, out := unique.Make(fmt.Sprint("a.", i)), unique.Make(fmt.Sprint("c.", i)); !f.has(in) || f.has(out) {
 					t.Errorf("wrong of topic %d", i)
 				}
@@ -234,29 +243,60 @@ func TestFilterIsBounded(t *testing.T) {
 		})
 	}
 	readers.Wait()
-	remembered := 0
-	f.resolved.Range(func(any, any) bool { remembered++; return true })
-	if remembered == 0 || remembered > maxResolved+4 {
-		t.Errorf("%d topics are remembered", remembered)
+	if n := len(remembered()); n == 0 || n > maxResolved+4 {
+		t.Errorf("%d topics are remembered", n)
+	}
+	for range maxMisses + maxResolved {
+		f.has(unique.Make("x.c"))
+		f.has(unique.Make("new"))
+		f.has(unique.Make(rand.Text()))
+	}
+	if all := remembered(); !slices.Contains(all, "x.c") || !slices.Contains(all, "new") {
+		t.Errorf("of today's topics none is among %d", len(all))
 	}
 }
 
-// BenchmarkFilter measures what a filter costs per event and stream.
+// A stream of its own few topics remembers no others'.
+func TestFilterRemembersItsTopics(t *testing.T) {
+	f := newFilter([]string{"user.7.*", "news"}, nil)
+	for i := range 10 * maxResolved {
+		f.has(unique.Make(fmt.Sprintf("user.%d.inbox", i)))
+	}
+	n := 0
+	f.resolved.Range(func(any, any) bool { n++; return true })
+	if n != 1 {
+		t.Errorf("%d topics are remembered", n)
+	}
+}
+
+// BenchmarkFilter measures what a filter costs per event and stream: of an event that it has, of one that it has not,
+// and of topics beyond those that it remembers.
 func BenchmarkFilter(b *testing.B) {
 	many := names([]string{"orders", "*"}, 4)
 	slices.Reverse(many)
-	for name, asked := range map[string][]string{"name": {"orders.eu.new"}, "pattern": {"orders.*.new"}, "patterns": many[:30]} {
-		topic := unique.Make("orders.eu.new")
+	var topics []unique.Handle[string]
+	for i := range 10 * maxResolved {
+		topics = append(topics, unique.Make(fmt.Sprintf("orders.eu.%d", i)))
+	}
+	for name, asked := range map[string][]string{"name": {"orders.eu.7"}, "pattern": {"orders.*.7"}, "patterns": many[:30]} {
 		f := newFilter(asked, nil)
-		b.Run(name, func(b *testing.B) {
+		for kind, topic := range map[string]string{"has": "orders.eu.7", "has not": "invoices.eu.7"} {
+			b.Run(name+"/"+kind, func(b *testing.B) {
+				b.ReportAllocs()
+				for handle := unique.Make(topic); b.Loop(); {
+					f.has(handle)
+				}
+			})
+		}
+		b.Run(name+"/many topics", func(b *testing.B) {
 			b.ReportAllocs()
-			for b.Loop() {
-				f.has(topic)
+			for i := 0; b.Loop(); i++ {
+				f.has(topics[i%len(topics)])
 			}
 		})
 		b.Run(name+"/compared", func(b *testing.B) {
 			for b.Loop() {
-				anyCovers(asked, topic.Value())
+				anyCovers(asked, "orders.eu.7")
 			}
 		})
 	}
