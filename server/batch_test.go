@@ -170,6 +170,23 @@ func TestPublishAll(t *testing.T) {
 	}
 }
 
+func TestBatchWakesStreams(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		broker := &server.Broker{}
+		network, _ := serveBubble(t, &server.Handler{Broker: broker, Logger: quiet}, &http.Server{})
+		c := network.get(t, "/?topic=b.*")
+		c.next()
+		synctest.Wait() // it waits for events
+		begun := time.Now()
+		if _, err := broker.PublishAll(server.Publication{Topic: "a"}, server.Publication{Topic: "b.c", Event: sse.Event{Data: "x"}}); err != nil {
+			t.Fatal(err)
+		}
+		if c.wantData("x"); time.Since(begun) > 0 {
+			t.Errorf("delivered after %v", time.Since(begun))
+		}
+	})
+}
+
 // Events of a batch are neighbours, whoever else publishes.
 func TestBatchesDoNotMix(t *testing.T) {
 	broker := &server.Broker{}

@@ -1,14 +1,20 @@
 package server_test
 
 import (
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	issuer "github.com/golang-jwt/jwt/v5"
+
 	"github.com/eventsource-wasm/eventsource-wasm/server"
+	"github.com/eventsource-wasm/eventsource-wasm/server/jwt"
 )
 
 func networks(texts ...string) (all []netip.Prefix) {
@@ -231,4 +237,65 @@ func TestExpiredGrant(t *testing.T) {
 	c := opened(t, start(t, h))
 	c.next() // an id to resume from
 	c.wantEnd()
+}
+
+// A token that expires ends the stream at that time. It opens no other, and with the next one the client resumes where
+// it was: nothing is lost and nothing comes twice.
+func TestTokenExpiresMidStream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		secret := []byte("a secret of 32 bytes, or of more")
+		keys, err := jwt.Secret(secret)
+		if err != nil {
+			t.Fatal(err)
+		}
+		token := func(lasts time.Duration) string {
+			text, err := issuer.NewWithClaims(issuer.SigningMethodHS256, issuer.MapClaims{
+				"exp":    time.Now().Add(lasts).Unix(),
+				"events": map[string]any{"subscribe": []string{"t.*"}},
+			}).SignedString(secret)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return "Bearer " + text
+		}
+		broker := &server.Broker{}
+		tokens := &jwt.Authorizer{Keys: keys, Leeway: 10 * time.Second}
+		network, done := serveBubble(t, &server.Handler{Broker: broker, Authorize: tokens.Authorize, Logger: quiet}, &http.Server{})
+		begun, first := time.Now(), token(time.Minute)
+		c := network.get(t, "/?topic=t.*", "Authorization", first)
+		id := c.next()["id"]
+		go func() {
+			for i := range 10 {
+				publish(t, broker, "t.x", fmt.Sprint(i))
+				time.Sleep(10 * time.Second)
+			}
+		}()
+		var got []string
+		read := func() {
+			for {
+				b, err := c.read()
+				if err != nil {
+					return
+				}
+				if data, ok := b["data"]; ok {
+					got, id = append(got, data), b["id"]
+				}
+			}
+		}
+		read()
+		<-done
+		if after := time.Since(begun); after != 70*time.Second { // the leeway included
+			t.Errorf("the stream ended after %v", after)
+		}
+		if again := network.get(t, "/?topic=t.*", "Authorization", first, "Last-Event-ID", id); again.response.StatusCode != http.StatusUnauthorized {
+			t.Errorf("the old token: status %d", again.response.StatusCode)
+		}
+		<-done
+		c = network.get(t, "/?topic=t.*", "Authorization", token(time.Minute), "Last-Event-ID", id)
+		read()
+		<-done
+		if want := strings.Split("0 1 2 3 4 5 6 7 8 9", " "); !slices.Equal(got, want) {
+			t.Errorf("got %v, want %v", got, want)
+		}
+	})
 }

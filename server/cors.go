@@ -27,10 +27,11 @@ func (h *Handler) allowOrigin(header http.Header, r *http.Request) {
 	header.Set("Access-Control-Expose-Headers", "Event-Gap, Retry-After, WWW-Authenticate")
 }
 
-// preflight answers OPTIONS. Without an allowed origin it says nothing, which browsers take for no.
-func (h *Handler) preflight(w http.ResponseWriter, r *http.Request) {
+// preflight answers OPTIONS, with the methods to allow. Without an allowed origin it says nothing, which browsers take
+// for no.
+func (h *Handler) preflight(w http.ResponseWriter, r *http.Request, allow string) {
 	header := w.Header()
-	header.Set("Allow", allowedMethods)
+	header.Set("Allow", allow)
 	if header.Get("Access-Control-Allow-Origin") != "" {
 		methods := "GET, HEAD"
 		if h.lists(r.Header.Get("Origin")) {

@@ -152,7 +152,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case http.MethodPost:
 		err = h.publish(w, r)
 	case http.MethodOptions:
-		h.preflight(w, r)
+		h.preflight(w, r, allowedMethods)
 	default:
 		w.Header().Set("Allow", allowedMethods)
 		err = &Error{Status: http.StatusMethodNotAllowed}

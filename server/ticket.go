@@ -77,6 +77,8 @@ var (
 	errManyTickets = errors.New("server: as many tickets as one subject may have")
 )
 
+const ticketMethods = "OPTIONS, POST"
+
 // ServeTicket issues tickets, if h has any. POST asks for one to the topics that the query names as it does for a
 // stream, or to all; [Handler.Authorize] decides on it as on that stream. The answer is 201 with {"ticket": text}.
 // Refusals are those of a stream. CORS is the handler's: pages of listed origins may ask.
@@ -87,11 +89,11 @@ func (h *Handler) ServeTicket(w http.ResponseWriter, r *http.Request) {
 	case h.Tickets == nil:
 		err = &Error{Status: http.StatusNotFound, Message: "there are no tickets here: set the Handler's Tickets"}
 	case r.Method == http.MethodOptions:
-		h.preflight(w, r)
+		h.preflight(w, r, ticketMethods)
 	case r.Method == http.MethodPost:
 		err = h.issue(w, r)
 	default:
-		w.Header().Set("Allow", "OPTIONS, POST")
+		w.Header().Set("Allow", ticketMethods)
 		err = &Error{Status: http.StatusMethodNotAllowed}
 	}
 	if err != nil {
