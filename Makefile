@@ -7,7 +7,7 @@ BROWSER ?= chromium
 .PHONY: run test build bench bench-server conformance fuzz screenshot lint unit e2e chromium
 
 run: build ## shows it working: http://localhost:8080, or PORT=
-	@PORT=$(PORT) go run ./server/cmd/eventsource-server
+	@PORT=$(PORT) go run ./server/cmd/eventsource-server -demo
 
 build: ## makes dist/, the npm package; with DEBUG=1, one whose panics tell where
 	@go run ./js/build

@@ -26,7 +26,7 @@ func startDemo(t *testing.T) string {
 	if output, err := exec.Command("go", "build", "-o", binary, "../server/cmd/eventsource-server").CombinedOutput(); err != nil {
 		t.Fatalf("building the server: %v\n%s", err, output)
 	}
-	server := exec.Command(binary, "-addr", "127.0.0.1:0")
+	server := exec.Command(binary, "-demo", "-addr", "127.0.0.1:0")
 	server.Dir = ".."
 	stdout, err := server.StdoutPipe()
 	if err != nil {

@@ -29,14 +29,14 @@ const statsInterval = time.Second
 
 // A demo is everything behind the server's routes.
 type demo struct {
-	config  config
+	config  *config
 	logger  *slog.Logger
 	started time.Time
 	broker  *server.Broker
 	outage  outage
 }
 
-func newDemo(c config, logger *slog.Logger) *demo {
+func newDemo(c *config, logger *slog.Logger) *demo {
 	return &demo{
 		config:  c,
 		logger:  logger,
@@ -45,7 +45,11 @@ func newDemo(c config, logger *slog.Logger) *demo {
 	}
 }
 
-func (d *demo) routes() http.Handler {
+func (d *demo) site() *site {
+	return &site{mux: d.routes(), broker: d.broker, feed: d.feed}
+}
+
+func (d *demo) routes() *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.Handle("GET /{$}", page(d.config.page))
 	mux.Handle("GET /dist/", http.StripPrefix("/dist/", assets(d.config.dist)))
@@ -56,13 +60,9 @@ func (d *demo) routes() http.Handler {
 	mux.Handle("POST /demo/answer", sameOrigin(d.setAnswer))
 	mux.Handle("DELETE /demo/answer", sameOrigin(d.resetAnswer))
 	mux.HandleFunc("GET /demo/config", d.showConfig)
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("ok\n")) })
 	mux.HandleFunc("GET /favicon.ico", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
 	return mux
 }
-
-// An authorizer is a [server.Handler.Authorize].
-type authorizer = func(*http.Request, server.Access) (server.Grant, error)
 
 func permitAll(*http.Request, server.Access) (server.Grant, error) { return server.Grant{}, nil }
 
@@ -71,7 +71,7 @@ func (d *demo) stream(topics []string, authorize authorizer) http.Handler {
 		Broker:         d.broker,
 		Topics:         topics,
 		Authorize:      d.outage.before(authorize),
-		AllowedOrigins: d.config.origins,
+		AllowedOrigins: d.config.handler.AllowedOrigins,
 		Logger:         d.logger,
 	}
 }

@@ -20,8 +20,9 @@ const form = "application/x-www-form-urlencoded"
 
 func testDemo(t *testing.T, token string) *demo {
 	t.Helper()
-	page, dist := site(t)
-	c := config{page: page, dist: dist, token: token, origins: []string{"https://app.example"}}
+	page, dist := pageAndDist(t)
+	c := &config{page: page, dist: dist, token: token}
+	c.handler.AllowedOrigins = []string{"https://app.example"}
 	return newDemo(c, slog.New(slog.DiscardHandler))
 }
 
@@ -73,7 +74,6 @@ func TestRoutes(t *testing.T) {
 		{"HEAD", "/", "", "", 200},
 		{"POST", "/", "", "", 405},
 		{"GET", "/index.html", "", "", 404},
-		{"GET", "/healthz", "", "", 200},
 		{"GET", "/favicon.ico", "", "", 204},
 		{"GET", "/events", "", "", 200},
 		{"GET", "/events?topic=chat&topic=stats", "", "", 200},

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"fmt"
 	"io/fs"
 	"net/http"
 	"os"
@@ -30,6 +31,16 @@ var mediaTypes = map[string]string{
 
 // encodings are the variants looked for beside a file, the smaller one first.
 var encodings = []struct{ name, suffix string }{{"br", ".br"}, {"gzip", ".gz"}}
+
+func checkFiles(page, dist string) error {
+	if info, err := os.Stat(page); err != nil || info.IsDir() {
+		return fmt.Errorf("there is no page %s: start in the folder that has it, or set -page", page)
+	}
+	if info, err := os.Stat(dist); err != nil || !info.IsDir() {
+		return fmt.Errorf("there is no folder %s with the built files: run `make build` first, or set -dist", dist)
+	}
+	return nil
+}
 
 // assets serves the files of a folder, which is read anew for every request: it is small, and rebuilt while one works
 // on it.

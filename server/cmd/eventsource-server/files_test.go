@@ -24,7 +24,7 @@ func serveFile(h http.Handler, path string, header ...string) *httptest.Response
 }
 
 func TestAssets(t *testing.T) {
-	page, dist := site(t)
+	page, dist := pageAndDist(t)
 	built := time.Now()
 	for name, content := range map[string]string{
 		"eventsource.wasm": "wasm", "eventsource.wasm.br": "wasm, br", "eventsource.wasm.gz": "wasm, gzip",
@@ -91,7 +91,7 @@ func TestAssets(t *testing.T) {
 }
 
 func TestRevalidation(t *testing.T) {
-	_, dist := site(t)
+	_, dist := pageAndDist(t)
 	file := filepath.Join(dist, "eventsource.js")
 	write(t, file, "one")
 	write(t, file+".gz", "compressed") // later, so not stale
@@ -110,7 +110,7 @@ func TestRevalidation(t *testing.T) {
 
 // What an earlier build compressed is not served for what a later one built.
 func TestStaleVariant(t *testing.T) {
-	_, dist := site(t)
+	_, dist := pageAndDist(t)
 	file := filepath.Join(dist, "eventsource.wasm")
 	write(t, file, "new")
 	write(t, file+".br", "old")
@@ -123,7 +123,7 @@ func TestStaleVariant(t *testing.T) {
 }
 
 func TestPage(t *testing.T) {
-	file, _ := site(t)
+	file, _ := pageAndDist(t)
 	answer := serveFile(page(file), "/")
 	policy := answer.Header().Get("Content-Security-Policy")
 	if answer.Body.String() != testPage || answer.Header().Get("Content-Type") != "text/html; charset=utf-8" {

@@ -1,11 +1,10 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -14,12 +13,20 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
 
+// asProgram is the variable that makes the binary of the tests the program.
+const asProgram = "TEST_AS_PROGRAM"
+
 // TestMain fails if a goroutine of this package outlives the tests.
 func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		main()
+		os.Exit(0)
+	}
 	code := m.Run()
 	stacks := make([]byte, 1<<20)
 	stacks = stacks[:runtime.Stack(stacks, true)]
@@ -34,8 +41,8 @@ func TestMain(m *testing.M) {
 
 const testPage = `<!doctype html><script src="/dist/eventsource.js"></script><script>run()</script>`
 
-// site makes a folder with a page and a dist, and returns their paths.
-func site(t *testing.T) (page, dist string) {
+// pageAndDist makes a folder with a page and a dist, and returns their paths.
+func pageAndDist(t *testing.T) (page, dist string) {
 	t.Helper()
 	folder := t.TempDir()
 	page, dist = filepath.Join(folder, "index.html"), filepath.Join(folder, "dist")
@@ -61,39 +68,108 @@ func environment(pairs ...string) func(string) string {
 	return func(name string) string { return values[name] }
 }
 
-// launch runs the program on a free port until the test ends, and returns the URL it prints. stop ends it earlier.
-func launch(t *testing.T, args ...string) (url string, stop func() error) {
+// A journal is a log in JSON that tests read while it is written.
+type journal struct {
+	mu    sync.Mutex
+	text  strings.Builder
+	grown chan struct{}
+}
+
+func (j *journal) Write(p []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.grown != nil {
+		close(j.grown)
+		j.grown = nil
+	}
+	return j.text.Write(p)
+}
+
+func (j *journal) String() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.String()
+}
+
+func (j *journal) growth() <-chan struct{} {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.grown == nil {
+		j.grown = make(chan struct{})
+	}
+	return j.grown
+}
+
+// wait returns the attribute of the first line that has the message and the attribute, as soon as there is one.
+func (j *journal) wait(t *testing.T, message, attribute string) string {
 	t.Helper()
-	page, dist := site(t)
+	limit := time.After(20 * time.Second)
+	for {
+		grown := j.growth()
+		for line := range strings.Lines(j.String()) {
+			var record map[string]any
+			if json.Unmarshal([]byte(line), &record) == nil && record["msg"] == message && record[attribute] != nil {
+				return fmt.Sprint(record[attribute])
+			}
+		}
+		select {
+		case <-grown:
+		case <-limit:
+			t.Fatalf("nobody logs %q with %q:\n%s", message, attribute, j)
+		}
+	}
+}
+
+// A launched program runs until the test ends, or until stop is called, which returns what run does.
+type launched struct {
+	url  string
+	log  *journal
+	stop func() error
+}
+
+// launch runs the program on a free port.
+func launch(t *testing.T, args ...string) launched {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	stdout, printed := io.Pipe()
+	p := launched{log: &journal{}}
 	ended := make(chan error, 1)
 	go func() {
-		all := append([]string{"-page", page, "-dist", dist}, args...)
-		err := run(ctx, all, environment("PORT", "0"), printed, io.Discard)
-		printed.CloseWithError(err)
+		all := append([]string{"-log-format", "json", "-log-level", "debug"}, args...)
+		err := run(ctx, all, environment("PORT", "0"), io.Discard, p.log)
+		fmt.Fprintf(p.log, "{\"msg\":\"listening\",\"url\":\"run returned %v\"}\n", err)
 		ended <- err
 	}()
-	stop = func() error {
+	p.stop = func() error {
 		cancel()
 		err := <-ended
 		ended <- err
 		return err
 	}
-	t.Cleanup(func() { stop() })
-	line, err := bufio.NewReader(stdout).ReadString('\n')
-	if err != nil {
-		t.Fatal(err)
+	t.Cleanup(func() { p.stop() })
+	if p.url = p.log.wait(t, "listening", "url"); !strings.HasPrefix(p.url, "http") {
+		t.Fatal(p.url)
 	}
-	return strings.TrimSpace(line), stop
+	return p
+}
+
+// admin returns the URL of -admin.
+func (l launched) admin(t *testing.T) string {
+	t.Helper()
+	return "http://" + l.log.wait(t, "listening", "admin")
+}
+
+func launchDemo(t *testing.T, args ...string) launched {
+	t.Helper()
+	page, dist := pageAndDist(t)
+	return launch(t, append([]string{"-demo", "-page", page, "-dist", dist}, args...)...)
 }
 
 func TestRun(t *testing.T) {
-	url, stop := launch(t)
-	if !strings.HasPrefix(url, "http://localhost:") || strings.HasSuffix(url, ":0") {
-		t.Fatalf("printed %q", url)
+	p := launchDemo(t)
+	if !strings.HasPrefix(p.url, "http://localhost:") || strings.HasSuffix(p.url, ":0") {
+		t.Fatalf("tells %q", p.url)
 	}
-	response, err := http.Get(url + "/healthz")
+	response, err := http.Get(p.url + "/healthz")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,12 +177,12 @@ func TestRun(t *testing.T) {
 	if response.StatusCode != http.StatusOK {
 		t.Errorf("status %d", response.StatusCode)
 	}
-	stream, err := http.Get(url + "/events")
+	stream, err := http.Get(p.url + "/events")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer stream.Body.Close()
-	if err := stop(); err != nil {
+	if err := p.stop(); err != nil {
 		t.Errorf("run: %v", err)
 	}
 	if _, err := io.ReadAll(stream.Body); err != nil {
@@ -116,19 +192,9 @@ func TestRun(t *testing.T) {
 
 // A request that does not end must not hold the program for longer than its grace.
 func TestShutdownHasADeadline(t *testing.T) {
-	url, stop := launch(t, "-grace", "1ns")
-	conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	fmt.Fprint(conn, "POST /events HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n"+
-		"Expect: 100-continue\r\n\r\n")
-	// Told to continue, the request is being served.
-	if line, err := bufio.NewReader(conn).ReadString('\n'); err != nil || !strings.Contains(line, "100") {
-		t.Fatalf("read %q, %v", line, err)
-	}
-	if err := stop(); err != nil {
+	p := launchDemo(t, "-grace", "1ns")
+	conn := hold(t, p.url)
+	if err := p.stop(); err != nil {
 		t.Errorf("run: %v", err)
 	}
 	if _, err := io.ReadAll(conn); err != nil && !errors.Is(err, net.ErrClosed) && !strings.Contains(err.Error(), "reset") {
@@ -137,7 +203,7 @@ func TestShutdownHasADeadline(t *testing.T) {
 }
 
 func TestRunFails(t *testing.T) {
-	page, dist := site(t)
+	page, dist := pageAndDist(t)
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -149,15 +215,16 @@ func TestRunFails(t *testing.T) {
 		env  []string
 		want []string // words of the error
 	}{
-		"port in use":     {[]string{"-page", page, "-dist", dist}, []string{"PORT", port}, []string{port, "in use", "PORT="}},
-		"missing dist":    {[]string{"-page", page, "-dist", dist + "x"}, nil, []string{"distx", "make build"}},
-		"dist is a file":  {[]string{"-page", page, "-dist", page}, nil, []string{"make build"}},
-		"missing page":    {[]string{"-page", page + "x", "-dist", dist}, nil, []string{"index.htmlx", "-page"}},
+		"port in use":     {[]string{"-demo", "-page", page, "-dist", dist}, []string{"PORT", port}, []string{port, "in use", "PORT="}},
+		"missing dist":    {[]string{"-demo", "-page", page, "-dist", dist + "x"}, nil, []string{"distx", "make build"}},
+		"dist is a file":  {[]string{"-demo", "-page", page, "-dist", page}, nil, []string{"make build"}},
+		"missing page":    {[]string{"-demo", "-page", page + "x", "-dist", dist}, nil, []string{"index.htmlx", "-page"}},
 		"argument":        {[]string{"serve"}, nil, []string{"serve"}},
 		"flag":            {[]string{"-port", "1"}, nil, []string{errUsage.Error()}},
-		"origin's slash":  {[]string{"-cors", "https://a.example/"}, nil, []string{"-cors", "https://a.example/"}},
-		"unusable host":   {[]string{"-page", page, "-dist", dist, "-addr", "localhost:http:1"}, nil, []string{"localhost:http:1"}},
-		"impossible port": {[]string{"-page", page, "-dist", dist}, []string{"PORT", "70000"}, []string{"70000"}},
+		"nobody may":      {nil, nil, []string{"-public", "-token-file", "EVENTSOURCE_TOKEN"}},
+		"origin's slash":  {[]string{"-cors", "https://a.example/"}, nil, []string{errUsage.Error()}},
+		"unusable host":   {[]string{"-demo", "-page", page, "-dist", dist, "-addr", "localhost:http:1"}, nil, []string{"localhost:http:1"}},
+		"impossible port": {[]string{"-demo", "-page", page, "-dist", dist}, []string{"PORT", "70000"}, []string{"70000"}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -178,43 +245,6 @@ func TestRunFails(t *testing.T) {
 	}
 }
 
-func TestHelpKeepsSecrets(t *testing.T) {
-	var stderr bytes.Buffer
-	err := run(t.Context(), []string{"-help"}, environment("EVENTSOURCE_TOKEN", "hunter2"), io.Discard, &stderr)
-	if !errors.Is(err, flag.ErrHelp) || !strings.Contains(stderr.String(), "-addr") || strings.Contains(stderr.String(), "hunter2") {
-		t.Errorf("run: %v, %s", err, stderr.String())
-	}
-}
-
-func TestConfigure(t *testing.T) {
-	defaults := config{addr: "localhost:8080", page: "index.html", dist: "dist", token: "demo-token", grace: 5 * time.Second}
-	tests := map[string]struct {
-		args, env []string
-		want      func(*config)
-	}{
-		"defaults":   {nil, nil, func(*config) {}},
-		"PORT":       {nil, []string{"PORT", "9"}, func(c *config) { c.addr = "localhost:9" }},
-		"addr, PORT": {nil, []string{"PORT", "9", "EVENTSOURCE_ADDR", "h:1"}, func(c *config) { c.addr = "h:1" }},
-		"flags win": {[]string{"-addr", ":1", "-token", "t", "-page", "p", "-dist", "d", "-grace", "1s"},
-			[]string{"EVENTSOURCE_ADDR", "h:1", "EVENTSOURCE_TOKEN", "x", "EVENTSOURCE_PAGE", "x", "EVENTSOURCE_DIST", "x"},
-			func(c *config) { c.addr, c.token, c.page, c.dist, c.grace = ":1", "t", "p", "d", time.Second }},
-		"environment": {nil, []string{"EVENTSOURCE_TOKEN", "t", "EVENTSOURCE_PAGE", "p", "EVENTSOURCE_DIST", "d"},
-			func(c *config) { c.token, c.page, c.dist = "t", "p", "d" }},
-		"origins": {[]string{"-cors", "https://a.example, http://localhost:1 ,*"}, nil,
-			func(c *config) { c.origins = []string{"https://a.example", "http://localhost:1", "*"} }},
-	}
-	for name, test := range tests {
-		t.Run(name, func(t *testing.T) {
-			got, err := configure(test.args, environment(test.env...), io.Discard)
-			want := defaults
-			test.want(&want)
-			if err != nil || fmt.Sprint(got) != fmt.Sprint(want) {
-				t.Errorf("got %v, %v, want %v", got, err, want)
-			}
-		})
-	}
-}
-
 func TestPublicURL(t *testing.T) {
 	listening := &net.TCPAddr{Port: 81}
 	for addr, want := range map[string]string{
@@ -226,19 +256,8 @@ func TestPublicURL(t *testing.T) {
 		"[::1]:80":       "http://[::1]:81",
 		"events.lan:80":  "http://events.lan:81",
 	} {
-		if got := publicURL(addr, listening); got != want {
+		if got := publicURL(addr, listening, false); got != want {
 			t.Errorf("%s: %s, want %s", addr, got, want)
 		}
-	}
-}
-
-func TestListensOnLoopbackByDefault(t *testing.T) {
-	listener, err := listen(localAddr("0"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	if !listener.Addr().(*net.TCPAddr).IP.IsLoopback() {
-		t.Errorf("listens on %v", listener.Addr())
 	}
 }

@@ -1,0 +1,135 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"strings"
+	"sync/atomic"
+
+	"github.com/eventsource-wasm/eventsource-wasm/server"
+)
+
+var errNobody = errors.New("nobody could subscribe: say who may, with -public (everyone, to the topics it lists), " +
+	"-token-file or $EVENTSOURCE_TOKEN; or add -demo")
+
+// An authorizer is a [server.Handler.Authorize].
+type authorizer = func(*http.Request, server.Access) (server.Grant, error)
+
+// An access decides on requests by their credentials, and lets everyone have what is public.
+type access struct {
+	public  []string
+	ways    []authorizer // each knows one kind of credentials
+	sources []source
+}
+
+// A source is something that credentials are checked with and that can be read again.
+type source struct {
+	flag string
+	load func(context.Context) error
+}
+
+func newAccess(ctx context.Context, c *config) (*access, error) {
+	a := &access{public: c.public}
+	if c.token != "" {
+		a.ways = append(a.ways, server.BearerToken(c.token))
+	}
+	if c.tokenFile != "" {
+		token := &tokenFile{path: c.tokenFile}
+		a.ways = append(a.ways, token.authorize)
+		a.sources = append(a.sources, source{"token-file", token.load})
+	}
+	if len(a.ways) == 0 && len(a.public) == 0 {
+		return nil, errNobody
+	}
+	for _, s := range a.sources {
+		if err := s.load(ctx); err != nil {
+			return nil, fmt.Errorf("-%s: %w", s.flag, err)
+		}
+	}
+	return a, nil
+}
+
+// reload reads all again. What fails stays as it was.
+func (a *access) reload(ctx context.Context, logger *slog.Logger) {
+	for _, s := range a.sources {
+		if err := s.load(ctx); err != nil {
+			logger.Error("not read; what there was stays", "flag", s.flag, "error", err)
+			continue
+		}
+		logger.Info("read again", "flag", s.flag)
+	}
+}
+
+// authorize is a [server.Handler.Authorize]. Wrong credentials are refused even where none are needed: who sends them
+// ought to learn of it.
+func (a *access) authorize(r *http.Request, access server.Access) (server.Grant, error) {
+	grant, err := a.byCredentials(r, access)
+	if err != nil && !errors.Is(err, server.ErrInvalidToken) && a.isPublic(access) {
+		return server.Grant{}, nil
+	}
+	return grant, err
+}
+
+// byCredentials returns the error of the way that had something to say, if none permits the request.
+func (a *access) byCredentials(r *http.Request, access server.Access) (server.Grant, error) {
+	refusal := server.ErrUnauthenticated
+	for _, way := range a.ways {
+		grant, err := way(r, access)
+		if err == nil {
+			return grant, nil
+		}
+		if !errors.Is(err, server.ErrUnauthenticated) {
+			refusal = err
+		}
+	}
+	return server.Grant{}, refusal
+}
+
+func (a *access) isPublic(access server.Access) bool {
+	if access.Action != server.Subscribe {
+		return false
+	}
+	for _, topic := range access.Topics {
+		if !anyCovers(a.public, topic) {
+			return false
+		}
+	}
+	return true
+}
+
+func anyCovers(patterns []string, topic string) bool {
+	for _, pattern := range patterns {
+		if server.Covers(pattern, topic) {
+			return true
+		}
+	}
+	return false
+}
+
+// A tokenFile holds a bearer token that permits everything.
+type tokenFile struct {
+	path    string
+	current atomic.Pointer[authorizer]
+}
+
+func (t *tokenFile) load(context.Context) error {
+	text, err := os.ReadFile(t.path)
+	if err != nil {
+		return err
+	}
+	token := strings.TrimSpace(string(text))
+	if token == "" {
+		return fmt.Errorf("%s is empty", t.path)
+	}
+	authorize := server.BearerToken(token)
+	t.current.Store(&authorize)
+	return nil
+}
+
+func (t *tokenFile) authorize(r *http.Request, access server.Access) (server.Grant, error) {
+	return (*t.current.Load())(r, access)
+}

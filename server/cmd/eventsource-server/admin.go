@@ -1,0 +1,108 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/pprof"
+	"net/url"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/eventsource-wasm/eventsource-wasm/server"
+	"github.com/eventsource-wasm/eventsource-wasm/server/metrics"
+)
+
+// maxScrapes bounds the scrapes served at a time, and checkTimeout how long -healthcheck waits.
+const (
+	maxScrapes   = 4
+	checkTimeout = 5 * time.Second
+)
+
+// A health is what those are told who decide whether this server runs, and whether to send it clients.
+type health struct{ draining atomic.Bool }
+
+func (h *health) register(mux *http.ServeMux) {
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { tell(w, http.StatusOK, "ok") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if h.draining.Load() {
+			tell(w, http.StatusServiceUnavailable, "draining")
+			return
+		}
+		tell(w, http.StatusOK, "ready")
+	})
+}
+
+func tell(w http.ResponseWriter, status int, word string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	io.WriteString(w, word+"\n")
+}
+
+// adminRoutes are for those who run the server, and for nobody else.
+func adminRoutes(c *config, h *health, broker *server.Broker, logger *slog.Logger) http.Handler {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(metrics.NewCollector(broker), buildInfo(), collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	mux := http.NewServeMux()
+	h.register(mux)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{
+		ErrorLog:            slog.NewLogLogger(logger.Handler(), slog.LevelError),
+		MaxRequestsInFlight: maxScrapes,
+		EnableOpenMetrics:   true,
+	}))
+	if c.pprof {
+		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+		mux.HandleFunc("GET /debug/pprof/cmdline", http.NotFound) // it may hold a token
+		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+		mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	}
+	return mux
+}
+
+func buildInfo() prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name:        "eventsource_build_info",
+		Help:        "1, with the version of the server.",
+		ConstLabels: prometheus.Labels{"version": version()},
+	}, func() float64 { return 1 })
+}
+
+// checkHealth asks the server that runs by the same configuration. It does not verify that server's certificate, which
+// is for its public name and not for this machine's, and sends nothing that another should not read.
+func checkHealth(ctx context.Context, c *config) error {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	u := url.URL{Scheme: "http", Host: reachable(cmp.Or(c.admin, c.addr)), Path: "/healthz"}
+	verify := &tls.Config{InsecureSkipVerify: true}
+	if c.admin == "" && c.encrypted() {
+		u.Scheme = "https"
+	}
+	if len(c.acme.domains) > 0 {
+		verify.ServerName = c.acme.domains[0]
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		return err
+	}
+	response, err := (&http.Transport{TLSClientConfig: verify, DisableKeepAlives: true}).RoundTrip(request)
+	if err != nil {
+		return fmt.Errorf("not healthy: %w", err)
+	}
+	response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("not healthy: %s answers %s", u.Host, response.Status)
+	}
+	return nil
+}

@@ -1,0 +1,250 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/eventsource-wasm/eventsource-wasm/server"
+)
+
+const (
+	defaultAddr  = "localhost:8080"
+	defaultDrain = 10 * time.Second
+	demoToken    = "demo-token"
+)
+
+var errUsage = errors.New("the command line is not understood")
+
+// A config is what the flags and the environment say. The limits of the streams are bound to the very fields they set.
+type config struct {
+	addr, admin string
+	pprof, h2c  bool
+
+	demo       bool
+	page, dist string
+
+	broker         server.Broker
+	handler        server.Handler
+	public         list
+	token          string
+	tokenFile      string
+	tls            tlsFiles
+	acme           acmeAccount
+	drain, grace   time.Duration
+	logFormat      string
+	logLevel       slog.Level
+	version, check bool
+}
+
+// flags binds every flag to its field. Defaults that depend on others are set by configure.
+func (c *config) flags() *flag.FlagSet {
+	f := flag.NewFlagSet("eventsource-server", flag.ContinueOnError)
+	f.StringVar(&c.addr, "addr", "", "`host:port` to listen on (default localhost:$PORT, or "+defaultAddr+")")
+	f.StringVar(&c.admin, "admin", "", "`host:port` to serve /metrics, /healthz and /readyz on, without a host 127.0.0.1 (default none)")
+	f.BoolVar(&c.pprof, "pprof", false, "serve profiles at /debug/pprof/ of -admin")
+	f.BoolVar(&c.h2c, "h2c", false, "accept HTTP/2 without TLS, as from a proxy that speaks it")
+	f.DurationVar(&c.drain, "drain", 0, "`time` over which a SIGTERM ends the streams (default "+defaultDrain.String()+", with -demo none)")
+	f.DurationVar(&c.grace, "grace", 5*time.Second, "`time` that other requests have to end after that")
+	f.StringVar(&c.logFormat, "log-format", "text", "`text or json`")
+	f.TextVar(&c.logLevel, "log-level", slog.LevelInfo, "`debug, info, warn or error`")
+	f.BoolVar(&c.version, "version", false, "print the version and end")
+	f.BoolVar(&c.check, "healthcheck", false, "ask the server that runs with the same -admin or -addr how it is, and end")
+
+	f.BoolVar(&c.demo, "demo", false, "serve the demo: a page, and open streams, on a developer's machine")
+	f.StringVar(&c.page, "page", "index.html", "`file` that -demo serves as /")
+	f.StringVar(&c.dist, "dist", "dist", "`folder` that -demo serves as /dist/")
+
+	c.flagsOfAccess(f)
+	c.flagsOfLimits(f)
+	c.tls.flags(f)
+	c.acme.flags(f)
+	return f
+}
+
+func (c *config) flagsOfAccess(f *flag.FlagSet) {
+	f.Var((*list)(&c.broker.Topics), "topics", "comma-separated `topics` and patterns that exist (default any)")
+	f.Var(&c.public, "public", "comma-separated `topics` and patterns that everyone may subscribe to; > is all (default none)")
+	f.StringVar(&c.token, "token", "", "bearer `token` that permits everything; other users of the machine see it, so rather set the environment or -token-file")
+	f.StringVar(&c.tokenFile, "token-file", "", "`file` with such a token")
+	f.Func("cors", "comma-separated `origins` whose pages may use the streams (default none)", c.setOrigins)
+	f.Func("trusted-proxies", "comma-separated `networks` of the proxies whose X-Forwarded-For counts (default none)", c.setProxies)
+}
+
+func (c *config) flagsOfLimits(f *flag.FlagSet) {
+	b, h := &c.broker, &c.handler
+	f.IntVar(&b.MaxConnections, "max-connections", server.DefaultMaxConnections, "streams at a `number`; -1 is no limit")
+	f.IntVar(&b.MaxConnectionsPerIP, "max-connections-per-ip", 0, "streams of one address at a `number` (default no limit)")
+	f.IntVar(&b.MaxConnectionsPerSubject, "max-connections-per-subject", 0, "streams of one subject of tokens at a `number` (default no limit)")
+	f.IntVar(&b.MaxEvents, "history-events", server.DefaultMaxEvents, "`number` of events kept for those who come back; -1 is no limit")
+	f.Int64Var(&b.MaxBytes, "history-bytes", server.DefaultMaxBytes, "`bytes` of events kept; -1 is no limit")
+	f.DurationVar(&b.MaxAge, "history-age", server.DefaultMaxAge, "`time` that events are kept; -1s is no limit")
+	f.IntVar(&b.MaxEventBytes, "max-event-bytes", server.DefaultMaxEventBytes, "`bytes` of an event; -1 is no limit")
+	f.Int64Var(&h.MaxBodyBytes, "max-body-bytes", server.DefaultMaxBodyBytes, "`bytes` of a POST; -1 is no limit")
+	f.Int64Var(&h.MaxLag, "max-lag", server.DefaultMaxLag, "`bytes` by which a client may lag before its stream is ended; -1 is no limit")
+	f.DurationVar(&h.Heartbeat, "heartbeat", server.DefaultHeartbeat, "`time` of silence before a stream gets a comment; -1s is never")
+	f.DurationVar(&h.WriteTimeout, "write-timeout", server.DefaultWriteTimeout, "`time` that a client has to take what is written; -1s is no limit")
+	f.DurationVar(&h.Retry, "retry", 0, "`time` that clients wait before they reconnect (default theirs)")
+}
+
+// configure reads the flags, and for those that are not given, the environment. That comes second, so that -help does
+// not print the secrets it holds.
+func configure(args []string, getenv func(string) string, stderr io.Writer) (*config, error) {
+	c := &config{}
+	f := c.flags()
+	f.SetOutput(stderr)
+	f.Usage = func() { usage(f) }
+	if err := f.Parse(args); errors.Is(err, flag.ErrHelp) {
+		return nil, err
+	} else if err != nil {
+		return nil, errUsage
+	}
+	if f.NArg() > 0 {
+		return nil, fmt.Errorf("unexpected argument %q", f.Arg(0))
+	}
+	given := map[string]bool{}
+	f.Visit(func(f *flag.Flag) { given[f.Name] = true })
+	if err := fromEnvironment(f, given, getenv); err != nil {
+		return nil, err
+	}
+	c.setDefaults(given, getenv)
+	if c.check || c.version {
+		return c, nil
+	}
+	return c, c.validate(given)
+}
+
+func usage(f *flag.FlagSet) {
+	fmt.Fprint(f.Output(), "eventsource-server streams events to browsers. For every flag there is a variable of the environment that counts\n"+
+		"where the flag is not given: EVENTSOURCE_LOG_LEVEL for -log-level.\n\n")
+	f.PrintDefaults()
+}
+
+func variable(flag string) string {
+	return "EVENTSOURCE_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+}
+
+// fromEnvironment adds to given. Its errors do not repeat what a variable holds.
+func fromEnvironment(f *flag.FlagSet, given map[string]bool, getenv func(string) string) (err error) {
+	f.VisitAll(func(flag *flag.Flag) {
+		value := getenv(variable(flag.Name))
+		if value == "" || given[flag.Name] {
+			return
+		}
+		given[flag.Name] = true
+		if f.Set(flag.Name, value) != nil && err == nil {
+			err = fmt.Errorf("$%s cannot be the value of -%s", variable(flag.Name), flag.Name)
+		}
+	})
+	return err
+}
+
+func (c *config) setDefaults(given map[string]bool, getenv func(string) string) {
+	if port := getenv("PORT"); c.addr == "" && port != "" {
+		c.addr = net.JoinHostPort("localhost", port)
+	} else if c.addr == "" {
+		c.addr = defaultAddr
+	}
+	if host, port, err := net.SplitHostPort(c.admin); err == nil && host == "" {
+		c.admin = net.JoinHostPort("127.0.0.1", port)
+	}
+	if c.demo && c.token == "" {
+		c.token = demoToken
+	}
+	if !c.demo && !given["drain"] {
+		c.drain = defaultDrain
+	}
+}
+
+// ofDemo are the flags that the demo has; ofDemoAlone, those that nothing else has.
+var (
+	ofDemo      = []string{"demo", "addr", "page", "dist", "token", "cors", "drain", "grace", "log-format", "log-level", "admin", "pprof"}
+	ofDemoAlone = []string{"page", "dist"}
+)
+
+func (c *config) validate(given map[string]bool) error {
+	for name := range given {
+		if c.demo && !slices.Contains(ofDemo, name) {
+			return fmt.Errorf("-%s is not for the demo: leave it out, or -demo", name)
+		}
+		if !c.demo && slices.Contains(ofDemoAlone, name) {
+			return fmt.Errorf("-%s is for the demo: add -demo, or leave it out", name)
+		}
+	}
+	for _, topic := range slices.Concat(c.broker.Topics, c.public) {
+		if !server.Covers(topic, topic) {
+			return fmt.Errorf("-topics and -public: %q is neither a topic nor a pattern", topic)
+		}
+	}
+	switch {
+	case c.logFormat != "text" && c.logFormat != "json":
+		return errors.New("-log-format must be text or json")
+	case c.pprof && c.admin == "":
+		return errors.New("-pprof needs -admin, for profiles are not for the public")
+	case c.token != "" && c.tokenFile != "":
+		return errors.New("-token and -token-file exclude each other")
+	case c.h2c && c.encrypted():
+		return errors.New("-h2c is HTTP/2 without TLS: with TLS, HTTP/2 is on by itself")
+	}
+	return errors.Join(c.tls.validate(), c.acme.validate(c.tls))
+}
+
+func (c *config) encrypted() bool { return c.tls.certificate != "" || len(c.acme.domains) > 0 }
+
+func (c *config) setOrigins(text string) error {
+	var origins list
+	origins.Set(text)
+	var protection http.CrossOriginProtection
+	for _, origin := range origins {
+		if err := protection.AddTrustedOrigin(origin); err != nil && origin != "*" {
+			return err
+		}
+	}
+	c.handler.AllowedOrigins = origins
+	return nil
+}
+
+func (c *config) setProxies(text string) error {
+	var networks list
+	networks.Set(text)
+	c.handler.TrustedProxies = nil
+	for _, text := range networks {
+		network, err := parseNetwork(text)
+		if err != nil {
+			return err
+		}
+		c.handler.TrustedProxies = append(c.handler.TrustedProxies, network)
+	}
+	return nil
+}
+
+// parseNetwork takes a single address, too.
+func parseNetwork(text string) (netip.Prefix, error) {
+	if ip, err := netip.ParseAddr(text); err == nil {
+		return ip.Prefix(ip.BitLen())
+	}
+	return netip.ParsePrefix(text)
+}
+
+// A list is comma-separated.
+type list []string
+
+func (l *list) String() string { return strings.Join(*l, ",") }
+
+func (l *list) Set(text string) error {
+	*l = nil
+	for element := range strings.SplitSeq(text, ",") {
+		if element = strings.TrimSpace(element); element != "" {
+			*l = append(*l, element)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,121 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/eventsource-wasm/eventsource-wasm/server"
+)
+
+func TestConfigure(t *testing.T) {
+	tests := map[string]struct {
+		args, env []string
+		got       func(*config) any
+		want      any
+	}{
+		"address":            {nil, nil, func(c *config) any { return c.addr }, "localhost:8080"},
+		"PORT":               {nil, []string{"PORT", "9"}, func(c *config) any { return c.addr }, "localhost:9"},
+		"variable, not PORT": {nil, []string{"PORT", "9", "EVENTSOURCE_ADDR", "h:1"}, func(c *config) any { return c.addr }, "h:1"},
+		"flag, not variable": {[]string{"-addr", ":1"}, []string{"EVENTSOURCE_ADDR", "h:1"}, func(c *config) any { return c.addr }, ":1"},
+		"variable of a word": {nil, []string{"EVENTSOURCE_LOG_LEVEL", "debug"}, func(c *config) any { return c.logLevel }, slog.LevelDebug},
+		"no admin":           {nil, nil, func(c *config) any { return c.admin }, ""},
+		"admin on loopback":  {[]string{"-admin", ":9"}, nil, func(c *config) any { return c.admin }, "127.0.0.1:9"},
+		"admin for all":      {[]string{"-admin", "0.0.0.0:9"}, nil, func(c *config) any { return c.admin }, "0.0.0.0:9"},
+		"no token":           {nil, nil, func(c *config) any { return c.token }, ""},
+		"the demo's token":   {[]string{"-demo"}, nil, func(c *config) any { return c.token }, demoToken},
+		"drain":              {nil, nil, func(c *config) any { return c.drain }, 10 * time.Second},
+		"no drain":           {[]string{"-drain", "0"}, nil, func(c *config) any { return c.drain }, time.Duration(0)},
+		"the demo's drain":   {[]string{"-demo"}, nil, func(c *config) any { return c.drain }, time.Duration(0)},
+		"lists":              {[]string{"-topics", " a.*, b ,"}, nil, func(c *config) any { return c.broker.Topics }, []string{"a.*", "b"}},
+		"origins":            {[]string{"-cors", "https://a.example, http://localhost:1 ,*"}, nil, func(c *config) any { return c.handler.AllowedOrigins }, []string{"https://a.example", "http://localhost:1", "*"}},
+		"proxies":            {nil, []string{"EVENTSOURCE_TRUSTED_PROXIES", "10.0.0.0/8,::1"}, func(c *config) any { return c.handler.TrustedProxies }, "[10.0.0.0/8 ::1/128]"},
+		"a limit":            {[]string{"-max-connections", "7"}, nil, func(c *config) any { return c.broker.MaxConnections }, 7},
+		"no limit":           {[]string{"-max-connections", "-1"}, nil, func(c *config) any { return c.broker.MaxConnections }, -1},
+		"limits as documented": {nil, nil, func(c *config) any {
+			return []any{c.broker.MaxEvents, c.broker.MaxAge, c.handler.MaxLag, c.handler.Heartbeat}
+		},
+			[]any{server.DefaultMaxEvents, server.DefaultMaxAge, server.DefaultMaxLag, server.DefaultHeartbeat}},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			c, err := configure(test.args, environment(test.env...), io.Discard)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := test.got(c); fmt.Sprint(got) != fmt.Sprint(test.want) {
+				t.Errorf("got %v, want %v", got, test.want)
+			}
+		})
+	}
+}
+
+func TestConfigureRefuses(t *testing.T) {
+	tests := map[string]struct {
+		args, env []string
+		want      string // of the error
+	}{
+		"a page without demo":    {[]string{"-page", "p"}, nil, "-page is for the demo"},
+		"TLS for the demo":       {[]string{"-demo"}, []string{"EVENTSOURCE_TLS_CERT", "f"}, "-tls-cert is not for the demo"},
+		"limits of the demo":     {[]string{"-demo", "-max-connections", "1"}, nil, "-max-connections is not for the demo"},
+		"a variable's type":      {nil, []string{"EVENTSOURCE_MAX_LAG", "hunter2"}, "$EVENTSOURCE_MAX_LAG cannot be the value of -max-lag"},
+		"log format":             {[]string{"-log-format", "xml"}, nil, "text or json"},
+		"pprof for all":          {[]string{"-pprof"}, nil, "-pprof needs -admin"},
+		"two tokens":             {[]string{"-token-file", "f"}, []string{"EVENTSOURCE_TOKEN", "t"}, "exclude each other"},
+		"h2c with TLS":           {[]string{"-h2c", "-tls-cert", "c", "-tls-key", "k"}, nil, "-h2c"},
+		"a pattern":              {[]string{"-public", "a.>.b"}, nil, `"a.>.b"`},
+		"a proxy":                {nil, []string{"EVENTSOURCE_TRUSTED_PROXIES", "10.0.0.0/33"}, "-trusted-proxies"},
+		"a certificate, no key":  {[]string{"-tls-cert", "c"}, nil, "-tls-cert and -tls-key need each other"},
+		"a key, no certificate":  {[]string{"-tls-key", "c"}, nil, "-tls-cert and -tls-key need each other"},
+		"ACME and a certificate": {[]string{"-acme-domains", "a.example", "-tls-cert", "c", "-tls-key", "k"}, nil, "exclude each other"},
+		"ACME without a cache":   {[]string{"-acme-domains", "a.example"}, nil, "-acme-cache"},
+		"ACME for any host":      {[]string{"-acme-domains", "*.example", "-acme-cache", "c"}, nil, `"*.example"`},
+		"ACME for a short name":  {[]string{"-acme-domains", "localhost", "-acme-cache", "c"}, nil, `"localhost"`},
+		"ACME in the clear":      {[]string{"-acme-domains", "a.example", "-acme-cache", "c", "-acme-directory", "http://ca.example"}, nil, "https://"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			_, err := configure(test.args, environment(test.env...), io.Discard)
+			if err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "hunter2") {
+				t.Errorf("got %v, want %q", err, test.want)
+			}
+		})
+	}
+}
+
+func TestHelpKeepsSecrets(t *testing.T) {
+	var stderr bytes.Buffer
+	err := run(t.Context(), []string{"-help"}, environment("EVENTSOURCE_TOKEN", "hunter2"), io.Discard, &stderr)
+	if !errors.Is(err, flag.ErrHelp) || !strings.Contains(stderr.String(), "-addr") || strings.Contains(stderr.String(), "hunter2") {
+		t.Errorf("run: %v, %s", err, stderr.String())
+	}
+}
+
+func TestVersion(t *testing.T) {
+	var stdout bytes.Buffer
+	if err := run(t.Context(), []string{"-version"}, environment(), &stdout, io.Discard); err != nil || len(stdout.String()) < 2 {
+		t.Errorf("run: %v, printed %q", err, stdout.String())
+	}
+}
+
+func TestListensOnLoopbackByDefault(t *testing.T) {
+	c, err := configure(nil, environment("PORT", "0"), io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener, err := listen(c.addr, "-addr")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	if !listener.Addr().(*net.TCPAddr).IP.IsLoopback() {
+		t.Errorf("listens on %v", listener.Addr())
+	}
+}

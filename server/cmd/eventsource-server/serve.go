@@ -1,0 +1,201 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Streams are exempt from the timeouts that a server needs against slow and silent clients: package server sets its own.
+const (
+	readHeaderTimeout = 5 * time.Second
+	readTimeout       = 30 * time.Second
+	writeTimeout      = 30 * time.Second
+	idleTimeout       = 2 * time.Minute
+	maxHeaderBytes    = 64 << 10
+
+	profileTimeout = 5 * time.Minute // a profile takes as long as it is asked to
+)
+
+// A program is all that listens.
+type program struct {
+	config *config
+	logger *slog.Logger
+	site   *site
+	url    string // of the site
+
+	health       health
+	certificates *certificates // nil unless they are our own
+	main, admin  endpoint
+}
+
+// An endpoint is a server and what it listens on. The zero endpoint is none.
+type endpoint struct {
+	*http.Server
+	listener net.Listener
+}
+
+// serve ends when the endpoint is shut down.
+func (e endpoint) serve() error {
+	if e.TLSConfig != nil {
+		return e.ServeTLS(e.listener, "", "")
+	}
+	return e.Serve(e.listener)
+}
+
+// listen opens what serve is going to serve, so that all that can be wrong with it is known before anyone is told.
+func (p *program) listen(ctx context.Context) (err error) {
+	secure, own, err := newTLS(ctx, p.config, p.logger)
+	if err != nil {
+		return err
+	}
+	p.certificates = own
+	p.health.register(p.site.mux)
+	p.main.Server = p.server(p.site.mux, secure)
+	if p.main.listener, err = listen(p.config.addr, "-addr"); err != nil {
+		return err
+	}
+	p.url = publicURL(p.config.addr, p.main.listener.Addr(), secure != nil)
+	if p.config.admin == "" {
+		return nil
+	}
+	p.admin.Server = p.server(adminRoutes(p.config, &p.health, p.site.broker, p.logger), nil)
+	p.admin.WriteTimeout = profileTimeout
+	if p.admin.listener, err = listen(p.config.admin, "-admin"); err != nil {
+		p.main.listener.Close()
+	}
+	return err
+}
+
+func (p *program) server(routes http.Handler, secure *tls.Config) *http.Server {
+	s := &http.Server{
+		Handler:           routes,
+		TLSConfig:         secure,
+		Protocols:         &http.Protocols{},
+		ReadHeaderTimeout: readHeaderTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(p.logger.Handler(), slog.LevelWarn),
+	}
+	s.Protocols.SetHTTP1(true)
+	s.Protocols.SetHTTP2(secure != nil)
+	s.Protocols.SetUnencryptedHTTP2(p.config.h2c)
+	return s
+}
+
+// serve returns when ctx is done and the streams have ended, or when a server fails.
+func (p *program) serve(ctx context.Context) error {
+	failed := make(chan error, 2)
+	var running sync.WaitGroup
+	defer running.Wait()
+	start := func(e endpoint) { running.Go(func() { failed <- e.serve() }) }
+	start(p.main)
+	defer p.main.Close()
+	if p.admin.Server != nil {
+		start(p.admin)
+		defer p.admin.Close()
+		p.logger.Info("listening", "admin", p.admin.listener.Addr().String())
+	}
+	p.logger.Info("listening", "url", p.url, "version", version())
+
+	working, stop := context.WithCancel(ctx)
+	defer stop()
+	if p.site.feed != nil {
+		running.Go(func() { p.site.feed(working) })
+	}
+	if p.site.reload != nil {
+		running.Go(func() { p.reloadOnHangup(working) })
+	}
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+		return p.shutDown(context.WithoutCancel(ctx))
+	}
+}
+
+// reloadOnHangup reads keys and certificates again at every SIGHUP, until ctx is done.
+func (p *program) reloadOnHangup(ctx context.Context) {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hangups:
+			p.reload(ctx)
+		}
+	}
+}
+
+func (p *program) reload(ctx context.Context) {
+	p.site.reload(ctx)
+	if p.certificates == nil {
+		return
+	}
+	if err := p.certificates.reload(ctx); err != nil {
+		p.logger.Error("certificate not read; the one there was stays", "error", err)
+	}
+}
+
+// shutDown first says that this server is no longer ready and lets its clients go to another, while who comes
+// nevertheless is told to come back later; then it stops listening.
+func (p *program) shutDown(ctx context.Context) error {
+	p.logger.Info("draining", "streams", p.site.broker.Stats().Connections, "over", p.config.drain)
+	p.health.draining.Store(true)
+	p.drain(ctx)
+	p.logger.Info("shutting down")
+	deadline, cancel := context.WithTimeout(ctx, p.config.grace)
+	defer cancel()
+	if err := p.main.Shutdown(deadline); err != nil {
+		p.logger.Warn("cutting the requests that are still open", "error", err)
+		return p.main.Close()
+	}
+	return nil
+}
+
+func listen(addr, flag string) (net.Listener, error) {
+	listener, err := net.Listen("tcp", addr)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("%s is in use: choose another port with PORT=, or with %s", addr, flag)
+	}
+	return listener, err
+}
+
+// publicURL is what a person on this machine opens: with the real port, and a host in place of "all of them".
+func publicURL(addr string, listening net.Addr, secure bool) string {
+	scheme := "http://"
+	if secure {
+		scheme = "https://"
+	}
+	_, port, _ := net.SplitHostPort(listening.String())
+	host, _, _ := net.SplitHostPort(reachable(addr))
+	return scheme + net.JoinHostPort(host, port)
+}
+
+// reachable makes an address to listen on one to connect to.
+func reachable(addr string) string {
+	host, port, _ := net.SplitHostPort(addr)
+	if ip, err := netip.ParseAddr(host); err == nil && ip.IsUnspecified() {
+		host = ""
+	}
+	return net.JoinHostPort(cmp.Or(host, "localhost"), port)
+}
+
+func (p *program) drain(context.Context) {
+	p.site.broker.Close()
+}

@@ -1,0 +1,156 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/crypto/acme"
+	"golang.org/x/crypto/acme/autocert"
+)
+
+// checkInterval is how often, at most, a handshake looks whether the files of the certificate have changed.
+const checkInterval = 10 * time.Second
+
+// newTLS returns nil for a server without TLS.
+func newTLS(ctx context.Context, c *config, logger *slog.Logger) (*tls.Config, *certificates, error) {
+	switch {
+	case len(c.acme.domains) > 0:
+		return c.acme.config(), nil, nil
+	case c.tls.certificate == "":
+		return nil, nil, nil
+	}
+	own := &certificates{files: c.tls, logger: logger}
+	if err := own.reload(ctx); err != nil {
+		return nil, nil, err
+	}
+	return &tls.Config{GetCertificate: own.get}, own, nil
+}
+
+type tlsFiles struct{ certificate, key string }
+
+func (t *tlsFiles) flags(f *flag.FlagSet) {
+	f.StringVar(&t.certificate, "tls-cert", "", "`file` with the certificate chain, in PEM; read again when it changes (default no TLS)")
+	f.StringVar(&t.key, "tls-key", "", "`file` with its private key, in PEM")
+}
+
+func (t *tlsFiles) validate() error {
+	if (t.certificate == "") != (t.key == "") {
+		return errors.New("-tls-cert and -tls-key need each other")
+	}
+	return nil
+}
+
+// certificates serves the certificate of two files as they are now.
+type certificates struct {
+	files  tlsFiles
+	logger *slog.Logger
+
+	mu      sync.Mutex
+	current *tls.Certificate
+	version [2]time.Time // of the files, when they were last looked at
+	checked time.Time
+}
+
+// reload reads the files. If that fails, the certificate there was stays.
+func (c *certificates) reload(context.Context) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.read()
+}
+
+func (c *certificates) read() error {
+	c.checked, c.version = time.Now(), c.modified()
+	pair, err := tls.LoadX509KeyPair(c.files.certificate, c.files.key)
+	if err != nil {
+		return fmt.Errorf("-tls-cert and -tls-key: %w", err)
+	}
+	c.current = &pair
+	c.logger.Info("certificate read", "subject", pair.Leaf.Subject.String(), "names", pair.Leaf.DNSNames, "expires", pair.Leaf.NotAfter)
+	return nil
+}
+
+func (c *certificates) modified() (version [2]time.Time) {
+	for i, file := range []string{c.files.certificate, c.files.key} {
+		if info, err := os.Stat(file); err == nil {
+			version[i] = info.ModTime()
+		}
+	}
+	return version
+}
+
+// get is a [tls.Config.GetCertificate]. While one file is replaced and the other is not yet, the old pair serves.
+func (c *certificates) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if time.Since(c.checked) >= checkInterval {
+		c.checked = time.Now()
+		if c.modified() != c.version {
+			if err := c.read(); err != nil {
+				c.logger.Error("certificate not read; the one there was stays", "error", err)
+			}
+		}
+	}
+	return c.current, nil
+}
+
+// An acmeAccount gets certificates from an authority, for which this server must be reachable at port 443 of its names.
+type acmeAccount struct {
+	domains                 list
+	cache, email, directory string
+}
+
+func (a *acmeAccount) flags(f *flag.FlagSet) {
+	f.Var(&a.domains, "acme-domains", "comma-separated `names` to get certificates for, by which you accept the authority's terms (default no ACME)")
+	f.StringVar(&a.cache, "acme-cache", "", "`folder` that keeps them and the account's key")
+	f.StringVar(&a.email, "acme-email", "", "`address` at which the authority can reach you")
+	f.StringVar(&a.directory, "acme-directory", acme.LetsEncryptURL, "`URL` of the authority's directory")
+}
+
+func (a *acmeAccount) validate(own tlsFiles) error {
+	if len(a.domains) == 0 {
+		return nil
+	}
+	directory, err := url.Parse(a.directory)
+	switch {
+	case own.certificate != "":
+		return errors.New("-acme-domains and -tls-cert exclude each other")
+	case a.cache == "":
+		return errors.New("-acme-domains needs -acme-cache: without it, every start asks for new certificates, of which authorities give few")
+	case err != nil || directory.Scheme != "https" && !isLoopback(directory.Hostname()):
+		return errors.New("-acme-directory must begin with https://")
+	}
+	for _, name := range a.domains {
+		if !strings.Contains(name, ".") || strings.ContainsAny(name, "*/: ") {
+			return fmt.Errorf("-acme-domains: %q is not the full name of a host", name)
+		}
+	}
+	return nil
+}
+
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// config proves by the handshake itself (TLS-ALPN-01, RFC 8737) that the names are ours, so that there is no need to
+// listen on port 80.
+func (a *acmeAccount) config() *tls.Config {
+	manager := &autocert.Manager{
+		Prompt:     autocert.AcceptTOS,
+		Cache:      autocert.DirCache(a.cache),
+		HostPolicy: autocert.HostWhitelist(a.domains...),
+		Email:      a.email,
+		Client:     &acme.Client{DirectoryURL: a.directory},
+	}
+	return manager.TLSConfig()
+}

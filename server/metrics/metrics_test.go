@@ -1,0 +1,98 @@
+package metrics_test
+
+import (
+	"bufio"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/eventsource-wasm/eventsource-wasm/server"
+	"github.com/eventsource-wasm/eventsource-wasm/server/metrics"
+	"github.com/eventsource-wasm/eventsource-wasm/sse"
+)
+
+// gathered returns the values by name, of metrics that have no labels.
+func gathered(t *testing.T, g prometheus.Gatherer) map[string]float64 {
+	t.Helper()
+	families, err := g.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	values := map[string]float64{}
+	for _, family := range families {
+		metric := family.GetMetric()[0]
+		values[family.GetName()] = metric.GetGauge().GetValue() + metric.GetCounter().GetValue()
+	}
+	return values
+}
+
+func TestCollector(t *testing.T) {
+	broker := &server.Broker{MaxEvents: 2, MaxConnections: -1}
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(metrics.NewCollector(broker))
+	events := httptest.NewServer(&server.Handler{Broker: broker, Logger: slog.New(slog.DiscardHandler)})
+	defer events.Close()
+	defer events.CloseClientConnections()
+
+	const block = "id: epoch-1\ndata: 1\n\n" // with an epoch of eight
+	for _, data := range []string{"1", "2", "3"} {
+		if _, err := broker.Publish("news", sse.Event{Data: data}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	request, _ := http.NewRequest(http.MethodGet, events.URL, nil)
+	request.Header.Set("Last-Event-ID", "another-1")
+	response, err := http.DefaultTransport.RoundTrip(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	for lines := bufio.NewScanner(response.Body); lines.Scan() && lines.Text() != "data: 3"; {
+	}
+	if _, err := broker.Publish("news", sse.Event{Data: "4"}); err != nil {
+		t.Fatal(err)
+	}
+	for lines := bufio.NewScanner(response.Body); lines.Scan() && lines.Text() != "data: 4"; {
+	}
+
+	got := gathered(t, registry)
+	for name, want := range map[string]float64{
+		"eventsource_connections":     1,
+		"eventsource_history_events":  2,
+		"eventsource_history_bytes":   2 * float64(len(block)+len("12345678")-len("epoch")),
+		"eventsource_published_total": 4,
+		"eventsource_gaps_total":      1,
+		"eventsource_lagged_total":    0,
+	} {
+		if got[name] != want {
+			t.Errorf("%s is %v, want %v", name, got[name], want)
+		}
+	}
+	// An event counts when its write has returned, which may be after it was read.
+	if delivered := got["eventsource_delivered_total"]; delivered < 2 || delivered > 3 {
+		t.Errorf("eventsource_delivered_total is %v", delivered)
+	}
+}
+
+func TestConnectionsLimit(t *testing.T) {
+	for limit, want := range map[int]string{0: "10000", 5: "5", -1: "+Inf"} {
+		collector := metrics.NewCollector(&server.Broker{MaxConnections: limit})
+		text := "# HELP eventsource_connections_limit Streams that may be open; further ones are answered 503.\n" +
+			"# TYPE eventsource_connections_limit gauge\neventsource_connections_limit " + want + "\n"
+		if err := testutil.CollectAndCompare(collector, strings.NewReader(text), "eventsource_connections_limit"); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestNamesFollowTheConventions(t *testing.T) {
+	problems, err := testutil.CollectAndLint(metrics.NewCollector(&server.Broker{}))
+	if err != nil || len(problems) > 0 {
+		t.Errorf("%v, %v", problems, err)
+	}
+}
