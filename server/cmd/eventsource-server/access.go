@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"os"
 	"strings"
@@ -23,13 +22,7 @@ type authorizer = func(*http.Request, server.Access) (server.Grant, error)
 type access struct {
 	public  []string
 	ways    []authorizer // each knows one kind of credentials
-	sources []source
-}
-
-// A source is something that credentials are checked with and that can be read again.
-type source struct {
-	flag string
-	load func(context.Context) error
+	sources []source     // of what they are checked with
 }
 
 func newAccess(ctx context.Context, c *config) (*access, error) {
@@ -46,22 +39,11 @@ func newAccess(ctx context.Context, c *config) (*access, error) {
 		return nil, errNobody
 	}
 	for _, s := range a.sources {
-		if err := s.load(ctx); err != nil {
-			return nil, fmt.Errorf("-%s: %w", s.flag, err)
+		if err := s.read(ctx); err != nil {
+			return nil, err
 		}
 	}
 	return a, nil
-}
-
-// reload reads all again. What fails stays as it was.
-func (a *access) reload(ctx context.Context, logger *slog.Logger) {
-	for _, s := range a.sources {
-		if err := s.load(ctx); err != nil {
-			logger.Error("not read; what there was stays", "flag", s.flag, "error", err)
-			continue
-		}
-		logger.Info("read again", "flag", s.flag)
-	}
 }
 
 // authorize is a [server.Handler.Authorize]. Wrong credentials are refused even where none are needed: who sends them

@@ -16,10 +16,11 @@ import (
 	"syscall"
 )
 
+// exitAtOnce is the code of a program that did not wait for its streams.
+const exitAtOnce = 3
+
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal ends the program at once
-	err := run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr)
+	err := run(untilSignal(), os.Args[1:], os.Getenv, os.Stdout, os.Stderr)
 	switch {
 	case err == nil, errors.Is(err, flag.ErrHelp):
 	case errors.Is(err, errUsage):
@@ -28,6 +29,20 @@ func main() {
 		fmt.Fprintln(os.Stderr, "eventsource-server:", err)
 		os.Exit(1)
 	}
+}
+
+// untilSignal returns a context that the first signal ends. The second ends the program.
+func untilSignal() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-signals
+		cancel()
+		<-signals
+		os.Exit(exitAtOnce)
+	}()
+	return ctx
 }
 
 // run serves until ctx is done and the streams have ended.

@@ -10,8 +10,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
-	"os/signal"
 	"sync"
 	"syscall"
 	"time"
@@ -35,9 +33,9 @@ type program struct {
 	site   *site
 	url    string // of the site
 
-	health       health
-	certificates *certificates // nil unless they are our own
-	main, admin  endpoint
+	health      health
+	sources     []source
+	main, admin endpoint
 }
 
 // An endpoint is a server and what it listens on. The zero endpoint is none.
@@ -56,11 +54,11 @@ func (e endpoint) serve() error {
 
 // listen opens what serve is going to serve, so that all that can be wrong with it is known before anyone is told.
 func (p *program) listen(ctx context.Context) (err error) {
-	secure, own, err := newTLS(ctx, p.config, p.logger)
+	secure, sources, err := newTLS(ctx, p.config, p.logger)
 	if err != nil {
 		return err
 	}
-	p.certificates = own
+	p.sources = append(sources, p.site.sources...)
 	p.health.register(p.site.mux)
 	p.main.Server = p.server(p.site.mux, secure)
 	if p.main.listener, err = listen(p.config.addr, "-addr"); err != nil {
@@ -116,7 +114,7 @@ func (p *program) serve(ctx context.Context) error {
 	if p.site.feed != nil {
 		running.Go(func() { p.site.feed(working) })
 	}
-	if p.site.reload != nil {
+	if !p.config.demo { // which ends when its terminal does
 		running.Go(func() { p.reloadOnHangup(working) })
 	}
 	select {
@@ -124,31 +122,6 @@ func (p *program) serve(ctx context.Context) error {
 		return err
 	case <-ctx.Done():
 		return p.shutDown(context.WithoutCancel(ctx))
-	}
-}
-
-// reloadOnHangup reads keys and certificates again at every SIGHUP, until ctx is done.
-func (p *program) reloadOnHangup(ctx context.Context) {
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, syscall.SIGHUP)
-	defer signal.Stop(hangups)
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-hangups:
-			p.reload(ctx)
-		}
-	}
-}
-
-func (p *program) reload(ctx context.Context) {
-	p.site.reload(ctx)
-	if p.certificates == nil {
-		return
-	}
-	if err := p.certificates.reload(ctx); err != nil {
-		p.logger.Error("certificate not read; the one there was stays", "error", err)
 	}
 }
 

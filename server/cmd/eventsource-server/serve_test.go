@@ -222,7 +222,7 @@ func TestSecondSignalEndsAtOnce(t *testing.T) {
 	p.log.wait(t, "shutting down", "time")
 	cmd.Process.Signal(syscall.SIGTERM)
 	p.stop()
-	if status := cmd.ProcessState.Sys().(syscall.WaitStatus); status.Signal() != syscall.SIGTERM {
+	if code := cmd.ProcessState.ExitCode(); code != exitAtOnce {
 		t.Errorf("ended with %v", cmd.ProcessState)
 	}
 }

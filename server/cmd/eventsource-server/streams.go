@@ -13,8 +13,8 @@ type site struct {
 	mux    *http.ServeMux
 	broker *server.Broker
 
-	feed   func(context.Context) // publishes on the site's own account until the context is done; may be nil
-	reload func(context.Context) // reads again what can be; may be nil
+	feed    func(context.Context) // publishes on the site's own account until the context is done; may be nil
+	sources []source
 }
 
 // newStreams returns the streams of production: /events, and nothing else.
@@ -27,9 +27,5 @@ func newStreams(ctx context.Context, c *config, logger *slog.Logger) (*site, err
 	h.Broker, h.Authorize, h.Logger = &c.broker, access.authorize, logger
 	mux := http.NewServeMux()
 	mux.Handle("/events", h)
-	return &site{
-		mux:    mux,
-		broker: &c.broker,
-		reload: func(ctx context.Context) { access.reload(ctx, logger) },
-	}, nil
+	return &site{mux: mux, broker: &c.broker, sources: access.sources}, nil
 }

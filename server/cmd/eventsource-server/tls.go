@@ -22,7 +22,7 @@ import (
 const checkInterval = 10 * time.Second
 
 // newTLS returns nil for a server without TLS.
-func newTLS(ctx context.Context, c *config, logger *slog.Logger) (*tls.Config, *certificates, error) {
+func newTLS(ctx context.Context, c *config, logger *slog.Logger) (*tls.Config, []source, error) {
 	switch {
 	case len(c.acme.domains) > 0:
 		return c.acme.config(), nil, nil
@@ -30,10 +30,11 @@ func newTLS(ctx context.Context, c *config, logger *slog.Logger) (*tls.Config, *
 		return nil, nil, nil
 	}
 	own := &certificates{files: c.tls, logger: logger}
-	if err := own.reload(ctx); err != nil {
+	files := source{"tls-cert", own.reload}
+	if err := files.read(ctx); err != nil {
 		return nil, nil, err
 	}
-	return &tls.Config{GetCertificate: own.get}, own, nil
+	return &tls.Config{GetCertificate: own.get}, []source{files}, nil
 }
 
 type tlsFiles struct{ certificate, key string }
@@ -72,10 +73,10 @@ func (c *certificates) read() error {
 	c.checked, c.version = time.Now(), c.modified()
 	pair, err := tls.LoadX509KeyPair(c.files.certificate, c.files.key)
 	if err != nil {
-		return fmt.Errorf("-tls-cert and -tls-key: %w", err)
+		return err
 	}
 	c.current = &pair
-	c.logger.Info("certificate read", "subject", pair.Leaf.Subject.String(), "names", pair.Leaf.DNSNames, "expires", pair.Leaf.NotAfter)
+	c.logger.Info("certificate read", "names", pair.Leaf.DNSNames, "expires", pair.Leaf.NotAfter)
 	return nil
 }
 

@@ -158,9 +158,7 @@ func TestCertificateIsReloaded(t *testing.T) {
 	}
 	certify(t, folder, "second")
 	cmd.Process.Signal(syscall.SIGHUP)
-	for p.log.growth(); strings.Count(p.log.String(), "certificate read") < 2; {
-		<-p.log.growth()
-	}
+	p.log.wait(t, "read again", "flag")
 	if got := presented(t, p.url, "localhost").Subject.CommonName; got != "second" {
 		t.Errorf("presents %q", got)
 	}

@@ -1,0 +1,47 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// A source is where something comes from that SIGHUP has read again.
+type source struct {
+	flag string
+	load func(context.Context) error // if it fails, what there was stays
+}
+
+func (s source) read(ctx context.Context) error {
+	if err := s.load(ctx); err != nil {
+		return fmt.Errorf("-%s: %w", s.flag, err)
+	}
+	return nil
+}
+
+// reloadOnHangup reads all sources again at every SIGHUP, until ctx is done.
+func (p *program) reloadOnHangup(ctx context.Context) {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hangups:
+			p.reload(ctx)
+		}
+	}
+}
+
+func (p *program) reload(ctx context.Context) {
+	for _, s := range p.sources {
+		if err := s.read(ctx); err != nil {
+			p.logger.Error("not read; what there was stays", "error", err)
+			continue
+		}
+		p.logger.Info("read again", "flag", s.flag)
+	}
+}
