@@ -162,6 +162,51 @@ func TestRequestsRefused(t *testing.T) {
 	}
 }
 
+// What is large is refused, or at least not sent back.
+func TestOversizedRequests(t *testing.T) {
+	large := strings.Repeat("x", 500_000)
+	tests := map[string]struct {
+		target string
+		header []string
+		status int
+	}{
+		"topic":            {"/?topic=" + large, nil, 400},
+		"topic of dots":    {"/?topic=" + strings.Repeat(".", 256), nil, 400},
+		"deepest pattern":  {"/?topic=" + strings.Repeat("*.", 127) + "%3E", nil, 200},
+		"topics":           {"/?" + strings.Repeat("topic=a&", 60_000), nil, 400},
+		"last event ID":    {"/", []string{"Last-Event-ID", large}, 200},
+		"its parameter":    {"/?lastEventId=" + large, nil, 200},
+		"ticket":           {"/?ticket=" + large, nil, 401},
+		"other parameters": {"/?" + strings.Repeat("p&", 5_000), nil, 200},
+		"authorization":    {"/", []string{"Authorization", "Bearer " + large}, 200},
+		"forwarded":        {"/", []string{"X-Forwarded-For", strings.Repeat("127.0.0.1,", 50_000)}, 200},
+		"headers":          {"/", []string{"X-Any", large, "X-More", large, "X-And-More", large}, 431},
+	}
+	h := &server.Handler{
+		Broker:         &server.Broker{MaxConnectionsPerIP: 100},
+		Tickets:        &server.Tickets{},
+		TrustedProxies: networks("127.0.0.1/32"),
+		Logger:         quiet,
+	}
+	url := start(t, h)
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			c := open(t, url+test.target, test.header...)
+			if c.response.StatusCode != test.status {
+				t.Fatalf("status %d", c.response.StatusCode)
+			}
+			block, _ := c.read()
+			length := 0
+			for name, value := range block {
+				length += len(name) + len(value)
+			}
+			if length > 1000 {
+				t.Errorf("%d bytes come back", length)
+			}
+		})
+	}
+}
+
 func TestMessages(t *testing.T) {
 	for want, err := range map[string]error{
 		"Not Found":       &server.Error{Status: 404},

@@ -40,7 +40,7 @@ type Grant struct {
 
 // BearerToken returns a [Handler.Authorize] that permits everything to those who present the token, as RFC 6750,
 // section 2.1 says: in "Authorization: Bearer". Its time does not tell how much of a wrong token was right. An empty
-// token permits nothing.
+// token permits nothing. The grant has no subject, for the token does not tell one bearer from another.
 func BearerToken(token string) func(*http.Request, Access) (Grant, error) {
 	want := sha256.Sum256([]byte(token))
 	return func(r *http.Request, _ Access) (Grant, error) {

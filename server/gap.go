@@ -15,6 +15,9 @@ const (
 	gapLag       = "lag"       // the client was too slow and was moved to the newest event
 )
 
+// maxRequested bounds what a gap tells of an id in bytes. No log's is longer.
+const maxRequested = 255
+
 // A gap says that events are missing before the next one of a stream.
 type gap struct {
 	Requested string `json:"requested"` // the id that cannot be continued from

@@ -310,6 +310,7 @@ func (l *eventLog) skip(c *cursor) *gap {
 
 func (l *eventLog) jump(c *cursor, to uint64, requested, reason string) *gap {
 	l.move(c, to)
+	requested = requested[:min(len(requested), maxRequested)]
 	return &gap{Requested: requested, First: l.id(to), Reason: reason, id: l.id(to - 1)}
 }
 

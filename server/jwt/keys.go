@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync/atomic"
 
 	"github.com/MicahParks/jwkset"
@@ -42,7 +43,8 @@ type key struct {
 	material  any // []byte, *rsa.PublicKey, *ecdsa.PublicKey or ed25519.PublicKey
 }
 
-// Secret returns the key of issuers who share a secret with this server. It must have 32 bytes at least, at random.
+// Secret returns the key of issuers who share a secret with this server. It must have 32 bytes at least, at random. To
+// replace it without refusing the tokens there are, give Parse or File a JWK set that has both.
 func Secret(secret []byte) (*Keys, error) {
 	secret = bytes.Clone(secret)
 	return load(context.Background(), func(context.Context) ([]key, error) { return fromSecret(secret) })
@@ -191,6 +193,8 @@ func fromMember(member jwkset.JWKMarshal, secrets bool) (key, error) {
 		return key{}, fmt.Errorf("it is for %s", member.ALG)
 	case member.USE != "" && member.USE != jwkset.UseSig:
 		return key{}, fmt.Errorf("it is for use as %s", member.USE)
+	case len(member.KEYOPS) > 0 && !slices.Contains(member.KEYOPS, jwkset.KeyOpsVerify):
+		return key{}, fmt.Errorf("it is to %v", member.KEYOPS)
 	}
 	return key{member.KID, algorithm, jwk.Key()}, nil
 }

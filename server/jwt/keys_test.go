@@ -90,8 +90,9 @@ func TestSet(t *testing.T) {
 		rsaJWK(&rsaKey.PublicKey, object{"kid": "encrypts", "use": "enc"}),
 		rsaJWK(&rsaKey.PublicKey, object{"kid": "another algorithm", "alg": "PS256"}),
 		ecJWK(t, &p384Key.PublicKey, "P-384", object{"kid": "another curve"}),
+		ecJWK(t, &ecKey.PublicKey, "P-256", object{"kid": "wraps keys", "key_ops": []string{"wrapKey"}}),
 		rsaJWK(&rsaKey.PublicKey, object{"kid": "r", "alg": "RS256", "use": "sig"}),
-		ecJWK(t, &ecKey.PublicKey, "P-256", object{"kid": "e", "alg": "ES256"}),
+		ecJWK(t, &ecKey.PublicKey, "P-256", object{"kid": "e", "alg": "ES256", "key_ops": []string{"verify"}}),
 		edJWK(nil),
 		octJWK(object{"kid": "s", "alg": "HS256"}),
 	))
@@ -110,6 +111,7 @@ func TestSet(t *testing.T) {
 		"small RSA":                  {library.SigningMethodRS256, smallRSAKey, "small", false},
 		"another algorithm":          {library.SigningMethodPS256, rsaKey, "another algorithm", false},
 		"EC":                         {library.SigningMethodES256, ecKey, "e", true},
+		"EC, of that for others":     {library.SigningMethodES256, ecKey, "wraps keys", false},
 		"another curve":              {library.SigningMethodES384, p384Key, "another curve", false},
 		"Ed25519":                    {library.SigningMethodEdDSA, edKey, "", true},
 		"Ed25519, of any id":         {library.SigningMethodEdDSA, edKey, "x", true},
