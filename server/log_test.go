@@ -167,7 +167,7 @@ func TestLocate(t *testing.T) {
 			if g == nil {
 				return
 			}
-			want := gap{Requested: id, First: l.epoch + "-8", Reason: test.reason, id: l.epoch + "-7"}
+			want := gap{Requested: id[:min(len(id), maxRequested)], First: l.epoch + "-8", Reason: test.reason, id: l.epoch + "-7"}
 			if *g != want {
 				t.Errorf("gap %+v, want %+v", *g, want)
 			}
