@@ -27,10 +27,12 @@ func TestREADME(t *testing.T) {
 		}
 		return found
 	}
-	programs, pages := snippets("go"), snippets("html")
-	if all := strings.Count(string(text), "```") / 2; len(programs) != 1 || len(pages) != 2 || all != 3 {
-		t.Fatalf("%d programs and %d pages among %d snippets: this test knows one and two", len(programs), len(pages), all)
+	programs, pages, scripts := snippets("go"), snippets("html"), snippets("js")
+	if all := strings.Count(string(text), "```") / 2; len(programs) != 1 || len(pages) != 2 || len(scripts) != 1 || all != 4 {
+		t.Fatalf("%d programs, %d pages and %d scripts among %d snippets: this test knows one, two and one",
+			len(programs), len(pages), len(scripts), all)
 	}
+	pages = append(pages, renewalPage(scripts[0]))
 	folder := t.TempDir()
 	site := filepath.Join(folder, "public")
 	if err := os.CopyFS(site, os.DirFS(dist)); err != nil {
@@ -44,16 +46,27 @@ func TestREADME(t *testing.T) {
 		}
 	}
 	url := "http://" + startProgram(t, folder, programs[0])
-	for _, page := range []string{"/a.html", "/b.html"} {
+	for _, page := range []string{"/a.html", "/b.html", "/c.html"} {
 		tab := newTab(t)
 		messages := chromedp.Console(tab)
 		if err := chromedp.Do(tab, chromedp.Navigate(url+page), waitFor(`/^\d\d:\d\d:\d\d$/.test(document.getElementById('time').value)`)); err != nil {
 			t.Errorf("%s does not show the time: %v", page, err)
 		}
 		for _, message := range consoleErrors(t, tab, messages) {
-			t.Errorf("%s: on the console: %s", page, message)
+			if page != "/c.html" || !strings.Contains(message, "401") {
+				t.Errorf("%s: on the console: %s", page, message)
+			}
 		}
 	}
+}
+
+// renewalPage shows the time by a token that is renewed once it has been refused.
+func renewalPage(script string) string {
+	return `<!doctype html><output id="time"></output><script src="eventsource.js"></script><script>
+async function getToken({ renew }) { return renew ? "secret" : "expired"; }
+` + script + `
+source.onmessage = (event) => { document.getElementById("time").value = event.data; };
+</script>`
 }
 
 // startProgram builds a program that listens on localhost:8080, has it listen on a free port instead, and returns its

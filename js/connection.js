@@ -1,7 +1,8 @@
 // A connection does what Go's lifecycle commands for one EventSource, and tells it what came of it.
 
+import { ConnectionEvent } from './connectionevent.js';
 import { ENGINE_RETRY, loadEngine } from './engine.js';
-import { request } from './request.js';
+import { byteString, request } from './request.js';
 import { StreamEvent } from './streamevent.js';
 import { queueTask } from './task.js';
 import { closeAtUnload, forget, untilLeft } from './unload.js';
@@ -15,7 +16,7 @@ const dispatchEvent = Function.prototype.call.bind(EventTarget.prototype.dispatc
 
 export class Connection {
   readyState = CONNECTING;
-  lastEventId = '';
+  lastEventId;
   /** The number the engine knows it by. */
   id = 0;
 
@@ -29,14 +30,24 @@ export class Connection {
   #timer;
   /** The first request, which leaves before the engine is there to command it. */
   #early;
+  /** How many requests were made since the connection was open, or since there is one. */
+  #attempt = 0;
+  /** What is known of the last request: what an event tells, and a function in place of headers. */
+  #details = {};
 
   /**
    * @param {EventTarget} target where events are fired
-   * @param {{ url: string, withCredentials: boolean, headers: Headers, maxEventSize: number }} source
+   * @param {import('./init.js').Init & { url: string }} source
    */
   constructor(target, source) {
     this.#target = target;
     this.source = source;
+    this.lastEventId = source.lastEventId;
+    if (source.signal?.aborted) {
+      this.readyState = CLOSED;
+      return;
+    }
+    source.signal?.addEventListener('abort', this);
     // In a task, so that a source which is closed in the one that made it sends nothing.
     queueTask(() => this.#begin());
     closeAtUnload(this);
@@ -44,7 +55,7 @@ export class Connection {
 
   #begin() {
     if (this.readyState === CLOSED) return;
-    if (this.lastEventId === '') this.#early = this.#send(this.source.url, '');
+    this.#early = this.#send(this.source.url, byteString(this.lastEventId));
     loadEngine().then(
       (engine) => this.#attach(engine),
       () => this.#retryEngine(),
@@ -59,7 +70,10 @@ export class Connection {
 
   #send(url, lastEventId) {
     this.#abort = new AbortController();
-    return request(url, lastEventId, this.source, this.#abort.signal);
+    const { reason, status } = this.#details;
+    this.#details = { url, attempt: ++this.#attempt, resumed: lastEventId !== '' };
+    const attempt = { attempt: this.#attempt, lastEventId: this.lastEventId, reason, status };
+    return request(url, lastEventId, this.source, attempt, this.#abort.signal);
   }
 
   // The commands of wasm/lifecycle.
@@ -68,47 +82,56 @@ export class Connection {
     const sent = this.#early ?? this.#send(url, lastEventId);
     this.#early = undefined;
     const abort = this.#abort;
-    const { response, body, futile } = await sent;
+    const { response, body, futile, reason, cause } = await sent;
     if (abort !== this.#abort) return;
     if (response) {
+      this.#know({ status: response.status, headers: response.headers, url: response.url || url });
       this.#response = { origin: new URL(response.url || url).origin, body };
       this.#engine.respond(this.id, response);
       this.#response = undefined;
     } else {
+      this.#know({ reason, cause });
       await untilLeft();
       if (abort === this.#abort) this.#engine.call('fail', this.id, futile);
     }
   }
 
-  announce() {
+  announce(stable) {
     const { origin, body } = this.#response;
     const abort = this.#abort;
     this.readyState = OPEN;
+    if (stable > 0) this.wait(stable);
+    this.#attempt = 0;
     this.#fire('open');
     if (abort === this.#abort) this.#read(body, origin, abort);
   }
 
-  reestablish(delay) {
+  reestablish(delay, reason) {
     this.#abortFetch();
     this.readyState = CONNECTING;
     this.wait(delay);
-    this.#fire('error');
+    this.#fireError(reason, delay);
   }
 
   wait(delay) {
     this.#timer = setTimeout(() => this.#engine.call('timer', this.id), delay);
   }
 
-  fail(warning) {
+  fail(reason, warning) {
     if (warning) console.warn(`EventSource: the connection has failed: ${warning}`);
     this.#end();
-    this.#fire('error');
+    this.#fireError(reason);
   }
 
   // What the page and the engine's loader do.
 
   close() {
     if (this.readyState !== CLOSED) this.#end();
+  }
+
+  /** The page's signal was aborted. */
+  handleEvent() {
+    this.close();
   }
 
   /** The engine has ended. */
@@ -122,12 +145,13 @@ export class Connection {
     this.#abortFetch();
     this.readyState = CONNECTING;
     this.#timer = setTimeout(() => this.#begin(), ENGINE_RETRY);
-    this.#fire('error');
+    this.#fireError('wasm', ENGINE_RETRY);
   }
 
   #end() {
     this.readyState = CLOSED;
     forget(this);
+    this.source.signal?.removeEventListener('abort', this);
     this.#abortFetch();
     this.#engine?.release(this.id);
     this.#engine = undefined;
@@ -148,8 +172,9 @@ export class Connection {
         if (abort !== this.#abort) return;
         if (done || !(await this.#deliver(value, origin, abort))) break;
       }
-    } catch {
+    } catch (cause) {
       input = 'fail';
+      this.#know({ cause });
       await untilLeft();
     }
     if (abort === this.#abort) this.#engine.call(input, this.id, 0);
@@ -179,7 +204,18 @@ export class Connection {
     return true;
   }
 
+  /** An event keeps the details it was fired with. */
+  #know(details) {
+    this.#details = { ...this.#details, ...details };
+  }
+
+  /** Fires error, for the lifecycle's reason unless that is known better. */
+  #fireError(reason, retryIn) {
+    this.#know({ reason: this.#details.reason ?? reason, willRetry: retryIn !== undefined, retryIn });
+    this.#fire('error');
+  }
+
   #fire(type) {
-    dispatchEvent(this.#target, new Event(type));
+    dispatchEvent(this.#target, new ConnectionEvent(type, this.#details));
   }
 }

@@ -76,14 +76,23 @@ class Engine {
     const id = ++lastId;
     connections.set(id, connection);
     connection.id = id;
-    const lengths = this.#write(connection.source.url, connection.lastEventId);
-    this.call('connect', id, ...lengths, connection.source.maxEventSize);
+    const { source, lastEventId } = connection;
+    const lengths = this.#write(source.url, lastEventId);
+    this.call('connect', id, ...lengths, source.maxEventSize);
+    if (source.retry) this.#retry(id, source.retry);
+  }
+
+  #retry(id, { statuses, initial, max, factor, jitter, attempts, resetAfter }) {
+    const list = new Uint8Array(Uint16Array.from(statuses).buffer);
+    this.#reserve(list.length).set(list);
+    const [seed] = crypto.getRandomValues(new Int32Array(1));
+    this.call('retry', id, list.length, initial, max, factor, jitter, Number.isFinite(attempts) ? attempts : 0, resetAfter, seed);
   }
 
   /** Hands the response to the connection's lifecycle. @param {Response} response */
   respond(id, response) {
     const lengths = this.#write(response.headers.get('Content-Type') ?? '', response.url);
-    this.call('respond', id, response.status, ...lengths);
+    this.call('respond', id, response.status, ...lengths, retryAfter(response.headers.get('Retry-After')));
   }
 
   /**
@@ -164,6 +173,13 @@ class Engine {
   get #memory() {
     return this.#exports.mem.buffer;
   }
+}
+
+/** RFC 9110, section 10.2.3: a date or a number of seconds. Returns milliseconds, 0 for what is neither. */
+function retryAfter(value) {
+  if (value === null) return 0;
+  const milliseconds = /^\d+$/.test(value) ? Number(value) * 1000 : Date.parse(value) - Date.now();
+  return Math.min(Math.max(milliseconds || 0, 0), Number.MAX_SAFE_INTEGER);
 }
 
 const encoder = new TextEncoder();

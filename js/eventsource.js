@@ -12,9 +12,7 @@
 //   };
 
 import { CLOSED, CONNECTING, Connection, OPEN } from './connection.js';
-
-const DEFAULT_MAX_EVENT_SIZE = 16 * 1024 * 1024;
-const LARGEST_MAX_EVENT_SIZE = 1024 * 1024 * 1024; // offsets in the engine have 32 bits
+import { convertInit } from './init.js';
 
 class EventSource extends EventTarget {
   #connection;
@@ -112,36 +110,6 @@ class EventSource extends EventTarget {
 
 const addEventListener = Function.prototype.call.bind(EventTarget.prototype.addEventListener);
 const removeEventListener = Function.prototype.call.bind(EventTarget.prototype.removeEventListener);
-
-/**
- * Web IDL's conversion to the dictionary EventSourceInit, with the members that are ours.
- * @returns {{ withCredentials: boolean, headers: Headers, maxEventSize: number }}
- */
-function convertInit(init) {
-  if (init !== null && init !== undefined && typeof init !== 'object' && typeof init !== 'function') {
-    throw new TypeError("Failed to construct 'EventSource': The provided value is not of type 'EventSourceInit'.");
-  }
-  return {
-    withCredentials: Boolean(init?.withCredentials),
-    headers: convertHeaders(init?.headers),
-    maxEventSize: convertMaxEventSize(init?.maxEventSize),
-  };
-}
-
-function convertHeaders(headers) {
-  try {
-    return new Headers(headers);
-  } catch (error) {
-    throw new TypeError(`Failed to construct 'EventSource': headers: ${error.message}`);
-  }
-}
-
-function convertMaxEventSize(size = DEFAULT_MAX_EVENT_SIZE) {
-  if (Number.isInteger(size) && size >= 1 && size <= LARGEST_MAX_EVENT_SIZE) return size;
-  throw new TypeError(
-    `Failed to construct 'EventSource': maxEventSize must be an integer from 1 to ${LARGEST_MAX_EVENT_SIZE}, not ${String(size)}.`,
-  );
-}
 
 /**
  * "Let urlRecord be the result of encoding-parsing a URL given url, relative to settings. If urlRecord is failure, then

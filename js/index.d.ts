@@ -1,24 +1,98 @@
-/** What {@link EventSource} takes beside the URL. Without `headers` it behaves as the browser's own. */
+/** What {@link EventSource} takes beside the URL. Without its members it behaves as the browser's own. */
 export interface EventSourceInit {
   /** Whether cookies and other credentials are sent to another origin, too. Default: false. */
   withCredentials?: boolean;
 
   /**
-   * Headers of every request for the stream, such as `Authorization`. They are copied when the source is constructed.
+   * Headers of every request for the stream, such as `Authorization`. They are copied when the source is constructed. A
+   * function is called before every request instead; if it throws or rejects, or gives what are no headers, that is an
+   * error event with the reason `headers`, and it is called again for the next attempt.
+   *
    * `Accept` is `text/event-stream` unless it is among them, and `Last-Event-ID` is the stream's as soon as it has one.
    * To another origin they need the server's permission, by CORS. `Authorization` is not sent to an origin that the
    * server redirected to.
    */
-  headers?: HeadersInit;
+  headers?: HeadersInit | ((attempt: Attempt) => HeadersInit | Promise<HeadersInit>);
 
   /** How many bytes one event may have before the connection fails, from 1 to 1073741824. Default: 16777216. */
   maxEventSize?: number;
+
+  /** The last event ID to begin with, as if the stream had been read up to there. Without NUL, CR and LF. */
+  lastEventId?: string;
+
+  /** Closes the source when it is aborted, as `close()` does. */
+  signal?: AbortSignal;
+
+  /** Is called in place of the browser's `fetch`, for the stream's requests only. */
+  fetch?: (url: string, init: RequestInit) => Promise<Response>;
+
+  /** How to try again. Without it: after the stream's reconnection time, for ever, and after no HTTP error. */
+  retry?: Retry;
+}
+
+/** Exponential backoff. Times are in milliseconds. What the stream sets by `retry:` is the least a delay can be. */
+export interface Retry {
+  /** The first delay. Default: 1000. */
+  initial?: number;
+  /** What a delay grows to. Default: 30000. */
+  max?: number;
+  /** By what each delay is longer than the one before, from 1 to 1000. Default: 2. */
+  factor?: number;
+  /** The part of a delay that is left to chance, from 0 to 1. Default: 1. */
+  jitter?: number;
+  /** After how many failures in a row the connection fails for good. Default: Infinity. */
+  attempts?: number;
+  /** HTTP statuses that are tried again, after `Retry-After` if it is longer. Not 204. Default: 429, 500, 502, 503, 504. */
+  statuses?: number[];
+  /** How long a connection must be open for the failures before it not to count. Default: 5000. */
+  resetAfter?: number;
+}
+
+/** What a function in place of headers is told. */
+export interface Attempt {
+  /** 1 for the first request, and for the first one after the connection was open. */
+  attempt: number;
+  lastEventId: string;
+  /** Why there has to be another request; undefined for the first. */
+  reason?: Reason;
+  /** The status of the last response, if there was one. */
+  status?: number;
+}
+
+/**
+ * `ended`: the server ended the stream. `network`: the connection could not be made, or broke. `cors`, `csp`, `url`: the
+ * browser does not allow the request. `status`: it was not 200. `content-type`: the response is not an event stream.
+ * `limit`: an event was larger than `maxEventSize`. `headers`: the function for them failed. `wasm`: the module could
+ * not be loaded, or has ended.
+ */
+export type Reason =
+  'ended' | 'network' | 'cors' | 'csp' | 'url' | 'status' | 'content-type' | 'limit' | 'headers' | 'wasm';
+
+/** An open or error event. Of the response it tells what a script may see, and nothing if there was none. */
+export interface ConnectionEvent extends Event {
+  readonly status?: number;
+  readonly headers?: Headers;
+  /** That of the response, after redirects, or else that of the request. */
+  readonly url?: string;
+  /** How many requests it took since the connection was open before. */
+  readonly attempt?: number;
+  /** Whether the request named a last event ID. */
+  readonly resumed?: boolean;
+}
+
+export interface ConnectionErrorEvent extends ConnectionEvent {
+  readonly reason: Reason;
+  readonly willRetry: boolean;
+  /** In how many milliseconds, or at least in 2147483647. */
+  readonly retryIn?: number;
+  /** What `fetch`, the stream or the function for headers threw. */
+  readonly cause?: unknown;
 }
 
 interface EventSourceEventMap {
-  error: Event;
+  error: ConnectionErrorEvent;
   message: MessageEvent;
-  open: Event;
+  open: ConnectionEvent;
 }
 
 /** The interface EventSource of the HTML Standard, section 9.2, with custom headers. */
@@ -41,10 +115,10 @@ export declare class EventSource extends EventTarget {
   readonly withCredentials: boolean;
   readonly readyState: 0 | 1 | 2;
 
-  onopen: ((this: EventSource, event: Event) => any) | null;
+  onopen: ((this: EventSource, event: ConnectionEvent) => any) | null;
   onmessage: ((this: EventSource, event: MessageEvent) => any) | null;
   /** `readyState` is CONNECTING if the connection is to be made again, CLOSED if it has failed for good. */
-  onerror: ((this: EventSource, event: Event) => any) | null;
+  onerror: ((this: EventSource, event: ConnectionErrorEvent) => any) | null;
 
   /** Ends the connection. No event follows. */
   close(): void;

@@ -10,22 +10,36 @@ import { queueTask } from './task.js';
  *
  * @param {string} url
  * @param {string} lastEventId as a byte string, empty for none
- * @param {{ url: string, withCredentials: boolean, headers: Headers }} source
+ * @param {import('./init.js').Init & { url: string }} source
+ * @param {object} attempt what a function in place of headers is told
  * @param {AbortSignal} signal
- * @returns {Promise<{ response?: Response, body?: Body, futile?: boolean }>} futile: no other attempt would succeed
+ * @returns {Promise<{ response?: Response, body?: Body, futile?: boolean, reason?: string, cause?: unknown }>} futile: no
+ *   other attempt would succeed
  */
-export async function request(url, lastEventId, source, signal) {
+export async function request(url, lastEventId, source, attempt, signal) {
+  let headers;
+  try {
+    headers = headersFor(url, lastEventId, source, await given(source.headers, attempt));
+  } catch (cause) {
+    return { reason: 'headers', cause };
+  }
   const policy = watchPolicy(url);
   try {
-    const headers = headersFor(url, lastEventId, source);
     const credentials = source.withCredentials ? 'include' : 'same-origin';
-    const response = await fetch(url, { headers, credentials, cache: 'no-store', signal });
+    const send = source.fetch ?? fetch;
+    const response = await send(url, { headers, credentials, cache: 'no-store', signal });
     return { response, body: new Body(response) };
-  } catch {
-    return { futile: !signal.aborted && (isUnfetchable(url) || (await policy.blocked()) || (await isBlockedByCORS(url, signal))) };
+  } catch (cause) {
+    const reason = signal.aborted ? '' : await whyFutile(url, source, policy, signal);
+    return { futile: reason !== '', reason: reason || 'network', cause };
   } finally {
     policy.stop();
   }
+}
+
+/** Without waiting where there is nothing to wait for: the request leaves in the task that it is made in. */
+function given(headers, attempt) {
+  return typeof headers === 'function' ? Promise.resolve(headers(attempt)) : headers;
 }
 
 /**
@@ -34,9 +48,9 @@ export async function request(url, lastEventId, source, signal) {
  * A redirect to another origin may have brought the connection there. The Fetch Standard takes Authorization away on
  * such a redirect, so it must not be in the request that goes there directly.
  */
-function headersFor(url, lastEventId, source) {
+function headersFor(url, lastEventId, source, init) {
   const redirected = new URL(url).origin !== new URL(source.url).origin;
-  const headers = new Headers(source.headers);
+  const headers = new Headers(init);
   if (redirected) headers.delete('Authorization');
   if (lastEventId !== '') headers.delete('Last-Event-ID');
   const pairs = [...headers];
@@ -45,8 +59,20 @@ function headersFor(url, lastEventId, source) {
   return pairs;
 }
 
+/** The string whose code points are the bytes of the ID's UTF-8, which is how fetch takes what is not ASCII. */
+export function byteString(lastEventId) {
+  return Array.from(new TextEncoder().encode(lastEventId), (byte) => String.fromCharCode(byte)).join('');
+}
+
 // Browsers reconnect after a network error and give up when they forbid the request themselves. fetch rejects with the
 // same TypeError for all of these. What follows tells them apart as far as a script can.
+
+async function whyFutile(url, { fetch }, policy, signal) {
+  if (isUnfetchable(url)) return 'url';
+  if (await policy.blocked()) return 'csp';
+  // What a fetch of the page's own does is not ours to find out.
+  return fetch === undefined && (await isBlockedByCORS(url, signal)) ? 'cors' : '';
+}
 
 /** Schemes that are not fetched, and user names in the URL, which fetch refuses. */
 function isUnfetchable(url) {

@@ -127,6 +127,9 @@ func (p *Parser) SetLastEventID(id string) {
 	p.lastEventID = append(p.lastEventID[:0], id...)
 }
 
+// HasReconnectionTime reports whether a retry field has set the reconnection time.
+func (p *Parser) HasReconnectionTime() bool { return p.hasRetry }
+
 // ReconnectionTime returns how long the stream wants its reader to wait before it reconnects, in milliseconds:
 // [DefaultReconnectionTime] unless a retry field said otherwise.
 func (p *Parser) ReconnectionTime() uint64 {

@@ -7,7 +7,7 @@ const { control, file, name, implementation } = Object.fromEntries(new URL(locat
 
 // Far above what any scenario needs: it ends a run that hangs and measures nothing. One that is known to hang is given
 // less, in which the rest of it has to happen.
-const limit = 20_000;
+const limit = 50_000;
 const knownLimit = 5_000;
 
 /** How the trace of a run that hangs ends. */

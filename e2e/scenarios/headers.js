@@ -230,7 +230,7 @@ export default [
         try {
           t.open(t.stream().url, { maxEventSize });
         } catch (error) {
-          t.note(error.name, error.message.includes('maxEventSize must be an integer from 1 to 1073741824'));
+          t.note(error.name, error.message.includes('maxEventSize: must be an integer from 1 to 1073741824'));
         }
       }
       for (const maxEventSize of [1, 2 ** 30, undefined]) new t.EventSource(t.stream().url, { maxEventSize }).close();

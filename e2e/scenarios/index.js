@@ -11,6 +11,7 @@ export { default as idl } from './idl.js';
 export { default as ids } from './ids.js';
 export { default as lifetime } from './lifetime.js';
 export { default as loading } from './loading.js';
+export { default as options } from './options.js';
 export { default as parsing } from './parsing.js';
 export { default as reconnection } from './reconnection.js';
 export { default as redirects } from './redirects.js';

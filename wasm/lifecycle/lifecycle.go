@@ -27,7 +27,8 @@ const (
 	Fetch
 
 	// Announce asks to fire open, then to read the response's body. Its bytes go to [Source.Parser], and
-	// [Source.End] or [Source.Fail] follows.
+	// [Source.End] or [Source.Fail] follows. Unless Delay is zero, it also asks to call [Source.Timer] if the
+	// connection is still open once that has passed.
 	Announce
 
 	// Reestablish asks to fire error with readyState CONNECTING, and to call [Source.Timer] once Delay has passed.
@@ -61,9 +62,12 @@ type Source struct {
 	// Parser takes the body of the response that was announced.
 	Parser sse.Parser
 
+	// Retry is the policy of reconnections. It may be set until the first of them.
+	Retry Retry
+
 	phase phase
 	url   string // of the next request
-	wait  uint64 // what is left of the reconnection time, in milliseconds
+	wait  uint64 // what is left of the time until the next request, in milliseconds
 }
 
 type phase uint8
@@ -104,6 +108,7 @@ type Response struct {
 	Status      int
 	ContentType string // the Content-Type header's values, joined by commas
 	URL         string // after redirects; empty means that of the request
+	RetryAfter  uint64 // what Retry-After asks to wait, in milliseconds
 }
 
 // Respond takes the response to the request.
@@ -114,6 +119,8 @@ func (s *Source) Respond(response Response) Command {
 	switch {
 	case s.phase != requesting:
 		return Command{}
+	case response.Status != 200 && s.Retry.includes(response.Status):
+		return s.reestablishAfter(ReasonStatus, response.RetryAfter)
 	case response.Status != 200:
 		return s.fail(ReasonStatus)
 	case !isEventStream(response.ContentType):
@@ -125,7 +132,7 @@ func (s *Source) Respond(response Response) Command {
 	}
 	s.phase = streaming
 	s.Parser.Reset()
-	return Command{Do: Announce}
+	return Command{Do: Announce, Delay: s.Retry.opened()}
 }
 
 // Fail takes a network error, of the request or of the response's body.
@@ -158,9 +165,12 @@ func (s *Source) End() Command {
 	}
 }
 
-// Timer takes the end of the delay that Reestablish or Wait asked for.
+// Timer takes the end of the delay that Announce, Reestablish or Wait asked for.
 func (s *Source) Timer() Command {
 	switch {
+	case s.phase == streaming:
+		s.Retry.failures = 0
+		return Command{}
 	case s.phase != waiting:
 		return Command{}
 	case s.wait > 0:
@@ -190,10 +200,17 @@ func (s *Source) fetch() Command {
 
 // reestablish: "If the readyState attribute is set to CLOSED, abort the task. Set the readyState attribute to
 // CONNECTING. Fire an event named error at the EventSource object. […] Wait a delay equal to the reconnection time of
-// the event source." The timer may start before the event fires, since no timer fires within a task.
-func (s *Source) reestablish(reason Reason) Command {
+// the event source. Optionally, wait some more. In particular, if the previous attempt failed, then user agents might
+// introduce an exponential backoff delay". The timer may start before the event fires, since no timer fires within a
+// task.
+func (s *Source) reestablish(reason Reason) Command { return s.reestablishAfter(reason, 0) }
+
+func (s *Source) reestablishAfter(reason Reason, atLeast uint64) Command {
+	if !s.Retry.another() {
+		return s.fail(reason)
+	}
 	s.phase = waiting
-	s.wait = s.Parser.ReconnectionTime()
+	s.wait = max(atLeast, s.Retry.delay(&s.Parser))
 	return Command{Do: Reestablish, Delay: s.takeDelay(), Reason: reason}
 }
 

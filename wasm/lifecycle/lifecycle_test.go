@@ -16,7 +16,7 @@ const (
 type input func(*Source) Command
 
 func connect(s *Source) Command { return s.Connect() }
-func ok(s *Source) Command      { return s.Respond(Response{200, stream, url}) }
+func ok(s *Source) Command      { return s.Respond(Response{Status: 200, ContentType: stream, URL: url}) }
 func lost(s *Source) Command    { return s.Fail(false) }
 func futile(s *Source) Command  { return s.Fail(true) }
 func end(s *Source) Command     { return s.End() }
@@ -24,7 +24,9 @@ func timer(s *Source) Command   { return s.Timer() }
 func stop(s *Source) Command    { return s.Close() }
 
 func respond(status int, contentType, url string) input {
-	return func(s *Source) Command { return s.Respond(Response{status, contentType, url}) }
+	return func(s *Source) Command {
+		return s.Respond(Response{Status: status, ContentType: contentType, URL: url})
+	}
 }
 
 func receive(chunk string) input {
@@ -196,7 +198,7 @@ func TestStatus(t *testing.T) {
 		if status == 200 {
 			want = announce
 		}
-		if got := s.Respond(Response{status, stream, url}); got != want {
+		if got := s.Respond(Response{Status: status, ContentType: stream, URL: url}); got != want {
 			t.Errorf("%d: %+v, want %+v", status, got, want)
 		}
 	}

@@ -12,6 +12,26 @@ const (
 	ReasonLimit                         // an event was larger than the limit
 )
 
+// Word returns the reason as error events tell it.
+func (r Reason) Word() string {
+	switch r {
+	case ReasonEnded:
+		return "ended"
+	case ReasonNetwork:
+		return "network"
+	case ReasonFutile:
+		return "forbidden"
+	case ReasonStatus:
+		return "status"
+	case ReasonContentType:
+		return "content-type"
+	case ReasonLimit:
+		return "limit"
+	default:
+		return ""
+	}
+}
+
 // String returns the reason as a sentence that can follow a colon.
 func (r Reason) String() string {
 	switch r {

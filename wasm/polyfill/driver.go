@@ -26,13 +26,43 @@ func connect(id, urlLength, lastEventIDLength, maxEventSize int32) {
 	s.do(id, s.Connect())
 }
 
+// retry sets the policy of the source's reconnections, as [lifecycle.Retry] has it. The statuses are in input, each in
+// two bytes, the lower first. Times are in milliseconds.
+//
+//go:wasmexport retry
+func retry(id, statusesLength int32, initial, maximum, factor, jitter float64, attempts, resetAfter, seed int32) {
+	s := sources[id]
+	if s == nil {
+		return
+	}
+	var statuses []int
+	for list := input[:statusesLength]; len(list) > 1; list = list[2:] {
+		statuses = append(statuses, int(list[0])|int(list[1])<<8)
+	}
+	s.Retry = lifecycle.Retry{
+		Initial:    uint64(initial),
+		Max:        uint64(maximum),
+		Factor:     factor,
+		Jitter:     jitter,
+		Attempts:   uint32(attempts),
+		Statuses:   statuses,
+		ResetAfter: uint32(resetAfter),
+		Seed:       uint32(seed),
+	}
+}
+
 // respond takes a response. Its Content-Type and its URL are in input, one after the other.
 //
 //go:wasmexport respond
-func respond(id, status, contentTypeLength, urlLength int32) {
+func respond(id, status, contentTypeLength, urlLength int32, retryAfter float64) {
 	contentType, url := takeInput(contentTypeLength, urlLength)
 	if s := sources[id]; s != nil {
-		s.do(id, s.Respond(lifecycle.Response{Status: int(status), ContentType: contentType, URL: url}))
+		s.do(id, s.Respond(lifecycle.Response{
+			Status:      int(status),
+			ContentType: contentType,
+			URL:         url,
+			RetryAfter:  uint64(retryAfter),
+		}))
 	}
 }
 
@@ -74,13 +104,13 @@ func (s *source) do(id int32, command lifecycle.Command) {
 	case lifecycle.Fetch:
 		s.call(id, "fetch", command.URL, byteString(command.LastEventID))
 	case lifecycle.Announce:
-		s.call(id, "announce")
+		s.call(id, "announce", command.Delay)
 	case lifecycle.Reestablish:
-		s.call(id, "reestablish", command.Delay)
+		s.call(id, "reestablish", command.Delay, command.Reason.Word())
 	case lifecycle.Wait:
 		s.call(id, "wait", command.Delay)
 	case lifecycle.Fail:
-		s.call(id, "fail", warning(command.Reason))
+		s.call(id, "fail", command.Reason.Word(), warning(command.Reason))
 	}
 }
 

@@ -1,0 +1,213 @@
+// What native never gave: the members of the second argument that are ours, beside headers, and what events tell.
+
+const own = { only: 'wasm', standard: 'none: an addition' };
+
+/** A scenario with one stream. The source is opened by run. */
+function scenario(name, run, expect, more) {
+  return { name, ...own, run: (t) => run(t, t.stream()), expect, ...more };
+}
+
+const failedToLoad = { console: ['Failed to load resource'] };
+
+/** What the next events of that type tell, as far as it is asked for. */
+function tell(t, source, type, ...names) {
+  source.addEventListener(type, (event) => t.note(...names.map((name) => `${name} ${JSON.stringify(event[name])}`)));
+}
+
+export default [
+  scenario(
+    'a function in place of headers is called before every request, and answers a 401 with a fresh token',
+    async (t, server) => {
+      const tokens = ['stale', 'fresh', 'later'];
+      const source = t.open(server.url, {
+        headers: async (attempt) => {
+          t.note(attempt);
+          return { Authorization: `Bearer ${tokens.shift()}` };
+        },
+        retry: { initial: 1, statuses: [401] },
+      });
+      await (await server.accept({ status: 401 })).end();
+      await t.until(source, 'error');
+      const second = await server.accept();
+      await second.send('id: é\ndata: x\n\n');
+      await t.until(source, 'message');
+      await second.end();
+      await server.accept();
+      await t.until(source, 'open');
+      await t.until(source, 'open');
+    },
+    [
+      '{"attempt":1,"lastEventId":""}',
+      'GET A authorization: "Bearer stale"',
+      'error CONNECTING',
+      '{"attempt":2,"lastEventId":"","reason":"status","status":401}',
+      'GET A authorization: "Bearer fresh"',
+      'open',
+      'message "x" id "é"',
+      'error CONNECTING',
+      '{"attempt":1,"lastEventId":"é","reason":"ended","status":200}',
+      'GET A authorization: "Bearer later" last-event-id: <c3 a9>',
+      'open',
+    ],
+    failedToLoad,
+  ),
+  ...[
+    ['throws', () => { throw new Error('no token'); }],
+    ['rejects', () => Promise.reject(new Error('no token'))],
+    ['gives what are no headers', () => ({ 'a b': 'c' })],
+  ].map(([what, fails]) =>
+    scenario(`a function in place of headers that ${what} is an error, and is called again`, async (t, server) => {
+      let calls = 0;
+      const source = t.open(server.url, { headers: () => (calls++ ? {} : fails()), retry: { initial: 1 } });
+      source.onerror = ({ reason, willRetry, cause }) => t.note(reason, willRetry, cause instanceof Error);
+      await server.accept();
+      await t.until(source, 'open');
+    }, ['error CONNECTING', 'headers true true', 'GET A', 'open']),
+  ),
+  scenario('a source whose headers are still to come is closed', async (t, server) => {
+    let give;
+    const source = t.open(server.url, { headers: () => new Promise((resolve) => (give = resolve)) });
+    await t.fence();
+    source.close();
+    give({});
+    await t.fence();
+    t.note('readyState', source.readyState);
+  }, ['readyState 2']),
+  scenario('a signal closes the source', async (t, server) => {
+    const controller = new AbortController();
+    const source = t.open(server.url, { signal: controller.signal });
+    const connection = await server.accept();
+    await t.until(source, 'open');
+    controller.abort();
+    t.note('readyState', source.readyState);
+    await connection.closed();
+  }, ['GET A', 'open', 'readyState 2', 'connection closed by the client']),
+  scenario('a signal that was aborted before makes a source that is CLOSED', async (t, server) => {
+    const source = t.open(server.url, { signal: AbortSignal.abort() });
+    t.note('readyState', source.readyState);
+    source.close();
+    await t.fence();
+  }, ['readyState 2']),
+  scenario('fetch of the page is used for every request', async (t, server) => {
+    const source = t.open(server.at('A', '/asked'), {
+      fetch: (url, init) => {
+        t.note(url, init.cache, init.credentials, init.headers);
+        return fetch(server.at('A', '/sent'), init);
+      },
+    });
+    const first = await server.accept();
+    await first.send('retry: 1\nid: 7\ndata: x\n\n');
+    await t.until(source, 'message');
+    await first.end();
+    await server.accept();
+    await t.until(source, 'open');
+    await t.until(source, 'open');
+  }, [
+    'A/asked no-store same-origin [["Accept","text/event-stream"]]',
+    'GET A/sent',
+    'open',
+    'message "x" id "7"',
+    'error CONNECTING',
+    'A/sent no-store same-origin [["Accept","text/event-stream"],["Last-Event-ID","7"]]',
+    'GET A/sent last-event-id: "7"',
+    'open',
+  ]),
+  scenario('a fetch that rejects is a network error', async (t, server) => {
+    let calls = 0;
+    const source = t.open(server.url, {
+      fetch: (...args) => (calls++ ? fetch(...args) : Promise.reject(new Error('offline'))),
+      retry: { initial: 1 },
+    });
+    source.onerror = ({ reason, cause }) => t.note(reason, cause.message);
+    await server.accept();
+    await t.until(source, 'open');
+  }, ['error CONNECTING', 'network offline', 'GET A', 'open']),
+  scenario('a source starts from the last event ID that it is given', async (t, server) => {
+    const source = t.open(server.url, { lastEventId: 'é1' });
+    tell(t, source, 'open', 'resumed', 'attempt');
+    const first = await server.accept();
+    await first.send('data: x\n\nid\ndata: y\n\n');
+    await t.until(source, 'message');
+    await t.until(source, 'message');
+  }, ['GET A last-event-id: <c3 a9 31>', 'open', 'resumed true attempt 1', 'message "x" id "é1"', 'message "y"']),
+  scenario('statuses that are listed are tried again, and Retry-After is waited for', async (t, server) => {
+    const source = t.open(server.url, { retry: { initial: 1, factor: 1, jitter: 0 } });
+    tell(t, source, 'error', 'reason', 'status', 'attempt', 'willRetry', 'retryIn');
+    for (const after of ['0', 'Thu, 01 Jan 1970 00:00:00 GMT', 'soon']) {
+      await (await server.accept({ status: 503, headers: { 'Retry-After': after } })).end();
+      await t.until(source, 'error');
+    }
+    await (await server.accept({ status: 429, headers: { 'Retry-After': '7200' } })).end();
+    await t.until(source, 'error');
+  }, [
+    'GET A', 'error CONNECTING', 'reason "status" status 503 attempt 1 willRetry true retryIn 1',
+    'GET A', 'error CONNECTING', 'reason "status" status 503 attempt 2 willRetry true retryIn 1',
+    'GET A', 'error CONNECTING', 'reason "status" status 503 attempt 3 willRetry true retryIn 1',
+    'GET A', 'error CONNECTING', 'reason "status" status 429 attempt 4 willRetry true retryIn 7200000',
+  ], failedToLoad),
+  scenario('the connection fails after as many attempts in a row as there may be', async (t, server) => {
+    const source = t.open(server.url, { retry: { initial: 1, attempts: 2 } });
+    tell(t, source, 'error', 'reason', 'status', 'willRetry');
+    for (let i = 0; i < 2; i++) {
+      await (await server.accept({ status: 500 })).end();
+      await t.until(source, 'error');
+    }
+    await t.fence();
+  }, [
+    'GET A', 'error CONNECTING', 'reason "status" status 500 willRetry true',
+    'GET A', 'error CLOSED', 'reason "status" status 500 willRetry false',
+  ], failedToLoad),
+  scenario('204 ends a source whatever its policy', async (t, server) => {
+    const source = t.open(server.url, { retry: { initial: 1 } });
+    await server.accept({ status: 204 });
+    await t.until(source, 'error');
+    await t.fence();
+  }, ['GET A', 'error CLOSED']),
+  scenario('events tell of the response and of the reason, and look as Event to those who do not ask', async (t, server) => {
+    const source = t.open(server.url);
+    for (const type of ['open', 'error']) {
+      source.addEventListener(type, (event) => {
+        const { status, headers, url, attempt, resumed, reason, willRetry, retryIn } = event;
+        t.note(status, headers.get('X-Test') ?? 'none', url, attempt, resumed);
+        t.note(reason ?? 'no reason', willRetry ?? 'unsaid', retryIn ?? 'unsaid');
+        t.note(event.constructor === Event, Object.keys(event).join(), Object.keys({ ...event }).join(), String(event));
+      });
+    }
+    const first = await server.accept({ headers: { 'X-Test': 'x' } });
+    await first.send('retry: 1\nid: 1\n\n');
+    await t.until(source, 'open');
+    await first.end();
+    await t.until(source, 'error');
+    await (await server.accept({ status: 404 })).end();
+    await t.until(source, 'error');
+  }, [
+    'GET A', 'open', '200 x A 1 false', 'no reason unsaid unsaid', 'true isTrusted isTrusted [object Event]',
+    'error CONNECTING', '200 x A 1 false', 'ended true 1', 'true isTrusted isTrusted [object Event]',
+    'GET A last-event-id: "1"',
+    'error CLOSED', '404 none A 1 true', 'status false unsaid', 'true isTrusted isTrusted [object Event]',
+  ], failedToLoad),
+  {
+    name: 'a member of the wrong type or out of its range is a TypeError that names it',
+    ...own,
+    run(t) {
+      const inits = [
+        { maxEventSize: 0 }, { maxEventSize: '1' }, { lastEventId: 'a\nb' }, { signal: {} }, { fetch: 'fetch' }, { retry: true },
+        { retry: { initial: 0 } }, { retry: { max: 1.5 } }, { retry: { factor: 0.5 } }, { retry: { jitter: 2 } },
+        { retry: { attempts: -1 } }, { retry: { resetAfter: 2 ** 31 } }, { retry: { statuses: 503 } }, { retry: { statuses: [204] } },
+        { retry: { initial: NaN } }, { headers: 1 },
+      ];
+      for (const init of inits) {
+        try {
+          new t.EventSource('/x', init).close();
+          t.note('constructed', init);
+        } catch (error) {
+          t.note(error.name, error.message.replace(/^Failed to construct 'EventSource': (\S+):.*$/s, '$1'));
+        }
+      }
+    },
+    expect: [
+      'maxEventSize', 'maxEventSize', 'lastEventId', 'signal', 'fetch', 'retry', 'retry.initial', 'retry.max', 'retry.factor',
+      'retry.jitter', 'retry.attempts', 'retry.resetAfter', 'retry.statuses', 'retry.statuses', 'retry.initial', 'headers',
+    ].map((name) => `TypeError ${name}`),
+  },
+];

@@ -1,0 +1,100 @@
+// Web IDL's conversion to the dictionary EventSourceInit, with the members that are ours. Each is converted when the
+// source is constructed, so a value that is of no use is the constructor's TypeError, which names it.
+
+const DEFAULT_MAX_EVENT_SIZE = 16 * 1024 * 1024;
+const LARGEST_MAX_EVENT_SIZE = 1024 * 1024 * 1024; // offsets in the engine have 32 bits
+const LONGEST_TIME = Number.MAX_SAFE_INTEGER; // in milliseconds
+const LONGEST_TIMER = 2 ** 31 - 1;
+
+/** The members of `retry`, with their defaults, ranges and whether they are integers. Times are in milliseconds. */
+const RETRY = {
+  initial: { value: 1000, least: 1, most: LONGEST_TIME, integer: true },
+  max: { value: 30_000, least: 1, most: LONGEST_TIME, integer: true },
+  factor: { value: 2, least: 1, most: 1000 },
+  jitter: { value: 1, least: 0, most: 1 },
+  attempts: { value: Infinity, least: 1, most: 2 ** 31 - 1, integer: true },
+  resetAfter: { value: 5000, least: 0, most: LONGEST_TIMER, integer: true },
+};
+const RETRIED_STATUSES = [429, 500, 502, 503, 504];
+
+/**
+ * @typedef {object} Init
+ * @property {boolean} withCredentials
+ * @property {Headers | ((attempt: object) => HeadersInit | Promise<HeadersInit>)} headers
+ * @property {number} maxEventSize
+ * @property {string} lastEventId
+ * @property {AbortSignal | undefined} signal
+ * @property {typeof globalThis.fetch | undefined} fetch
+ * @property {Record<string, number> & { statuses: number[] } | undefined} retry
+ */
+
+/** @returns {Init} */
+export function convertInit(init) {
+  if (!isObject(init) && init !== null && init !== undefined) {
+    throw new TypeError("Failed to construct 'EventSource': The provided value is not of type 'EventSourceInit'.");
+  }
+  return {
+    withCredentials: Boolean(init?.withCredentials),
+    headers: convertHeaders(init?.headers),
+    maxEventSize: convertNumber('maxEventSize', init?.maxEventSize, {
+      value: DEFAULT_MAX_EVENT_SIZE,
+      least: 1,
+      most: LARGEST_MAX_EVENT_SIZE,
+      integer: true,
+    }),
+    lastEventId: convertLastEventId(init?.lastEventId),
+    signal: convertSignal(init?.signal),
+    fetch: convertFetch(init?.fetch),
+    retry: convertRetry(init?.retry),
+  };
+}
+
+function convertHeaders(headers) {
+  if (typeof headers === 'function') return headers;
+  try {
+    return new Headers(headers);
+  } catch (error) {
+    throw invalid('headers', error.message);
+  }
+}
+
+/** A stream cannot give a source an ID with these, so none can be resumed from. */
+function convertLastEventId(id = '') {
+  const string = `${id}`;
+  if (/[\0\r\n]/.test(string)) throw invalid('lastEventId', 'must not contain NUL, CR or LF.');
+  return string;
+}
+
+function convertSignal(signal) {
+  if (signal === undefined || (isObject(signal) && typeof signal.aborted === 'boolean')) return signal;
+  throw invalid('signal', 'must be an AbortSignal.');
+}
+
+function convertFetch(fetch) {
+  if (fetch === undefined || typeof fetch === 'function') return fetch;
+  throw invalid('fetch', 'must be a function.');
+}
+
+function convertRetry(retry) {
+  if (retry === undefined) return undefined;
+  if (!isObject(retry)) throw invalid('retry', 'must be an object.');
+  const converted = { statuses: convertStatuses(retry.statuses) };
+  for (const [name, range] of Object.entries(RETRY)) converted[name] = convertNumber(`retry.${name}`, retry[name], range);
+  return converted;
+}
+
+function convertStatuses(statuses = RETRIED_STATUSES) {
+  const list = Array.isArray(statuses) ? [...statuses] : [undefined];
+  if (list.every((status) => Number.isInteger(status) && status >= 200 && status <= 599 && status !== 204)) return list;
+  throw invalid('retry.statuses', 'must be an array of HTTP statuses, without 204, which ends a source.');
+}
+
+function convertNumber(name, number, { value, least, most, integer = false }) {
+  if (number === undefined || number === value) return value;
+  if (typeof number === 'number' && number >= least && number <= most && (!integer || Number.isInteger(number))) return number;
+  throw invalid(name, `must be ${integer ? 'an integer' : 'a number'} from ${least} to ${most}, not ${String(number)}.`);
+}
+
+const isObject = (value) => (typeof value === 'object' && value !== null) || typeof value === 'function';
+
+const invalid = (name, message) => new TypeError(`Failed to construct 'EventSource': ${name}: ${message}`);
