@@ -230,6 +230,37 @@ func TestGrantExpires(t *testing.T) {
 	}
 }
 
+// Nor does a stream outlive its grant by having much to deliver.
+func TestGrantExpiresWithABacklog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		broker := &server.Broker{}
+		begun := time.Now()
+		h := &server.Handler{Broker: broker, Logger: quiet, MaxLag: -1, WriteTimeout: -1}
+		h.Authorize = func(*http.Request, server.Access) (server.Grant, error) {
+			return server.Grant{Expires: begun.Add(time.Minute)}, nil
+		}
+		network, done := serveBubble(t, h, &http.Server{})
+		large := strings.Repeat("x", 70_000) // so that each is a write of its own
+		id := publish(t, broker, "t", slices.Repeat([]string{large}, 100)...)
+		c := network.get(t, "/", "Last-Event-ID", epochOf(id)+"-0")
+		events := 0
+		for {
+			b, err := c.read()
+			if err != nil {
+				break
+			}
+			if b["data"] == large {
+				events++
+			}
+			time.Sleep(time.Second)
+		}
+		<-done
+		if lasted := time.Since(begun); lasted < time.Minute || lasted > 65*time.Second || events < 60 || events > 65 {
+			t.Errorf("%d events in %v", events, lasted)
+		}
+	})
+}
+
 func TestExpiredGrant(t *testing.T) {
 	h := &server.Handler{Broker: &server.Broker{}, Authorize: func(*http.Request, server.Access) (server.Grant, error) {
 		return server.Grant{Expires: time.Now().Add(-time.Second)}, nil

@@ -355,6 +355,45 @@ func TestURLIsAskedOnce(t *testing.T) {
 	})
 }
 
+// Who hangs up while the set is under way does not stop it: others wait for it.
+func TestURLIsNotCancelled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := &issuer{set: setOf(t, edJWK(object{"kid": "1"}))}
+		keys, err := jwt.URL(t.Context(), setURL, &jwt.URLOptions{Client: &http.Client{Transport: i}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		i.serves(200, setOf(t, edJWK(object{"kid": "2"})))
+		i.delay = time.Second
+		time.Sleep(time.Minute)
+		token := sign(t, library.SigningMethodEdDSA, edKey, object{"kid": "2"}, nil)
+		ask := func(patience time.Duration) error {
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			_, err := (&jwt.Authorizer{Keys: keys}).Authorize(bearer(token).WithContext(ctx), subscribe("news"))
+			return err
+		}
+		var clients sync.WaitGroup
+		clients.Go(func() { ask(time.Second / 4) })
+		synctest.Wait() // it has the turn
+		clients.Go(func() {
+			begun := time.Now()
+			if err := ask(time.Second / 2); err == nil || time.Since(begun) != time.Second/2 {
+				t.Errorf("got %v after %v", err, time.Since(begun))
+			}
+		})
+		clients.Go(func() {
+			if err := ask(time.Minute); err != nil {
+				t.Error(err)
+			}
+		})
+		clients.Wait()
+		if i.asked() != 2 {
+			t.Errorf("%d requests", i.asked())
+		}
+	})
+}
+
 func TestURLTimesOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client := &http.Client{Transport: &issuer{delay: time.Hour}}
