@@ -13,6 +13,7 @@ package jwt
 
 import (
 	"cmp"
+	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
@@ -107,22 +108,24 @@ func (a *Authorizer) verify(r *http.Request, token string) (*claims, error) {
 	}
 	c := &claims{name: cmp.Or(a.Claim, DefaultClaim)}
 	_, err := a.parser().ParseWithClaims(token, c, func(token *jwt.Token) (any, error) {
-		// RFC 7515, section 4.1.11: extensions listed there must be understood, and none is.
-		if _, critical := token.Header["crit"]; critical {
-			return nil, errors.New("the header crit is not understood")
-		}
-		id, _ := token.Header["kid"].(string)
-		found := a.Keys.find(r.Context(), token.Method.Alg(), id)
-		set := jwt.VerificationKeySet{}
-		for _, material := range found {
-			set.Keys = append(set.Keys, material)
-		}
-		return set, nil
+		return a.candidates(r.Context(), token)
 	})
 	if err == nil && len(a.Audience) == 0 && len(c.Audience) > 0 {
 		err = errors.New("the token is for an audience, and the Authorizer has none")
 	}
 	return c, err
+}
+
+// candidates returns the keys that may have signed the token: only those of its algorithm, so it cannot have a public key
+// taken for a secret.
+func (a *Authorizer) candidates(ctx context.Context, token *jwt.Token) (set jwt.VerificationKeySet, err error) {
+	// RFC 7515, section 4.1.11: extensions listed there must be understood, and none is.
+	if _, critical := token.Header["crit"]; critical {
+		return set, errors.New("the header crit is not understood")
+	}
+	id, _ := token.Header["kid"].(string)
+	set.Keys = a.Keys.find(ctx, token.Method.Alg(), id)
+	return set, nil
 }
 
 func (a *Authorizer) parser() *jwt.Parser {

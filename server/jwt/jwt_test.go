@@ -430,3 +430,28 @@ func FuzzAuthorize(f *testing.F) {
 		}
 	})
 }
+
+// BenchmarkAuthorize measures what a token costs, which is once a connection or publication.
+func BenchmarkAuthorize(b *testing.B) {
+	for _, benchmark := range []struct {
+		method library.SigningMethod
+		key    any
+		keys   *jwt.Keys
+	}{
+		{library.SigningMethodHS256, secret, secretKeys(b)},
+		{library.SigningMethodRS256, rsaKey, parsed(b, pemOf(b, rsaKey.Public()))},
+		{library.SigningMethodES256, ecKey, parsed(b, pemOf(b, ecKey.Public()))},
+		{library.SigningMethodEdDSA, edKey, parsed(b, pemOf(b, edKey.Public()))},
+	} {
+		b.Run(benchmark.method.Alg(), func(b *testing.B) {
+			a := &jwt.Authorizer{Keys: benchmark.keys}
+			r := bearer(sign(b, benchmark.method, benchmark.key, nil, nil))
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := a.Authorize(r, subscribe("orders.x", "news")); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

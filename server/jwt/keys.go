@@ -17,6 +17,7 @@ import (
 	"sync/atomic"
 
 	"github.com/MicahParks/jwkset"
+	"github.com/golang-jwt/jwt/v5"
 )
 
 // What a key must have to be used. A token is short of nothing by it: RFC 7518, sections 3.2 and 3.3, asks for as much.
@@ -98,7 +99,7 @@ func (k *Keys) Reload(ctx context.Context) error {
 }
 
 // candidates returns those keys that may have signed a token with this algorithm and key id, which may be empty.
-func (k *Keys) candidates(algorithm, id string) (found []any) {
+func (k *Keys) candidates(algorithm, id string) (found []jwt.VerificationKey) {
 	for _, key := range *k.current.Load() {
 		if key.algorithm == algorithm && (key.id == id || key.id == "" || id == "") {
 			found = append(found, key.material)

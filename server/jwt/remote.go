@@ -12,6 +12,8 @@ import (
 	"net/url"
 	"sync/atomic"
 	"time"
+
+	"github.com/golang-jwt/jwt/v5"
 )
 
 // What [URLOptions] have whose fields are zero.
@@ -103,7 +105,7 @@ func (r *remote) since(moment *atomic.Int64) time.Duration {
 }
 
 // find is candidates with keys as new as they need to be.
-func (k *Keys) find(ctx context.Context, algorithm, id string) []any {
+func (k *Keys) find(ctx context.Context, algorithm, id string) []jwt.VerificationKey {
 	if k.remote != nil && k.remote.stale() {
 		select {
 		case k.remote.turn <- struct{}{}:
