@@ -56,16 +56,17 @@ export class Exchange {
 
   /**
    * Sends the head of a response. Its body is chunked unless the headers say otherwise: a header whose value is null is
-   * left out, and without Transfer-Encoding and Content-Length the body ends when the connection is closed.
+   * left out, and without Transfer-Encoding and Content-Length the body ends when the connection is closed. What comes
+   * of the head alone, without a body, is to be seen in every engine only if the scenario asks for it.
    */
-  async respond({ status = 200, headers = {} } = {}) {
+  async respond({ status = 200, headers = {}, headAlone = false } = {}) {
     const all = { 'Content-Type': 'text/event-stream', Connection: 'close', ...headers };
     const hasBody = status !== 204 && status !== 304;
     if (hasBody && !('Content-Length' in all) && !('Transfer-Encoding' in all)) all['Transfer-Encoding'] = 'chunked';
     this.#chunked = all['Transfer-Encoding'] === 'chunked';
     const lines = Object.entries(all).filter(([, value]) => value !== null).map(([name, value]) => `${name}: ${value}\r\n`);
     await this.#write(`HTTP/1.1 ${status} \r\n${lines.join('')}\r\n`);
-    this.#waitsForBody = needsFirstByte && this.#chunked;
+    this.#waitsForBody = needsFirstByte && this.#chunked && !headAlone;
   }
 
   /** Sends a comment where the engine would not tell of the response without it. No trace shows it. */

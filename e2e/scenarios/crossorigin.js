@@ -173,7 +173,7 @@ export default [
       const server = t.stream('B');
       const source = t.open(server.url);
       const first = await server.accept(allow(t));
-      await first.send('retry: 1\nid: 7\n\n');
+      await first.send('retry: 1\nid: 7\ndata: x\n\n');
       await first.end();
       let second = await server.request();
       if (second.method === 'OPTIONS') {
@@ -182,16 +182,18 @@ export default [
         second = await server.request();
       }
       await second.respond(allow(t));
-      await second.send('data: x\n\n');
+      await second.send('data: y\n\n');
+      await t.until(source, 'message');
       await t.until(source, 'message');
     },
     expect: [
       'GET B origin: "A"',
       'open',
+      'message "x" id "7" from B',
       'error CONNECTING',
       'GET B last-event-id: "7" origin: "A"',
       'open',
-      'message "x" id "7" from B',
+      'message "y" id "7" from B',
     ],
   },
 ];

@@ -92,7 +92,7 @@ export default [
       const server = t.stream();
       const source = t.open(server.url, { headers: { Authorization: 'Bearer secret', 'X-Tenant': '7' } });
       const first = await server.accept();
-      await first.send('retry: 1\nid: 1\n\n');
+      await first.send('retry: 1\nid: 1\ndata: x\n\n');
       await first.end();
       await server.accept();
       await t.until(source, 'open');
@@ -101,6 +101,7 @@ export default [
     expect: [
       'GET A authorization: "Bearer secret" x-tenant: "7"',
       'open',
+      'message "x" id "1"',
       'error CONNECTING',
       'GET A authorization: "Bearer secret" last-event-id: "1" x-tenant: "7"',
       'open',

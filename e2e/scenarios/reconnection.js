@@ -2,6 +2,20 @@
 
 export default [
   {
+    name: 'a source opens before the body of its response has begun',
+    standard: '9.2.3 announce the connection: when the response has come, not its body',
+    async run(t) {
+      const server = t.stream();
+      const source = t.open(server.url);
+      const connection = await server.accept({ headAlone: true });
+      await t.fence();
+      t.note('readyState', source.readyState);
+      await connection.send(':\n');
+      await t.until(source, 'open');
+    },
+    expect: ['GET A', 'open', 'readyState 1'],
+  },
+  {
     name: 'a stream that ends is opened again',
     standard: '9.2.3 reestablish the connection',
     async run(t) {

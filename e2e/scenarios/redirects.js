@@ -85,13 +85,14 @@ export default [
       const source = t.open(server.url);
       await (await server.request()).redirect(302, server.at('A', '/b'));
       const first = await server.accept();
-      await first.send('retry: 1\nid: 7\n\n');
+      await first.send('retry: 1\nid: 7\ndata: x\n\n');
       await first.end();
       await (await server.request()).redirect(302, server.at('A', '/c'));
       const second = await server.accept();
       await second.end();
       const third = await server.accept();
-      await third.send('data: x\n\n');
+      await third.send('data: y\n\n');
+      await t.until(source, 'message');
       await t.until(source, 'message');
       t.note('url', source.url);
     },
@@ -99,6 +100,7 @@ export default [
       'GET A',
       'GET A/b',
       'open',
+      'message "x" id "7"',
       'error CONNECTING',
       'GET A/b last-event-id: "7"',
       'GET A/c last-event-id: "7"',
@@ -106,7 +108,7 @@ export default [
       'error CONNECTING',
       'GET A/c last-event-id: "7"',
       'open',
-      'message "x" id "7"',
+      'message "y" id "7"',
       'url A',
     ],
   },
