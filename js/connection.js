@@ -28,6 +28,9 @@ export class Connection {
   /** Of the request that is under way; another one, or none, tells what comes of it that it is not wanted any more. */
   #abort;
   #timer;
+  /** Since when nothing has arrived, and what is going to look. */
+  #quietSince = 0;
+  #idleTimer;
   /** The first request, which leaves before the engine is there to command it. */
   #early;
   /** How many requests were made since the connection was open, or since there is one. */
@@ -72,6 +75,8 @@ export class Connection {
     this.#abort = new AbortController();
     const { reason, status } = this.#details;
     this.#details = { url, attempt: ++this.#attempt, resumed: lastEventId !== '' };
+    this.#quietSince = performance.now();
+    this.#watchIdle();
     const attempt = { attempt: this.#attempt, lastEventId: this.lastEventId, reason, status };
     return request(url, lastEventId, this.source, attempt, this.#abort.signal);
   }
@@ -159,9 +164,23 @@ export class Connection {
 
   #abortFetch() {
     clearTimeout(this.#timer);
+    clearTimeout(this.#idleTimer);
     this.#early = undefined;
     this.#abort?.abort();
     this.#abort = undefined;
+  }
+
+  /** One timer for as long as the connection is not idle, and not one for each chunk. */
+  #watchIdle() {
+    const { idleTimeout } = this.source;
+    if (idleTimeout === Infinity) return;
+    const left = this.#quietSince + idleTimeout - performance.now();
+    if (left > 0 || !this.#engine) {
+      this.#idleTimer = setTimeout(() => this.#watchIdle(), left > 0 ? Math.ceil(left) : idleTimeout);
+    } else {
+      this.#know({ reason: 'idle' });
+      this.#engine.call('fail', this.id, false);
+    }
   }
 
   async #read(body, origin, abort) {
@@ -170,6 +189,7 @@ export class Connection {
       for (;;) {
         const { done, value } = await body.read();
         if (abort !== this.#abort) return;
+        this.#quietSince = performance.now();
         if (done || !(await this.#deliver(value, origin, abort))) break;
       }
     } catch (cause) {

@@ -20,6 +20,18 @@ export interface EventSourceInit {
   /** The last event ID to begin with, as if the stream had been read up to there. Without NUL, CR and LF. */
   lastEventId?: string;
 
+  /**
+   * A query parameter that the last event ID is sent in, in place of the header, which needs a CORS preflight to another
+   * origin.
+   */
+  lastEventIdParam?: string;
+
+  /**
+   * After how many milliseconds without a byte, of a comment even, the connection is taken for dead and made anew, from
+   * 1 to 2147483647. It must be longer than the server is ever silent. Default: never.
+   */
+  idleTimeout?: number;
+
   /** Closes the source when it is aborted, as `close()` does. */
   signal?: AbortSignal;
 
@@ -62,11 +74,11 @@ export interface Attempt {
 /**
  * `ended`: the server ended the stream. `network`: the connection could not be made, or broke. `cors`, `csp`, `url`: the
  * browser does not allow the request. `status`: it was not 200. `content-type`: the response is not an event stream.
- * `limit`: an event was larger than `maxEventSize`. `headers`: the function for them failed. `wasm`: the module could
+ * `limit`: an event was larger than `maxEventSize`. `idle`: nothing arrived for `idleTimeout`. `headers`: the function for them failed. `wasm`: the module could
  * not be loaded, or has ended.
  */
 export type Reason =
-  'ended' | 'network' | 'cors' | 'csp' | 'url' | 'status' | 'content-type' | 'limit' | 'headers' | 'wasm';
+  'ended' | 'network' | 'cors' | 'csp' | 'url' | 'status' | 'content-type' | 'limit' | 'idle' | 'headers' | 'wasm';
 
 /** An open or error event. Of the response it tells what a script may see, and nothing if there was none. */
 export interface ConnectionEvent extends Event {

@@ -25,6 +25,8 @@ const RETRIED_STATUSES = [429, 500, 502, 503, 504];
  * @property {string} lastEventId
  * @property {AbortSignal | undefined} signal
  * @property {typeof globalThis.fetch | undefined} fetch
+ * @property {number} idleTimeout
+ * @property {string} lastEventIdParam
  * @property {Record<string, number> & { statuses: number[] } | undefined} retry
  */
 
@@ -45,6 +47,8 @@ export function convertInit(init) {
     lastEventId: convertLastEventId(init?.lastEventId),
     signal: convertSignal(init?.signal),
     fetch: convertFetch(init?.fetch),
+    idleTimeout: convertNumber('idleTimeout', init?.idleTimeout, { value: Infinity, least: 1, most: LONGEST_TIMER, integer: true }),
+    lastEventIdParam: convertParam(init?.lastEventIdParam),
     retry: convertRetry(init?.retry),
   };
 }
@@ -73,6 +77,12 @@ function convertSignal(signal) {
 function convertFetch(fetch) {
   if (fetch === undefined || typeof fetch === 'function') return fetch;
   throw invalid('fetch', 'must be a function.');
+}
+
+function convertParam(name) {
+  if (name === undefined) return '';
+  if (typeof name === 'string' && name !== '') return name;
+  throw invalid('lastEventIdParam', 'must be the name of a query parameter.');
 }
 
 function convertRetry(retry) {

@@ -19,10 +19,12 @@ import { queueTask } from './task.js';
 export async function request(url, lastEventId, source, attempt, signal) {
   let headers;
   try {
-    headers = headersFor(url, lastEventId, source, await given(source.headers, attempt));
+    const init = await given(source.headers, attempt);
+    headers = headersFor(url, source.lastEventIdParam === '' ? lastEventId : '', source, init);
   } catch (cause) {
     return { reason: 'headers', cause };
   }
+  if (source.lastEventIdParam !== '') url = withParam(url, source.lastEventIdParam, lastEventId);
   const policy = watchPolicy(url);
   try {
     const credentials = source.withCredentials ? 'include' : 'same-origin';
@@ -57,6 +59,20 @@ function headersFor(url, lastEventId, source, init) {
   if (!headers.has('Accept')) pairs.push(['Accept', 'text/event-stream']);
   if (lastEventId !== '') pairs.push(['Last-Event-ID', lastEventId]);
   return pairs;
+}
+
+/** The URL with that parameter last in its query, or without it if the value is empty. All else stays as it is written. */
+function withParam(url, name, value) {
+  const { href, search, hash } = new URL(url);
+  const encodedName = encodeURIComponent(name);
+  const pairs = search.slice(1).split('&').filter((pair) => pair !== '' && pair.split('=')[0] !== encodedName);
+  if (value !== '') pairs.push(`${encodedName}=${Array.from(value, percentEncode).join('')}`);
+  const query = pairs.length > 0 ? `?${pairs.join('&')}` : '';
+  return href.slice(0, href.length - hash.length - search.length) + query + hash;
+}
+
+function percentEncode(byte) {
+  return /[\w.~-]/.test(byte) ? byte : `%${byte.charCodeAt().toString(16).padStart(2, '0')}`;
 }
 
 /** The string whose code points are the bytes of the ID's UTF-8, which is how fetch takes what is not ASCII. */

@@ -14,6 +14,27 @@ function tell(t, source, type, ...names) {
   source.addEventListener(type, (event) => t.note(...names.map((name) => `${name} ${JSON.stringify(event[name])}`)));
 }
 
+const hour = 3_600_000;
+
+/** A clock of which an hour passes when it is told to. Shorter timers are the browser's. */
+function ownClock() {
+  const { performance, setTimeout } = globalThis;
+  const realNow = performance.now.bind(performance);
+  let [skew, due, timer] = [0, Infinity, null];
+  performance.now = () => realNow() + skew;
+  globalThis.setTimeout = (f, delay, ...args) => {
+    if (delay < hour / 4) return setTimeout(f, delay, ...args);
+    [due, timer] = [performance.now() + delay, f];
+    return 0;
+  };
+  return {
+    advance(time) {
+      skew += time;
+      if (performance.now() >= due) timer();
+    },
+  };
+}
+
 export default [
   scenario(
     'a function in place of headers is called before every request, and answers a 401 with a fresh token',
@@ -170,7 +191,7 @@ export default [
         const { status, headers, url, attempt, resumed, reason, willRetry, retryIn } = event;
         t.note(status, headers.get('X-Test') ?? 'none', url, attempt, resumed);
         t.note(reason ?? 'no reason', willRetry ?? 'unsaid', retryIn ?? 'unsaid');
-        t.note(event.constructor === Event, Object.keys(event).join(), Object.keys({ ...event }).join(), String(event));
+        t.note(event.constructor === Event, Reflect.ownKeys(event).join(), String(event));
       });
     }
     const first = await server.accept({ headers: { 'X-Test': 'x' } });
@@ -181,11 +202,58 @@ export default [
     await (await server.accept({ status: 404 })).end();
     await t.until(source, 'error');
   }, [
-    'GET A', 'open', '200 x A 1 false', 'no reason unsaid unsaid', 'true isTrusted isTrusted [object Event]',
-    'error CONNECTING', '200 x A 1 false', 'ended true 1', 'true isTrusted isTrusted [object Event]',
+    'GET A', 'open', '200 x A 1 false', 'no reason unsaid unsaid', 'true isTrusted [object Event]',
+    'error CONNECTING', '200 x A 1 false', 'ended true 1', 'true isTrusted [object Event]',
     'GET A last-event-id: "1"',
-    'error CLOSED', '404 none A 1 true', 'status false unsaid', 'true isTrusted isTrusted [object Event]',
+    'error CLOSED', '404 none A 1 true', 'status false unsaid', 'true isTrusted [object Event]',
   ], failedToLoad),
+  scenario('the last event ID is a query parameter where that is asked for', async (t) => {
+    const server = t.stream('B', '/events?id=mine&last%20id=old&q=a+b%20c#f');
+    const allow = { headers: { 'Access-Control-Allow-Origin': t.origins.A } };
+    const source = t.open(server.url, { lastEventIdParam: 'last id' });
+    const first = await server.accept(allow);
+    await first.send('retry: 1\nid: é &=7\n\n');
+    await first.end();
+    const second = await server.accept(allow);
+    await second.send('id\n\n');
+    await second.end();
+    await server.accept(allow);
+    for (let i = 0; i < 3; i++) await t.until(source, 'open');
+    t.note('url', source.url);
+  }, [
+    'GET B/events?id=mine&q=a+b%20c origin: "A"',
+    'open',
+    'error CONNECTING',
+    'GET B/events?id=mine&q=a+b%20c&last%20id=%c3%a9%20%26%3d7 origin: "A"',
+    'open',
+    'error CONNECTING',
+    'GET B/events?id=mine&q=a+b%20c origin: "A"',
+    'open',
+    'url B/events?id=mine&last%20id=old&q=a+b%20c#f',
+  ]),
+  scenario('a connection on which nothing arrives for long is made anew, before its response and after', async (t, server) => {
+    await t.fence(); // or the module may still be loading, and there is nobody to give up
+    const clock = ownClock();
+    const source = t.open(server.url, { idleTimeout: hour, retry: { initial: 1 } });
+    tell(t, source, 'error', 'reason', 'willRetry');
+    const first = await server.request();
+    clock.advance(hour);
+    await first.closed();
+    const second = await server.accept();
+    await t.until(source, 'open');
+    clock.advance(hour / 2);
+    await second.send(': still there\n', 'data: x\n\n');
+    await t.until(source, 'message');
+    clock.advance(hour / 2);
+    t.note('readyState', source.readyState);
+    clock.advance(hour / 2);
+    await second.closed();
+    await server.request();
+  }, [
+    'GET A', 'error CONNECTING', 'reason "idle" willRetry true', 'connection closed by the client',
+    'GET A', 'open', 'message "x"', 'readyState 1',
+    'error CONNECTING', 'reason "idle" willRetry true', 'connection closed by the client', 'GET A',
+  ]),
   {
     name: 'a member of the wrong type or out of its range is a TypeError that names it',
     ...own,
@@ -194,7 +262,7 @@ export default [
         { maxEventSize: 0 }, { maxEventSize: '1' }, { lastEventId: 'a\nb' }, { signal: {} }, { fetch: 'fetch' }, { retry: true },
         { retry: { initial: 0 } }, { retry: { max: 1.5 } }, { retry: { factor: 0.5 } }, { retry: { jitter: 2 } },
         { retry: { attempts: -1 } }, { retry: { resetAfter: 2 ** 31 } }, { retry: { statuses: 503 } }, { retry: { statuses: [204] } },
-        { retry: { initial: NaN } }, { headers: 1 },
+        { retry: { initial: NaN } }, { headers: 1 }, { idleTimeout: 0 }, { lastEventIdParam: '' },
       ];
       for (const init of inits) {
         try {
@@ -208,6 +276,7 @@ export default [
     expect: [
       'maxEventSize', 'maxEventSize', 'lastEventId', 'signal', 'fetch', 'retry', 'retry.initial', 'retry.max', 'retry.factor',
       'retry.jitter', 'retry.attempts', 'retry.resetAfter', 'retry.statuses', 'retry.statuses', 'retry.initial', 'headers',
+      'idleTimeout', 'lastEventIdParam',
     ].map((name) => `TypeError ${name}`),
   },
 ];
