@@ -42,8 +42,8 @@ type Tickets struct {
 	// Lifetime is how long a ticket waits for its first use. Zero means 30 s.
 	Lifetime time.Duration
 
-	// MaxAge is how long after its issue a ticket can resume, if its grant does not expire before. Zero means 1 hour;
-	// negative, not at all: then every reconnection needs a new ticket.
+	// MaxAge is how long after its issue a ticket can resume, if its grant does not expire before. Authorize is not
+	// asked again. Zero means 1 hour; negative, not at all: then every reconnection needs a new ticket.
 	MaxAge time.Duration
 
 	// MaxTickets and MaxPerSubject bound the tickets that are good for something, over all, answered 503 beyond, and of
