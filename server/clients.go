@@ -41,8 +41,8 @@ func isIn(ip netip.Addr, networks []netip.Prefix) bool {
 	return slices.ContainsFunc(networks, func(network netip.Prefix) bool { return network.Contains(ip) })
 }
 
-// ClientNetwork returns what counts as one client: an IPv4 address, or a /64 of IPv6, all of which one host may use. That
-// of the zero Addr is the zero Prefix.
+// ClientNetwork returns what counts as one client: an IPv4 address, or a /64 of IPv6, all of which one host may use.
+// That of the zero Addr is the zero Prefix.
 func ClientNetwork(ip netip.Addr) netip.Prefix {
 	bits := 64
 	if ip.Is4() {

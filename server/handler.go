@@ -49,12 +49,13 @@ const (
 // must not change after its first use.
 //
 // GET streams the events of the topics that the query names (?topic=a&topic=b.*), by name or by a pattern as [Covers]
-// has it, or of all. A client that sends Last-Event-ID, or the query parameter lastEventId in its place, which needs no preflight, gets what followed that
-// event; one that sends neither gets what is published from now on, and at once an id to resume from. When the stream
-// cannot continue there, the header Event-Gap and an event of the type "gap" say so, the header in one word of those
-// that follow and the event in JSON: {"requested": id, "first": id, "reason": word}. Then come all events that are
-// kept. The words: expired (no longer kept), epoch (another broker's id), future, malformed. The event, not the header,
-// also occurs later in a stream: expired when retention overtakes a client, lag under [SkipLagging].
+// has it, or of all. A client that sends Last-Event-ID, or the query parameter lastEventId in its place, which needs no
+// preflight, gets what followed that event; one that sends neither gets what is published from now on, and at once an
+// id to resume from. When the stream cannot continue there, the header Event-Gap and an event of the type "gap" say so,
+// the header in one word of those that follow and the event in JSON: {"requested": id, "first": id, "reason": word}.
+// Then come all events that are kept. The words: expired (no longer kept), epoch (another broker's id), future,
+// malformed. The event, not the header, also occurs later in a stream: expired when retention overtakes a client, lag
+// under [SkipLagging].
 //
 // HEAD answers the headers of GET. OPTIONS answers CORS preflights. POST publishes the fields topic, data, type and
 // retry (milliseconds), of which only topic must be there, as a form (application/x-www-form-urlencoded) or as a JSON
@@ -75,11 +76,11 @@ type Handler struct {
 	// pattern gets of it what is served. Empty means all.
 	Topics []string
 
-	// Authorize decides on every GET, HEAD and POST. Nil error permits it, for as long as the grant says, [ErrUnauthenticated] and [ErrInvalidToken]
-	// are answered 401, [ErrForbidden] 403, an [*Error] as it says, and any other error 500. The topics that access
-	// names may be unknown ones; they are looked up afterwards, so that only those who may know learn what exists. It
-	// is called from many goroutines at a time, and for POST after the body is read. Nil permits every GET, and POST as
-	// OpenPublish says.
+	// Authorize decides on every GET, HEAD and POST. Nil error permits it, for as long as the grant says,
+	// [ErrUnauthenticated] and [ErrInvalidToken] are answered 401, [ErrForbidden] 403, an [*Error] as it says, and any
+	// other error 500. The topics that access names may be unknown ones; they are looked up afterwards, so that only
+	// those who may know learn what exists. It is called from many goroutines at a time, and for POST after the body is
+	// read. Nil permits every GET, and POST as OpenPublish says.
 	Authorize func(r *http.Request, access Access) (Grant, error)
 
 	// TrustedProxies lists the networks of the proxies in front, whose X-Forwarded-For tells where a client is. It

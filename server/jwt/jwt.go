@@ -116,8 +116,8 @@ func (a *Authorizer) verify(r *http.Request, token string) (*claims, error) {
 	return c, err
 }
 
-// candidates returns the keys that may have signed the token: only those of its algorithm, so it cannot have a public key
-// taken for a secret.
+// candidates returns the keys that may have signed the token: only those of its algorithm, so it cannot have a public
+// key taken for a secret.
 func (a *Authorizer) candidates(ctx context.Context, token *jwt.Token) (set jwt.VerificationKeySet, err error) {
 	// RFC 7515, section 4.1.11: extensions listed there must be understood, and none is.
 	if _, critical := token.Header["crit"]; critical {

@@ -54,8 +54,8 @@ type publisher struct {
 	network netip.Prefix
 }
 
-// Permit is a [server.Handler.Authorize]. It permits what l.Authorize does, but answers a POST beyond the limit 429, with
-// the time after which it would pass, and one that is larger than Burst 413.
+// Permit is a [server.Handler.Authorize]. It permits what l.Authorize does, but answers a POST beyond the limit 429,
+// with the time after which it would pass, and one that is larger than Burst 413.
 func (l *Limiter) Permit(r *http.Request, access server.Access) (server.Grant, error) {
 	if l.Authorize == nil {
 		return server.Grant{}, errors.New("ratelimit: the Limiter has no Authorize")
