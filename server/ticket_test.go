@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -155,6 +157,30 @@ func TestTicketTimes(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// Of those who use a ticket at once, one is first.
+func TestTicketRaces(t *testing.T) {
+	h := ticketed(&server.Tickets{})
+	h.Broker.Close() // a stream is answered 503 when all else is fine
+	ticket := ticketFor(t, h, "topic=ada.a")
+	var granted, refused atomic.Int64
+	var clients sync.WaitGroup
+	for range 20 {
+		clients.Go(func() {
+			switch status := do(h, http.MethodGet, "/?ticket="+ticket).Code; status {
+			case http.StatusServiceUnavailable:
+				granted.Add(1)
+			case http.StatusUnauthorized:
+				refused.Add(1)
+			}
+			ticketFor(t, h, "topic=ada.b")
+		})
+	}
+	clients.Wait()
+	if granted.Load() != 1 || refused.Load() != 19 {
+		t.Errorf("granted %d times, refused %d times", granted.Load(), refused.Load())
 	}
 }
 
