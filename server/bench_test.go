@@ -30,12 +30,15 @@ func BenchmarkDelivery(b *testing.B) {
 				f := &fanout{clients: map[chan []byte]bool{}}
 				channels = deliver(b, f, f.publish, clients, window)
 			})
-			b.Run(fmt.Sprintf("clients=%d/window=%d/log", clients, window), func(b *testing.B) {
-				broker := &server.Broker{}
-				publish := func() { broker.Publish("t", sse.Event{Data: benchmarkData}) }
-				log := deliver(b, &server.Handler{Broker: broker, Logger: quiet}, publish, clients, window)
-				b.ReportMetric(log/channels, "of-channels")
-			})
+			for _, noHijack := range []bool{true, false} {
+				name := map[bool]string{true: "default", false: "fast"}[noHijack]
+				b.Run(fmt.Sprintf("clients=%d/window=%d/%s", clients, window, name), func(b *testing.B) {
+					broker := &server.Broker{}
+					publish := func() { broker.Publish("t", sse.Event{Data: benchmarkData}) }
+					h := &server.Handler{Broker: broker, NoHijack: noHijack, Logger: quiet}
+					b.ReportMetric(deliver(b, h, publish, clients, window)/channels, "of-channels")
+				})
+			}
 		}
 	}
 }

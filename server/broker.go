@@ -78,11 +78,13 @@ type Broker struct {
 	once   sync.Once
 	events *eventLog
 
-	filters filters
-	seats   seats
-	keyed   keyed
+	filters      filters
+	seats        seats
+	keyed        keyed
+	departures   departures
+	broadcasters broadcasters
 
-	connections, delivered, gaps, lagged atomic.Int64
+	connections, detached, delivered, gaps, lagged, stalled, written atomic.Int64
 }
 
 // Stats are a broker's figures at one moment. Counts begin with the broker.
@@ -195,17 +197,28 @@ func (b *Broker) enter(s seat) error {
 		return ErrClosed
 	}
 	if over(b.connections.Add(1), int64(cmp.Or(b.MaxConnections, DefaultMaxConnections))) {
-		b.connections.Add(-1)
+		b.countOut()
 		return errFull
 	}
+	// Having been counted in, it is either seen by Drain or sees it.
+	if _, draining := b.departures.begun(); draining {
+		b.countOut()
+		return errDraining
+	}
 	if err := b.seats.take(s, b.MaxConnectionsPerIP, b.MaxConnectionsPerSubject); err != nil {
-		b.connections.Add(-1)
+		b.countOut()
 		return err
 	}
 	return nil
 }
 
 func (b *Broker) leave(s seat) {
-	b.connections.Add(-1)
 	b.seats.giveUp(s)
+	b.countOut()
+}
+
+func (b *Broker) countOut() {
+	if b.connections.Add(-1) == 0 {
+		b.departures.done()
+	}
 }

@@ -150,11 +150,7 @@ func TestConnectionsPerIP(t *testing.T) {
 func TestConnectionsPerSubject(t *testing.T) {
 	broker := &server.Broker{MaxConnectionsPerSubject: 1, MaxConnectionsPerIP: 100}
 	h := &server.Handler{Broker: broker, Authorize: bySubject}
-	served := make(chan struct{}, 10)
-	url := start(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		defer func() { served <- struct{}{} }()
-		h.ServeHTTP(w, r)
-	}))
+	url := start(t, h)
 	first := opened(t, url, "Authorization", "a")
 	opened(t, url, "Authorization", "b")
 	for range 3 {
@@ -163,10 +159,9 @@ func TestConnectionsPerSubject(t *testing.T) {
 	if c := open(t, url, "Authorization", "a"); c.response.StatusCode != 429 || c.response.Header.Get("Retry-After") == "" {
 		t.Errorf("status %d, headers %v", c.response.StatusCode, c.response.Header)
 	}
-	<-served
 	// The place of one who leaves is free.
 	first.cancel()
-	<-served
+	wantConnections(t, broker, 4)
 	opened(t, url, "Authorization", "a")
 }
 

@@ -55,6 +55,7 @@ var answers = []struct {
 	{sse.ErrInvalidType, Error{Status: http.StatusBadRequest, Field: "type"}},
 	{ErrEventTooLarge, Error{Status: http.StatusRequestEntityTooLarge}},
 	{ErrClosed, Error{Status: http.StatusServiceUnavailable, RetryAfter: retryAfter}},
+	{errDraining, Error{Status: http.StatusServiceUnavailable, RetryAfter: retryAfter}},
 	{errFull, Error{Status: http.StatusServiceUnavailable, RetryAfter: retryAfter}},
 	{errManyFromIP, Error{Status: http.StatusTooManyRequests, RetryAfter: retryAfter}},
 	{errManyOfSubject, Error{Status: http.StatusTooManyRequests, RetryAfter: retryAfter}},

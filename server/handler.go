@@ -11,9 +11,9 @@ package server
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -26,6 +26,7 @@ const (
 	DefaultHeartbeat       = 15 * time.Second
 	DefaultWriteTimeout    = 10 * time.Second
 	DefaultMaxLag          = 1 << 20
+	DefaultPeerTimeout     = 30 * time.Second
 	DefaultMaxTopics       = 32
 	DefaultMaxBatch        = 1000
 	DefaultMaxBodyBytes    = 1 << 20
@@ -43,6 +44,17 @@ const (
 
 	// SkipLagging moves it to the newest event and sends it a gap event with the reason "lag".
 	SkipLagging
+)
+
+// A GapPolicy says what a client gets whose last event the stream cannot continue from, behind the gap event.
+type GapPolicy int
+
+const (
+	// FromOldest gives it all events that are kept.
+	FromOldest GapPolicy = iota
+
+	// FromHead gives it what is published from then on: for clients that fetch the present state on a gap.
+	FromHead
 )
 
 // A Handler serves the events of a [Broker] at one URL, over HTTP/1.1 and HTTP/2. Only Broker is required. Its fields
@@ -129,6 +141,25 @@ type Handler struct {
 	// LagPolicy says what becomes of a client beyond MaxLag. Zero means EndLagging.
 	LagPolicy LagPolicy
 
+	// GapPolicy says what follows a gap. Zero means FromOldest.
+	GapPolicy GapPolicy
+
+	// MaxStreamAge is how long a stream lasts, less up to a tenth of it, so that those who came together do not return
+	// together. It lets load even out among servers, and idle clients be asked for credentials again. Zero means for
+	// ever.
+	MaxStreamAge time.Duration
+
+	// NoHijack keeps every stream on the goroutine of its request. Else, on Linux, those over HTTP/1.1 without TLS
+	// leave it once they have begun: ServeHTTP returns, and the connection is written to by a few goroutines for all,
+	// at a fraction of the memory and time. Set it if a middleware that implements [http.Hijacker] must still see what
+	// is written, or when a stream ends: the request's context and its values end with ServeHTTP, although a deadline
+	// that it had is kept to.
+	NoHijack bool
+
+	// PeerTimeout is how long, of a connection taken over so, what is sent may go unacknowledged before the client counts
+	// as vanished. Zero means 30 s; negative, for as long as the system tries.
+	PeerTimeout time.Duration
+
 	// MaxTopics bounds the topics and patterns of one request; more are answered 400. Zero means 32; negative, no limit.
 	MaxTopics int
 
@@ -177,19 +208,19 @@ func (h *Handler) subscribe(w http.ResponseWriter, r *http.Request) error {
 	if err := h.Broker.enter(seat); err != nil {
 		return err
 	}
-	defer h.Broker.leave(seat)
 	s := h.newStream(w, r, cmp.Or(r.Header.Get("Last-Event-ID"), query.Get("lastEventId")), topics)
+	s.seat = seat
+	defer func() {
+		if !s.detached {
+			h.Broker.leave(seat)
+		}
+	}()
 	if r.Method == http.MethodHead {
 		s.setHeaders()
 		return nil
 	}
-	ctx := r.Context()
-	if !grant.Expires.IsZero() {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithDeadlineCause(ctx, grant.Expires, errExpired)
-		defer cancel()
-	}
-	return s.serve(ctx)
+	s.bound(grant)
+	return s.serve()
 }
 
 func parseQuery(r *http.Request) (url.Values, error) {
@@ -254,3 +285,15 @@ func (h *Handler) topics() []string {
 func (h *Handler) logger() *slog.Logger {
 	return cmp.Or(h.Logger, slog.Default())
 }
+
+// heartbeat returns how long a stream is silent at most.
+func (h *Handler) heartbeat() time.Duration {
+	if h.Heartbeat < 0 {
+		return math.MaxInt64
+	}
+	return cmp.Or(h.Heartbeat, DefaultHeartbeat)
+}
+
+func (h *Handler) writeTimeout() time.Duration { return cmp.Or(h.WriteTimeout, DefaultWriteTimeout) }
+func (h *Handler) peerTimeout() time.Duration  { return cmp.Or(h.PeerTimeout, DefaultPeerTimeout) }
+func (h *Handler) maxLag() int64               { return cmp.Or(h.MaxLag, DefaultMaxLag) }

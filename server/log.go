@@ -75,8 +75,16 @@ type cursor struct {
 	// What the log held when the reader last turned to it, be it history or a burst, is no sign of a slow reader: only
 	// what was published behind this position counts as lag.
 	settled int64
-	maxLag  int64 // negative: no bound
 	waits   bool
+
+	seeker
+	until uint64 // sequence not to read beyond, unless zero
+}
+
+// A seeker says what a reader wants.
+type seeker struct {
+	maxLag   int64 // negative: no bound
+	fromHead bool  // what follows a gap, in place of the oldest event kept
 }
 
 // A part is what one reading yields: events of one segment, or a gap before the next, or the channel to wait on.
@@ -228,18 +236,19 @@ func (l *eventLog) expendable() bool {
 
 // seek returns the cursor of a reader whose last event is lastEventID, and why it is not where that asked to be.
 // Without an id, it is behind the newest event.
-func (l *eventLog) seek(lastEventID string, maxLag int64) (cursor, *gap) {
+func (l *eventLog) seek(lastEventID string, s seeker) (cursor, *gap) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.trim()
-	c := cursor{generation: l.generation, settled: l.head, maxLag: maxLag}
+	c := cursor{generation: l.generation, settled: l.head, seeker: s}
 	if lastEventID == "" {
 		l.move(&c, l.next)
 		return c, nil
 	}
 	last, reason := l.locate(lastEventID)
 	if reason != "" {
-		return c, l.jump(&c, l.first, lastEventID, reason)
+		g := l.jump(&c, l.afterGap(&c), lastEventID, reason)
+		return c, g
 	}
 	l.move(&c, last+1)
 	return c, nil
@@ -276,7 +285,7 @@ func (l *eventLog) read(c *cursor) (part, error) {
 	case over(l.head-max(c.position, c.settled), c.maxLag):
 		return part{}, errLag
 	case c.next < l.first:
-		return part{gap: l.jump(c, l.first, l.id(c.next-1), gapExpired)}, nil
+		return part{gap: l.jump(c, l.afterGap(c), l.id(c.next-1), gapExpired)}, nil
 	case c.next < l.next:
 		return l.take(c), nil
 	case l.closed:
@@ -289,9 +298,28 @@ func (l *eventLog) read(c *cursor) (part, error) {
 func (l *eventLog) take(c *cursor) part {
 	s := l.segment(c.next)
 	p := part{data: s.data, entries: s.entries[c.next-s.first:], from: int(c.position - s.start)}
+	if c.until > c.next && c.until-c.next < uint64(len(p.entries)) {
+		p.entries = p.entries[:c.until-c.next]
+		p.data = p.data[:p.entries[len(p.entries)-1].end]
+	}
 	c.next += uint64(len(p.entries))
-	c.position = s.start + int64(len(s.data))
+	c.position = s.start + int64(len(p.data))
 	return p
+}
+
+// afterGap returns the sequence with which a reader goes on that misses some.
+func (l *eventLog) afterGap(c *cursor) uint64 {
+	if c.fromHead {
+		return l.next
+	}
+	return l.first
+}
+
+// watch returns a channel that is closed when there is something to read that was not there before.
+func (l *eventLog) watch() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.waiter()
 }
 
 func (l *eventLog) waiter() <-chan struct{} {
@@ -379,6 +407,15 @@ func (l *eventLog) figures() (published uint64, events int, bytes int64) {
 
 func (l *eventLog) id(sequence uint64) string {
 	return l.epoch + "-" + strconv.FormatUint(sequence, 10)
+}
+
+// idBlock returns what makes an id the last that a client knows of, without an event.
+func (l *eventLog) idBlock(sequence uint64) []byte {
+	block, err := sse.AppendID(nil, l.id(sequence))
+	if err != nil {
+		panic(err) // a log's id does not break its line
+	}
+	return block
 }
 
 // over reports whether n exceeds a limit, of which a negative one is none.

@@ -105,7 +105,7 @@ func TestRetentionByAge(t *testing.T) {
 			t.Errorf("%d segments are kept for nothing", len(l.segments))
 		}
 		// What is gone must not be in the way of what comes.
-		c, _ := l.seek("", -1)
+		c, _ := l.seek("", seeker{maxLag: -1})
 		fill(t, l, 1, "again")
 		if text, gaps := readAll(t, l, &c); !strings.Contains(text, "data: again\n") || len(gaps) > 0 {
 			t.Errorf("read %q and %d gaps", text, len(gaps))
@@ -157,7 +157,7 @@ func TestLocate(t *testing.T) {
 	}
 	for id, test := range tests {
 		t.Run(id, func(t *testing.T) {
-			c, g := l.seek(id, -1)
+			c, g := l.seek(id, seeker{maxLag: -1})
 			if c.next != test.next {
 				t.Errorf("continues with %d, want %d", c.next, test.next)
 			}
@@ -178,7 +178,7 @@ func TestLocate(t *testing.T) {
 // Whatever the sizes, every reader gets the same bytes, in the order in which they were appended.
 func TestReadAcrossSegments(t *testing.T) {
 	l := newLog(unlimited)
-	live, _ := l.seek("", -1)
+	live, _ := l.seek("", seeker{maxLag: -1})
 	var want, got strings.Builder
 	for i := range 300 {
 		event := sse.Event{Type: "t", Data: strings.Repeat("d", i*i%9000)}
@@ -202,7 +202,7 @@ func TestReadAcrossSegments(t *testing.T) {
 	}
 	text, _ := readAll(t, l, &live)
 	got.WriteString(text)
-	replay, _ := l.seek(l.epoch+"-0", -1)
+	replay, _ := l.seek(l.epoch+"-0", seeker{maxLag: -1})
 	all, _ := readAll(t, l, &replay)
 	if got.String() != want.String() || all != want.String() {
 		t.Errorf("live read %d bytes, replayed %d, want %d", got.Len(), len(all), want.Len())
@@ -214,7 +214,7 @@ func TestReadAcrossSegments(t *testing.T) {
 
 func TestOvertakenByRetention(t *testing.T) {
 	l := newLog(limits{2, -1, -1, -1})
-	c, _ := l.seek("", -1)
+	c, _ := l.seek("", seeker{maxLag: -1})
 	fill(t, l, 5, "x")
 	text, gaps := readAll(t, l, &c)
 	want := gap{Requested: l.epoch + "-0", First: l.epoch + "-4", Reason: gapExpired, id: l.epoch + "-3"}
@@ -236,11 +236,11 @@ func TestLag(t *testing.T) {
 	}{
 		"history does not count": {func(l *eventLog, c *cursor) {
 			fill(t, l, 1, events(5*maxLag))
-			*c, _ = l.seek(l.epoch+"-0", maxLag)
+			*c, _ = l.seek(l.epoch+"-0", seeker{maxLag: maxLag})
 		}, 900, false},
 		"what follows history does": {func(l *eventLog, c *cursor) {
 			fill(t, l, 1, events(5*maxLag))
-			*c, _ = l.seek(l.epoch+"-0", maxLag)
+			*c, _ = l.seek(l.epoch+"-0", seeker{maxLag: maxLag})
 		}, 1001, true},
 		"a burst does not count": {func(l *eventLog, c *cursor) {
 			l.read(c)
@@ -256,7 +256,7 @@ func TestLag(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			l := newLog(unlimited)
-			c, _ := l.seek("", maxLag)
+			c, _ := l.seek("", seeker{maxLag: maxLag})
 			test.before(l, &c)
 			fill(t, l, 1, events(test.after))
 			next := c.next
@@ -273,7 +273,7 @@ func TestLag(t *testing.T) {
 
 func TestSkip(t *testing.T) {
 	l := newLog(unlimited)
-	c, _ := l.seek("", 10)
+	c, _ := l.seek("", seeker{maxLag: 10})
 	fill(t, l, 3, "x")
 	want := gap{Requested: l.epoch + "-0", First: l.epoch + "-4", Reason: gapLag, id: l.epoch + "-3"}
 	if g := l.skip(&c); *g != want {
@@ -293,7 +293,7 @@ func TestWaitingReadersAreWoken(t *testing.T) {
 	for name, wake := range wakers {
 		t.Run(name, func(t *testing.T) {
 			l := newLog(unlimited)
-			a, _ := l.seek("", -1)
+			a, _ := l.seek("", seeker{maxLag: -1})
 			b := a
 			first, _ := l.read(&a)
 			second, _ := l.read(&b)
@@ -310,7 +310,7 @@ func TestWaitingReadersAreWoken(t *testing.T) {
 // A publish that fails leaves no trace: the bytes it may have written belong to nobody.
 func TestFailedAppend(t *testing.T) {
 	l := newLog(limits{-1, -1, -1, 100})
-	c, _ := l.seek("", -1)
+	c, _ := l.seek("", seeker{maxLag: -1})
 	fill(t, l, 1, "a")
 	for want, event := range map[error]sse.Event{
 		sse.ErrInvalidType: {Type: "a\nb"},
@@ -347,7 +347,7 @@ func TestRuns(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			c, _ := l.seek(l.id(0), -1)
+			c, _ := l.seek(l.id(0), seeker{maxLag: -1})
 			p, err := l.read(&c)
 			if err != nil {
 				t.Fatal(err)
@@ -375,7 +375,7 @@ func TestRunsStop(t *testing.T) {
 	for _, topic := range []string{"a", "b", "a"} {
 		l.append(topic, sse.Event{})
 	}
-	c, _ := l.seek(l.id(0), -1)
+	c, _ := l.seek(l.id(0), seeker{maxLag: -1})
 	p, _ := l.read(&c)
 	for range newFilter([]string{"a"}, nil).runs(p) {
 		break

@@ -15,26 +15,57 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/eventsource-wasm/eventsource-wasm/server"
 	"github.com/eventsource-wasm/eventsource-wasm/sse"
 )
 
-// TestMain fails if a goroutine of this package outlives the tests: every server they start waits for its requests.
+// TestMain fails if a goroutine of this package outlives the tests: every server they start waits for its requests, and
+// broadcasters end once they have seen that their clients are gone.
 func TestMain(m *testing.M) {
 	code := m.Run()
-	stacks := make([]byte, 1<<20)
-	stacks = stacks[:runtime.Stack(stacks, true)]
-	for _, stack := range bytes.Split(stacks, []byte("\n\n"))[1:] {
-		if bytes.Contains(stack, []byte("eventsource-wasm/server.")) {
-			fmt.Fprintf(os.Stderr, "goroutine leaked:\n%s\n", stack)
-			code = 1
+	var leaked [][]byte
+	for deadline := time.Now().Add(10 * time.Second); ; <-time.After(time.Millisecond) {
+		if leaked = goroutines(); len(leaked) == 0 || time.Now().After(deadline) {
+			break
 		}
+	}
+	for _, stack := range leaked {
+		fmt.Fprintf(os.Stderr, "goroutine leaked:\n%s\n", stack)
+		code = 1
 	}
 	os.Exit(code)
 }
 
+// goroutines returns the stacks of this package's goroutines, save for the caller's.
+func goroutines() (stacks [][]byte) {
+	all := make([]byte, 1<<20)
+	all = all[:runtime.Stack(all, true)]
+	for _, stack := range bytes.Split(all, []byte("\n\n"))[1:] {
+		if bytes.Contains(stack, []byte("eventsource-wasm/server.")) {
+			stacks = append(stacks, stack)
+		}
+	}
+	return stacks
+}
+
 var quiet = slog.New(slog.DiscardHandler)
+
+// eventually waits until ok is true.
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !ok(); <-time.After(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not in 20 s: %s", what)
+		}
+	}
+}
+
+func wantConnections(t testing.TB, b *server.Broker, want int64) {
+	t.Helper()
+	eventually(t, fmt.Sprintf("%d connections", want), func() bool { return b.Stats().Connections == want })
+}
 
 // start serves h on a real connection until the test ends, and returns its URL.
 func start(t testing.TB, h http.Handler) string {

@@ -1,12 +1,10 @@
 package server
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"iter"
 	"log/slog"
-	"math"
 	"net/http"
 	"os"
 	"slices"
@@ -15,8 +13,11 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/sse"
 )
 
-// errExpired ends a stream whose grant is over.
-var errExpired = errors.New("the grant has expired")
+// What ends a stream at its time.
+var (
+	errExpired = errors.New("the grant has expired")
+	errAged    = errors.New("the stream has reached its age")
+)
 
 var heartbeat = sse.AppendComment(nil, "")
 
@@ -29,12 +30,16 @@ type stream struct {
 	cursor  cursor
 	fresh   bool // the client has no id yet
 	gap     *gap
+	told    uint64 // sequence of the id that the client has
+	seat    seat
+	until   time.Time // when the stream ends; zero means never
+	cause   error     // of that
 
 	request  *http.Request
 	writer   http.ResponseWriter
 	control  *http.ResponseController
-	timeout  time.Duration
-	interval time.Duration // of heartbeats
+	hijacked *hijacked // the writer, if the connection had to be
+	detached bool      // a broadcaster has the stream
 	silence  *time.Timer
 }
 
@@ -46,39 +51,96 @@ func (h *Handler) newStream(w http.ResponseWriter, r *http.Request, lastEventID 
 		log:     h.Broker.log(),
 		topics:  topics,
 		fresh:   lastEventID == "",
-
-		request:  r,
-		writer:   w,
-		control:  http.NewResponseController(w),
-		timeout:  cmp.Or(h.WriteTimeout, DefaultWriteTimeout),
-		interval: cmp.Or(h.Heartbeat, DefaultHeartbeat),
+		request: r,
+		writer:  w,
+		control: http.NewResponseController(w),
 	}
-	s.cursor, s.gap = s.log.seek(lastEventID, cmp.Or(h.MaxLag, DefaultMaxLag))
-	if s.interval < 0 {
-		s.interval = math.MaxInt64
-	}
+	s.cursor, s.gap = s.log.seek(lastEventID, seeker{maxLag: h.maxLag(), fromHead: h.GapPolicy == FromHead})
+	s.told = s.cursor.next - 1
 	return s
 }
 
+// bound has the stream end when the grant expires, when it is too old, or when a middleware set a deadline.
+func (s *stream) bound(grant Grant) {
+	s.until, s.cause = grant.Expires, errExpired
+	if age := s.handler.MaxStreamAge; age > 0 {
+		s.endAt(time.Now().Add(age-within(age/10)), errAged)
+	}
+	if deadline, ok := s.request.Context().Deadline(); ok {
+		s.endAt(deadline, context.DeadlineExceeded)
+	}
+}
+
+func (s *stream) endAt(t time.Time, cause error) {
+	if s.until.IsZero() || t.Before(s.until) {
+		s.until, s.cause = t, cause
+	}
+}
+
 // serve returns an error only if nothing is written yet.
-func (s *stream) serve(ctx context.Context) error {
+func (s *stream) serve() error {
+	detachable := s.detachable()
+	if detachable {
+		s.writer.Header().Set("Connection", "close")
+	}
 	if err := s.begin(); err != nil {
 		return err
 	}
-	s.silence = time.NewTimer(s.interval)
+	s.silence = time.NewTimer(s.handler.heartbeat())
 	defer s.silence.Stop()
 
 	err := s.greet()
+	if err == nil && detachable {
+		s.hijack()
+	}
+	if !s.detached {
+		s.run(err)
+	}
+	return nil
+}
+
+// run delivers until the stream ends, which it has if err is not nil.
+func (s *stream) run(err error) {
+	ctx, end := s.context()
+	defer end(nil)
+	s.broker.departures.add(s, end)
+	defer s.broker.departures.remove(s)
 	for err == nil {
 		err = s.step(ctx)
 	}
-	s.logEnd(err)
-	if errors.Is(err, errBroken) {
+	if errors.Is(err, errDraining) {
+		s.send(s.handler.farewell())
+	}
+	s.handler.logEnd(s.request.RemoteAddr, err)
+	s.finish(err)
+}
+
+// context returns the request's, until the stream's time is up.
+func (s *stream) context() (context.Context, context.CancelCauseFunc) {
+	ctx, end := context.WithCancelCause(s.request.Context())
+	if s.hijacked != nil {
+		go s.hijacked.watch(end)
+	}
+	if s.until.IsZero() {
+		return ctx, end
+	}
+	ctx, cancel := context.WithDeadlineCause(ctx, s.until, s.cause)
+	return ctx, func(cause error) {
+		end(cause)
+		cancel()
+	}
+}
+
+// finish lets net/http write the end of the body, or not if the stream was broken.
+func (s *stream) finish(reason error) {
+	// The last deadline may be long past.
+	s.setDeadline()
+	broken := errors.Is(reason, errBroken)
+	if s.hijacked != nil {
+		s.hijacked.end(broken)
+	} else if broken {
 		panic(http.ErrAbortHandler)
 	}
-	// net/http is going to write the end of the body, and the last deadline may be long past.
-	s.setDeadline()
-	return nil
 }
 
 func (s *stream) setHeaders() {
@@ -127,10 +189,7 @@ func (s *stream) greet() error {
 		return s.sendGap(block, s.gap)
 	}
 	if s.fresh {
-		var err error
-		if block, err = sse.AppendID(block, s.log.id(s.cursor.next-1)); err != nil {
-			return err
-		}
+		block = append(block, s.log.idBlock(s.told)...)
 	}
 	return s.send(block)
 }
@@ -167,26 +226,40 @@ func (s *stream) wait(ctx context.Context, wake <-chan struct{}) error {
 	case <-wake:
 		return nil
 	case <-s.silence.C:
-		return s.send(heartbeat)
+		return s.beat()
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
 }
 
+// beat is a sign of life. It tells a client that was given nothing of late, as all events were for others, how far it
+// is, or it would come back with an id that is long expired.
+func (s *stream) beat() error {
+	now := s.cursor.next - 1
+	if s.topics == nil || s.told == now {
+		return s.send(heartbeat)
+	}
+	s.told = now
+	return s.send(s.log.idBlock(now))
+}
+
 // deliver writes those events of p that the stream is for, all that are neighbours at once.
 func (s *stream) deliver(p part) error {
-	count := 0
+	count, last := 0, s.cursor.next-1
 	for block, events := range s.topics.runs(p) {
 		if count == 0 {
 			s.setDeadline()
 		}
-		if _, err := s.writer.Write(block); err != nil {
+		if err := s.write(block); err != nil {
 			return err
 		}
 		count += events
 	}
 	if count == 0 {
 		return nil
+	}
+	if s.topics.has(p.entries[len(p.entries)-1].topic) {
+		s.told = last
 	}
 	s.broker.delivered.Add(int64(count))
 	return s.flush()
@@ -199,14 +272,20 @@ func (s *stream) sendGap(dst []byte, g *gap) error {
 
 func (s *stream) send(block []byte) error {
 	s.setDeadline()
-	if _, err := s.writer.Write(block); err != nil {
+	if err := s.write(block); err != nil {
 		return err
 	}
 	return s.flush()
 }
 
+func (s *stream) write(block []byte) error {
+	n, err := s.writer.Write(block)
+	s.broker.written.Add(int64(n))
+	return err
+}
+
 func (s *stream) flush() error {
-	s.silence.Reset(s.interval)
+	s.silence.Reset(s.handler.heartbeat())
 	return s.control.Flush()
 }
 
@@ -214,18 +293,18 @@ func (s *stream) flush() error {
 // server's.
 func (s *stream) setDeadline() error {
 	var deadline time.Time
-	if s.timeout >= 0 {
-		deadline = time.Now().Add(s.timeout)
+	if timeout := s.handler.writeTimeout(); timeout >= 0 {
+		deadline = time.Now().Add(timeout)
 	}
 	return s.control.SetWriteDeadline(deadline)
 }
 
-func (s *stream) logEnd(err error) {
+func (h *Handler) logEnd(remote string, reason error) {
 	level := slog.LevelDebug
-	if errors.Is(err, errLag) || errors.Is(err, os.ErrDeadlineExceeded) {
+	if errors.Is(reason, errLag) || errors.Is(reason, os.ErrDeadlineExceeded) {
 		level = slog.LevelInfo
 	}
-	s.handler.logger().Log(s.request.Context(), level, "stream ended", "remote", s.request.RemoteAddr, "reason", err)
+	h.logger().Log(context.Background(), level, "stream ended", "remote", remote, "reason", reason)
 }
 
 // runs yields the blocks of p's events that are in the filter, joined where nothing lies between them, and how many

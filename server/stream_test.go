@@ -290,11 +290,7 @@ func TestHTTP2(t *testing.T) {
 func TestMaxConnections(t *testing.T) {
 	broker := &server.Broker{MaxConnections: 1}
 	h := &server.Handler{Broker: broker}
-	served := make(chan struct{}, 3)
-	url := start(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		defer func() { served <- struct{}{} }()
-		h.ServeHTTP(w, r)
-	}))
+	url := start(t, h)
 	first := opened(t, url)
 	if got := broker.Stats().Connections; got != 1 {
 		t.Errorf("%d connections, want 1", got)
@@ -303,9 +299,8 @@ func TestMaxConnections(t *testing.T) {
 	if second.response.StatusCode != http.StatusServiceUnavailable || second.response.Header.Get("Retry-After") == "" {
 		t.Errorf("status %d, headers %v", second.response.StatusCode, second.response.Header)
 	}
-	<-served
 	first.cancel()
-	<-served
+	wantConnections(t, broker, 0)
 	opened(t, url)
 }
 

@@ -1,0 +1,148 @@
+package server
+
+import (
+	"cmp"
+	"os"
+	"syscall"
+	"time"
+)
+
+// A poller tells what happens to sockets nobody reads from or writes to at the time: one epoll instance, which Go's own
+// poller watches in turn, so that waiting for it holds no thread.
+type poller struct {
+	fd     int
+	file   *os.File // closes fd
+	raw    syscall.RawConn
+	events chan []syscall.EpollEvent // valid until the next is received
+	closed chan struct{}
+}
+
+func newPoller() (*poller, error) {
+	fd, err := syscall.EpollCreate1(syscall.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, os.NewSyscallError("epoll_create1", err)
+	}
+	if err := syscall.SetNonblock(fd, true); err != nil { // or os.NewFile does not give it to Go's poller
+		syscall.Close(fd)
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	p := &poller{
+		fd:     fd,
+		file:   os.NewFile(uintptr(fd), "epoll"),
+		events: make(chan []syscall.EpollEvent),
+		closed: make(chan struct{}),
+	}
+	if p.raw, err = p.file.SyscallConn(); err != nil {
+		p.file.Close()
+		return nil, err
+	}
+	go p.watch()
+	return p, nil
+}
+
+func (p *poller) close() {
+	close(p.closed)
+	p.file.Close()
+}
+
+func (p *poller) watch() {
+	var buffers [2][64]syscall.EpollEvent // the one is read while the other is filled
+	for i := 0; ; i = 1 - i {
+		n := p.wait(buffers[i][:])
+		if n == 0 {
+			return
+		}
+		select {
+		case p.events <- buffers[i][:n]:
+		case <-p.closed:
+			return
+		}
+	}
+}
+
+// wait returns how many events there are, at least one, or none once the poller is closed.
+func (p *poller) wait(events []syscall.EpollEvent) (n int) {
+	p.raw.Read(func(uintptr) bool {
+		n = 0
+		for {
+			var err error
+			if n, err = syscall.EpollWait(p.fd, events, 0); err != syscall.EINTR {
+				n = max(n, 0)
+				return n > 0
+			}
+		}
+	})
+	return n
+}
+
+// add begins to watch fd for interest, and for errors. Events carry the serial.
+func (p *poller) add(fd int, serial int32, interest uint32) error {
+	return p.control(syscall.EPOLL_CTL_ADD, fd, serial, interest)
+}
+
+func (p *poller) modify(fd int, serial int32, interest uint32) error {
+	return p.control(syscall.EPOLL_CTL_MOD, fd, serial, interest)
+}
+
+func (p *poller) control(operation, fd int, serial int32, interest uint32) error {
+	event := syscall.EpollEvent{Events: interest, Fd: serial}
+	return os.NewSyscallError("epoll_ctl", syscall.EpollCtl(p.fd, operation, fd, &event))
+}
+
+// tcpUserTimeout is TCP_USER_TIMEOUT of linux/tcp.h, which package syscall lacks.
+const tcpUserTimeout = 18
+
+// detachSocket returns a descriptor of the connection's socket that is independent of Go's poller. The connection is to
+// be closed then.
+func detachSocket(conn syscall.Conn, peerTimeout time.Duration) (fd int, err error) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return none, err
+	}
+	var failed error
+	err = raw.Control(func(original uintptr) {
+		duplicate, _, errno := syscall.Syscall(syscall.SYS_FCNTL, original, syscall.F_DUPFD_CLOEXEC, 0)
+		if errno != 0 {
+			failed = os.NewSyscallError("fcntl", errno)
+		}
+		fd = int(duplicate)
+	})
+	if err := cmp.Or(err, failed); err != nil {
+		return none, err
+	}
+	if peerTimeout >= 0 {
+		// It fails for sockets that are not TCP's, whose peers cannot vanish.
+		syscall.SetsockoptInt(fd, syscall.IPPROTO_TCP, tcpUserTimeout, int(peerTimeout.Milliseconds()))
+	}
+	return fd, nil
+}
+
+// send writes what the socket takes at once.
+func send(fd int, data []byte) (n int, err error) {
+	for {
+		n, err = syscall.Write(fd, data)
+		if err != syscall.EINTR {
+			break
+		}
+	}
+	if err == syscall.EAGAIN {
+		err = nil
+	}
+	return max(n, 0), err
+}
+
+// discard reads what has arrived, and reports whether more may follow.
+func discard(fd int) bool {
+	var buffer [4096]byte
+	for range 16 { // others wait, too
+		n, err := syscall.Read(fd, buffer[:])
+		switch {
+		case err == syscall.EAGAIN:
+			return true
+		case err == syscall.EINTR:
+		case err != nil || n == 0:
+			return false
+		}
+	}
+	return true
+}

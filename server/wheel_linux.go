@@ -1,0 +1,91 @@
+package server
+
+import "time"
+
+// A wheel has wheelSlots ticks. Whatever is further away passes by, and is looked at again.
+const (
+	wheelTick  = 20 * time.Millisecond
+	wheelSlots = 1024
+)
+
+// A wheel tells which connections are due, a tick late at most. To put one in, to take it out and to find it due costs
+// the same for one connection as for a million.
+type wheel struct {
+	slots [wheelSlots]*conn // doubly linked lists
+	done  int64             // ticks
+	count int
+}
+
+// A spoke is a connection's place in a wheel.
+type spoke struct {
+	next, previous *conn
+	tick           int64 // zero: it has none
+}
+
+// put places c, which may be in the wheel already, so that it is due at that time or before.
+func (w *wheel) put(c *conn, due time.Duration) {
+	w.remove(c)
+	tick := min(max(ticks(due), w.done+1), w.done+wheelSlots-1)
+	head := &w.slots[tick%wheelSlots]
+	c.spoke = spoke{next: *head, tick: tick}
+	if *head != nil {
+		(*head).spoke.previous = c
+	}
+	*head = c
+	w.count++
+}
+
+func (w *wheel) remove(c *conn) {
+	s := &c.spoke
+	if s.tick == 0 {
+		return
+	}
+	if s.previous == nil {
+		w.slots[s.tick%wheelSlots] = s.next
+	} else {
+		s.previous.spoke.next = s.next
+	}
+	if s.next != nil {
+		s.next.spoke.previous = s.previous
+	}
+	*s = spoke{}
+	w.count--
+}
+
+// turn takes out what is due at now, and calls due with it, which may put it back and take out others.
+func (w *wheel) turn(now time.Duration, due func(*conn)) {
+	last := int64(now / wheelTick)
+	if w.count == 0 {
+		w.done = max(w.done, last)
+	}
+	for w.done < last {
+		w.done++
+		slot := &w.slots[w.done%wheelSlots]
+		for *slot != nil {
+			c := *slot
+			w.remove(c)
+			due(c)
+		}
+	}
+}
+
+// next returns when turn has something to do, or false if never.
+func (w *wheel) next() (time.Duration, bool) {
+	if w.count == 0 {
+		return 0, false
+	}
+	tick := w.done + 1
+	for w.slots[tick%wheelSlots] == nil {
+		tick++
+	}
+	return time.Duration(tick) * wheelTick, true
+}
+
+// ticks rounds up: what is due has its time behind it.
+func ticks(at time.Duration) int64 {
+	tick := int64(at / wheelTick)
+	if at%wheelTick > 0 {
+		tick++
+	}
+	return tick
+}
