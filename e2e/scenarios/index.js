@@ -2,6 +2,7 @@
 export { default as close } from './close.js';
 export { default as construction } from './construction.js';
 export { default as crossorigin } from './crossorigin.js';
+export { default as cuts } from './cuts.js';
 export { default as failures } from './failures.js';
 export { default as frames } from './frames.js';
 export { default as futile } from './futile.js';
@@ -12,8 +13,10 @@ export { default as ids } from './ids.js';
 export { default as lifetime } from './lifetime.js';
 export { default as loading } from './loading.js';
 export { default as options } from './options.js';
+export { default as order } from './order.js';
 export { default as parsing } from './parsing.js';
 export { default as reconnection } from './reconnection.js';
 export { default as redirects } from './redirects.js';
+export { default as responses } from './responses.js';
 export { default as retry } from './retry.js';
 export { default as workers } from './workers.js';

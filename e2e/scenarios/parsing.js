@@ -9,6 +9,8 @@ function parses(name, chunks, events, { standard = interpretation, types } = {})
   return {
     name,
     standard,
+    chunks, // for cuts.js, which cuts them elsewhere
+    types,
     async run(t) {
       const server = t.stream();
       const source = t.open(server.url, {}, { types });

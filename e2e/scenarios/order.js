@@ -1,0 +1,185 @@
+// HTML Standard, 9.2.6 and 8.1.7: in which order the events of sources come among each other, and among other tasks.
+
+const tasks = '9.2.6 dispatch the event, step 8; HTML 8.1.7.3: tasks of one task source run in order';
+const dispatching = 'DOM 2.9 Dispatching events';
+
+/** A source that is open, without a trace. */
+async function openSource(t, path = '') {
+  const server = t.stream('A', path, { record: false });
+  const source = new t.EventSource(server.url);
+  const opened = new Promise((resolve) => (source.onopen = resolve));
+  const connection = await server.accept();
+  await t.begin();
+  await t.waiting('the source to open', opened);
+  source.onopen = null;
+  return { server, source, connection };
+}
+
+/** Waits for an event that the scenario has named last. */
+const last = (t, source) => t.waiting('the last event', new Promise((resolve) => source.addEventListener('last', resolve)));
+
+export default [
+  {
+    name: 'two sources take turns as their servers do',
+    standard: tasks,
+    async run(t) {
+      const one = await openSource(t);
+      const two = await openSource(t);
+      const arrived = (source) => new Promise((resolve) => source.addEventListener('message', resolve, { once: true }));
+      for (const { source } of [one, two]) source.addEventListener('message', ({ data }) => t.note(data));
+      for (const [{ source, connection }, data] of [[one, '1a'], [two, '2a'], [two, '2b'], [one, '1b']]) {
+        const next = arrived(source);
+        await connection.send(`data: ${data}\n\n`);
+        await t.waiting(data, next);
+      }
+      one.source.close();
+      two.source.close();
+    },
+    expect: ['1a', '2a', '2b', '1b'],
+  },
+  {
+    name: 'a microtask of a listener runs before a timer and a message channel',
+    standard: 'HTML 8.1.7.3: a microtask checkpoint comes after each task',
+    async run(t) {
+      const { source, connection } = await openSource(t);
+      const done = new Promise((resolve) => {
+        source.onmessage = () => {
+          const { port1, port2 } = new MessageChannel();
+          let left = 2;
+          const task = () => { t.note('task'); if (--left === 0) resolve(); };
+          setTimeout(task);
+          port1.onmessage = task;
+          port2.postMessage(null);
+          queueMicrotask(() => t.note('microtask'));
+          Promise.resolve().then(() => Promise.resolve()).then(() => t.note('later microtask'));
+          t.note('listener');
+        };
+      });
+      await connection.send('data: x\n\n');
+      await t.waiting('the tasks', done);
+      source.close();
+    },
+    expect: ['listener', 'microtask', 'later microtask', 'task', 'task'],
+  },
+  {
+    name: 'no listener is called while another script runs',
+    standard: 'HTML 8.1.7.3: run to completion',
+    async run(t) {
+      const { source, connection } = await openSource(t);
+      let running = false;
+      source.onmessage = ({ data }) => t.note(data, running);
+      const ended = last(t, source);
+      await connection.send('data: 1\n\n');
+      running = true;
+      const request = new XMLHttpRequest(); // which runs no task while it waits
+      request.open('GET', `${t.origins.A}/differences.json`, false);
+      request.send();
+      running = false;
+      await connection.send('data: 2\n\nevent: last\ndata\n\n');
+      await ended;
+      source.close();
+    },
+    expect: ['1 false', '2 false'],
+  },
+  {
+    name: 'a source that is constructed in a listener of another opens and receives by itself',
+    standard: '9.2.2 constructor; 9.2.3',
+    async run(t) {
+      const outer = t.stream('A', '/outer');
+      const inner = t.stream('A', '/inner');
+      const source = t.open(outer.url, {}, { as: 'outer' });
+      const made = {};
+      source.addEventListener('open', () => (made.open = t.open(inner.at('A', '/in-open'), {}, { as: 'in open' })), { once: true });
+      source.addEventListener('message', () => (made.message = t.open(inner.at('A', '/in-message'), {}, { as: 'in message' })));
+      const connection = await outer.accept();
+      await t.until(source, 'open');
+      await inner.accept();
+      await t.until(made.open, 'open');
+      await connection.send('data: x\n\n');
+      await t.until(source, 'message');
+      await (await inner.accept()).send('data: y\n\n');
+      await t.until(made.message, 'message');
+    },
+    expect: [
+      'GET A/outer',
+      'outer: open',
+      'GET A/in-open',
+      'in open: open',
+      'outer: message "x"',
+      'GET A/in-message',
+      'in message: open',
+      'in message: message "y"',
+    ],
+  },
+  {
+    name: 'an error listener that throws does not keep the source from reconnecting',
+    standard: '9.2.3 reestablish the connection; DOM, inner invoke, step 10: report the exception',
+    async run(t) {
+      const server = t.stream();
+      const source = t.open(server.url);
+      source.onerror = () => { throw new Error('in onerror'); };
+      const connection = await server.accept();
+      await connection.send('retry: 1\n\n');
+      await connection.end();
+      await server.accept();
+      await t.until(source, 'open');
+      await t.until(source, 'open');
+    },
+    expect: ['GET A', 'open', 'error CONNECTING', 'uncaught Error: in onerror', 'GET A', 'open'],
+  },
+  {
+    name: 'an event that a listener dispatches is dispatched within it',
+    standard: dispatching,
+    async run(t) {
+      const { source, connection } = await openSource(t);
+      const ended = last(t, source);
+      source.onmessage = ({ data, isTrusted }) => {
+        t.note('begin', data);
+        if (data === 'streamed') source.dispatchEvent(new MessageEvent('message', { data: 'synthetic' }));
+        else t.note('trusted', isTrusted);
+        t.note('end', data);
+      };
+      await connection.send('data: streamed\n\nevent: last\ndata\n\n');
+      await ended;
+      source.close();
+    },
+    expect: ['begin streamed', 'begin synthetic', 'trusted false', 'end synthetic', 'end streamed'],
+  },
+  {
+    name: 'an event that is being dispatched cannot be dispatched, and can be afterwards',
+    standard: `${dispatching}: "If event's dispatch flag is set […] throw an InvalidStateError"`,
+    async run(t) {
+      const { source, connection } = await openSource(t);
+      const ended = last(t, source);
+      let event;
+      source.onmessage = (message) => {
+        t.note(message.data, message === event);
+        event ??= message;
+        t.attempt('again', () => source.dispatchEvent(message));
+      };
+      await connection.send('data: x\n\nevent: last\ndata\n\n');
+      await ended;
+      source.onmessage = (message) => t.note('anew', message === event, message.isTrusted);
+      source.dispatchEvent(event);
+      source.close();
+    },
+    expect: ['x false', 'again: throws InvalidStateError DOMException 11', 'anew true false'],
+  },
+  {
+    name: 'synthetic open, error and message events neither connect nor close',
+    standard: dispatching,
+    async run(t) {
+      const { source, connection } = await openSource(t);
+      const ended = last(t, source);
+      source.onopen = source.onerror = source.onmessage = ({ type, data }) => t.note(type, data ?? 'no data', source.readyState);
+      for (const event of [new Event('error'), new Event('open'), new MessageEvent('message', { data: 'mine' }), new Event('close')]) {
+        source.dispatchEvent(event);
+      }
+      await connection.send('data: theirs\n\nevent: last\ndata\n\n');
+      await ended;
+      source.close();
+      source.dispatchEvent(new MessageEvent('message', { data: 'still mine' }));
+    },
+    expect: ['error no data 1', 'open no data 1', 'message mine 1', 'message theirs 1', 'message still mine 2'],
+  },
+];

@@ -1,0 +1,103 @@
+// Fetch and HTTP below 9.2.3: how a body travels is nothing that a source knows of.
+
+const coding = 'Fetch, HTTP-network fetch: handle content codings; 9.2.3 process the body as it arrives';
+
+/** Length and bytes of a block that is stored as it is, as Deflate (RFC 1951, 3.2.4) writes it. */
+const stored = (bytes) => [0, bytes.length, 0, ~bytes.length & 0xff, 0xff, ...bytes];
+
+/** What each content coding makes of a stream that is flushed after each part: blocks that are stored as they are. */
+const codings = {
+  gzip: { head: [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff], block: stored },
+  deflate: { head: [0x78, 0x01], block: stored },
+  // RFC 7932, 9: a window of 64 KiB, then meta-blocks without compression, of up to 64 KiB, and one that is empty.
+  br: {
+    head: [0x0c],
+    block: (bytes) => {
+      const bits = ((bytes.length - 1) << 3) | (1 << 19); // not last, four nibbles, the length, not compressed
+      return [bits & 0xff, (bits >> 8) & 0xff, bits >> 16, ...bytes];
+    },
+  },
+  // RFC 8878, 3.1.1: a frame with a window of 1 MiB, then raw blocks.
+  zstd: {
+    head: [0x28, 0xb5, 0x2f, 0xfd, 0, 0x50],
+    block: (bytes) => [(bytes.length << 3) & 0xff, bytes.length >> 5, 0, ...bytes],
+  },
+};
+
+const encode = (text) => [...new TextEncoder().encode(text)];
+
+export default [
+  ...Object.entries(codings).map(([name, { head, block }]) => ({
+    name: `a stream in ${name} is decoded as it arrives`,
+    standard: coding,
+    async run(t) {
+      const server = t.stream();
+      const source = t.open(server.url);
+      const connection = await server.accept({ headers: { 'Content-Encoding': name } });
+      await connection.send([...head, ...block(encode('data: x\n\n'))]);
+      await t.until(source, 'message');
+      await connection.send(block(encode('retry: 1\nid: 1\ndata: ü')), block(encode('\n\n')));
+      await t.until(source, 'message');
+      await connection.reset();
+      await server.accept();
+      await t.until(source, 'open');
+      await t.until(source, 'open');
+    },
+    console: ['Failed to load resource'],
+    expect: ['GET A', 'open', 'message "x"', 'message "ü" id "1"', 'error CONNECTING', 'GET A last-event-id: "1"', 'open'],
+  })),
+  {
+    name: 'a stream that is not in the coding which it names is opened again',
+    standard: '9.2.3: a network error while the body is read, after it was opened',
+    console: ['Failed to load resource'],
+    async run(t) {
+      const server = t.stream();
+      const source = t.open(server.url);
+      source.addEventListener('error', () => source.close());
+      const connection = await server.accept({ headers: { 'Content-Encoding': 'gzip' } });
+      await connection.send('data: this is not gzip\n\n');
+      await t.until(source, 'error');
+    },
+    expect: ['GET A', 'open', 'error CONNECTING'],
+  },
+  {
+    name: 'what comes after the Content-Length is not of the stream',
+    standard: 'HTTP (RFC 9112, 6.3)',
+    async run(t) {
+      const server = t.stream();
+      const source = t.open(server.url);
+      source.addEventListener('error', () => source.close());
+      const connection = await server.accept({ headers: { 'Content-Length': 9 } });
+      await connection.send('data: x\n\ndata: y\n\n');
+      await t.until(source, 'error');
+    },
+    expect: ['GET A', 'open', 'message "x"', 'error CONNECTING'],
+  },
+  {
+    name: 'six connections go to one server, and a source that is closed makes room',
+    standard: '9.2.1, a note: clients that support per-server connection limitations; 9.2.3 no limit on the wait',
+    async run(t) {
+      const server = t.stream('B', '', { record: false });
+      const allow = { headers: { 'Access-Control-Allow-Origin': '*' } };
+      const sources = Array.from({ length: 8 }, () => new t.EventSource(server.url));
+      const open = () => sources.filter(({ readyState }) => readyState === 1).length;
+      for (const source of sources) source.onerror = () => t.note('error');
+      const first = Promise.all(sources.slice(0, 6).map((source) => new Promise((resolve) => (source.onopen = resolve))));
+      for (let i = 0; i < 6; i++) await server.accept(allow);
+      await t.begin();
+      await t.waiting('six sources to open', first);
+      await t.fence();
+      t.note(`${open()} are open`);
+      for (let i = 6; i < 8; i++) {
+        sources[i - 6].close();
+        const opened = new Promise((resolve) => (sources[i].onopen = resolve));
+        await server.accept(allow);
+        await t.begin();
+        await t.waiting('another source to open', opened);
+        t.note(`${open()} are open`);
+      }
+      for (const source of sources) source.close();
+    },
+    expect: ['6 are open', '6 are open', '6 are open'],
+  },
+];
