@@ -169,6 +169,11 @@ func reachable(addr string) string {
 	return net.JoinHostPort(cmp.Or(host, "localhost"), port)
 }
 
-func (p *program) drain(context.Context) {
+func (p *program) drain(ctx context.Context) {
+	deadline, cancel := context.WithTimeout(ctx, p.config.drain+p.config.grace)
+	defer cancel()
+	if err := p.site.broker.Drain(deadline, p.config.drain); err != nil {
+		p.logger.Warn("cutting the streams that are still open", "streams", p.site.broker.Stats().Connections, "error", err)
+	}
 	p.site.broker.Close()
 }
