@@ -230,6 +230,57 @@ export default [
     ['true false false', '2'],
   ),
   observes(
+    'what inherits from a source or wraps it is none',
+    (t) => {
+      const source = t.open('/stream/none');
+      source.close();
+      t.attempt('an heir', () => Object.create(source).readyState);
+      t.attempt('a proxy', () => new Proxy(source, {}).readyState);
+      t.attempt('a proxy of the class', () => {
+        const Wrapped = new Proxy(t.EventSource, {});
+        const wrapped = t.watch(new Wrapped('/stream/none'));
+        wrapped.close();
+        return wrapped.readyState;
+      });
+    },
+    ['an heir: throws TypeError', 'a proxy: throws TypeError', 'a proxy of the class: 2'],
+  ),
+  observes(
+    'the members of the class can be replaced and taken back, as any',
+    (t) => {
+      const { prototype } = t.EventSource;
+      const close = Object.getOwnPropertyDescriptor(prototype, 'close');
+      const source = t.open('/stream/none');
+      prototype.close = () => 'replaced';
+      t.note(source.close(), source.readyState);
+      Object.defineProperty(prototype, 'close', close);
+      source.close();
+      t.note(source.readyState);
+    },
+    ['replaced 0', '2'],
+  ),
+  observes(
+    'a handler of the prototype cannot be read, nor one set on an heir',
+    (t) => {
+      for (const name of handlers) {
+        t.attempt(name, () => t.EventSource.prototype[name]);
+        t.attempt(`set ${name}`, () => { 'use strict'; t.EventSource.prototype[name] = () => {}; });
+      }
+    },
+    handlers.flatMap((name) => [`${name}: throws TypeError`, `set ${name}: throws TypeError`]),
+  ),
+  observes(
+    'the class is a constructor of EventTarget, and its functions are no constructors',
+    (t) => {
+      const { prototype } = t.EventSource;
+      t.note(Object.getPrototypeOf(prototype) === EventTarget.prototype, Object.isExtensible(t.EventSource), Object.isFrozen(prototype));
+      t.attempt('new close', () => new prototype.close());
+      t.attempt('new getter', () => new (Object.getOwnPropertyDescriptor(prototype, 'url').get)());
+      t.note('prototype' in prototype.close, 'caller' in prototype.close && Object.hasOwn(prototype.close, 'caller'));
+    },
+    ['true true false', 'new close: throws TypeError', 'new getter: throws TypeError', 'false false'],
+  ),
+  observes(
     'dispatchEvent on a source calls its listeners and changes no state',
     (t) => {
       const source = t.open('/stream/none');

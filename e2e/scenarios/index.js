@@ -1,4 +1,5 @@
 // Every file of scenarios, for whoever wants them all.
+export { default as answers } from './answers.js';
 export { default as close } from './close.js';
 export { default as construction } from './construction.js';
 export { default as crossorigin } from './crossorigin.js';
@@ -17,6 +18,7 @@ export { default as order } from './order.js';
 export { default as parsing } from './parsing.js';
 export { default as reconnection } from './reconnection.js';
 export { default as redirects } from './redirects.js';
+export { default as requests } from './requests.js';
 export { default as responses } from './responses.js';
 export { default as retry } from './retry.js';
 export { default as workers } from './workers.js';

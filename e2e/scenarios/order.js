@@ -18,6 +18,45 @@ async function openSource(t, path = '') {
 /** Waits for an event that the scenario has named last. */
 const last = (t, source) => t.waiting('the last event', new Promise((resolve) => source.addEventListener('last', resolve)));
 
+/** Sets up a source that is not watched by the trace, sends it the stream, and waits for its event named last. */
+function listens(name, standard, listen, expect, { stream = 'data: 1\n\ndata: 2\n\n' } = {}) {
+  return {
+    name,
+    standard,
+    async run(t) {
+      const server = t.stream('A', '', { record: false });
+      const source = new t.EventSource(server.url);
+      const last = new Promise((resolve) => source.addEventListener('last', resolve));
+      const settled = listen(t, source);
+      const connection = await server.accept();
+      await connection.send(`${stream}event: last\ndata\n\n`);
+      await t.waiting('the last event', last);
+      await t.waiting('what the listeners began', settled);
+      source.close();
+    },
+    expect,
+  };
+}
+
+/** A promise and the function that resolves it. */
+function pending() {
+  let resolve;
+  const promise = new Promise((r) => (resolve = r));
+  return [promise, resolve];
+}
+
+/** Opens two sources, one after the other. */
+async function two(t) {
+  const open = async (as) => {
+    const server = t.stream('A', `/${as}`, { record: false });
+    const source = t.open(server.url, {}, { as });
+    const connection = await server.accept();
+    await t.until(source, 'open');
+    return { server, source, connection };
+  };
+  return [await open('one'), await open('two')];
+}
+
 export default [
   {
     name: 'two sources take turns as their servers do',
@@ -181,5 +220,139 @@ export default [
       source.dispatchEvent(new MessageEvent('message', { data: 'still mine' }));
     },
     expect: ['error no data 1', 'open no data 1', 'message mine 1', 'message theirs 1', 'message still mine 2'],
+  },
+  listens(
+    'the events of a chunk come before a timer that one of them sets',
+    `${tasks}, of one task source before that of timers: Chromium dispatches a chunk in one task`,
+    (t, source) => {
+      const [timer, fired] = pending();
+      source.onmessage = ({ data }) => {
+        t.note(data);
+        setTimeout(() => { t.note('timer of', data); if (data === '2') fired(); });
+      };
+      return timer;
+    },
+    ['1', '2', 'timer of 1', 'timer of 2'],
+  ),
+  listens(
+    'the events of a chunk come before a message that one of them posts',
+    `${tasks}, of one task source before that of messages: Chromium dispatches a chunk in one task`,
+    (t, source) => {
+      const [message, received] = pending();
+      const { port1, port2 } = new MessageChannel();
+      port1.onmessage = ({ data }) => { t.note('message of', data); if (data === '2') received(); };
+      source.onmessage = ({ data }) => {
+        t.note(data);
+        port2.postMessage(data);
+      };
+      return message;
+    },
+    ['1', '2', 'message of 1', 'message of 2'],
+  ),
+  listens('a promise that resolves in a listener is seen before the next event', tasks, (t, source) => {
+    const [promise, resolve] = pending();
+    promise.then(() => t.note('resolved'));
+    source.onmessage = ({ data }) => { t.note(data); resolve(); };
+  }, ['1', 'resolved', '2']),
+  listens('microtasks of a listener run in their order', tasks, (t, source) => {
+    source.addEventListener('message', ({ data }) => {
+      t.note(data);
+      queueMicrotask(() => t.note(data, 'first'));
+      Promise.resolve().then(() => t.note(data, 'second'));
+    });
+  }, ['1', '1 first', '1 second', '2', '2 first', '2 second']),
+  {
+    name: 'the open event comes in a task of its own, before the events of the first chunk',
+    standard: '9.2.3 announce the connection: queue a task',
+    async run(t) {
+      const server = t.stream('A', '', { record: false });
+      const source = t.open(server.url);
+      source.onopen = () => queueMicrotask(() => t.note('microtask of open', source.readyState));
+      await (await server.accept()).send('data: x\n\n');
+      await t.until(source, 'message');
+    },
+    expect: ['open', 'microtask of open 1', 'message "x"'],
+  },
+  {
+    name: 'the state has changed before the listener, and is still the same in its microtask and timer',
+    standard: '9.2.3 reestablish the connection, step 1',
+    async run(t) {
+      const server = t.stream('A', '', { record: false });
+      const source = t.open(server.url);
+      const [timer, fired] = pending();
+      source.onerror = () => {
+        queueMicrotask(() => t.note('microtask', source.readyState));
+        setTimeout(() => { t.note('timer', source.readyState); fired(); });
+      };
+      const connection = await server.accept();
+      await connection.send('retry: 100000\n');
+      await connection.end();
+      await t.waiting('the timer', timer);
+    },
+    expect: ['open', 'error CONNECTING', 'microtask 0', 'timer 0'],
+  },
+  {
+    name: 'a listener of one source that takes long holds the events of the other, and loses none',
+    standard: tasks,
+    async run(t) {
+      const [one, other] = await two(t);
+      one.source.onmessage = () => {
+        const request = new XMLHttpRequest(); // a synchronous one: nothing else runs meanwhile
+        request.open('GET', '/harness/catalogue.html', false);
+        request.send();
+        t.note('one: after', request.status);
+      };
+      await one.connection.send('data: 1\n\ndata: 2\n\n');
+      await other.connection.send('data: 3\n\n');
+      await t.until(other.source, 'message');
+    },
+    expect: ['one: open', 'two: open', 'one: message "1"', 'one: after 200', 'one: message "2"', 'one: after 200', 'two: message "3"'],
+  },
+  listens('removeEventListener removes no handler, even if it is given its function', 'HTML 8.1.8.1 Event handlers', (t, source) => {
+    source.onmessage = ({ data }) => t.note('handler', data);
+    source.removeEventListener('message', source.onmessage);
+  }, ['handler 1', 'handler 2']),
+  listens('a function that is handler and listener is called twice', 'HTML 8.1.8.1 Event handlers', (t, source) => {
+    const f = ({ data }) => t.note(data);
+    source.onmessage = f;
+    source.addEventListener('message', f);
+  }, ['1', '1', '2', '2']),
+  listens('a handler that is set while its event is dispatched, after its place, waits for the next', 'HTML 8.1.8.1 Event handlers', (t, source) => {
+    source.addEventListener('message', ({ data }) => { source.onmessage ??= () => t.note('handler', data); });
+  }, ['handler 1'], { stream: 'data: 1\n\ndata: 2\n\n' }),
+  listens('a handler that removes itself is not called again', 'HTML 8.1.8.1 Event handlers', (t, source) => {
+    source.onmessage = ({ data }) => { t.note(data); source.onmessage = null; };
+  }, ['1']),
+  {
+    name: 'a dispatchEvent and an addEventListener of the page do not come between',
+    standard: '9.2.6 dispatch the event, step 8: dispatch is not a call of a method',
+    async run(t) {
+      const server = t.stream();
+      const source = t.open(server.url);
+      source.dispatchEvent = source.addEventListener = () => t.note('never');
+      source.onmessage = ({ data }) => t.note('handler', data);
+      await (await server.accept()).send('data: x\n\n');
+      await t.until(source, 'message');
+      await t.fence();
+    },
+    expect: ['GET A', 'open', 'message "x"', 'handler x'],
+  },
+  {
+    name: 'properties that a page puts on a source do not hide its state from it',
+    standard: '9.2.3: the URL of the object, not the property',
+    async run(t) {
+      const server = t.stream();
+      const source = t.open(server.url);
+      for (const name of ['url', 'withCredentials', 'close']) Object.defineProperty(source, name, { value: 'x', configurable: true });
+      const first = await server.accept();
+      await first.send('retry: 1\ndata: x\n\n');
+      await first.end();
+      await (await server.accept()).send('data: y\n\n');
+      await t.until(source, 'message');
+      await t.until(source, 'message');
+      for (const name of ['url', 'withCredentials', 'close']) delete source[name];
+      t.note(source.url);
+    },
+    expect: ['GET A', 'open', 'message "x"', 'error CONNECTING', 'GET A', 'open', 'message "y"', 'A'],
   },
 ];

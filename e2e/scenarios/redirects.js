@@ -196,4 +196,52 @@ export default [
     },
     expect: [...Array(21).fill('GET A'), 'error CONNECTING'],
   },
+  ...Object.entries({
+    'data:text/event-stream,data:%20x%0A%0A': 'a data URL',
+    'ftp://127.0.0.1/': 'a scheme that is not fetched',
+    'http://[': 'what is no URL',
+  }).map(([location, what]) => ({
+    name: `a redirect to ${what} is a network error and tried again`,
+    standard: 'Fetch, HTTP-redirect fetch: a location that is failure, or whose scheme is not HTTP(S), is a network error',
+    console: ['Failed to load resource', 'blocked by CORS policy', 'Not allowed', 'Fetch API cannot load'],
+    async run(t) {
+      const server = t.stream();
+      const source = t.open(server.url);
+      source.addEventListener('error', () => source.close());
+      await (await server.request()).redirect(302, location);
+      await t.until(source, 'error');
+      await t.fence();
+    },
+    expect: ['GET A', 'error CONNECTING'],
+  })),
+  {
+    name: 'a redirect with a fragment, or without one, changes no URL',
+    standard: '9.2.2 attribute url; Fetch, a response\'s location URL',
+    async run(t) {
+      const server = t.stream('A', '#mine');
+      const source = t.open(server.url);
+      await (await server.request()).redirect(302, server.at('A', '/b#theirs'));
+      const first = await server.accept();
+      await first.send('retry: 1\n');
+      await first.end();
+      await (await server.accept()).send('data: x\n\n');
+      await t.until(source, 'message');
+      t.note(source.url);
+    },
+    expect: ['GET A', 'GET A/b', 'open', 'error CONNECTING', 'GET A/b', 'open', 'message "x"', 'A#mine'],
+  },
+  {
+    name: 'a source that is closed while it is redirected closes the connection',
+    standard: '9.2.2 close(): abort any instances of the fetch algorithm',
+    async run(t) {
+      const server = t.stream();
+      const source = t.open(server.url);
+      await (await server.request()).redirect(302, server.at('A', '/b'));
+      const exchange = await server.request();
+      source.close();
+      await exchange.closed();
+      await t.fence();
+    },
+    expect: ['GET A', 'GET A/b', 'connection closed by the client'],
+  },
 ];

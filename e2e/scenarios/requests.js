@@ -1,0 +1,144 @@
+// The request of a source as its server sees it: Fetch and HTTP below 9.2.2's constructor.
+
+const standard = '9.2.2 constructor, steps 8 to 14; Fetch, HTTP-network-or-cache fetch';
+const referrers = 'Referrer Policy; Fetch, main fetch';
+
+const anyOrigin = { headers: { 'Access-Control-Allow-Origin': '*' } };
+
+function header({ headers }, name) {
+  return headers.find(([key]) => key.toLowerCase() === name)?.[1] ?? 'none';
+}
+
+/** Without what differs from run to run. */
+const shorten = (url) => url.replace(/\/harness\/run\.html\?.*/, '/harness/run.html?…');
+
+/** Opens a source in a frame of that markup and headers, and shows the Referer of its request and of its next. */
+function refers(name, { html = '<!doctype html><p>', headers, origin = 'A' }, referer) {
+  return {
+    name,
+    standard: referrers,
+    async run(t) {
+      const server = t.stream(origin);
+      const { contentWindow } = await t.frame(html, { headers });
+      const EventSource = await t.in(contentWindow);
+      const source = t.watch(new EventSource(server.url));
+      for (let i = 0; i < 2; i++) {
+        const exchange = await server.request();
+        t.note('referer', header(exchange, 'referer'));
+        await exchange.respond(anyOrigin);
+        await t.until(source, 'open');
+        await exchange.send('retry: 1\n');
+        if (i === 0) await exchange.end();
+      }
+    },
+    expect: referer,
+  };
+}
+
+/** Twice the same request, of origin A or of another, with that referrer. */
+function twice(origin, referer) {
+  const request = origin === 'A' ? 'GET A' : `GET ${origin} origin: "A"`;
+  return [request, `referer ${referer}`, 'open', 'error CONNECTING', request, `referer ${referer}`, 'open'];
+}
+
+export default [
+  {
+    name: 'a request is of mode cors, of no destination, and not of a user',
+    standard: 'Fetch Metadata; 9.2.2 constructor, step 9: a potential-CORS request whose destination is the empty string',
+    async run(t) {
+      for (const origin of ['A', 'B']) {
+        const server = t.stream(origin);
+        const source = t.open(server.url);
+        const exchange = await server.request();
+        for (const name of ['dest', 'mode', 'site', 'user']) t.note(name, header(exchange, `sec-fetch-${name}`));
+        await exchange.respond(anyOrigin);
+        await t.until(source, 'open');
+        source.close();
+      }
+    },
+    expect: [
+      'GET A', 'dest empty', 'mode cors', 'site same-origin', 'user none', 'open',
+      'GET B origin: "A"', 'dest empty', 'mode cors', 'site same-site', 'user none', 'open',
+    ],
+  },
+  {
+    name: 'no header is sent twice, and none has a body to tell of',
+    standard,
+    async run(t) {
+      const server = t.stream();
+      const source = t.open(server.url);
+      const exchange = await server.request();
+      const { headers } = exchange;
+      const names = headers.map(([name]) => name.toLowerCase());
+      t.note('twice', names.filter((name, i) => names.indexOf(name) !== i));
+      t.note('of a body', names.filter((name) => /^(content-|transfer-encoding|expect|range|if-)/.test(name)));
+      await exchange.respond();
+      await t.until(source, 'open');
+    },
+    expect: ['GET A', 'twice []', 'of a body []', 'open'],
+  },
+  {
+    name: 'the fragment of a URL is not sent, and is of the URL',
+    standard: '9.2.2 attribute url; HTTP Semantics, 7.1 Determining the Target Resource',
+    async run(t) {
+      const server = t.stream('A', '/x?q#f');
+      const source = t.open(server.url);
+      const first = await server.accept();
+      await first.send('retry: 1\n');
+      await first.end();
+      await server.accept();
+      await t.until(source, 'open');
+      await t.until(source, 'open');
+      t.note(source.url);
+    },
+    expect: ['GET A/x?q', 'open', 'error CONNECTING', 'GET A/x?q', 'open', 'A/x?q#f'],
+  },
+  {
+    name: 'a response is not stored, and none that is stored is used',
+    standard: "9.2.2 constructor, step 12: set request's cache mode to 'no-store'",
+    async run(t) {
+      const server = t.stream();
+      const cacheable = { headers: { 'Cache-Control': 'max-age=3600', ETag: '"1"' } };
+      for (let i = 0; i < 2; i++) {
+        const source = t.open(server.url);
+        const exchange = await server.accept(cacheable);
+        await exchange.send(`data: ${i}\n\n`);
+        await exchange.end();
+        await t.until(source, 'error');
+        source.close();
+      }
+    },
+    expect: ['GET A', 'open', 'message "0"', 'error CONNECTING', 'GET A', 'open', 'message "1"', 'error CONNECTING'],
+  },
+  {
+    name: 'two sources of one URL make two requests',
+    standard,
+    async run(t) {
+      const server = t.stream();
+      const [one, two] = [t.open(server.url, {}, { as: 'source' }), t.open(server.url, {}, { as: 'source' })];
+      const connections = [await server.request(), await server.request()];
+      t.note('two connections', connections[0].connection !== connections[1].connection);
+      for (const connection of connections) await connection.respond();
+      await Promise.all([t.until(one, 'open'), t.until(two, 'open')]);
+    },
+    expect: ['GET A', 'GET A', 'two connections true', 'source: open', 'source: open'],
+  },
+  {
+    name: 'the referrer is the page',
+    standard: referrers,
+    async run(t) {
+      const server = t.stream();
+      const source = t.open(server.url);
+      const exchange = await server.request();
+      t.note('referer', shorten(header(exchange, 'referer')));
+      await exchange.respond();
+      await t.until(source, 'open');
+    },
+    expect: ['GET A', 'referer A/harness/run.html?…', 'open'],
+  },
+  refers('the referrer at another origin is the origin', { origin: 'B' }, twice('B', 'A/')),
+  refers('a page without referrer sends none', { headers: { 'Referrer-Policy': 'no-referrer' } }, twice('A', 'none')),
+  refers('a page that tells its origin sends that', { headers: { 'Referrer-Policy': 'origin' } }, twice('A', 'A/')),
+  refers('a page that tells others all sends its URL to them', { origin: 'B', headers: { 'Referrer-Policy': 'unsafe-url' } }, twice('B', 'A/page')),
+  refers('a page may set its policy in its markup', { html: '<!doctype html><meta name="referrer" content="no-referrer">' }, twice('A', 'none')),
+];
