@@ -37,6 +37,17 @@ async function receives(t, window) {
 
 const received = ['GET A', 'open', 'message "x" id "1"', 'error CONNECTING', 'GET A last-event-id: "1"', 'open', 'message "y" id "1"'];
 
+/** A source in a frame of the same origin, which the trace watches from outside, once it is open. */
+async function openInFrame(t) {
+  const server = t.stream();
+  const frame = await t.frame('<!doctype html><p>');
+  const EventSource = await t.in(frame.contentWindow);
+  const source = t.watch(new EventSource(server.url));
+  const connection = await server.accept();
+  await t.until(source, 'open');
+  return { frame, source, connection };
+}
+
 /** In a document that the page cannot reach into. */
 function apart(kind, origin, expect, more) {
   return {
@@ -137,4 +148,112 @@ export default [
     'GET A origin: "null"',
     'open',
   ]),
+  {
+    name: 'the URL of the document is that of the moment',
+    standard: '9.2.2 constructor, step 3; HTML 7.4.4, URL and history update steps',
+    async run(t) {
+      const { contentWindow: window } = await t.frame('<!doctype html><p>');
+      window.history.replaceState(null, '', '/moved/here?q#f');
+      for (const url of ['x', '?x', '#x', '']) await urlIn(t, window, url);
+    },
+    expect: ['x: A/moved/x', '?x: A/moved/here?x', '#x: A/moved/here?q#x', 'empty: A/moved/here?q'],
+  },
+  {
+    name: 'the window that a class is of counts, not the one that calls it',
+    standard: "9.2.2 constructor, step 2: this's relevant settings object",
+    async run(t) {
+      const { contentWindow: window } = await t.frame('<!doctype html><base href="/elsewhere/">');
+      const EventSource = await t.in(window);
+      const source = new EventSource('x');
+      source.close();
+      t.note(source.url, source instanceof window.EventTarget, source instanceof EventTarget, source instanceof t.EventSource);
+    },
+    expect: ['A/elsewhere/x true false false'],
+  },
+  {
+    name: "a class of another window throws that window's exceptions",
+    standard: 'Web IDL 3.14: an exception is of the realm of the function',
+    async run(t) {
+      const { contentWindow: window } = await t.frame('<!doctype html><p>');
+      const EventSource = await t.in(window);
+      for (const construct of [() => new EventSource('http://['), () => new EventSource(), () => new EventSource('/x', 1)]) {
+        try {
+          construct();
+        } catch (error) {
+          t.note(error.name, error instanceof window.DOMException, error instanceof window.TypeError);
+        }
+      }
+    },
+    expect: ['SyntaxError true false', 'TypeError false true', 'TypeError false true'],
+  },
+  {
+    name: 'members of one window take the sources of another',
+    standard: 'Web IDL 3.7.6: a platform object that implements the interface, whatever its realm',
+    async run(t) {
+      const { contentWindow: window } = await t.frame('<!doctype html><p>');
+      const EventSource = await t.in(window);
+      const source = new EventSource('/x');
+      const { prototype } = t.EventSource;
+      const get = (name) => Object.getOwnPropertyDescriptor(prototype, name).get.call(source);
+      t.attempt('url', () => get('url'));
+      t.attempt('readyState', () => get('readyState'));
+      t.attempt('close', () => prototype.close.call(source));
+      t.note('readyState', source.readyState);
+      source.close();
+    },
+    expect: ['url: A/x', 'readyState: 0', 'close: undefined', 'readyState 2'],
+  },
+  {
+    name: 'a listener that removes the frame of its source receives no more of the same chunk',
+    standard: '9.2.9 forcibly close; 9.2.6 dispatch the event, step 8: unless CLOSED',
+    async run(t) {
+      const { frame, source, connection } = await openInFrame(t);
+      source.onmessage = () => frame.remove();
+      await connection.send('data: 1\n\ndata: 2\n\n');
+      await t.until(source, 'message');
+      await connection.closed();
+      await t.fence();
+      t.note('readyState', source.readyState);
+    },
+    expect: ['GET A', 'open', 'message "1"', 'connection closed by the client', 'readyState 2'],
+  },
+  {
+    name: 'a frame that goes to a fragment, or nowhere by a 204, keeps its source',
+    standard: 'HTML 7.4.2.3.3 Fragment navigations; 7.4.5: a response with status 204 leaves the document',
+    async run(t) {
+      const { frame, source, connection } = await openInFrame(t);
+      frame.contentWindow.location.hash = 'there';
+      await connection.send('data: 1\n\n');
+      await t.until(source, 'message');
+      const nowhere = t.stream('A', '/nowhere', { record: false });
+      frame.contentWindow.location = nowhere.url;
+      await (await nowhere.accept({ status: 204 })).end();
+      await t.fence();
+      await connection.send('data: 2\n\n');
+      await t.until(source, 'message');
+    },
+    expect: ['GET A', 'open', 'message "1"', 'message "2"'],
+  },
+  ...[
+    ['no-referrer', undefined, undefined],
+    ['origin', 'A/', 'A/'],
+    ['same-origin', 'A/page', undefined],
+    ['strict-origin-when-cross-origin', 'A/page', 'A/'],
+    ['unsafe-url', 'A/page', 'A/page'],
+  ].map(([policy, same, cross]) => ({
+    name: `in a document with the referrer policy ${policy} the Referer is as it says`,
+    standard: "9.2.2: request's client is the document's settings object, whose policy it takes; Referrer Policy 3",
+    async run(t) {
+      const { contentWindow: window } = await t.frame('<!doctype html><p>', { headers: { 'Referrer-Policy': policy } });
+      const EventSource = await t.in(window);
+      for (const origin of ['A', 'B']) {
+        const server = t.stream(origin, '', { record: false });
+        const source = new EventSource(server.url);
+        const { headers } = await server.accept({ headers: { 'Access-Control-Allow-Origin': '*' } });
+        t.note(origin, headers.find(([name]) => name.toLowerCase() === 'referer')?.[1] ?? 'none');
+        source.close();
+      }
+    },
+    expect: [`A ${same ?? 'none'}`, `B ${cross ?? 'none'}`],
+  })),
 ];
