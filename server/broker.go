@@ -79,6 +79,7 @@ type Broker struct {
 	events *eventLog
 
 	filters      filters
+	shelf        shelf
 	seats        seats
 	keyed        keyed
 	departures   departures

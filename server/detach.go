@@ -14,7 +14,7 @@ import (
 // says so by being an [http.Hijacker] itself: one that only has Unwrap may need to see what is written.
 func (s *stream) detachable() bool {
 	r := s.request
-	if !canDetach || s.handler.NoHijack || r.TLS != nil || r.ProtoMajor != 1 || r.ProtoMinor == 0 || r.ContentLength != 0 {
+	if !canDetach || s.handler.NoHijack || s.coded != nil || r.TLS != nil || r.ProtoMajor != 1 || r.ProtoMinor == 0 || r.ContentLength != 0 {
 		return false
 	}
 	switch r.Context().Value(http.LocalAddrContextKey).(type) {

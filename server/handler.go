@@ -160,6 +160,13 @@ type Handler struct {
 	// as vanished. Zero means 30 s; negative, for as long as the system tries.
 	PeerTimeout time.Duration
 
+	// Codings are the content codings that streams may be sent in, the most preferred first; package compress has them.
+	// What clients of the same topics receive is compressed once for all of them. One that comes to others gets events
+	// as they are until it can join, for some kilobytes. Such streams stay on the goroutines of their requests. The
+	// size of what is compressed tells of its content: whoever can publish, and watch the traffic of another client,
+	// could guess at a secret in the events beside. Empty means none.
+	Codings []Coding
+
 	// MaxTopics bounds the topics and patterns of one request; more are answered 400. Zero means 32; negative, no limit.
 	MaxTopics int
 
@@ -215,6 +222,9 @@ func (h *Handler) subscribe(w http.ResponseWriter, r *http.Request) error {
 			h.Broker.leave(seat)
 		}
 	}()
+	if s.coded != nil {
+		defer h.Broker.shelf.leave(s.coded)
+	}
 	if r.Method == http.MethodHead {
 		s.setHeaders()
 		return nil

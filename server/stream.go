@@ -34,6 +34,7 @@ type stream struct {
 	seat    seat
 	until   time.Time // when the stream ends; zero means never
 	cause   error     // of that
+	coded   *coded // nil without a coding
 
 	request  *http.Request
 	writer   http.ResponseWriter
@@ -57,6 +58,9 @@ func (h *Handler) newStream(w http.ResponseWriter, r *http.Request, lastEventID 
 	}
 	s.cursor, s.gap = s.log.seek(lastEventID, seeker{maxLag: h.maxLag(), fromHead: h.GapPolicy == FromHead})
 	s.told = s.cursor.next - 1
+	if coding := negotiate(r.Header.Values("Accept-Encoding"), h.Codings); coding != nil {
+		s.coded = h.Broker.shelf.enter(topics, coding)
+	}
 	return s
 }
 
@@ -136,6 +140,9 @@ func (s *stream) finish(reason error) {
 	// The last deadline may be long past.
 	s.setDeadline()
 	broken := errors.Is(reason, errBroken)
+	if s.coded != nil && !broken {
+		s.write(s.coded.end())
+	}
 	if s.hijacked != nil {
 		s.hijacked.end(broken)
 	} else if broken {
@@ -148,6 +155,12 @@ func (s *stream) setHeaders() {
 	header.Set("Content-Type", sse.ContentType)
 	header.Set("Cache-Control", "no-store, no-transform")
 	header.Set("X-Accel-Buffering", "no") // or nginx holds events back
+	if len(s.handler.Codings) > 0 {
+		header.Add("Vary", "Accept-Encoding")
+	}
+	if s.coded != nil {
+		header.Set("Content-Encoding", s.coded.key.coding)
+	}
 	if s.gap != nil {
 		header.Set("Event-Gap", s.gap.Reason)
 	}
@@ -245,6 +258,9 @@ func (s *stream) beat() error {
 
 // deliver writes those events of p that the stream is for, all that are neighbours at once.
 func (s *stream) deliver(p part) error {
+	if s.coded != nil {
+		return s.deliverCoded(p)
+	}
 	count, last := 0, s.cursor.next-1
 	for block, events := range s.topics.runs(p) {
 		if count == 0 {
@@ -271,6 +287,9 @@ func (s *stream) sendGap(dst []byte, g *gap) error {
 }
 
 func (s *stream) send(block []byte) error {
+	if s.coded != nil {
+		block = s.coded.plain(block)
+	}
 	s.setDeadline()
 	if err := s.write(block); err != nil {
 		return err

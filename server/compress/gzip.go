@@ -1,0 +1,98 @@
+// Package compress has the content codings of event streams, for [server.Handler.Codings].
+//
+// Brotli is not among them. Its references to its dictionary depend on how much of the body precedes them, which is not
+// the same for clients that join at different times: what is compressed could not be shared.
+package compress
+
+import (
+	"bytes"
+	"compress/flate"
+	"encoding/binary"
+	"hash/crc32"
+	"math"
+
+	"github.com/eventsource-wasm/eventsource-wasm/server"
+)
+
+// Gzip returns the coding of RFC 1952. A body is one member: browsers ignore what follows the first. Sections are blocks
+// of DEFLATE, RFC 1951, that refer to none before them, and data between them is in blocks that are stored.
+func Gzip() server.Coding {
+	return gzip{}
+}
+
+type gzip struct{}
+
+func (gzip) Name() string               { return "gzip" }
+func (gzip) NewEncoder() server.Encoder { return newFlateEncoder() }
+func (gzip) NewBody() server.Body       { return &gzipBody{} }
+
+type flateEncoder struct {
+	writer *flate.Writer
+	buffer bytes.Buffer
+}
+
+func newFlateEncoder() *flateEncoder {
+	e := &flateEncoder{}
+	writer, err := flate.NewWriter(&e.buffer, flate.DefaultCompression)
+	if err != nil {
+		panic(err) // the level is one
+	}
+	e.writer = writer
+	return e
+}
+
+func (e *flateEncoder) Reset() {
+	e.writer.Reset(&e.buffer)
+}
+
+func (e *flateEncoder) Append(dst, data []byte) []byte {
+	e.buffer.Reset()
+	e.writer.Write(data) // to a buffer, which takes everything
+	e.writer.Flush()
+	return append(dst, e.buffer.Bytes()...)
+}
+
+// A gzipBody sums up the data that its trailer tells of.
+type gzipBody struct {
+	checksum uint32
+	size     uint32
+}
+
+// Begin: no flags, no time, no extra flags, an unknown system.
+func (*gzipBody) Begin(dst []byte) []byte {
+	return append(dst, 0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255)
+}
+
+// Plain ends in an empty block, as a flush of DEFLATE does: Go's decoder, for one, hands out nothing before that.
+func (b *gzipBody) Plain(dst, data []byte) []byte {
+	b.Sectioned(data)
+	for len(data) > 0 {
+		n := min(len(data), math.MaxUint16)
+		dst = appendStored(dst, data[:n])
+		data = data[n:]
+	}
+	return appendStored(dst, nil)
+}
+
+// appendStored appends a stored block that is not the last.
+func appendStored(dst, data []byte) []byte {
+	dst = append(dst, 0)
+	dst = binary.LittleEndian.AppendUint16(dst, uint16(len(data)))
+	dst = binary.LittleEndian.AppendUint16(dst, ^uint16(len(data)))
+	return append(dst, data...)
+}
+
+func (b *gzipBody) Sectioned(data []byte) {
+	b.checksum = crc32.Update(b.checksum, crc32.IEEETable, data)
+	b.size += uint32(len(data))
+}
+
+// EndSection has nothing to do: every append ends at a byte, and between blocks.
+func (*gzipBody) EndSection(dst []byte) []byte { return dst }
+
+// End: an empty block that is the last, and the trailer.
+func (b *gzipBody) End(dst []byte) []byte {
+	dst = append(dst, 3, 0)
+	dst = binary.LittleEndian.AppendUint32(dst, b.checksum)
+	return binary.LittleEndian.AppendUint32(dst, b.size)
+}

@@ -1,0 +1,96 @@
+package compress
+
+import (
+	"bytes"
+	"encoding/binary"
+
+	zstandard "github.com/klauspost/compress/zstd"
+
+	"github.com/eventsource-wasm/eventsource-wasm/server"
+)
+
+// Zstd returns the coding of RFC 8878. A body is a sequence of frames: one for each section, and for data between them
+// some that hold it as it is.
+func Zstd() server.Coding {
+	return zstd{}
+}
+
+// zstdWindow is as much as a decoder has to keep of a section, which is hardly larger.
+const zstdWindow = 64 << 10
+
+type zstd struct{}
+
+func (zstd) Name() string               { return "zstd" }
+func (zstd) NewEncoder() server.Encoder { return newZstdEncoder() }
+func (zstd) NewBody() server.Body       { return zstdBody{} }
+
+type zstdEncoder struct {
+	writer *zstandard.Encoder
+	buffer bytes.Buffer
+}
+
+func newZstdEncoder() *zstdEncoder {
+	e := &zstdEncoder{}
+	writer, err := zstandard.NewWriter(&e.buffer,
+		zstandard.WithWindowSize(zstdWindow),
+		zstandard.WithEncoderConcurrency(1),
+		zstandard.WithLowerEncoderMem(true),
+		zstandard.WithEncoderCRC(false), // a body that leaves a section early has no sum of it
+	)
+	if err != nil {
+		panic(err) // the options are valid
+	}
+	e.writer = writer
+	return e
+}
+
+func (e *zstdEncoder) Reset() {
+	e.writer.Reset(&e.buffer)
+}
+
+func (e *zstdEncoder) Append(dst, data []byte) []byte {
+	e.buffer.Reset()
+	e.writer.Write(data) // to a buffer, which takes everything
+	e.writer.Flush()
+	return append(dst, e.buffer.Bytes()...)
+}
+
+type zstdBody struct{}
+
+func (zstdBody) Begin(dst []byte) []byte { return dst }
+
+// Parts of the format, section 3.1.1 of RFC 8878.
+const (
+	zstdMagic        = 0xfd2fb528
+	zstdSingle4      = 0b101_00000 // frame header: a single segment, whose size is in four bytes
+	zstdLastRawBlock = 0b001       // block header: the last, raw, of so many bytes from bit 3 on
+)
+
+// maxRawBlock is within what every decoder takes of a frame.
+const maxRawBlock = 64 << 10
+
+func (zstdBody) Plain(dst, data []byte) []byte {
+	for len(data) > 0 {
+		n := uint32(min(len(data), maxRawBlock))
+		dst = binary.LittleEndian.AppendUint32(dst, zstdMagic)
+		dst = append(dst, zstdSingle4)
+		dst = binary.LittleEndian.AppendUint32(dst, n)
+		dst = appendBlockHeader(dst, n<<3|zstdLastRawBlock)
+		dst = append(dst, data[:n]...)
+		data = data[n:]
+	}
+	return dst
+}
+
+func appendBlockHeader(dst []byte, header uint32) []byte {
+	return append(dst, byte(header), byte(header>>8), byte(header>>16))
+}
+
+func (zstdBody) Sectioned([]byte) {}
+
+// EndSection ends the frame by an empty block, which is its last.
+func (zstdBody) EndSection(dst []byte) []byte {
+	return appendBlockHeader(dst, zstdLastRawBlock)
+}
+
+func (zstdBody) End(dst []byte) []byte { return dst }
