@@ -34,7 +34,7 @@ type stream struct {
 	seat    seat
 	until   time.Time // when the stream ends; zero means never
 	cause   error     // of that
-	coded   *coded // nil without a coding
+	coded   *coded    // nil without a coding
 
 	request  *http.Request
 	writer   http.ResponseWriter

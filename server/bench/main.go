@@ -34,7 +34,7 @@ func run() error {
 	flag.IntVar(&p.Readers, "readers", 1, "threads of the clients")
 	connections := flag.String("connections", "100,1000,10000", "numbers of connections")
 	windows := flag.String("windows", "1,16", "numbers of events published at once")
-	only := flag.String("only", "", "names of contestants, of all")
+	only := flag.String("only", "", "names of contestants, of all, with \";\" between them")
 	out := flag.String("out", "", "file for the results in JSON")
 	faults := flag.Bool("faults", false, "run the fault tests instead")
 	name := flag.String("serve", "", "be the server of that name; for internal use")
@@ -71,7 +71,7 @@ func runBenchmark(p plan, chosen []contestant, out string) error {
 			return err
 		}
 	}
-	for _, name := range []string{"raw", "ours"} {
+	for _, name := range []string{"raw", "ours", "ours, NoHijack"} {
 		if why, failed := m.missing[name]; failed {
 			return fmt.Errorf("%s: %s", name, why)
 		}
@@ -84,7 +84,7 @@ func choose(names string) ([]contestant, error) {
 		return contestants, nil
 	}
 	var chosen []contestant
-	for name := range strings.SplitSeq(names, ",") {
+	for name := range strings.SplitSeq(names, ";") {
 		i := slices.IndexFunc(contestants, func(c contestant) bool { return c.name == name })
 		if i < 0 {
 			return nil, fmt.Errorf("there is no contestant %q", name)

@@ -46,6 +46,7 @@ const ours = "github.com/eventsource-wasm/eventsource-wasm"
 var contestants = []contestant{
 	{name: "raw"},
 	{name: "ours", module: ours, path: "/", serve: serveOurs, unknown: "abcdefgh-5"},
+	{name: "ours, NoHijack", module: ours, path: "/", serve: serveOursByNetHTTP, unknown: "abcdefgh-5"},
 	{name: "r3labs/sse", module: "github.com/r3labs/sse/v2", path: "/?stream=" + topic, serve: serveR3labs, unknown: "999999"},
 	{name: "tmaxmax/go-sse", module: "github.com/tmaxmax/go-sse", path: "/", serve: serveTmaxmax, unknown: "999999"},
 	{name: "launchdarkly/eventsource", module: "github.com/launchdarkly/eventsource", path: "/", serve: serveLaunchdarkly, unknown: "0000999999"},
@@ -63,6 +64,15 @@ var contestants = []contestant{
 var quiet = slog.New(slog.DiscardHandler)
 
 func serveOurs(history int) (http.Handler, publisher, error) {
+	return serveHandler(history, false)
+}
+
+// serveOursByNetHTTP takes the path of HTTP/2, TLS and systems other than Linux.
+func serveOursByNetHTTP(history int) (http.Handler, publisher, error) {
+	return serveHandler(history, true)
+}
+
+func serveHandler(history int, noHijack bool) (http.Handler, publisher, error) {
 	broker := &server.Broker{MaxConnections: -1, MaxEvents: history}
 	if history > 0 {
 		broker.MaxBytes = -1
@@ -71,7 +81,7 @@ func serveOurs(history int) (http.Handler, publisher, error) {
 		_, err := broker.Publish(topic, sse.Event{Data: data})
 		return err
 	}
-	return &server.Handler{Broker: broker, Logger: quiet}, publish, nil
+	return &server.Handler{Broker: broker, NoHijack: noHijack, Logger: quiet}, publish, nil
 }
 
 // serveR3labs keeps every event whether asked to or not: AutoReplay is on in New.

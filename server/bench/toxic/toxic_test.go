@@ -53,7 +53,8 @@ func TestFaults(t *testing.T) {
 		{name: "closed after some bytes", toxic: `{"type": "limit_data", "attributes": {"bytes": 1000}}`, breaks: true},
 		{name: "slow close", toxic: `{"type": "slow_close", "attributes": {"delay": 100}}`, breaks: true, provoke: (*server.Broker).Break},
 	} {
-		t.Run(fault.name, fault.test)
+		t.Run(fault.name, func(t *testing.T) { fault.test(t, false) })
+		t.Run(fault.name+", NoHijack", func(t *testing.T) { fault.test(t, true) })
 	}
 }
 
@@ -64,10 +65,11 @@ type fault struct {
 	provoke func(*server.Broker) // makes the fault happen, if the toxic alone does not
 }
 
-func (f fault) test(t *testing.T) {
+func (f fault) test(t *testing.T, noHijack bool) {
 	_, before := resources()
 	broker := &server.Broker{MaxEvents: events}
-	origin := httptest.NewServer(&server.Handler{Broker: broker, Heartbeat: heartbeat, Logger: slog.New(slog.DiscardHandler)})
+	handler := &server.Handler{Broker: broker, Heartbeat: heartbeat, NoHijack: noHijack, Logger: slog.New(slog.DiscardHandler)}
+	origin := httptest.NewServer(handler)
 	proxy := startProxy(t, strings.TrimPrefix(origin.URL, "http://"))
 
 	crowd := newCrowd(t, "http://"+proxy.Listen)
