@@ -256,6 +256,42 @@ func TestGrantExpiresWithABacklog(t *testing.T) {
 	})
 }
 
+// On every path a stream ends cleanly when its grant does, and not before, and its place is free then.
+func TestGrantExpiresOnEveryPath(t *testing.T) {
+	for name, noHijack := range map[string]bool{"hijacked": false, "not hijacked": true} {
+		t.Run(name, func(t *testing.T) {
+			expires := time.Now().Add(200 * time.Millisecond)
+			h := &server.Handler{
+				Broker:   &server.Broker{MaxConnectionsPerSubject: 1, MaxConnectionsPerIP: 1},
+				NoHijack: noHijack,
+				Logger:   quiet,
+				Authorize: func(r *http.Request, _ server.Access) (server.Grant, error) {
+					if r.Header.Get("Authorization") == "for ever" {
+						return server.Grant{Subject: "a"}, nil
+					}
+					return server.Grant{Subject: "a", Expires: expires}, nil
+				},
+			}
+			url := start(t, h)
+			c := opened(t, url)
+			c.next() // an id to resume from
+			c.wantEnd()
+			if now := time.Now(); now.Before(expires) {
+				t.Errorf("ended %v before the grant", expires.Sub(now))
+			}
+			// The client may see the end before the broker counts it.
+			for deadline := time.Now().Add(time.Minute); open(t, url, "Authorization", "for ever").response.StatusCode != http.StatusOK; {
+				if time.Now().After(deadline) {
+					t.Fatal("the place of the stream that ended is taken")
+				}
+			}
+			if c := open(t, url, "Authorization", "for ever"); c.response.StatusCode != http.StatusTooManyRequests {
+				t.Errorf("a second stream: status %d", c.response.StatusCode)
+			}
+		})
+	}
+}
+
 func TestExpiredGrant(t *testing.T) {
 	h := &server.Handler{Broker: &server.Broker{}, Authorize: func(*http.Request, server.Access) (server.Grant, error) {
 		return server.Grant{Expires: time.Now().Add(-time.Second)}, nil
