@@ -29,7 +29,7 @@ unit:
 	cd server/bench && go test -race -mod=mod ./... # the peers' modules stay out of ours
 
 e2e: build chromium
-	go test -count=1 -timeout 20m ./e2e
+	go test -count=1 -timeout 20m -p 1 ./e2e/...
 
 chromium:
 	@.ci/chromium

@@ -90,31 +90,34 @@ func (e engine) show(ctx context.Context, url string) error {
 	command := exec.CommandContext(ctx, path, e.args(profile, url)...)
 	command.Env = append(os.Environ(), "HOME="+profile)
 	if e.display {
-		display, stop, err := openDisplay(ctx)
+		display, stop, err := openDisplay()
 		if err != nil {
 			return err
 		}
 		defer stop()
 		command.Env = append(command.Env, "DISPLAY="+display, "WEBKIT_DISABLE_SANDBOX_THIS_IS_DANGEROUS=1")
 	}
-	// Asked to, a browser ends its processes; killed, it leaves them behind.
+	lead(command)
+	// Asked to, a browser ends its processes, all but those that hang.
 	command.Cancel = func() error { return command.Process.Signal(os.Interrupt) }
 	command.WaitDelay = 10 * time.Second
 	output, err := command.CombinedOutput()
+	killFollowers(command)
 	if ctx.Err() != nil {
 		return nil
 	}
 	return fmt.Errorf("%s ended by itself: %v\n%s", path, err, output)
 }
 
-// openDisplay starts an X server that shows nothing to anyone, for browsers that cannot do without.
-func openDisplay(ctx context.Context) (display string, stop func(), err error) {
+// openDisplay starts an X server that shows nothing to anyone, for browsers that cannot do without. It is stopped behind
+// them, and never killed, which would leave its lock behind.
+func openDisplay() (display string, stop func(), err error) {
 	r, w, err := os.Pipe()
 	if err != nil {
 		return "", nil, err
 	}
 	defer r.Close()
-	server := exec.CommandContext(ctx, "Xvfb", "-displayfd", "3", "-nolisten", "tcp", "-screen", "0", "1280x1024x24")
+	server := exec.Command("Xvfb", "-displayfd", "3", "-nolisten", "tcp", "-screen", "0", "1280x1024x24")
 	server.ExtraFiles = []*os.File{w}
 	err = server.Start()
 	w.Close()
