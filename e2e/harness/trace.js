@@ -39,10 +39,14 @@ const expectedHeaders = { accept: 'text/event-stream', 'cache-control': 'no-cach
 // Headers that are the browser's own affair.
 const browserHeaders = /^(host|connection|user-agent|accept-encoding|accept-language|referer|priority|dnt|sec-.*)$/;
 
+// A preflight need not say that it comes from no cache.
+const preflightHeaders = new RegExp(`${browserHeaders.source}|^(cache-control|pragma)$`);
+
 export function requestLine({ method, origin, target, headers }, labels) {
   const sent = Object.fromEntries(headers.map(([name, value]) => [name.toLowerCase(), value]));
+  const unsaid = method === 'OPTIONS' ? preflightHeaders : browserHeaders;
   const lines = Object.keys({ ...expectedHeaders, ...sent })
-    .filter((name) => !browserHeaders.test(name) && sent[name] !== expectedHeaders[name])
+    .filter((name) => !unsaid.test(name) && sent[name] !== expectedHeaders[name])
     .sort()
     .map((name) => ` ${name}: ${headerValue(sent[name], labels)}`);
   return `${method} ${normalise(origin + target, labels)}${lines.join('')}`;
