@@ -72,7 +72,7 @@ function withParam(url, name, value) {
 }
 
 function percentEncode(byte) {
-  return /[\w.~-]/.test(byte) ? byte : `%${byte.charCodeAt().toString(16).padStart(2, '0')}`;
+  return /[\w.~-]/.test(byte) ? byte : `%${byte.charCodeAt().toString(16).toUpperCase().padStart(2, '0')}`;
 }
 
 /** The string whose code points are the bytes of the ID's UTF-8, which is how fetch takes what is not ASCII. */

@@ -224,7 +224,7 @@ export default [
     'GET B/events?id=mine&q=a+b%20c origin: "A"',
     'open',
     'error CONNECTING',
-    'GET B/events?id=mine&q=a+b%20c&last%20id=%c3%a9%20%26%3d7 origin: "A"',
+    'GET B/events?id=mine&q=a+b%20c&last%20id=%C3%A9%20%26%3D7 origin: "A"',
     'open',
     'error CONNECTING',
     'GET B/events?id=mine&q=a+b%20c origin: "A"',
