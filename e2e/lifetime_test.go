@@ -81,3 +81,71 @@ func collectGarbage(t *testing.T, tab context.Context) {
 		t.Fatal(err)
 	}
 }
+
+// A page that the browser keeps while another is shown has its sources again when it returns. Chromium keeps their
+// connections, too, for as long as little arrives.
+func TestSourceOfPageThatReturns(t *testing.T) {
+	t.Parallel()
+	for _, implementation := range implementations {
+		t.Run(implementation, func(t *testing.T) {
+			t.Parallel()
+			s := openSite(t)
+			more := make(chan struct{})
+			s.mux.HandleFunc("GET /slow", func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Content-Type", "text/event-stream")
+				fmt.Fprint(w, "retry: 1\ndata: before\n\n")
+				http.NewResponseController(w).Flush()
+				select {
+				case <-more:
+					fmt.Fprint(w, "data: after\n\n")
+					http.NewResponseController(w).Flush()
+				case <-r.Context().Done():
+				}
+				<-r.Context().Done()
+			})
+			tab := newTab(t)
+			if err := chromedp.Do(tab, chromedp.Navigate(s.URL)); err != nil {
+				t.Fatal(err)
+			}
+			const open = `(async () => {%s
+				globalThis.seen = [];
+				addEventListener('pageshow', ({ persisted }) => { globalThis.persisted = persisted; });
+				const source = new EventSource('/slow');
+				source.onopen = source.onerror = ({ type }) => seen.push(type + ' ' + source.readyState);
+				await new Promise((resolve) => {
+					source.onmessage = ({ data }) => { seen.push(data); resolve(); globalThis.next?.(); };
+				});
+				return true;
+			})()`
+			if _, err := chromedp.Run(tab, chromedp.Evaluate[bool](fmt.Sprintf(open, importOf(implementation)), chromedp.EvalAwaitPromise)); err != nil {
+				t.Fatal(err)
+			}
+			if err := chromedp.Do(tab, chromedp.Navigate(s.URL+"/?another")); err != nil {
+				t.Fatal(err)
+			}
+			// A page that returns does not load, so NavigateBack would wait for ever.
+			if err := chromedp.Do(tab, chromedp.Evaluate[chromedp.Void](`history.back()`)); err != nil {
+				t.Fatal(err)
+			}
+			for returned := false; !returned; {
+				var err error
+				returned, err = chromedp.Run(tab, chromedp.Evaluate[bool](`globalThis.persisted === true`))
+				if err != nil && tab.Err() != nil {
+					t.Fatalf("the browser did not keep the page: %v", err)
+				}
+			}
+			close(more)
+			const wait = `(async () => {
+				while (!seen.includes('after')) await new Promise((resolve) => { globalThis.next = resolve; });
+				return seen;
+			})()`
+			seen, err := chromedp.Run(tab, chromedp.Evaluate[[]string](wait, chromedp.EvalAwaitPromise))
+			if err != nil {
+				t.Fatalf("nothing arrives: %v", err)
+			}
+			if want := []string{"open 1", "before", "after"}; !slices.Equal(seen, want) {
+				t.Errorf("got %q, want %q", seen, want)
+			}
+		})
+	}
+}
