@@ -13,7 +13,7 @@ import (
 )
 
 var errNobody = errors.New("nobody could subscribe: say who may, with -public (everyone, to the topics it lists), " +
-	"-token-file or $EVENTSOURCE_TOKEN; or add -demo")
+	"-jwt-keys, -jwt-secret-file, -token-file or $EVENTSOURCE_TOKEN; or add -demo")
 
 // An authorizer is a [server.Handler.Authorize].
 type authorizer = func(*http.Request, server.Access) (server.Grant, error)
@@ -32,16 +32,23 @@ func newAccess(ctx context.Context, c *config) (*access, error) {
 	}
 	if c.tokenFile != "" {
 		token := &tokenFile{path: c.tokenFile}
+		source := source{"token-file", token.load}
+		if err := source.read(ctx); err != nil {
+			return nil, err
+		}
 		a.ways = append(a.ways, token.authorize)
-		a.sources = append(a.sources, source{"token-file", token.load})
+		a.sources = append(a.sources, source)
+	}
+	if c.jwt.configured() {
+		tokens, source, err := c.jwt.authorizer(ctx, c.handler.AllowedOrigins)
+		if err != nil {
+			return nil, err
+		}
+		a.ways = append(a.ways, tokens.Authorize)
+		a.sources = append(a.sources, source)
 	}
 	if len(a.ways) == 0 && len(a.public) == 0 {
 		return nil, errNobody
-	}
-	for _, s := range a.sources {
-		if err := s.read(ctx); err != nil {
-			return nil, err
-		}
 	}
 	return a, nil
 }

@@ -1,12 +1,22 @@
 package main
 
 import (
+	"crypto/ed25519"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
 	"errors"
+	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/eventsource-wasm/eventsource-wasm/server"
 )
@@ -47,6 +57,133 @@ func TestWhoMay(t *testing.T) {
 				t.Errorf("status %d, want %d: %s", response.StatusCode, test.status, body)
 			}
 		})
+	}
+}
+
+const jwtSecret = "0123456789abcdef0123456789abcdef"
+
+// signed returns a token with the claims, for an hour.
+func signed(t *testing.T, method jwt.SigningMethod, key any, claims jwt.MapClaims) string {
+	t.Helper()
+	all := jwt.MapClaims{"exp": time.Now().Add(time.Hour).Unix()}
+	maps.Copy(all, claims)
+	token, err := jwt.NewWithClaims(method, all).SignedString(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return "Bearer " + token
+}
+
+func lists(subscribe, publish string) map[string][]string {
+	return map[string][]string{"subscribe": {subscribe}, "publish": {publish}}
+}
+
+func TestTokensOfAnIssuer(t *testing.T) {
+	folder := t.TempDir()
+	secret, keys := filepath.Join(folder, "secret"), filepath.Join(folder, "keys.pem")
+	write(t, secret, jwtSecret+"\n")
+	public, private, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKIXPublicKey(public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, keys, string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})))
+	bySecret := []string{"-jwt-secret-file", secret, "-jwt-issuer", "us", "-jwt-audience", "events,other"}
+	claims := func(change jwt.MapClaims) jwt.MapClaims {
+		all := jwt.MapClaims{"iss": "us", "aud": "events", "sub": "ada", "events": lists("a.*", "a.b")}
+		maps.Copy(all, change)
+		return all
+	}
+	hmac := func(change jwt.MapClaims) string {
+		return signed(t, jwt.SigningMethodHS256, []byte(jwtSecret), claims(change))
+	}
+	tests := map[string]struct {
+		args                        []string
+		method, path, authorization string
+		status                      int
+	}{
+		"subscribes":             {bySecret, "GET", "/events?topic=a.b", hmac(nil), 200},
+		"to no more":             {bySecret, "GET", "/events?topic=b", hmac(nil), 403},
+		"publishes":              {bySecret, "POST", "/events", hmac(nil), 201},
+		"no more":                {bySecret, "POST", "/events", hmac(jwt.MapClaims{"events": lists("a.b", "c")}), 403},
+		"another issuer":         {bySecret, "GET", "/events?topic=a.b", hmac(jwt.MapClaims{"iss": "them"}), 401},
+		"another audience":       {bySecret, "GET", "/events?topic=a.b", hmac(jwt.MapClaims{"aud": "shop"}), 401},
+		"expired":                {bySecret, "GET", "/events?topic=a.b", hmac(jwt.MapClaims{"exp": 1}), 401},
+		"leeway":                 {append(bySecret, "-jwt-leeway", "1h"), "GET", "/events?topic=a.b", hmac(jwt.MapClaims{"exp": time.Now().Add(-time.Minute).Unix()}), 200},
+		"another's key":          {bySecret, "GET", "/events?topic=a.b", signed(t, jwt.SigningMethodHS256, []byte("x"), claims(nil)), 401},
+		"by a key of a file":     {[]string{"-jwt-keys", keys}, "GET", "/events?topic=a.b", signed(t, jwt.SigningMethodEdDSA, private, jwt.MapClaims{"events": lists("a.*", "a.b")}), 200},
+		"beside a token":         {append(bySecret, "-token", "secret"), "GET", "/events?topic=a.b", hmac(nil), 200},
+		"the token beside":       {append(bySecret, "-token", "secret"), "GET", "/events?topic=b", "Bearer secret", 200},
+		"neither of both":        {append(bySecret, "-token", "secret"), "GET", "/events?topic=b", "Bearer x", 401},
+		"what is public besides": {append(bySecret, "-public", "b"), "GET", "/events?topic=b", hmac(nil), 200},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			p := launch(t, test.args...)
+			response, body := do(t, test.method, p.url+test.path, "topic=a.b&data=x", "Authorization", test.authorization)
+			if response.StatusCode != test.status {
+				t.Errorf("status %d, want %d: %s", response.StatusCode, test.status, body)
+			}
+		})
+	}
+	t.Run("in a cookie", func(t *testing.T) {
+		p := launch(t, append(bySecret, "-jwt-cookie", "session")...)
+		response, _ := do(t, "GET", p.url+"/events?topic=a.b", "", "Cookie", "session="+strings.TrimPrefix(hmac(nil), "Bearer "))
+		if response.StatusCode != 200 {
+			t.Errorf("status %d", response.StatusCode)
+		}
+	})
+}
+
+func TestKeysFromAURL(t *testing.T) {
+	set := `{"keys":[]}`
+	issuer := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, set) }))
+	defer issuer.Close()
+	args := []string{"-jwt-keys", issuer.URL}
+	if err := run(t.Context(), args, environment("PORT", "0"), io.Discard, io.Discard); err == nil || !strings.Contains(err.Error(), "-jwt-keys") {
+		t.Errorf("starts without a key: %v", err)
+	}
+	public, private, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	set = `{"keys":[{"kty":"OKP","crv":"Ed25519","x":"` + base64.RawURLEncoding.EncodeToString(public) + `"}]}`
+	p := launch(t, args...)
+	token := signed(t, jwt.SigningMethodEdDSA, private, jwt.MapClaims{"events": lists("a", "")})
+	if response, _ := do(t, "GET", p.url+"/events?topic=a", "", "Authorization", token); response.StatusCode != 200 {
+		t.Errorf("status %d", response.StatusCode)
+	}
+}
+
+func TestTickets(t *testing.T) {
+	p := launch(t, "-token", "secret", "-tickets")
+	_, body := do(t, "POST", p.url+"/ticket?topic=a", "", "Authorization", "Bearer secret")
+	var answer struct{ Ticket string }
+	if err := json.Unmarshal([]byte(body), &answer); err != nil || answer.Ticket == "" {
+		t.Fatalf("%v: %s", err, body)
+	}
+	if response, _ := do(t, "GET", p.url+"/events?ticket="+answer.Ticket, ""); response.StatusCode != 200 {
+		t.Errorf("status %d", response.StatusCode)
+	}
+	if response, _ := do(t, "POST", p.url+"/ticket", ""); response.StatusCode != 401 {
+		t.Errorf("status %d for who has no token", response.StatusCode)
+	}
+	without := launch(t, "-token", "secret")
+	if response, _ := do(t, "POST", without.url+"/ticket", "", "Authorization", "Bearer secret"); response.StatusCode != 404 {
+		t.Errorf("status %d without -tickets", response.StatusCode)
+	}
+}
+
+func TestPublishRate(t *testing.T) {
+	p := launch(t, "-token", "secret", "-publish-rate", "0.001", "-publish-burst", "2")
+	for i, want := range []int{201, 201, 429} {
+		response, _ := do(t, "POST", p.url+"/events", "topic=a", "Authorization", "Bearer secret")
+		if response.StatusCode != want || (response.Header.Get("Retry-After") != "") != (want == 429) {
+			t.Errorf("%d: status %d, want %d, %v", i, response.StatusCode, want, response.Header)
+		}
 	}
 }
 

@@ -37,6 +37,9 @@ type config struct {
 	public         list
 	token          string
 	tokenFile      string
+	jwt            jwtIssuer
+	tickets        bool
+	publish        publishLimit
 	tls            tlsFiles
 	acme           acmeAccount
 	drain, grace   time.Duration
@@ -64,7 +67,9 @@ func (c *config) flags() *flag.FlagSet {
 	f.StringVar(&c.dist, "dist", "dist", "`folder` that -demo serves as /dist/")
 
 	c.flagsOfAccess(f)
+	c.jwt.flags(f)
 	c.flagsOfLimits(f)
+	c.publish.flags(f)
 	c.tls.flags(f)
 	c.acme.flags(f)
 	return f
@@ -75,6 +80,7 @@ func (c *config) flagsOfAccess(f *flag.FlagSet) {
 	f.Var(&c.public, "public", "comma-separated `topics` and patterns that everyone may subscribe to; > is all (default none)")
 	f.StringVar(&c.token, "token", "", "bearer `token` that permits everything; other users of the machine see it, so rather set the environment or -token-file")
 	f.StringVar(&c.tokenFile, "token-file", "", "`file` with such a token")
+	f.BoolVar(&c.tickets, "tickets", false, "issue tickets at POST /ticket, for the EventSource of browsers, which sends no token")
 	f.Func("cors", "comma-separated `origins` whose pages may use the streams (default none)", c.setOrigins)
 	f.Func("trusted-proxies", "comma-separated `networks` of the proxies whose X-Forwarded-For counts (default none)", c.setProxies)
 }
@@ -194,7 +200,7 @@ func (c *config) validate(given map[string]bool) error {
 	case c.h2c && c.encrypted():
 		return errors.New("-h2c is HTTP/2 without TLS: with TLS, HTTP/2 is on by itself")
 	}
-	return errors.Join(c.tls.validate(), c.acme.validate(c.tls))
+	return errors.Join(c.jwt.validate(given), c.publish.validate(), c.tls.validate(), c.acme.validate(c.tls))
 }
 
 func (c *config) encrypted() bool { return c.tls.certificate != "" || len(c.acme.domains) > 0 }

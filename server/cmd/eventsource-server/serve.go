@@ -128,7 +128,7 @@ func (p *program) serve(ctx context.Context) error {
 // shutDown first says that this server is no longer ready and lets its clients go to another, while who comes
 // nevertheless is told to come back later; then it stops listening.
 func (p *program) shutDown(ctx context.Context) error {
-	p.logger.Info("draining", "streams", p.site.broker.Stats().Connections, "over", p.config.drain)
+	p.logger.Info("draining", "streams", p.site.broker.Stats().Connections, "over", p.config.drain.String())
 	p.health.draining.Store(true)
 	p.drain(ctx)
 	p.logger.Info("shutting down")

@@ -244,13 +244,15 @@ func TestExitCodes(t *testing.T) {
 
 // Whatever a client sends as a secret, and wherever it puts it, no log has it.
 func TestLogsKeepSecrets(t *testing.T) {
-	p := launch(t, "-token", "hunter-token", "-public", "open", "-log-level", "debug")
+	p := launch(t, "-token", "hunter-token", "-public", "open", "-tickets")
 	for _, request := range [][]string{
 		{"GET", "/events?topic=hunter-topic&ticket=hunter-ticket&lastEventId=hunter-id", ""},
+		{"GET", "/events?topic=hunter-topic&lastEventId=hunter-id", ""},
 		{"GET", "/events?topic=%zzhunter-query", ""},
 		{"GET", "/hunter-path?access_token=hunter-query", ""},
 		{"POST", "/events", "topic=a&data=hunter-data&type=hunter%0Atype"},
 		{"POST", "/events?token=hunter-query", "topic=a&data=hunter-data"},
+		{"POST", "/ticket?topic=hunter-topic", ""},
 	} {
 		for _, authorization := range []string{"", "Bearer hunter-token", "Bearer hunter-wrong", "Basic hunter-basic"} {
 			response, _ := do(t, request[0], p.url+request[1], request[2], "Authorization", authorization,

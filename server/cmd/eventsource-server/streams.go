@@ -17,15 +17,19 @@ type site struct {
 	sources []source
 }
 
-// newStreams returns the streams of production: /events, and nothing else.
+// newStreams returns the streams of production, and nothing else.
 func newStreams(ctx context.Context, c *config, logger *slog.Logger) (*site, error) {
 	access, err := newAccess(ctx, c)
 	if err != nil {
 		return nil, err
 	}
 	h := &c.handler
-	h.Broker, h.Authorize, h.Logger = &c.broker, access.authorize, logger
+	h.Broker, h.Authorize, h.Logger = &c.broker, c.publish.before(access.authorize, h), logger
 	mux := http.NewServeMux()
 	mux.Handle("/events", h)
+	if c.tickets {
+		h.Tickets = &server.Tickets{}
+		mux.HandleFunc("/ticket", h.ServeTicket)
+	}
 	return &site{mux: mux, broker: &c.broker, sources: access.sources}, nil
 }
