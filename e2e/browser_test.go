@@ -32,7 +32,8 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
-func startBrowser() (context.Context, func(), error) {
+// startBrowser starts the Chromium of the tests, with further options for what needs one of its own.
+func startBrowser(further ...chromedp.ExecAllocatorOption) (context.Context, func(), error) {
 	path, err := chromium()
 	if err != nil {
 		return nil, nil, err
@@ -44,6 +45,7 @@ func startBrowser() (context.Context, func(), error) {
 		chromedp.Flag("disable-quic", true),
 		chromedp.Flag("disable-component-update", true),
 	)
+	options = append(options, further...)
 	allocator, stopAllocator := chromedp.NewExecAllocator(context.Background(), options...)
 	ctx, stop := chromedp.NewContext(allocator)
 	if err := chromedp.Do(ctx); err != nil {
