@@ -4,13 +4,23 @@ PORT ?= 8080
 FUZZTIME ?= 30s
 BROWSER ?= chromium
 
-.PHONY: run test build bench bench-server conformance fuzz screenshot lint unit e2e chromium
+.PHONY: run test build dist bench bench-server conformance fuzz screenshot lint unit e2e chromium nginx
 
 run: build ## shows it working: http://localhost:8080, or PORT=
 	@PORT=$(PORT) go run ./server/cmd/eventsource-server -demo
 
 build: ## makes dist/, the npm package; with DEBUG=1, one whose panics tell where
 	@go run ./js/build
+
+dist: build ## makes dist/release/: the npm tarball, the server's binaries for Linux, and their SHA256SUMS
+	@rm -rf dist/release
+	@go run ./js/pack
+	@set -e; for arch in amd64 arm64; do \
+		CGO_ENABLED=0 GOOS=linux GOARCH=$$arch go build -trimpath -ldflags='-s -w' \
+			-o dist/release/eventsource-server-linux-$$arch ./server/cmd/eventsource-server; \
+		echo dist/release/eventsource-server-linux-$$arch; \
+	done
+	@cd dist/release && { sha256sum * || shasum -a 256 *; } >.sums 2>/dev/null && mv .sums SHA256SUMS
 
 test: lint unit e2e ## everything a contributor must pass
 
@@ -24,7 +34,7 @@ lint:
 	cd server/bench && $$(cd ../.. && go tool -n staticcheck) ./...
 	GOOS=js GOARCH=wasm $$(go tool -n staticcheck) -checks inherit,-U1000 ./sse ./wasm/... # it takes exports for unused
 
-unit:
+unit: nginx
 	go test -race ./sse ./wasm/... ./server/... ./js/...
 	cd server/bench && go test -race -mod=mod ./... # the peers' modules stay out of ours
 
@@ -33,6 +43,9 @@ e2e: build chromium
 
 chromium:
 	@.ci/chromium
+
+nginx:
+	@.ci/nginx
 
 bench: build chromium ## of the parser, the encoder, the server, and of delivery in the browser beside native
 	go test -run '^$$' -bench . ./sse ./server

@@ -103,7 +103,7 @@ func (j *journal) growth() <-chan struct{} {
 // wait returns the attribute of the first line that has the message and the attribute, as soon as there is one.
 func (j *journal) wait(t *testing.T, message, attribute string) string {
 	t.Helper()
-	limit := time.After(20 * time.Second)
+	limit := time.After(time.Minute)
 	for {
 		grown := j.growth()
 		for line := range strings.Lines(j.String()) {

@@ -80,7 +80,7 @@ func (p *proxy) start(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(p.stop)
-	for limit := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for limit := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 		response, err := http.Get(p.url + "/healthz")
 		if err == nil {
 			response.Body.Close()
@@ -115,7 +115,7 @@ func (r *reader) connect(header ...string) int {
 		dialer.LocalAddr = r.from
 	}
 	transport := &http.Transport{DialContext: dialer.DialContext}
-	ctx, cancel := context.WithTimeout(r.t.Context(), 20*time.Second) // or a buffer of nginx holds the test
+	ctx, cancel := context.WithTimeout(r.t.Context(), time.Minute) // or a buffer of nginx holds the test
 	request, _ := http.NewRequestWithContext(ctx, http.MethodGet, r.url, nil)
 	if r.lastEventID != "" {
 		request.Header.Set("Last-Event-ID", r.lastEventID)
