@@ -98,6 +98,8 @@ func (c *config) flagsOfLimits(f *flag.FlagSet) {
 	f.Int64Var(&h.MaxLag, "max-lag", server.DefaultMaxLag, "`bytes` by which a client may lag before its stream is ended; -1 is no limit")
 	f.DurationVar(&h.Heartbeat, "heartbeat", server.DefaultHeartbeat, "`time` of silence before a stream gets a comment; -1s is never")
 	f.DurationVar(&h.WriteTimeout, "write-timeout", server.DefaultWriteTimeout, "`time` that a client has to take what is written; -1s is no limit")
+	f.DurationVar(&h.MaxStreamAge, "max-stream-age", 0, "`time` after which a stream is ended, less up to a tenth (default no limit)")
+	f.BoolVar(&h.NoHijack, "no-hijack", false, "serve every stream by a goroutine of its own, at more memory and time, also where that is not needed")
 	f.DurationVar(&h.Retry, "retry", 0, "`time` that clients wait before they reconnect (default theirs)")
 }
 

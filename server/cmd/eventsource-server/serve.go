@@ -134,11 +134,22 @@ func (p *program) shutDown(ctx context.Context) error {
 	p.logger.Info("shutting down")
 	deadline, cancel := context.WithTimeout(ctx, p.config.grace)
 	defer cancel()
+	defer p.site.broker.Close()
 	if err := p.main.Shutdown(deadline); err != nil {
 		p.logger.Warn("cutting the requests that are still open", "error", err)
 		return p.main.Close()
 	}
 	return nil
+}
+
+// drain cuts the streams that have not ended by the end of the window and the grace: their clients do not read.
+func (p *program) drain(ctx context.Context) {
+	deadline, cancel := context.WithTimeout(ctx, p.config.drain+p.config.grace)
+	defer cancel()
+	if err := p.site.broker.Drain(deadline, p.config.drain); err != nil {
+		p.logger.Warn("cutting the streams that are still open", "streams", p.site.broker.Stats().Connections, "error", err)
+		p.site.broker.Break()
+	}
 }
 
 func listen(addr, flag string) (net.Listener, error) {
@@ -167,13 +178,4 @@ func reachable(addr string) string {
 		host = ""
 	}
 	return net.JoinHostPort(cmp.Or(host, "localhost"), port)
-}
-
-func (p *program) drain(ctx context.Context) {
-	deadline, cancel := context.WithTimeout(ctx, p.config.drain+p.config.grace)
-	defer cancel()
-	if err := p.site.broker.Drain(deadline, p.config.drain); err != nil {
-		p.logger.Warn("cutting the streams that are still open", "streams", p.site.broker.Stats().Connections, "error", err)
-	}
-	p.site.broker.Close()
 }

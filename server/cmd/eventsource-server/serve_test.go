@@ -113,8 +113,8 @@ func TestShutdown(t *testing.T) {
 	held := hold(t, p.url)
 	ended := make(chan error, 1)
 	go func() { ended <- p.stop() }()
-	if _, err := io.ReadAll(stream.Body); err != nil {
-		t.Errorf("the stream was cut: %v", err)
+	if text, err := io.ReadAll(stream.Body); err != nil || !strings.Contains(string(text), "\nretry: ") {
+		t.Errorf("the stream ends with %q, %v", text, err)
 	}
 	if response, body := do(t, "GET", admin+"/readyz", ""); response.StatusCode != 503 || body != "draining\n" {
 		t.Errorf("status %d, %q", response.StatusCode, body)
@@ -128,6 +128,29 @@ func TestShutdown(t *testing.T) {
 	}
 	if _, err := http.Get(admin + "/healthz"); err == nil {
 		t.Error("the admin's address is still served")
+	}
+}
+
+// While streams are drained, who comes is sent elsewhere, and who publishes is not.
+func TestDraining(t *testing.T) {
+	p := launch(t, "-token", "secret", "-public", ">", "-drain", "1h", "-grace", "1ns")
+	stream, _ := do(t, "GET", p.url+"/events", "")
+	go p.stop()
+	p.log.wait(t, "draining", "over")
+	for response, _ := do(t, "GET", p.url+"/readyz", ""); response.StatusCode != 503; response, _ = do(t, "GET", p.url+"/readyz", "") {
+	}
+	refused, _ := do(t, "GET", p.url+"/events", "")
+	for refused.StatusCode == 200 { // readiness goes first
+		refused, _ = do(t, "GET", p.url+"/events", "")
+	}
+	if refused.StatusCode != 503 || refused.Header.Get("Retry-After") == "" {
+		t.Errorf("status %d, headers %v", refused.StatusCode, refused.Header)
+	}
+	if response, _ := do(t, "POST", p.url+"/events", "topic=a&data=x", "Authorization", "Bearer secret"); response.StatusCode != 201 {
+		t.Errorf("publishing: status %d", response.StatusCode)
+	}
+	if !found(stream.Body, "data: x") {
+		t.Error("who is in gets nothing")
 	}
 }
 
