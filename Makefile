@@ -15,8 +15,8 @@ build: ## makes dist/, the npm package; with DEBUG=1, one whose panics tell wher
 dist: build ## makes dist/release/: the npm tarball, the server's binaries for Linux, and their SHA256SUMS
 	@rm -rf dist/release
 	@go run ./js/pack
-	@set -e; for arch in amd64 arm64; do \
-		CGO_ENABLED=0 GOOS=linux GOARCH=$$arch go build -trimpath -ldflags='-s -w' \
+	@set -e; version=$$(git describe --tags --always --dirty); for arch in amd64 arm64; do \
+		CGO_ENABLED=0 GOOS=linux GOARCH=$$arch go build -trimpath -ldflags="-s -w -X main.stamped=$$version" \
 			-o dist/release/eventsource-server-linux-$$arch ./server/cmd/eventsource-server; \
 		echo dist/release/eventsource-server-linux-$$arch; \
 	done

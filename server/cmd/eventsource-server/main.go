@@ -4,6 +4,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -93,11 +94,14 @@ func newLogger(c *config, w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, options))
 }
 
-// version is that of the tag, or one that Go makes of the commit.
+// stamped is set by make dist.
+var stamped string
+
+// version is that of the tag, or what Go makes of the commit.
 func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok || info.Main.Version == "" {
-		return "(devel)"
+	info, _ := debug.ReadBuildInfo()
+	if info == nil {
+		info = &debug.BuildInfo{}
 	}
-	return info.Main.Version
+	return cmp.Or(stamped, info.Main.Version, "(devel)")
 }

@@ -21,10 +21,15 @@ func (s source) read(ctx context.Context) error {
 	return nil
 }
 
-// reloadOnHangup reads all sources again at every SIGHUP, until ctx is done.
-func (p *program) reloadOnHangup(ctx context.Context) {
+// catchHangups must come before anyone is told that the program runs: by default, SIGHUP ends it.
+func catchHangups() chan os.Signal {
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
+	return hangups
+}
+
+// reloadOnHangup reads all sources again at every SIGHUP, until ctx is done.
+func (p *program) reloadOnHangup(ctx context.Context, hangups chan os.Signal) {
 	defer signal.Stop(hangups)
 	for {
 		select {

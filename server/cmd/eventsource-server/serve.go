@@ -99,6 +99,12 @@ func (p *program) serve(ctx context.Context) error {
 	failed := make(chan error, 2)
 	var running sync.WaitGroup
 	defer running.Wait()
+	working, stop := context.WithCancel(ctx)
+	defer stop()
+	if !p.config.demo { // which ends when its terminal does
+		hangups := catchHangups()
+		running.Go(func() { p.reloadOnHangup(working, hangups) })
+	}
 	start := func(e endpoint) { running.Go(func() { failed <- e.serve() }) }
 	start(p.main)
 	defer p.main.Close()
@@ -109,13 +115,8 @@ func (p *program) serve(ctx context.Context) error {
 	}
 	p.logger.Info("listening", "url", p.url, "version", version())
 
-	working, stop := context.WithCancel(ctx)
-	defer stop()
 	if p.site.feed != nil {
 		running.Go(func() { p.site.feed(working) })
-	}
-	if !p.config.demo { // which ends when its terminal does
-		running.Go(func() { p.reloadOnHangup(working) })
 	}
 	select {
 	case err := <-failed:

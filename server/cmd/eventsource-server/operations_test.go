@@ -1,0 +1,126 @@
+package main
+
+import (
+	"flag"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func read(t *testing.T, file string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("../..", file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// OPERATIONS.md lists every flag with the default that the program has, and no other.
+func TestFlagsAreDocumented(t *testing.T) {
+	documented := map[string]string{}
+	row := regexp.MustCompile("(?m)^\\| `-([a-z0-9-]+)` \\| *`?([^|`]*?)`? *\\|")
+	for _, match := range row.FindAllStringSubmatch(read(t, "OPERATIONS.md"), -1) {
+		documented[match[1]] = strings.TrimSpace(match[2])
+	}
+	(&config{}).flags().VisitAll(func(f *flag.Flag) {
+		value, found := documented[f.Name]
+		if !found || value != f.DefValue {
+			t.Errorf("-%s: the default is %q, and documented %q", f.Name, f.DefValue, value)
+		}
+		delete(documented, f.Name)
+	})
+	if len(documented) > 0 {
+		t.Errorf("documented, but no flags: %v", documented)
+	}
+}
+
+func TestMetricsAreDocumented(t *testing.T) {
+	admin := launch(t, "-public", ">", "-admin", "127.0.0.1:0").admin(t)
+	_, text := do(t, "GET", admin+"/metrics", "")
+	var have, documented []string
+	for _, match := range regexp.MustCompile(`(?m)^# TYPE (eventsource_\S+)`).FindAllStringSubmatch(text, -1) {
+		have = append(have, match[1])
+	}
+	for _, match := range regexp.MustCompile("(?m)^\\| `(eventsource_[a-z_]+)` \\|").FindAllStringSubmatch(read(t, "OPERATIONS.md"), -1) {
+		documented = append(documented, match[1])
+	}
+	slices.Sort(have)
+	slices.Sort(documented)
+	if len(have) == 0 || !slices.Equal(have, documented) {
+		t.Errorf("there are %v, and documented %v", have, documented)
+	}
+}
+
+const unit = "deploy/eventsource-server.service"
+
+// The command line of the unit is one that the program takes.
+func TestUnitsFlags(t *testing.T) {
+	_, line, _ := strings.Cut(read(t, unit), "\nExecStart=")
+	line, _, _ = strings.Cut(line, "\n")
+	c, err := configure(strings.Fields(line)[1:], environment(), os.Stderr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(read(t, unit), "\nTimeoutStopSec=30s\n") || c.drain+2*c.grace >= 30e9 {
+		t.Errorf("the unit's TimeoutStopSec is less than %v and twice %v", c.drain, c.grace)
+	}
+}
+
+func TestUnitPassesSystemd(t *testing.T) {
+	analyze, err := exec.LookPath("systemd-analyze")
+	if err != nil {
+		t.Skip("there is no systemd-analyze to check the unit")
+	}
+	executable, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "eventsource-server.service")
+	write(t, file, strings.ReplaceAll(read(t, unit), "/usr/local/bin/eventsource-server", executable))
+	if output, err := exec.Command(analyze, "verify", "--man=no", file).CombinedOutput(); err != nil || strings.Contains(string(output), file) {
+		t.Errorf("systemd-analyze verify: %v\n%s", err, output)
+	}
+	// "Exposure" of 2.0 and less is what systemd calls OK.
+	if output, err := exec.Command(analyze, "security", "--offline=true", "--threshold=20", file).CombinedOutput(); err != nil {
+		t.Errorf("systemd-analyze security: %v\n%s", err, output)
+	}
+}
+
+// There is no daemon to build the image with in every place that tests run, but what it is told must exist.
+func TestDockerfile(t *testing.T) {
+	text := read(t, "deploy/Dockerfile")
+	var pairs []string
+	for _, match := range regexp.MustCompile(`(EVENTSOURCE_[A-Z_]+)=([^ \n']+)`).FindAllStringSubmatch(text, -1) {
+		pairs = append(pairs, match[1], match[2])
+	}
+	flags := (&config{}).flags()
+	var variables []string
+	flags.VisitAll(func(f *flag.Flag) { variables = append(variables, variable(f.Name)) })
+	for i := 0; i < len(pairs); i += 2 {
+		if !slices.Contains(variables, pairs[i]) {
+			t.Errorf("%s is the variable of no flag", pairs[i])
+		}
+	}
+	c, err := configure([]string{"-public", ">"}, environment(pairs...), os.Stderr)
+	if err != nil || len(pairs) < 6 {
+		t.Fatalf("%v, with %v", err, pairs)
+	}
+	logger := slog.New(slog.DiscardHandler)
+	if _, err := newStreams(t.Context(), c, logger); err != nil {
+		t.Error(err)
+	}
+	for _, match := range regexp.MustCompile(`"(-[a-z-]+)"`).FindAllStringSubmatch(text, -1) {
+		if flags.Lookup(strings.TrimPrefix(match[1], "-")) == nil {
+			t.Errorf("%s is no flag", match[1])
+		}
+	}
+	if !strings.Contains(text, "USER 65532") || !strings.Contains(text, "CGO_ENABLED=0") || !strings.Contains(text, "./server/cmd/eventsource-server") {
+		t.Error("the image is not of a static binary that runs as nobody in particular")
+	}
+}
