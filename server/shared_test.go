@@ -39,11 +39,13 @@ func (e *scriptEncoder) Append(dst, data []byte) []byte {
 
 type scriptBody struct{}
 
-func (scriptBody) Begin(dst []byte) []byte       { return append(dst, "B\n"...) }
-func (scriptBody) Plain(dst, data []byte) []byte { return fmt.Appendf(dst, "P %d\n%s", len(data), data) }
-func (scriptBody) Sectioned([]byte)              {}
-func (scriptBody) EndSection(dst []byte) []byte  { return append(dst, "E\n"...) }
-func (scriptBody) End(dst []byte) []byte         { return append(dst, "Z\n"...) }
+func (scriptBody) Begin(dst []byte) []byte { return append(dst, "B\n"...) }
+func (scriptBody) Plain(dst, data []byte) []byte {
+	return fmt.Appendf(dst, "P %d\n%s", len(data), data)
+}
+func (scriptBody) Sectioned([]byte)             {}
+func (scriptBody) EndSection(dst []byte) []byte { return append(dst, "E\n"...) }
+func (scriptBody) End(dst []byte) []byte        { return append(dst, "Z\n"...) }
 
 // play decodes a body, and fails for what no decoder could follow.
 func play(body []byte) (data string, err error) {

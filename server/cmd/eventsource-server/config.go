@@ -10,10 +10,12 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/eventsource-wasm/eventsource-wasm/server"
+	"github.com/eventsource-wasm/eventsource-wasm/server/compress"
 )
 
 const (
@@ -100,7 +102,16 @@ func (c *config) flagsOfLimits(f *flag.FlagSet) {
 	f.DurationVar(&h.WriteTimeout, "write-timeout", server.DefaultWriteTimeout, "`time` that a client has to take what is written; -1s is no limit")
 	f.DurationVar(&h.MaxStreamAge, "max-stream-age", 0, "`time` after which a stream is ended, less up to a tenth (default no limit)")
 	f.BoolVar(&h.NoHijack, "no-hijack", false, "serve every stream by a goroutine of its own, at more memory and time, also where that is not needed")
+	f.BoolFunc("compress", "send streams in zstd or gzip to those who take it, each by a goroutine of its own", c.setCompression)
 	f.DurationVar(&h.Retry, "retry", 0, "`time` that clients wait before they reconnect (default theirs)")
+}
+
+func (c *config) setCompression(value string) error {
+	on, err := strconv.ParseBool(value)
+	if c.handler.Codings = nil; on {
+		c.handler.Codings = []server.Coding{compress.Zstd(), compress.Gzip()}
+	}
+	return err
 }
 
 // configure reads the flags, and for those that are not given, the environment. That comes second, so that -help does

@@ -39,6 +39,8 @@ func TestConfigure(t *testing.T) {
 		"proxies":            {nil, []string{"EVENTSOURCE_TRUSTED_PROXIES", "10.0.0.0/8,::1"}, func(c *config) any { return c.handler.TrustedProxies }, "[10.0.0.0/8 ::1/128]"},
 		"a limit":            {[]string{"-max-connections", "7"}, nil, func(c *config) any { return c.broker.MaxConnections }, 7},
 		"no limit":           {[]string{"-max-connections", "-1"}, nil, func(c *config) any { return c.broker.MaxConnections }, -1},
+		"no compression":     {nil, []string{"EVENTSOURCE_COMPRESS", "false"}, func(c *config) any { return len(c.handler.Codings) }, 0},
+		"compression":        {[]string{"-compress"}, nil, func(c *config) any { return c.handler.Codings[0].Name() }, "zstd"},
 		"limits as documented": {nil, nil, func(c *config) any {
 			return []any{c.broker.MaxEvents, c.broker.MaxAge, c.handler.MaxLag, c.handler.Heartbeat}
 		},
