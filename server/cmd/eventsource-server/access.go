@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"os"
 	"strings"
@@ -25,7 +26,7 @@ type access struct {
 	sources []source     // of what they are checked with
 }
 
-func newAccess(ctx context.Context, c *config) (*access, error) {
+func newAccess(ctx context.Context, c *config, logger *slog.Logger) (*access, error) {
 	a := &access{public: c.public}
 	if c.token != "" {
 		a.ways = append(a.ways, server.BearerToken(c.token))
@@ -40,7 +41,7 @@ func newAccess(ctx context.Context, c *config) (*access, error) {
 		a.sources = append(a.sources, source)
 	}
 	if c.jwt.configured() {
-		tokens, source, err := c.jwt.authorizer(ctx, c.handler.AllowedOrigins)
+		tokens, source, err := c.jwt.authorizer(ctx, c.handler.AllowedOrigins, logger)
 		if err != nil {
 			return nil, err
 		}

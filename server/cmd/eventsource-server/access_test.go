@@ -8,6 +8,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"io"
+	"log/slog"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -219,7 +220,7 @@ func TestTokenFileFails(t *testing.T) {
 	write(t, empty, " \n")
 	for _, file := range []string{empty, empty + "x"} {
 		c := &config{tokenFile: file}
-		if _, err := newAccess(t.Context(), c); err == nil || !strings.Contains(err.Error(), "-token-file") || !strings.Contains(err.Error(), file) {
+		if _, err := newAccess(t.Context(), c, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "-token-file") || !strings.Contains(err.Error(), file) {
 			t.Errorf("got %v", err)
 		}
 	}

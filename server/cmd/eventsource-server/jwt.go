@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -42,8 +43,8 @@ func (j *jwtIssuer) validate(given map[string]bool) error {
 	return nil
 }
 
-func (j *jwtIssuer) authorizer(ctx context.Context, origins []string) (*jwt.Authorizer, source, error) {
-	keys, flag, err := j.load(ctx)
+func (j *jwtIssuer) authorizer(ctx context.Context, origins []string, logger *slog.Logger) (*jwt.Authorizer, source, error) {
+	keys, flag, err := j.load(ctx, logger)
 	if err != nil {
 		return nil, source{}, fmt.Errorf("-%s: %w", flag, err)
 	}
@@ -57,13 +58,13 @@ func (j *jwtIssuer) authorizer(ctx context.Context, origins []string) (*jwt.Auth
 	}, source{flag, keys.Reload}, nil
 }
 
-func (j *jwtIssuer) load(ctx context.Context) (keys *jwt.Keys, flag string, err error) {
+func (j *jwtIssuer) load(ctx context.Context, logger *slog.Logger) (keys *jwt.Keys, flag string, err error) {
 	switch {
 	case j.secretFile != "":
 		keys, err = jwt.SecretFile(j.secretFile)
 		return keys, "jwt-secret-file", err
 	case strings.Contains(j.keys, "://"):
-		keys, err = jwt.URL(ctx, j.keys, nil)
+		keys, err = jwt.URL(ctx, j.keys, &jwt.URLOptions{Logger: logger})
 	default:
 		keys, err = jwt.File(j.keys)
 	}

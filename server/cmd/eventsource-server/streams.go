@@ -19,7 +19,7 @@ type site struct {
 
 // newStreams returns the streams of production, and nothing else.
 func newStreams(ctx context.Context, c *config, logger *slog.Logger) (*site, error) {
-	access, err := newAccess(ctx, c)
+	access, err := newAccess(ctx, c, logger)
 	if err != nil {
 		return nil, err
 	}
