@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -85,7 +86,10 @@ type Broker struct {
 	departures   departures
 	broadcasters broadcasters
 
-	connections, detached, delivered, gaps, lagged, stalled, written atomic.Int64
+	connections, detached           atomic.Int64
+	delivered, replayed, written    atomic.Int64
+	gaps, lagged, stalled, timedOut atomic.Int64
+	latency                         latency
 }
 
 // Stats are a broker's figures at one moment. Counts begin with the broker.
@@ -97,6 +101,14 @@ type Stats struct {
 	Bytes       int64  // bytes of the events kept, as on the wire
 	Gaps        int64  // gap events written
 	Lagged      int64  // times that a client exceeded MaxLag
+
+	Detached int64 // streams open that have no goroutine: see Handler.NoHijack
+	Stalled  int64 // times that such a stream was put aside until its socket had room
+	TimedOut int64 // streams given up for WriteTimeout
+	Replayed int64 // of Delivered, events that had been published before their stream began
+	Written  int64 // bytes written to streams, with the chunk framing of those detached
+
+	Latency Latency
 }
 
 // Publish appends the event to the topic and returns the id it got: the log's epoch, which is random and new with every
@@ -177,6 +189,14 @@ func (b *Broker) Stats() Stats {
 		Bytes:       bytes,
 		Gaps:        b.gaps.Load(),
 		Lagged:      b.lagged.Load(),
+
+		Detached: b.detached.Load(),
+		Stalled:  b.stalled.Load(),
+		TimedOut: b.timedOut.Load(),
+		Replayed: b.replayed.Load(),
+		Written:  b.written.Load(),
+
+		Latency: b.latency.figures(),
 	}
 }
 
@@ -190,6 +210,23 @@ func (b *Broker) log() *eventLog {
 		})
 	})
 	return b.events
+}
+
+// count counts what was delivered to the owner of the cursor, the first of which was published at that time.
+func (b *Broker) count(c *cursor, events int, published time.Duration) {
+	b.delivered.Add(int64(events))
+	if c.next <= c.live {
+		b.replayed.Add(int64(events))
+	} else {
+		b.latency.observe(time.Since(b.log().start)-published, 1)
+	}
+}
+
+// countEnd counts why a stream ended.
+func (b *Broker) countEnd(reason error) {
+	if errors.Is(reason, os.ErrDeadlineExceeded) {
+		b.timedOut.Add(1)
+	}
 }
 
 // enter counts a stream in, which must leave when it ends, or refuses it.

@@ -104,9 +104,11 @@ func from(h http.Handler) http.Handler {
 	})
 }
 
-func TestConnectionsPerIP(t *testing.T) {
+func TestConnectionsPerIP(t *testing.T) { onEachPath(t, testConnectionsPerIP) }
+
+func testConnectionsPerIP(t *testing.T, noHijack bool) {
 	broker := &server.Broker{MaxConnectionsPerIP: 2}
-	h := &server.Handler{Broker: broker, TrustedProxies: networks("10.0.0.0/8")}
+	h := &server.Handler{Broker: broker, NoHijack: noHijack, TrustedProxies: networks("10.0.0.0/8")}
 	url := start(t, from(h))
 	var in []*client
 	for _, address := range []string{"192.0.2.1:1", "192.0.2.1:2", "[2001:db8::1]:1", "[2001:db8::2]:1"} {
@@ -147,9 +149,11 @@ func TestConnectionsPerIP(t *testing.T) {
 	}
 }
 
-func TestConnectionsPerSubject(t *testing.T) {
+func TestConnectionsPerSubject(t *testing.T) { onEachPath(t, testConnectionsPerSubject) }
+
+func testConnectionsPerSubject(t *testing.T, noHijack bool) {
 	broker := &server.Broker{MaxConnectionsPerSubject: 1, MaxConnectionsPerIP: 100}
-	h := &server.Handler{Broker: broker, Authorize: bySubject}
+	h := &server.Handler{Broker: broker, NoHijack: noHijack, Authorize: bySubject}
 	url := start(t, h)
 	first := opened(t, url, "Authorization", "a")
 	opened(t, url, "Authorization", "b")

@@ -39,6 +39,7 @@ type conn struct {
 
 	pending []byte        // what the socket did not take
 	owed    int           // events of which that is the end
+	first   time.Duration // when the first of them was published
 	since   time.Duration // when that began
 	spoken  time.Duration // when it was last written to, save as a member
 	until   time.Duration // when the stream ends
@@ -140,7 +141,9 @@ func (b *broadcaster) flush(c *conn) {
 	if c.pending = c.pending[n:]; len(c.pending) > 0 {
 		return
 	}
-	b.broker.delivered.Add(int64(c.owed))
+	if c.owed > 0 {
+		b.broker.count(c.cursor, c.owed, c.first)
+	}
 	c.pending, c.owed, c.spoken = nil, 0, b.now
 	if c.state == ending {
 		b.finish(c)
@@ -187,6 +190,7 @@ func (b *broadcaster) finish(c *conn) {
 func (b *broadcaster) leave(c *conn, reason error) {
 	b.broker.leave(c.seat)
 	b.broker.detached.Add(-1)
+	b.broker.countEnd(reason)
 	c.handler.logEnd(c.remote, reason)
 }
 

@@ -85,27 +85,33 @@ func (b *broadcaster) advance(g *group, key groupKey) bool {
 		return false
 	case p.gap != nil:
 		b.broker.gaps.Add(int64(len(g.members)))
-		b.writeAll(g, chunkOf(p.gap.append(nil)), 0)
+		b.writeAll(g, chunkOf(p.gap.append(nil)), 0, b.now)
 		g.told = g.cursor.next - 1
 		return true
 	}
 	if chunk, events, last := b.frame(key.topics, p, g.cursor.next); events > 0 {
 		g.told = last
-		b.writeAll(g, chunk, events)
+		b.writeAll(g, chunk, events, p.entries[0].at)
 	}
 	return true
 }
 
-func (b *broadcaster) writeAll(g *group, chunk []byte, events int) {
+// latencyPace is for how many connections one look at the clock is good enough.
+const latencyPace = 32
+
+// writeAll writes to every member a chunk of so many events, of which the first was published at that time.
+func (b *broadcaster) writeAll(g *group, chunk []byte, events int, published time.Duration) {
 	g.spoken = b.now
 	whole := 0
-	for i := 0; i < len(g.members); {
-		c := g.members[i]
-		if b.write(c, chunk) {
-			whole++
-			i++
-		} else {
-			c.owed = events // and it is no member any more
+	for len(g.members) > whole {
+		c := g.members[whole]
+		if !b.write(c, chunk) {
+			c.owed, c.first = events, published // and its place is another's
+			continue
+		}
+		if whole++; events > 0 && (whole%latencyPace == 0 || whole == len(g.members)) {
+			n := (whole-1)%latencyPace + 1
+			b.broker.latency.observe(time.Since(b.log.start)-published, n)
 		}
 	}
 	b.broker.delivered.Add(int64(whole * events))
@@ -181,8 +187,8 @@ func (b *broadcaster) deliver(c *conn, p part) {
 	}
 	c.told, c.spoken = last, b.now
 	if b.write(c, chunk) {
-		b.broker.delivered.Add(int64(events))
+		b.broker.count(c.cursor, events, p.entries[0].at)
 	} else {
-		c.owed = events
+		c.owed, c.first = events, p.entries[0].at
 	}
 }

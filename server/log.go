@@ -78,6 +78,7 @@ type cursor struct {
 	waits   bool
 
 	seeker
+	live  uint64 // sequence of the first event published since the reader came
 	until uint64 // sequence not to read beyond, unless zero
 }
 
@@ -240,7 +241,7 @@ func (l *eventLog) seek(lastEventID string, s seeker) (cursor, *gap) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.trim()
-	c := cursor{generation: l.generation, settled: l.head, seeker: s}
+	c := cursor{generation: l.generation, settled: l.head, seeker: s, live: l.next}
 	if lastEventID == "" {
 		l.move(&c, l.next)
 		return c, nil
@@ -298,10 +299,12 @@ func (l *eventLog) read(c *cursor) (part, error) {
 func (l *eventLog) take(c *cursor) part {
 	s := l.segment(c.next)
 	p := part{data: s.data, entries: s.entries[c.next-s.first:], from: int(c.position - s.start)}
-	if c.until > c.next && c.until-c.next < uint64(len(p.entries)) {
-		p.entries = p.entries[:c.until-c.next]
-		p.data = p.data[:p.entries[len(p.entries)-1].end]
+	for _, bound := range []uint64{c.until, c.live} { // history and live events come apart
+		if bound > c.next && bound-c.next < uint64(len(p.entries)) {
+			p.entries = p.entries[:bound-c.next]
+		}
 	}
+	p.data = p.data[:p.entries[len(p.entries)-1].end]
 	c.next += uint64(len(p.entries))
 	c.position = s.start + int64(len(p.data))
 	return p

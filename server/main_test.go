@@ -67,6 +67,12 @@ func wantConnections(t testing.TB, b *server.Broker, want int64) {
 	eventually(t, fmt.Sprintf("%d connections", want), func() bool { return b.Stats().Connections == want })
 }
 
+// onEachPath runs the test for streams that leave the goroutine of their request, where they may, and for such that stay.
+func onEachPath(t *testing.T, test func(t *testing.T, noHijack bool)) {
+	t.Run("fast", func(t *testing.T) { test(t, false) })
+	t.Run("default", func(t *testing.T) { test(t, true) })
+}
+
 // start serves h on a real connection until the test ends, and returns its URL.
 func start(t testing.TB, h http.Handler) string {
 	t.Helper()

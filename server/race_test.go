@@ -21,9 +21,11 @@ const (
 
 // Publishers race, and clients leave at any event, are cut off, and return with the last id they had. Each of them must
 // have every event of its topics once, and all of them in the same order.
-func TestNoGapNoDuplicate(t *testing.T) {
+func TestNoGapNoDuplicate(t *testing.T) { onEachPath(t, testNoGapNoDuplicate) }
+
+func testNoGapNoDuplicate(t *testing.T, noHijack bool) {
 	broker := &server.Broker{}
-	url := start(t, &server.Handler{Broker: broker, Logger: quiet})
+	url := start(t, &server.Handler{Broker: broker, NoHijack: noHijack, Logger: quiet})
 	var tasks sync.WaitGroup
 	traces := make([][]string, readers)
 	var ready sync.WaitGroup

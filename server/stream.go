@@ -115,6 +115,7 @@ func (s *stream) run(err error) {
 	if errors.Is(err, errDraining) {
 		s.send(s.handler.farewell())
 	}
+	s.broker.countEnd(err)
 	s.handler.logEnd(s.request.RemoteAddr, err)
 	s.finish(err)
 }
@@ -277,8 +278,9 @@ func (s *stream) deliver(p part) error {
 	if s.topics.has(p.entries[len(p.entries)-1].topic) {
 		s.told = last
 	}
-	s.broker.delivered.Add(int64(count))
-	return s.flush()
+	err := s.flush()
+	s.broker.count(&s.cursor, count, p.entries[0].at)
+	return err
 }
 
 func (s *stream) sendGap(dst []byte, g *gap) error {

@@ -19,9 +19,11 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/sse"
 )
 
-func TestStream(t *testing.T) {
+func TestStream(t *testing.T) { onEachPath(t, testStream) }
+
+func testStream(t *testing.T, noHijack bool) {
 	broker := &server.Broker{}
-	url := start(t, &server.Handler{Broker: broker, Retry: 1500 * time.Millisecond})
+	url := start(t, &server.Handler{Broker: broker, NoHijack: noHijack, Retry: 1500 * time.Millisecond})
 	publish(t, broker, "news", "before")
 	c := opened(t, url)
 	want := map[string]string{
@@ -52,9 +54,11 @@ func TestStream(t *testing.T) {
 	}
 }
 
-func TestTopics(t *testing.T) {
+func TestTopics(t *testing.T) { onEachPath(t, testTopics) }
+
+func testTopics(t *testing.T, noHijack bool) {
 	broker := &server.Broker{}
-	url := start(t, &server.Handler{Broker: broker})
+	url := start(t, &server.Handler{Broker: broker, NoHijack: noHijack})
 	some := opened(t, url+"?topic=a&topic=c&topic=a")
 	all := opened(t, url)
 	some.next()
@@ -66,9 +70,11 @@ func TestTopics(t *testing.T) {
 	all.wantData("a", "b", "c", "a b", "c")
 }
 
-func TestPatterns(t *testing.T) {
+func TestPatterns(t *testing.T) { onEachPath(t, testPatterns) }
+
+func testPatterns(t *testing.T, noHijack bool) {
 	broker := &server.Broker{}
-	url := start(t, &server.Handler{Broker: broker})
+	url := start(t, &server.Handler{Broker: broker, NoHijack: noHijack})
 	some := opened(t, url+"?topic=orders.*&topic=log.>&topic=chat")
 	all := opened(t, url+"?topic=>")
 	some.next()
@@ -80,9 +86,11 @@ func TestPatterns(t *testing.T) {
 	all.wantData("orders", "orders.new", "orders.new.eu", "chat", "log.a.b", "chat.b")
 }
 
-func TestPatternsOfAHandler(t *testing.T) {
+func TestPatternsOfAHandler(t *testing.T) { onEachPath(t, testPatternsOfAHandler) }
+
+func testPatternsOfAHandler(t *testing.T, noHijack bool) {
 	broker := &server.Broker{Topics: []string{"open.*", "secret.*"}}
-	url := start(t, &server.Handler{Broker: broker, Topics: []string{"open.*"}})
+	url := start(t, &server.Handler{Broker: broker, NoHijack: noHijack, Topics: []string{"open.*"}})
 	clients := []*client{opened(t, url), opened(t, url+"?topic=>"), opened(t, url+"?topic=*.a")}
 	for _, c := range clients {
 		c.next()
@@ -104,9 +112,11 @@ func TestHandlerServesItsTopicsOnly(t *testing.T) {
 	c.wantData("o")
 }
 
-func TestResume(t *testing.T) {
+func TestResume(t *testing.T) { onEachPath(t, testResume) }
+
+func testResume(t *testing.T, noHijack bool) {
 	broker := &server.Broker{}
-	url := start(t, &server.Handler{Broker: broker})
+	url := start(t, &server.Handler{Broker: broker, NoHijack: noHijack})
 	first := publish(t, broker, "t", "1")
 	publish(t, broker, "t", "2", "3")
 	last := epochOf(first) + "-3"
@@ -134,9 +144,11 @@ func TestResume(t *testing.T) {
 	}
 }
 
-func TestGap(t *testing.T) {
+func TestGap(t *testing.T) { onEachPath(t, testGap) }
+
+func testGap(t *testing.T, noHijack bool) {
 	broker := &server.Broker{MaxEvents: 2}
-	url := start(t, &server.Handler{Broker: broker})
+	url := start(t, &server.Handler{Broker: broker, NoHijack: noHijack})
 	epoch := epochOf(publish(t, broker, "t", "1", "2", "3", "4"))
 	tests := map[string]struct{ requested, reason string }{
 		"expired":   {epoch + "-1", "expired"},
@@ -195,9 +207,11 @@ func TestHead(t *testing.T) {
 	}
 }
 
-func TestClose(t *testing.T) {
+func TestClose(t *testing.T) { onEachPath(t, testClose) }
+
+func testClose(t *testing.T, noHijack bool) {
 	broker := &server.Broker{}
-	s := httptest.NewServer(&server.Handler{Broker: broker, OpenPublish: true})
+	s := httptest.NewServer(&server.Handler{Broker: broker, NoHijack: noHijack, OpenPublish: true})
 	defer s.Close()
 	s.Config.RegisterOnShutdown(broker.Close)
 	c := opened(t, s.URL)
@@ -234,9 +248,11 @@ func TestClosedBrokerRefuses(t *testing.T) {
 	}
 }
 
-func TestBreak(t *testing.T) {
+func TestBreak(t *testing.T) { onEachPath(t, testBreak) }
+
+func testBreak(t *testing.T, noHijack bool) {
 	broker := &server.Broker{}
-	url := start(t, &server.Handler{Broker: broker})
+	url := start(t, &server.Handler{Broker: broker, NoHijack: noHijack})
 	a, b := opened(t, url), opened(t, url)
 	id := a.next()["id"]
 	b.next()
@@ -287,9 +303,11 @@ func TestHTTP2(t *testing.T) {
 	c.wantEnd()
 }
 
-func TestMaxConnections(t *testing.T) {
+func TestMaxConnections(t *testing.T) { onEachPath(t, testMaxConnections) }
+
+func testMaxConnections(t *testing.T, noHijack bool) {
 	broker := &server.Broker{MaxConnections: 1}
-	h := &server.Handler{Broker: broker}
+	h := &server.Handler{Broker: broker, NoHijack: noHijack}
 	url := start(t, h)
 	first := opened(t, url)
 	if got := broker.Stats().Connections; got != 1 {
@@ -346,9 +364,11 @@ func TestMiddlewareThatHides(t *testing.T) {
 	}
 }
 
-func TestStats(t *testing.T) {
+func TestStats(t *testing.T) { onEachPath(t, testStats) }
+
+func testStats(t *testing.T, noHijack bool) {
 	broker := &server.Broker{MaxEvents: 2}
-	url := start(t, &server.Handler{Broker: broker})
+	url := start(t, &server.Handler{Broker: broker, NoHijack: noHijack})
 	a, b := opened(t, url+"?topic=a"), opened(t, url)
 	a.next()
 	b.next()
@@ -361,7 +381,15 @@ func TestStats(t *testing.T) {
 	a.wantEnd()
 	b.wantEnd()
 	got := broker.Stats()
-	got.Connections = 0 // they may be about to leave
+	observed := uint64(0)
+	for _, count := range got.Latency.Counts {
+		observed += count
+	}
+	if observed != 5 || got.Latency.Sum <= 0 || got.Written < 5*20 {
+		t.Errorf("%d writes observed, %d bytes written: %+v", observed, got.Written, got)
+	}
+	got.Written, got.Latency = 0, server.Latency{}
+	got.Connections, got.Detached = 0, 0 // they may be about to leave
 	want := server.Stats{Published: 3, Delivered: 5, Events: 2, Bytes: 2 * int64(len("id: 12345678-1\ndata: 1\n\n"))}
 	if got != want {
 		t.Errorf("got %+v, want %+v", got, want)

@@ -1,0 +1,622 @@
+package server_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/eventsource-wasm/eventsource-wasm/server"
+	"github.com/eventsource-wasm/eventsource-wasm/sse"
+)
+
+// canDetach is where the fast path exists.
+const canDetach = runtime.GOOS == "linux"
+
+// A socket is a client that is nothing but a connection, whose ends are in the test's hands.
+type socket struct {
+	*client
+	conn net.Conn
+}
+
+// connect sends a GET over a connection that holds little.
+func connect(t testing.TB, url string, more ...string) *socket {
+	t.Helper()
+	dialer := net.Dialer{Control: func(_, _ string, c syscall.RawConn) error {
+		return c.Control(func(fd uintptr) { syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 4096) })
+	}}
+	conn, err := dialer.Dial("tcp", strings.TrimPrefix(url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return request(t, conn, more...)
+}
+
+func request(t testing.TB, conn net.Conn, more ...string) *socket {
+	t.Helper()
+	if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: test\r\n\r\n"+strings.Join(more, "")); err != nil {
+		t.Fatal(err)
+	}
+	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &socket{&client{t: t, response: response, reader: bufio.NewReader(response.Body)}, conn}
+}
+
+func TestDetachedStreamsHaveNoGoroutine(t *testing.T) {
+	onEachPath(t, func(t *testing.T, noHijack bool) {
+		const clients = 100
+		broker := &server.Broker{}
+		url := start(t, &server.Handler{Broker: broker, NoHijack: noHijack})
+		before, files := runtime.NumGoroutine(), openFiles()
+		var all []*socket
+		for range clients {
+			s := connect(t, url)
+			s.next()
+			all = append(all, s)
+		}
+		wantConnections(t, broker, clients)
+		want := map[bool]int64{true: clients}[canDetach && !noHijack]
+		eventually(t, fmt.Sprintf("%d detached", want), func() bool { return broker.Stats().Detached == want })
+		if canDetach && !noHijack {
+			eventually(t, "the goroutines of the requests are gone", func() bool {
+				return runtime.NumGoroutine()-before <= 2*runtime.GOMAXPROCS(0)
+			})
+		}
+		publish(t, broker, "t", "event")
+		for _, s := range all {
+			s.wantData("event")
+			s.conn.Close()
+		}
+		wantConnections(t, broker, 0)
+		eventually(t, "goroutines and files are as before", func() bool {
+			return runtime.NumGoroutine() <= before && openFiles() <= files
+		})
+	})
+}
+
+func openFiles() int {
+	files, _ := os.ReadDir("/proc/self/fd")
+	return len(files)
+}
+
+// What a client does to its side of the connection ends its stream, and nobody else's.
+func TestClientGoes(t *testing.T) {
+	tests := map[string]struct {
+		leave func(*net.TCPConn)
+		clean bool // the client can still read the end of its stream
+	}{
+		"closes":      {func(c *net.TCPConn) { c.Close() }, false},
+		"resets":      {func(c *net.TCPConn) { c.SetLinger(0); c.Close() }, false},
+		"half-closes": {func(c *net.TCPConn) { c.CloseWrite() }, true},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			onEachPath(t, func(t *testing.T, noHijack bool) {
+				broker := &server.Broker{}
+				url := start(t, &server.Handler{Broker: broker, NoHijack: noHijack, Logger: quiet})
+				goes, stays := connect(t, url), connect(t, url)
+				goes.next()
+				stays.next()
+				test.leave(goes.conn.(*net.TCPConn))
+				wantConnections(t, broker, 1)
+				publish(t, broker, "t", "event")
+				stays.wantData("event")
+				if test.clean {
+					goes.wantEnd()
+				}
+			})
+		})
+	}
+}
+
+// A client that goes on sending, be it another request, is neither answered nor reset before it has the end.
+func TestClientThatSendsMore(t *testing.T) {
+	broker := &server.Broker{}
+	url := start(t, &server.Handler{Broker: broker, Logger: quiet})
+	early := connect(t, url, "GET /second HTTP/1.1\r\nHost: test\r\n\r\n", strings.Repeat("x", 10_000))
+	late := connect(t, url)
+	for _, s := range []*socket{early, late} {
+		s.next()
+	}
+	io.WriteString(late.conn, strings.Repeat("y", 100_000))
+	publish(t, broker, "t", "1")
+	early.wantData("1")
+	late.wantData("1")
+	if !early.response.Close && canDetach {
+		t.Error("the head does not say that the connection will close")
+	}
+	broker.Close()
+	for _, s := range []*socket{early, late} {
+		s.wantEnd()
+		if _, err := s.conn.Read(make([]byte, 1)); canDetach && err != io.EOF {
+			t.Errorf("behind the end: %v", err)
+		}
+	}
+}
+
+// flood publishes until a client that reads nothing has stalled, and returns how many events that took. Nobody lags by
+// more than one of them.
+func flood(t *testing.T, broker *server.Broker) (events int) {
+	t.Helper()
+	data := strings.Repeat("x", 50_000)
+	for {
+		before := broker.Stats()
+		if before.Stalled > 0 {
+			return events
+		}
+		publish(t, broker, "t", data)
+		events++
+		eventually(t, "the event is written, or as much as the socket takes", func() bool {
+			now := broker.Stats()
+			return now.Delivered > before.Delivered || now.Stalled > 0
+		})
+	}
+}
+
+// A client that stops reading delays nobody, and has everything when it reads on.
+func TestStalledClient(t *testing.T) {
+	if !canDetach {
+		t.Skip("there is no fast path on " + runtime.GOOS)
+	}
+	broker := &server.Broker{MaxBytes: -1}
+	url := start(t, &server.Handler{Broker: broker, MaxLag: -1, Logger: quiet})
+	slow, fast := connect(t, url), opened(t, url)
+	slow.next()
+	fast.next()
+	var reading sync.WaitGroup
+	ids := make(chan string, 10_000)
+	reading.Go(func() {
+		for {
+			b, err := fast.read()
+			if err != nil {
+				return
+			}
+			ids <- b["id"]
+		}
+	})
+	count := flood(t, broker)
+	for range 20 {
+		publish(t, broker, "t", "more")
+	}
+	count += 20
+	for i := range count { // while the slow one reads nothing
+		if id := <-ids; number(id) != i+1 {
+			t.Fatalf("the fast client got %s, want number %d", id, i+1)
+		}
+	}
+	for i := range count {
+		if b := slow.next(); number(b["id"]) != i+1 {
+			t.Fatalf("the slow client got %s, want number %d", b["id"], i+1)
+		}
+	}
+	publish(t, broker, "t", "both again")
+	slow.wantData("both again")
+	broker.Close()
+	slow.wantEnd()
+	reading.Wait()
+	if stats := broker.Stats(); stats.Delivered != int64(2*(count+1)) || stats.Gaps+stats.Lagged+stats.TimedOut > 0 {
+		t.Errorf("stats %+v", stats)
+	}
+}
+
+func TestStalledClientIsGivenUp(t *testing.T) {
+	if !canDetach {
+		t.Skip("there is no fast path on " + runtime.GOOS)
+	}
+	broker := &server.Broker{}
+	url := start(t, &server.Handler{Broker: broker, MaxLag: -1, WriteTimeout: 300 * time.Millisecond, Logger: quiet})
+	slow := connect(t, url)
+	slow.next()
+	flood(t, broker)
+	wantConnections(t, broker, 0)
+	if got := broker.Stats().TimedOut; got != 1 {
+		t.Errorf("%d timed out", got)
+	}
+	for {
+		if _, err := slow.read(); err != nil {
+			if err == io.EOF {
+				t.Error("the cut stream looks like an ended one")
+			}
+			break
+		}
+	}
+}
+
+func TestStalledClientLags(t *testing.T) {
+	if !canDetach {
+		t.Skip("there is no fast path on " + runtime.GOOS)
+	}
+	for name, policy := range map[string]server.LagPolicy{"end": server.EndLagging, "skip": server.SkipLagging} {
+		t.Run(name, func(t *testing.T) {
+			broker := &server.Broker{}
+			h := &server.Handler{Broker: broker, MaxLag: 60_000, WriteTimeout: -1, LagPolicy: policy, Logger: quiet}
+			slow := connect(t, start(t, h))
+			slow.next()
+			flood(t, broker)
+			publish(t, broker, "t", strings.Repeat("lost", 25_000))
+			var last block
+			for {
+				b, err := slow.read()
+				if err == io.EOF && policy == server.EndLagging {
+					break
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				if last = b; b["event"] == "gap" {
+					break
+				}
+			}
+			if strings.HasPrefix(last["data"], "lost") {
+				t.Error("the client did not lag")
+			}
+			if policy == server.SkipLagging {
+				publish(t, broker, "t", "after the gap")
+				slow.wantData("after the gap")
+			}
+			if got := broker.Stats().Lagged; got != 1 {
+				t.Errorf("lagged %d times", got)
+			}
+		})
+	}
+}
+
+// The timeouts of the server are shorter than the silence, and end no stream. A client whose topics are quiet learns how
+// far it is, once.
+func TestHeartbeats(t *testing.T) {
+	onEachPath(t, func(t *testing.T, noHijack bool) {
+		broker := &server.Broker{}
+		h := &server.Handler{Broker: broker, NoHijack: noHijack, Heartbeat: 200 * time.Millisecond}
+		s := httptest.NewUnstartedServer(h)
+		s.Config.ReadTimeout, s.Config.WriteTimeout = 500*time.Millisecond, 500*time.Millisecond
+		s.Start()
+		t.Cleanup(s.Close)
+		t.Cleanup(broker.Close)
+		c := opened(t, s.URL+"?topic=quiet")
+		epoch := epochOf(c.next()["id"])
+		if _, err := broker.PublishAll(server.Publication{Topic: "other"}, server.Publication{Topic: "other"}); err != nil {
+			t.Fatal(err)
+		}
+		// The comment, if a heartbeat came before the events, is in the same block.
+		if b := c.next(); b["id"] != epoch+"-2" || b["data"] != "" {
+			t.Errorf("got %v", b)
+		}
+		for range 3 {
+			if line, err := c.reader.ReadString('\n'); line != ": \n" || err != nil {
+				t.Fatalf("read %q, %v", line, err)
+			}
+		}
+		publish(t, broker, "quiet", "event")
+		if b := c.next(); b["id"] != epoch+"-3" || b["data"] != "event" {
+			t.Errorf("got %v", b)
+		}
+	})
+}
+
+func TestStreamEndsAtItsTime(t *testing.T) {
+	const short = 20 * time.Millisecond
+	tests := map[string]func(*server.Handler) http.Handler{
+		"grant": func(h *server.Handler) http.Handler {
+			h.Authorize = func(*http.Request, server.Access) (server.Grant, error) {
+				return server.Grant{Expires: time.Now().Add(short)}, nil
+			}
+			return h
+		},
+		"age": func(h *server.Handler) http.Handler {
+			h.MaxStreamAge = short
+			return h
+		},
+		"deadline of the request": func(h *server.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				ctx, cancel := context.WithTimeout(r.Context(), short)
+				defer cancel()
+				h.ServeHTTP(w, r.WithContext(ctx))
+			})
+		},
+	}
+	for name, wrap := range tests {
+		t.Run(name, func(t *testing.T) {
+			onEachPath(t, func(t *testing.T, noHijack bool) {
+				broker := &server.Broker{}
+				c := opened(t, start(t, wrap(&server.Handler{Broker: broker, NoHijack: noHijack})))
+				c.next()
+				c.wantEnd()
+				wantConnections(t, broker, 0)
+			})
+		})
+	}
+}
+
+func TestDrain(t *testing.T) {
+	onEachPath(t, func(t *testing.T, noHijack bool) {
+		const clients = 20
+		broker := &server.Broker{}
+		url := start(t, &server.Handler{Broker: broker, NoHijack: noHijack, Retry: time.Second})
+		var all []*client
+		for range clients {
+			c := opened(t, url)
+			c.next()
+			all = append(all, c)
+		}
+		// With a client left, it gives up with its context, and has refused all others from the start.
+		ctx, cancel := context.WithCancelCause(t.Context())
+		reason := errors.New("enough")
+		cancel(reason)
+		if err := broker.Drain(ctx, time.Hour); err != reason {
+			t.Errorf("drain: %v", err)
+		}
+		if c := open(t, url); c.response.StatusCode != http.StatusServiceUnavailable || c.response.Header.Get("Retry-After") == "" {
+			t.Errorf("status %d, headers %v", c.response.StatusCode, c.response.Header)
+		}
+		publish(t, broker, "t", "meanwhile")
+		for _, c := range all {
+			c.wantData("meanwhile")
+		}
+		if err := broker.Drain(t.Context(), 50*time.Millisecond); err != nil {
+			t.Fatal(err)
+		}
+		retries := map[string]bool{}
+		for _, c := range all {
+			retry := c.next()["retry"]
+			if len(retry) != 4 || retry[0] != '1' {
+				t.Errorf("retry %q is not once to twice a second", retry)
+			}
+			retries[retry] = true
+			c.wantEnd()
+		}
+		if len(retries) < 2 {
+			t.Errorf("all are to return after %v", retries)
+		}
+		if err := broker.Drain(t.Context(), time.Hour); err != nil {
+			t.Errorf("without streams: %v", err)
+		}
+	})
+}
+
+// Shutdown does not know of detached streams: Drain waits for them.
+func TestShutdown(t *testing.T) {
+	broker := &server.Broker{}
+	s := httptest.NewServer(&server.Handler{Broker: broker})
+	defer s.Close()
+	c := opened(t, s.URL)
+	c.next()
+	publish(t, broker, "t", "1", "2")
+	broker.Close()
+	if err := errors.Join(broker.Drain(t.Context(), 0), s.Config.Shutdown(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	if got := broker.Stats().Connections; got != 0 {
+		t.Errorf("%d connections", got)
+	}
+	c.wantData("1", "2")
+	for { // a retry, if draining was faster than the end
+		if _, err := c.read(); err != nil {
+			if err != io.EOF {
+				t.Error(err)
+			}
+			break
+		}
+	}
+}
+
+func TestGapFromHead(t *testing.T) {
+	onEachPath(t, func(t *testing.T, noHijack bool) {
+		broker := &server.Broker{}
+		url := start(t, &server.Handler{Broker: broker, NoHijack: noHijack, GapPolicy: server.FromHead})
+		epoch := epochOf(publish(t, broker, "t", "1", "2"))
+		c := opened(t, url, "Last-Event-ID", "other-1")
+		want := block{"": "", "event": "gap", "id": epoch + "-2",
+			"data": `{"requested":"other-1","first":"` + epoch + `-3","reason":"epoch"}`}
+		if got := c.next(); !maps.Equal(got, want) {
+			t.Errorf("got %v, want %v", got, want)
+		}
+		publish(t, broker, "t", "3")
+		c.wantData("3")
+	})
+}
+
+func TestReplayIsCounted(t *testing.T) {
+	onEachPath(t, func(t *testing.T, noHijack bool) {
+		broker := &server.Broker{}
+		url := start(t, &server.Handler{Broker: broker, NoHijack: noHijack})
+		id := publish(t, broker, "t", "1", "2", "3")
+		c := opened(t, url, "Last-Event-ID", epochOf(id)+"-1")
+		c.wantData("2", "3")
+		publish(t, broker, "t", "4")
+		c.wantData("4")
+		eventually(t, "2 of 3 events are counted as replayed", func() bool {
+			stats := broker.Stats()
+			return stats.Replayed == 2 && stats.Delivered == 3
+		})
+	})
+}
+
+// A wrapping listener hands out connections that are not the system's own.
+type wrapping struct{ net.Listener }
+
+type wrapped struct{ net.Conn }
+
+func (l wrapping) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &wrapped{conn}, nil
+}
+
+func TestConnectionsOfOtherListeners(t *testing.T) {
+	tests := map[string]func(t *testing.T, l net.Listener) (net.Listener, int64){
+		"wrapped": func(_ *testing.T, l net.Listener) (net.Listener, int64) { return wrapping{l}, 0 },
+		"unix": func(t *testing.T, l net.Listener) (net.Listener, int64) {
+			l.Close()
+			socket, err := net.Listen("unix", filepath.Join(t.TempDir(), "socket"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return socket, map[bool]int64{true: 1}[canDetach]
+		},
+	}
+	for name, listen := range tests {
+		t.Run(name, func(t *testing.T) {
+			broker := &server.Broker{}
+			s := httptest.NewUnstartedServer(&server.Handler{Broker: broker, Logger: quiet})
+			var detached int64
+			s.Listener, detached = listen(t, s.Listener)
+			s.Start()
+			t.Cleanup(s.Close)
+			stream := func() *socket {
+				conn, err := net.Dial(s.Listener.Addr().Network(), s.Listener.Addr().String())
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { conn.Close() })
+				c := request(t, conn, "more")
+				c.next()
+				return c
+			}
+			c := stream()
+			publish(t, broker, "t", "1")
+			c.wantData("1")
+			if got := broker.Stats().Detached; got != detached {
+				t.Errorf("%d streams are detached", got)
+			}
+			broker.Break()
+			if _, err := c.read(); err == nil || err == io.EOF {
+				t.Errorf("read %v from a broken stream", err)
+			}
+			wantConnections(t, broker, 0)
+			c = stream()
+			c.conn.Close()
+			wantConnections(t, broker, 0)
+			c = stream()
+			broker.Close()
+			c.wantEnd()
+			wantConnections(t, broker, 0)
+		})
+	}
+}
+
+// unwrapping is a middleware's writer that sees what is written, and hides nothing.
+type unwrapping struct {
+	http.ResponseWriter
+	seen *bytes.Buffer
+}
+
+func (w unwrapping) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w unwrapping) Write(p []byte) (int, error) {
+	w.seen.Write(p)
+	return w.ResponseWriter.Write(p)
+}
+
+func TestMiddlewareThatSeesWrites(t *testing.T) {
+	var seen bytes.Buffer
+	broker := &server.Broker{}
+	h := &server.Handler{Broker: broker}
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h.ServeHTTP(unwrapping{w, &seen}, r)
+	}))
+	c := opened(t, s.URL)
+	c.next()
+	publish(t, broker, "t", "event")
+	c.wantData("event")
+	broker.Close()
+	c.wantEnd()
+	s.Close()
+	if !strings.Contains(seen.String(), "data: event") {
+		t.Errorf("the middleware saw %q", seen.String())
+	}
+}
+
+// Many connect, publishers race, and the broker closes in the middle of it: everyone has everything up to its end,
+// which comes cleanly.
+func TestCloseUnderLoad(t *testing.T) {
+	onEachPath(t, func(t *testing.T, noHijack bool) {
+		const clients, atLeast = 50, 200
+		broker := &server.Broker{MaxEvents: -1}
+		url := start(t, &server.Handler{Broker: broker, NoHijack: noHijack, MaxLag: -1, Logger: quiet})
+		var tasks sync.WaitGroup
+		for range 2 {
+			tasks.Go(func() {
+				for {
+					if _, err := broker.Publish("t", sse.Event{Data: "event"}); err != nil {
+						return
+					}
+					runtime.Gosched()
+				}
+			})
+		}
+		last := make([]int, clients)
+		var reached sync.WaitGroup
+		reached.Add(clients)
+		for i := range clients {
+			c := connect(t, url).client
+			tasks.Go(func() { last[i] = readOn(t, c, atLeast, &reached) })
+		}
+		reached.Wait()
+		broker.Close()
+		tasks.Wait()
+		for i, n := range last {
+			if want := int(broker.Stats().Published); n != want {
+				t.Errorf("client %d got up to event %d of %d", i, n, want)
+			}
+		}
+	})
+}
+
+// readOn reads to the end of the stream, and returns the number of the last event.
+func readOn(t *testing.T, c *client, atLeast int, reached *sync.WaitGroup) (last int) {
+	for count := 0; ; count++ {
+		if count == atLeast {
+			reached.Done()
+		}
+		b, err := c.read()
+		if err != nil {
+			if err != io.EOF {
+				t.Errorf("behind event %d: %v", last, err)
+			}
+			return last
+		}
+		if n := number(b["id"]); last > 0 && n != last+1 {
+			t.Errorf("event %d follows %d", n, last)
+		}
+		last = number(b["id"])
+	}
+}
+
+// What a publisher puts into the fields of an event stays there.
+func TestFieldsCannotInject(t *testing.T) {
+	onEachPath(t, func(t *testing.T, noHijack bool) {
+		broker := &server.Broker{}
+		c := opened(t, start(t, &server.Handler{Broker: broker, NoHijack: noHijack}))
+		c.next()
+		for _, bad := range []sse.Event{{ID: "x\ny"}, {Type: "x\ndata: y"}, {Type: "x\r\n\r\n"}} {
+			if id, err := broker.Publish("t", bad); err == nil {
+				t.Errorf("%+v was published as %s", bad, id)
+			}
+		}
+		data := "a\n\nid: 1\r\nevent: b\r0\r\n\r\nHTTP/1.1 200 OK"
+		id := publish(t, broker, "t", data)
+		want := block{"id": id, "data": strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(data)}
+		if got := c.next(); !maps.Equal(got, want) {
+			t.Errorf("got %v, want %v", got, want)
+		}
+	})
+}
