@@ -21,6 +21,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/eventsource-wasm/eventsource-wasm/e2e"
@@ -38,7 +39,7 @@ func main() {
 	flag.StringVar(&r.files, "files", "", "run these comma-separated `files` of scenarios only")
 	flag.DurationVar(&r.timeout, "timeout", 20*time.Minute, "give up after this `long`")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := r.run(ctx, os.Stdout); err != nil {
 		log.Fatal(err)
