@@ -223,7 +223,7 @@ export default [
     async run(t) {
       const { frame, source, connection } = await openInFrame(t);
       frame.contentWindow.location.hash = 'there';
-      await connection.send('data: 1\n\n');
+      await connection.send('retry: 1\ndata: 1\n\n');
       await t.until(source, 'message');
       const nowhere = t.stream('A', '/nowhere', { record: false });
       frame.contentWindow.location = nowhere.url;
