@@ -553,13 +553,18 @@ func TestCloseUnderLoad(t *testing.T) {
 		broker := &server.Broker{MaxEvents: -1}
 		url := start(t, &server.Handler{Broker: broker, NoHijack: noHijack, MaxLag: -1, Logger: quiet})
 		var tasks sync.WaitGroup
+		first := connect(t, url).client
+		pace, closed := make(chan bool, 20), make(chan bool) // of the first client, which is as slow as any
 		for range 2 {
 			tasks.Go(func() {
 				for {
+					select {
+					case pace <- true:
+					case <-closed:
+					}
 					if _, err := broker.Publish("t", sse.Event{Data: "event"}); err != nil {
 						return
 					}
-					runtime.Gosched()
 				}
 			})
 		}
@@ -567,11 +572,15 @@ func TestCloseUnderLoad(t *testing.T) {
 		var reached sync.WaitGroup
 		reached.Add(clients)
 		for i := range clients {
-			c := connect(t, url).client
-			tasks.Go(func() { last[i] = readOn(t, c, atLeast, &reached) })
+			c, heard := first, func() { <-pace }
+			if i > 0 {
+				c, heard = connect(t, url).client, func() {}
+			}
+			tasks.Go(func() { last[i] = readOn(t, c, atLeast, &reached, heard) })
 		}
 		reached.Wait()
 		broker.Close()
+		close(closed)
 		tasks.Wait()
 		for i, n := range last {
 			if want := int(broker.Stats().Published); n != want {
@@ -582,7 +591,7 @@ func TestCloseUnderLoad(t *testing.T) {
 }
 
 // readOn reads to the end of the stream, and returns the number of the last event.
-func readOn(t *testing.T, c *client, atLeast int, reached *sync.WaitGroup) (last int) {
+func readOn(t *testing.T, c *client, atLeast int, reached *sync.WaitGroup, heard func()) (last int) {
 	for count := 0; ; count++ {
 		if count == atLeast {
 			reached.Done()
@@ -598,6 +607,9 @@ func readOn(t *testing.T, c *client, atLeast int, reached *sync.WaitGroup) (last
 			t.Errorf("event %d follows %d", n, last)
 		}
 		last = number(b["id"])
+		if _, isEvent := b["data"]; isEvent {
+			heard()
+		}
 	}
 }
 
