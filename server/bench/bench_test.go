@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"math"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -69,6 +70,14 @@ func TestLatency(t *testing.T) {
 	p50, p99 := m.results[0].Values[0], m.results[1].Values[0]
 	if p50 <= 0 || p99 < p50 {
 		t.Errorf("p50 is %v ms, p99 %v ms", p50, p99)
+	}
+}
+
+func TestRatios(t *testing.T) {
+	a := &result{Values: []float64{6, 8}, Rounds: []int{0, 2}} // it failed in round 1
+	b := &result{Values: []float64{2, 5, 4}, Rounds: []int{0, 1, 2}}
+	if got := ratios(a, b); !slices.Equal(got, []float64{3, 2}) {
+		t.Errorf("the ratios are %v", got)
 	}
 }
 

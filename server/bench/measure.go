@@ -19,13 +19,14 @@ type plan struct {
 
 const eventsPerSecond = 20
 
-// A result is one figure of one contestant, of which there is one value for each round.
+// A result is one figure of one contestant, of which there is one value for each round that it came through.
 type result struct {
 	Contestant  string
 	Connections int
 	Window      int `json:",omitempty"`
 	Figure      figure
 	Values      []float64
+	Rounds      []int // of the values
 }
 
 type figure string
@@ -44,6 +45,7 @@ const latencyConnections = 1000
 
 type measurement struct {
 	plan    plan
+	round   int
 	results []*result
 	missing map[string]string // why a contestant was left out, or failed
 	log     func(format string, args ...any)
@@ -52,17 +54,17 @@ type measurement struct {
 // run goes through the contestants in turn, round after round, so that what else happens on the machine meets them all.
 // Every second round goes backwards.
 func (m *measurement) run(contestants []contestant) {
-	for round := range m.plan.Rounds {
+	for m.round = range m.plan.Rounds {
 		for _, connections := range m.plan.Connections {
 			order := slices.Clone(contestants)
-			if round%2 == 1 {
+			if m.round%2 == 1 {
 				slices.Reverse(order)
 			}
 			for _, c := range order {
 				if m.missing[c.name] != "" && !slices.ContainsFunc(m.results, func(r *result) bool { return r.Contestant == c.name }) {
 					continue
 				}
-				m.log("round %d of %d: %d connections, %s", round+1, m.plan.Rounds, connections, c.name)
+				m.log("round %d of %d: %d connections, %s", m.round+1, m.plan.Rounds, connections, c.name)
 				if err := m.measure(c, connections); err != nil {
 					m.missing[c.name] = fmt.Sprintf("with %d connections: %v", connections, err)
 				}
@@ -199,9 +201,9 @@ func milliseconds(d time.Duration) float64 {
 func (m *measurement) add(c contestant, connections, window int, f figure, value float64) {
 	for _, r := range m.results {
 		if r.Contestant == c.name && r.Connections == connections && r.Window == window && r.Figure == f {
-			r.Values = append(r.Values, value)
+			r.Values, r.Rounds = append(r.Values, value), append(r.Rounds, m.round)
 			return
 		}
 	}
-	m.results = append(m.results, &result{c.name, connections, window, f, []float64{value}})
+	m.results = append(m.results, &result{c.name, connections, window, f, []float64{value}, []int{m.round}})
 }

@@ -97,24 +97,24 @@ func columnTitle(connections, window int) string {
 
 func (r report) row(f figure, contestant string, columns [][2]int) (row string, any bool) {
 	for _, column := range columns {
-		own := r.values(f, contestant, column)
-		if len(own) == 0 {
+		own, raw := r.result(f, contestant, column), r.result(f, "raw", column)
+		if own == nil {
 			row += " | "
 			continue
 		}
 		any = true
-		row += fmt.Sprintf(" | %s (%s to %s)", short(median(own)), short(slices.Min(own)), short(slices.Max(own)))
-		if raw := r.values(f, "raw", column); len(raw) > 0 && f != memoryPerClient && contestant != "raw" {
+		row += fmt.Sprintf(" | %s (%s to %s)", short(median(own.Values)), short(slices.Min(own.Values)), short(slices.Max(own.Values)))
+		if raw != nil && f != memoryPerClient && contestant != "raw" {
 			row += fmt.Sprintf(" ×%.2f", median(ratios(own, raw)))
 		}
 	}
 	return row, any
 }
 
-func (r report) values(f figure, contestant string, column [2]int) []float64 {
+func (r report) result(f figure, contestant string, column [2]int) *result {
 	for _, x := range r.Results {
 		if x.Contestant == contestant && x.is(f, column[0], column[1]) {
-			return x.Values
+			return x
 		}
 	}
 	return nil
@@ -125,10 +125,11 @@ func (x *result) is(f figure, connections, window int) bool {
 }
 
 // ratios pairs the values of the same rounds, as far as both have them.
-func ratios(a, b []float64) []float64 {
-	out := make([]float64, min(len(a), len(b)))
-	for i := range out {
-		out[i] = a[i] / b[i]
+func ratios(a, b *result) (out []float64) {
+	for i, round := range a.Rounds {
+		if k := slices.Index(b.Rounds, round); k >= 0 {
+			out = append(out, a.Values[i]/b.Values[k])
+		}
 	}
 	return out
 }
