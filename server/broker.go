@@ -167,7 +167,8 @@ func (b *Broker) check(p Publication) error {
 
 // Close ends every stream once it has delivered what is published, and lets [http.Server.Shutdown] complete, to whose
 // [http.Server.RegisterOnShutdown] it should be given. From then on, Publish fails with [ErrClosed] and new streams are
-// answered 503. Close does not wait for the streams to end.
+// answered 503. Close does not wait for the streams to end, nor does Shutdown for those that left the goroutines of
+// their requests (see [Handler.NoHijack]): Drain does, also after Close.
 func (b *Broker) Close() {
 	b.log().close()
 }
