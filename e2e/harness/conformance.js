@@ -28,12 +28,14 @@ function emptyReport() {
   return report;
 }
 
-const reported = ({ name, standard, only, expect }) => ({ name, standard, only, expect, results: {} });
+const reported = ({ name, standard, only, leftOut, expect }) => (
+  { name, standard, only, leftOut: leftOut[engine], expect, results: {} }
+);
 
 async function runAll(report, table) {
   const runs = report.files.flatMap(({ name: file, scenarios }) =>
     scenarios.flatMap((scenario) => report.implementations
-      .filter((implementation) => !scenario.only || scenario.only === implementation)
+      .filter((implementation) => !scenario.leftOut && (!scenario.only || scenario.only === implementation))
       .map((implementation) => ({ file, scenario, implementation }))));
   progress.max = runs.length;
   const worker = async () => {

@@ -82,11 +82,11 @@ function outcome(result) {
   return result.reason ? 'explained' : 'as';
 }
 
-function cell({ only, results }, implementation) {
+function cell({ only, leftOut, results }, implementation) {
   const result = results[implementation];
   switch (outcome(result)) {
     case 'none':
-      return make('td', {}, make('small', {}, only && only !== implementation ? 'not for it' : ''));
+      return make('td', {}, make('small', {}, leftOut ?? (only && only !== implementation ? 'not for it' : '')));
     case 'as':
       return make('td', { className: 'as' }, '✓ as expected');
     case 'explained':

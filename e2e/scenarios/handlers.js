@@ -11,8 +11,9 @@ function listens(name, listen, expect, { stream = 'data: x\n\n', standard = disp
     async run(t) {
       const server = t.stream('A', '', { record: false });
       const source = new t.EventSource(server.url);
-      const last = new Promise((resolve) => source.addEventListener('last', resolve));
       listen(t, source);
+      // Behind the listeners of the scenario: microtasks run before the next listener, and end it.
+      const last = new Promise((resolve) => source.addEventListener('last', resolve));
       const connection = await server.accept();
       await connection.send(`${stream}event: last\ndata\n\n`);
       await t.waiting('the last event', last);
