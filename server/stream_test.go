@@ -375,8 +375,10 @@ func testStats(t *testing.T, noHijack bool) {
 	for i, topic := range []string{"a", "b", "a"} {
 		publish(t, broker, topic, strconv.Itoa(i))
 		b.wantData(strconv.Itoa(i)) // before retention overtakes it
+		if topic == "a" {
+			a.wantData(strconv.Itoa(i)) // as well
+		}
 	}
-	a.wantData("0", "2")
 	broker.Close()
 	a.wantEnd()
 	b.wantEnd()
