@@ -245,7 +245,9 @@ func (b *broadcaster) due(c *conn) {
 	case c.state != streaming || c.pending != nil:
 		b.close(c, os.ErrDeadlineExceeded)
 	case b.now >= c.until:
-		b.end(c, c.farewell(), c.cause)
+		b.end(c, nil, c.cause)
+	case b.now >= c.departs:
+		b.goodbye(c)
 	default:
 		b.beat(c)
 	}

@@ -43,19 +43,12 @@ type conn struct {
 	since   time.Duration // when that began
 	spoken  time.Duration // when it was last written to, save as a member
 	until   time.Duration // when the stream ends
+	departs time.Duration // when it is drained
 	cause   error
 	spoke   spoke
 }
 
 const none = -1
-
-// farewell returns what a stream that ends at its time says last.
-func (c *conn) farewell() []byte {
-	if c.cause == errDraining {
-		return c.handler.farewell()
-	}
-	return nil
-}
 
 // due returns when something must be done for c that its socket does not ask for.
 func (c *conn) due() time.Duration {
@@ -65,7 +58,7 @@ func (c *conn) due() time.Duration {
 	case c.pending != nil:
 		return after(c.since, c.handler.writeTimeout())
 	}
-	return min(c.until, after(max(c.spoken, c.group.spoken), c.handler.heartbeat()))
+	return min(c.until, c.departs, after(max(c.spoken, c.group.spoken), c.handler.heartbeat()))
 }
 
 // after returns t + d. A negative d is for ever, and so is more than there is.

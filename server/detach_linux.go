@@ -46,6 +46,7 @@ func (s *stream) conn(fd int) *conn {
 		cursor:  new(s.cursor),
 		told:    s.told,
 		until:   math.MaxInt64,
+		departs: math.MaxInt64,
 		cause:   s.cause,
 	}
 	if !s.until.IsZero() {
@@ -63,7 +64,16 @@ func (b *broadcaster) drain(window time.Duration) {
 
 func (b *broadcaster) depart(c *conn, window time.Duration) {
 	if c.state == streaming {
-		c.until, c.cause = min(c.until, b.now+within(window)), errDraining
+		c.departs = min(c.departs, b.now+within(window))
 		b.schedule(c)
 	}
+}
+
+// goodbye ends a stream at the moment it was given, unless the log is closed, which ends it when it has everything.
+func (b *broadcaster) goodbye(c *conn) {
+	if b.log.isClosed() {
+		c.departs = math.MaxInt64
+		return
+	}
+	b.end(c, c.handler.farewell(), errDraining)
 }

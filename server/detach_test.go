@@ -390,30 +390,37 @@ func TestDrain(t *testing.T) {
 	})
 }
 
-// Shutdown does not know of detached streams: Drain waits for them.
+// Shutdown does not know of detached streams: Drain waits for them. After Close it cuts none short, be its client behind
+// by many segments.
 func TestShutdown(t *testing.T) {
-	broker := &server.Broker{}
-	s := httptest.NewServer(&server.Handler{Broker: broker})
-	defer s.Close()
-	c := opened(t, s.URL)
-	c.next()
-	publish(t, broker, "t", "1", "2")
-	broker.Close()
-	if err := errors.Join(broker.Drain(t.Context(), 0), s.Config.Shutdown(t.Context())); err != nil {
-		t.Fatal(err)
-	}
-	if got := broker.Stats().Connections; got != 0 {
-		t.Errorf("%d connections", got)
-	}
-	c.wantData("1", "2")
-	for { // a retry, if draining was faster than the end
-		if _, err := c.read(); err != nil {
-			if err != io.EOF {
-				t.Error(err)
-			}
-			break
+	onEachPath(t, func(t *testing.T, noHijack bool) {
+		const events = 100
+		broker := &server.Broker{}
+		h := &server.Handler{Broker: broker, NoHijack: noHijack, MaxLag: -1, WriteTimeout: -1, Heartbeat: -1, Logger: quiet}
+		s := httptest.NewServer(h)
+		defer s.Close()
+		c := opened(t, s.URL)
+		c.next()
+		data := strings.Repeat("x", 100_000)
+		for range events {
+			publish(t, broker, "t", data)
 		}
-	}
+		broker.Close()
+		ended := make(chan error, 1)
+		go func() {
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			ended <- errors.Join(broker.Drain(ctx, 0), s.Config.Shutdown(ctx))
+		}()
+		for range events {
+			c.wantData(data)
+		}
+		if err := <-ended; err != nil {
+			t.Fatal(err)
+		}
+		c.wantEnd()
+		wantConnections(t, broker, 0)
+	})
 }
 
 func TestGapFromHead(t *testing.T) {

@@ -24,7 +24,8 @@ const commonRetry = 3 * time.Second
 //
 // It returns nil when no stream is left, and else ctx's cause when that is done. It may be called again, such as with
 // another window. A program that stops calls it, then [http.Server.Shutdown], which does not wait for streams that left
-// the goroutines of their requests, and then Close.
+// the goroutines of their requests, and then Close. After Close, which ends streams when they have everything, it only
+// waits.
 func (b *Broker) Drain(ctx context.Context, window time.Duration) error {
 	empty := b.departures.begin(window)
 	b.broadcasters.each(func(c *broadcaster) {
@@ -57,14 +58,20 @@ func (d *departures) begin(window time.Duration) (empty <-chan struct{}) {
 	if d.empty == nil {
 		d.empty = make(chan struct{})
 	}
-	for _, end := range d.open {
-		d.schedule(end)
+	for s, end := range d.open {
+		d.schedule(s, end)
 	}
 	return d.empty
 }
 
-func (d *departures) schedule(end context.CancelCauseFunc) {
-	time.AfterFunc(within(d.window), func() { end(errDraining) })
+// schedule ends the stream at its moment, unless the log is closed by then: such a stream ends when it has all of it,
+// and nowhere else could its client get that.
+func (d *departures) schedule(s *stream, end context.CancelCauseFunc) {
+	time.AfterFunc(within(d.window), func() {
+		if !s.log.isClosed() {
+			end(errDraining)
+		}
+	})
 }
 
 // add has end called when it is time for the stream.
@@ -76,7 +83,7 @@ func (d *departures) add(s *stream, end context.CancelCauseFunc) {
 	}
 	d.open[s] = end
 	if d.draining {
-		d.schedule(end)
+		d.schedule(s, end)
 	}
 }
 

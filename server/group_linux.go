@@ -144,7 +144,7 @@ func (b *broadcaster) catchUp(c *conn) bool {
 	case g.broken:
 	case c.cursor.next == g.cursor.next:
 		b.enter(c)
-		return false
+		return true // the group may be at the end of a closed log, and had its turn without c
 	case c.cursor.next > g.cursor.next:
 		return true // published since the group's turn
 	}
