@@ -16,7 +16,6 @@ import (
 	"runtime"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -33,13 +32,13 @@ type socket struct {
 	conn net.Conn
 }
 
-// connect sends a GET over a connection that holds little.
+// tight dials connections that hold little, where that can be had.
+var tight net.Dialer
+
+// connect sends a GET over such a connection.
 func connect(t testing.TB, url string, more ...string) *socket {
 	t.Helper()
-	dialer := net.Dialer{Control: func(_, _ string, c syscall.RawConn) error {
-		return c.Control(func(fd uintptr) { syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 4096) })
-	}}
-	conn, err := dialer.Dial("tcp", strings.TrimPrefix(url, "http://"))
+	conn, err := tight.Dial("tcp", strings.TrimPrefix(url, "http://"))
 	if err != nil {
 		t.Fatal(err)
 	}
