@@ -2,9 +2,13 @@ package server_test
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -42,6 +46,47 @@ func Example() {
 	}
 	response.Body.Close()
 	// Output: hello
+}
+
+// A server that stops. Its streams end over a window, each with a time to come back after; then it stops listening, and
+// lets other requests finish.
+func ExampleBroker_Drain() {
+	broker := &server.Broker{}
+	s := &http.Server{
+		Handler:           &server.Handler{Broker: broker, Retry: time.Second},
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		log.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(listener) }()
+	response, err := http.Get("http://" + listener.Addr().String())
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer response.Body.Close()
+
+	// A program would begin here when the context of signal.NotifyContext is done.
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	if err := broker.Drain(ctx, 10*time.Millisecond); err != nil {
+		broker.Break() // clients that do not read
+	}
+	if err := s.Shutdown(ctx); err != nil {
+		s.Close()
+	}
+	broker.Close()
+
+	stream, err := io.ReadAll(response.Body)
+	fmt.Println("told when to return:", strings.Contains(string(stream), "\nretry: 1"), "error:", err)
+	fmt.Println("shut down:", errors.Is(<-served, http.ErrServerClosed))
+	// Output:
+	// told when to return: true error: <nil>
+	// shut down: true
 }
 
 // A stream for those who have the token, and for the pages of one other origin.

@@ -76,6 +76,10 @@ const (
 // any 1 to 255 bytes, a POST that is repeated gets the answer of the first and publishes nothing, while the broker
 // remembers the key; with another body it is answered 422. Keys of one [Grant.Subject] are apart from another's.
 //
+// The [http.Server] that it is in needs a ReadHeaderTimeout, or a ReadTimeout, against clients that send their requests
+// slowly, a ReadTimeout against slow bodies of POST, and an IdleTimeout; without them, each such client keeps a goroutine
+// and a file. None of these, nor its WriteTimeout, ends a stream: WriteTimeout and PeerTimeout below are for those.
+//
 // Other answers carry {"error": text}, with "field" where one is at fault: 400 malformed request, 401 and 403 from
 // Authorize, 403 cross-site or not enabled, 404 unknown topic, 405 method, 413 event, batch or body too large, 415
 // content type, 422 key used before, 429 more connections than one client may have, 500 misconfigured, with the reason
