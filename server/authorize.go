@@ -30,7 +30,8 @@ type Access struct {
 
 // A Grant is what a permitted request gets besides. The zero Grant never expires and is nobody's.
 type Grant struct {
-	// Expires is when a stream ends, so that its client comes back and is asked anew. Zero means never.
+	// Expires is when a stream ends, so that its client comes back and is asked anew. Zero means never. How long that is
+	// goes by the clock at the stream's beginning: one that is stepped later ends no stream, and prolongs none.
 	Expires time.Time
 
 	// Subject names those whose requests count as one client's, such as the subject of a token. Their connections and
