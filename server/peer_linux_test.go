@@ -1,0 +1,58 @@
+package server
+
+import (
+	"bufio"
+	"net/http"
+	"net/http/httptest"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/eventsource-wasm/eventsource-wasm/sse"
+)
+
+// What the system does about a client that has vanished without a word is up to it, once it is told for how long. A
+// stream that stays with its request has a deadline for every write instead: see TestWriteTimeout.
+func TestPeerTimeout(t *testing.T) {
+	tests := map[string]struct{ timeout, want time.Duration }{
+		"default": {0, 30 * time.Second},
+		"option":  {7 * time.Second, 7 * time.Second},
+		"none":    {-1, 0}, // as the system has it
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			broker := &Broker{}
+			s := httptest.NewServer(&Handler{Broker: broker, PeerTimeout: test.timeout})
+			t.Cleanup(s.Close)
+			t.Cleanup(broker.Close)
+			response, err := http.Get(s.URL)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer response.Body.Close()
+			if _, err := broker.Publish("t", sse.Event{Data: "event"}); err != nil {
+				t.Fatal(err)
+			}
+			scanTo(t, bufio.NewScanner(response.Body), "data: event") // by which a broadcaster has the stream
+			timeouts := make(chan int, 1)
+			broker.broadcasters.each(func(b *broadcaster) {
+				b.order(func() { userTimeouts(t, b, timeouts) })
+			})
+			if got := time.Duration(<-timeouts) * time.Millisecond; got != test.want {
+				t.Errorf("TCP_USER_TIMEOUT is %v, want %v", got, test.want)
+			}
+		})
+	}
+}
+
+// userTimeouts sends what the sockets of b have for TCP_USER_TIMEOUT.
+func userTimeouts(t *testing.T, b *broadcaster, timeouts chan<- int) {
+	const option = 18 // in linux/tcp.h: not the code's own constant, which may be wrong
+	for _, c := range b.conns {
+		ms, err := syscall.GetsockoptInt(c.fd, syscall.IPPROTO_TCP, option)
+		if err != nil {
+			t.Error(err)
+		}
+		timeouts <- ms
+	}
+}
