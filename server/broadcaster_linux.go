@@ -4,6 +4,7 @@ import (
 	"os"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -48,6 +49,7 @@ type broadcaster struct {
 	broker *Broker
 	log    *eventLog
 	signal chan struct{} // that there is something in what follows
+	last   atomic.Int64  // position of who is furthest behind
 
 	mu       sync.Mutex
 	users    int // connections, and reservations
@@ -61,6 +63,7 @@ type broadcaster struct {
 	serial int32
 	groups map[groupKey]*group
 	behind map[*conn]bool // and whose socket is not full
+	full   map[*conn]bool // whose socket is
 	wheel  wheel
 	now    time.Duration // since the log's start
 	chunk  chunkWriter
@@ -68,14 +71,17 @@ type broadcaster struct {
 }
 
 func newBroadcaster(broker *Broker) *broadcaster {
-	return &broadcaster{
+	b := &broadcaster{
 		broker: broker,
 		log:    broker.log(),
 		signal: make(chan struct{}, 1),
 		conns:  map[int32]*conn{},
 		groups: map[groupKey]*group{},
 		behind: map[*conn]bool{},
+		full:   map[*conn]bool{},
 	}
+	b.last.Store(caughtUp)
+	return b
 }
 
 func (b *broadcaster) reserve() error {
@@ -134,6 +140,7 @@ func (b *broadcaster) run() {
 		b.admit()
 		busy := b.broadcast()
 		b.wheel.turn(b.now, b.due)
+		b.last.Store(b.furthest())
 		if b.stop() {
 			return
 		}
@@ -212,6 +219,26 @@ func (b *broadcaster) broadcast() (busy bool) {
 	}
 	return busy
 }
+
+// furthest returns the position of who is furthest behind.
+func (b *broadcaster) furthest() int64 {
+	position := int64(caughtUp)
+	for _, g := range b.groups {
+		if len(g.members) > 0 {
+			position = min(position, g.cursor.position)
+		}
+	}
+	for c := range b.behind {
+		position = min(position, c.cursor.position)
+	}
+	for c := range b.full {
+		position = min(position, c.cursor.position-int64(len(c.pending)))
+	}
+	return position
+}
+
+// lowest may be called by anyone, and is as of the last turn.
+func (b *broadcaster) lowest() int64 { return b.last.Load() }
 
 // handle does what the sockets ask for.
 func (b *broadcaster) handle(events []syscall.EpollEvent) {

@@ -108,6 +108,8 @@ type Stats struct {
 	Replayed int64 // of Delivered, events that had been published before their stream began
 	Written  int64 // bytes written to streams, with the chunk framing of those detached
 
+	Lag int64 // bytes, as kept, by which the stream that is furthest behind lags at this moment
+
 	Latency Latency
 }
 
@@ -196,6 +198,8 @@ func (b *Broker) Stats() Stats {
 		TimedOut: b.timedOut.Load(),
 		Replayed: b.replayed.Load(),
 		Written:  b.written.Load(),
+
+		Lag: b.lag(),
 
 		Latency: b.latency.figures(),
 	}

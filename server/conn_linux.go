@@ -119,6 +119,7 @@ func (b *broadcaster) stall(c *conn, rest []byte) {
 	c.pending, c.since = rest, b.now
 	b.part(c)
 	delete(b.behind, c)
+	b.full[c] = true
 	b.watch(c)
 	b.schedule(c)
 }
@@ -138,6 +139,7 @@ func (b *broadcaster) flush(c *conn) {
 		b.broker.count(c.cursor, c.owed, c.first)
 	}
 	c.pending, c.owed, c.spoken = nil, 0, b.now
+	delete(b.full, c)
 	if c.state == ending {
 		b.finish(c)
 		return
@@ -195,6 +197,7 @@ func (b *broadcaster) close(c *conn, reason error) {
 	if c.state != lingering {
 		b.part(c)
 		delete(b.behind, c)
+		delete(b.full, c)
 		b.leave(c, reason)
 	}
 	c.state = closed

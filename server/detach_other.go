@@ -21,3 +21,4 @@ type broadcaster struct{}
 
 func (*broadcaster) order(func())        {}
 func (*broadcaster) drain(time.Duration) {}
+func (*broadcaster) lowest() int64       { return caughtUp }

@@ -408,6 +408,13 @@ func (l *eventLog) figures() (published uint64, events int, bytes int64) {
 	return l.next - 1, int(l.next - l.first), l.head - l.position(l.first)
 }
 
+// newest returns the position behind the newest event.
+func (l *eventLog) newest() int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.head
+}
+
 func (l *eventLog) id(sequence uint64) string {
 	return l.epoch + "-" + strconv.FormatUint(sequence, 10)
 }

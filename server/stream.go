@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/eventsource-wasm/eventsource-wasm/sse"
@@ -36,6 +37,8 @@ type stream struct {
 	cause   error     // of that
 	coded   *coded    // nil without a coding
 
+	delivered atomic.Int64 // position behind what is written
+
 	request  *http.Request
 	writer   http.ResponseWriter
 	control  *http.ResponseController
@@ -58,6 +61,7 @@ func (h *Handler) newStream(w http.ResponseWriter, r *http.Request, lastEventID 
 	}
 	s.cursor, s.gap = s.log.seek(lastEventID, seeker{maxLag: h.maxLag(), fromHead: h.GapPolicy == FromHead})
 	s.told = s.cursor.next - 1
+	s.delivered.Store(s.cursor.position)
 	if coding := negotiate(r.Header.Values("Accept-Encoding"), h.Codings); coding != nil {
 		s.coded = h.Broker.shelf.enter(topics, coding)
 	}
@@ -111,6 +115,7 @@ func (s *stream) run(err error) {
 	defer s.broker.departures.remove(s)
 	for err == nil {
 		err = s.step(ctx)
+		s.delivered.Store(s.cursor.position)
 	}
 	if errors.Is(err, errDraining) {
 		s.send(s.handler.farewell())

@@ -26,6 +26,7 @@ func (c collector) Describe(descs chan<- *prometheus.Desc) {
 	for _, f := range figures {
 		descs <- f.desc
 	}
+	descs <- delivery
 }
 
 func (c collector) Collect(metrics chan<- prometheus.Metric) {
@@ -33,6 +34,20 @@ func (c collector) Collect(metrics chan<- prometheus.Metric) {
 	for _, f := range figures {
 		metrics <- prometheus.MustNewConstMetric(f.desc, f.kind, f.value(c.broker, stats))
 	}
+	metrics <- histogram(stats.Latency)
+}
+
+var delivery = describe("delivery_seconds", "From the publication of an event until the system had taken it for a client. History does not count.")
+
+// histogram adds the counts up, as Prometheus has it.
+func histogram(l server.Latency) prometheus.Metric {
+	buckets, count := map[float64]uint64{}, uint64(0)
+	for i, n := range l.Counts {
+		if count += n; i < len(server.LatencyBounds) {
+			buckets[server.LatencyBounds[i].Seconds()] = count
+		}
+	}
+	return prometheus.MustNewConstHistogram(delivery, count, l.Sum.Seconds(), buckets)
 }
 
 // A figure is one of the metrics.
@@ -61,6 +76,18 @@ var figures = []figure{
 		func(_ *server.Broker, s server.Stats) float64 { return float64(s.Gaps) }),
 	counter("lagged_total", "Times that a client was ended, or skipped, for lagging too far.",
 		func(_ *server.Broker, s server.Stats) float64 { return float64(s.Lagged) }),
+	gauge("lag_bytes", "Bytes of history by which the stream that is furthest behind lags.",
+		func(_ *server.Broker, s server.Stats) float64 { return float64(s.Lag) }),
+	gauge("detached_connections", "Streams that are open and have no goroutine.",
+		func(_ *server.Broker, s server.Stats) float64 { return float64(s.Detached) }),
+	counter("stalled_total", "Times that such a stream waited until its socket had room.",
+		func(_ *server.Broker, s server.Stats) float64 { return float64(s.Stalled) }),
+	counter("timed_out_total", "Streams given up because their client took too long to read.",
+		func(_ *server.Broker, s server.Stats) float64 { return float64(s.TimedOut) }),
+	counter("replayed_total", "Of the events written, those that had been published before their stream began.",
+		func(_ *server.Broker, s server.Stats) float64 { return float64(s.Replayed) }),
+	counter("written_bytes_total", "Bytes written to streams.",
+		func(_ *server.Broker, s server.Stats) float64 { return float64(s.Written) }),
 }
 
 func gauge(name, help string, value func(*server.Broker, server.Stats) float64) figure {

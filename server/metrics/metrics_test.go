@@ -2,6 +2,7 @@ package metrics_test
 
 import (
 	"bufio"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -68,6 +69,9 @@ func TestCollector(t *testing.T) {
 		"eventsource_published_total": 4,
 		"eventsource_gaps_total":      1,
 		"eventsource_lagged_total":    0,
+		"eventsource_stalled_total":   0,
+		"eventsource_timed_out_total": 0,
+		"eventsource_replayed_total":  2,
 	} {
 		if got[name] != want {
 			t.Errorf("%s is %v, want %v", name, got[name], want)
@@ -77,6 +81,50 @@ func TestCollector(t *testing.T) {
 	if delivered := got["eventsource_delivered_total"]; delivered < 2 || delivered > 3 {
 		t.Errorf("eventsource_delivered_total is %v", delivered)
 	}
+}
+
+// One event that was live is in the histogram, in every bucket that is wide enough.
+func TestDeliverySeconds(t *testing.T) {
+	broker := &server.Broker{}
+	events := httptest.NewServer(&server.Handler{Broker: broker, Logger: slog.New(slog.DiscardHandler)})
+	defer events.Close()
+	defer events.CloseClientConnections()
+	response, err := http.Get(events.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if _, err := broker.Publish("news", sse.Event{Data: "live"}); err != nil {
+		t.Fatal(err)
+	}
+	for lines := bufio.NewScanner(response.Body); lines.Scan() && lines.Text() != "data: live"; {
+	}
+	broker.Close()
+	io.Copy(io.Discard, response.Body) // counted when its write has returned, which is before the end is written
+
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(metrics.NewCollector(broker))
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range families {
+		if family.GetName() != "eventsource_delivery_seconds" {
+			continue
+		}
+		h, last := family.GetMetric()[0].GetHistogram(), uint64(0)
+		for _, b := range h.GetBucket() {
+			if want := uint64(1); b.GetCumulativeCount() < last || b.GetUpperBound() > h.GetSampleSum() && b.GetCumulativeCount() != want {
+				t.Errorf("%d within %v s, after %v s", b.GetCumulativeCount(), b.GetUpperBound(), h.GetSampleSum())
+			}
+			last = b.GetCumulativeCount()
+		}
+		if h.GetSampleCount() != 1 || h.GetSampleSum() <= 0 || len(h.GetBucket()) != len(server.LatencyBounds) {
+			t.Errorf("got %v", h)
+		}
+		return
+	}
+	t.Error("there is none")
 }
 
 func TestConnectionsLimit(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
@@ -98,12 +99,30 @@ func (c *config) flagsOfLimits(f *flag.FlagSet) {
 	f.IntVar(&b.MaxEventBytes, "max-event-bytes", server.DefaultMaxEventBytes, "`bytes` of an event; -1 is no limit")
 	f.Int64Var(&h.MaxBodyBytes, "max-body-bytes", server.DefaultMaxBodyBytes, "`bytes` of a POST; -1 is no limit")
 	f.Int64Var(&h.MaxLag, "max-lag", server.DefaultMaxLag, "`bytes` by which a client may lag before its stream is ended; -1 is no limit")
+	f.Func("lag-policy", "what becomes of a client that lags by more: `end`, or skip to the newest event, with a gap event (default end)",
+		oneOf(&h.LagPolicy, choices[server.LagPolicy]{"end": server.EndLagging, "skip": server.SkipLagging}))
+	f.Func("gap-policy", "what those get first whose last event is no longer kept: the `oldest` event, or head, what is published from then on (default oldest)",
+		oneOf(&h.GapPolicy, choices[server.GapPolicy]{"oldest": server.FromOldest, "head": server.FromHead}))
 	f.DurationVar(&h.Heartbeat, "heartbeat", server.DefaultHeartbeat, "`time` of silence before a stream gets a comment; -1s is never")
 	f.DurationVar(&h.WriteTimeout, "write-timeout", server.DefaultWriteTimeout, "`time` that a client has to take what is written; -1s is no limit")
 	f.DurationVar(&h.MaxStreamAge, "max-stream-age", 0, "`time` after which a stream is ended, less up to a tenth (default no limit)")
 	f.BoolVar(&h.NoHijack, "no-hijack", false, "serve every stream by a goroutine of its own, at more memory and time, also where that is not needed")
 	f.BoolFunc("compress", "send streams in zstd or gzip to those who take it, each by a goroutine of its own", c.setCompression)
 	f.DurationVar(&h.Retry, "retry", 0, "`time` that clients wait before they reconnect (default theirs)")
+}
+
+// choices are what words of the command line stand for.
+type choices[T any] map[string]T
+
+func oneOf[T any](field *T, all choices[T]) func(string) error {
+	return func(word string) error {
+		value, found := all[word]
+		if !found {
+			return fmt.Errorf("it is %s", strings.Join(slices.Sorted(maps.Keys(all)), " or "))
+		}
+		*field = value
+		return nil
+	}
 }
 
 func (c *config) setCompression(value string) error {

@@ -41,6 +41,14 @@ func TestConfigure(t *testing.T) {
 		"no limit":           {[]string{"-max-connections", "-1"}, nil, func(c *config) any { return c.broker.MaxConnections }, -1},
 		"no compression":     {nil, []string{"EVENTSOURCE_COMPRESS", "false"}, func(c *config) any { return len(c.handler.Codings) }, 0},
 		"compression":        {[]string{"-compress"}, nil, func(c *config) any { return c.handler.Codings[0].Name() }, "zstd"},
+		"policies": {nil, nil, func(c *config) any {
+			return []any{c.handler.LagPolicy, c.handler.GapPolicy}
+		},
+			[]any{server.EndLagging, server.FromOldest}},
+		"other policies": {[]string{"-lag-policy", "skip"}, []string{"EVENTSOURCE_GAP_POLICY", "head"}, func(c *config) any {
+			return []any{c.handler.LagPolicy, c.handler.GapPolicy}
+		},
+			[]any{server.SkipLagging, server.FromHead}},
 		"limits as documented": {nil, nil, func(c *config) any {
 			return []any{c.broker.MaxEvents, c.broker.MaxAge, c.handler.MaxLag, c.handler.Heartbeat}
 		},
@@ -68,6 +76,7 @@ func TestConfigureRefuses(t *testing.T) {
 		"TLS for the demo":       {[]string{"-demo"}, []string{"EVENTSOURCE_TLS_CERT", "f"}, "-tls-cert is not for the demo"},
 		"limits of the demo":     {[]string{"-demo", "-max-connections", "1"}, nil, "-max-connections is not for the demo"},
 		"a variable's type":      {nil, []string{"EVENTSOURCE_MAX_LAG", "hunter2"}, "$EVENTSOURCE_MAX_LAG cannot be the value of -max-lag"},
+		"a variable's word":      {nil, []string{"EVENTSOURCE_GAP_POLICY", "none"}, "$EVENTSOURCE_GAP_POLICY cannot be the value of -gap-policy"},
 		"log format":             {[]string{"-log-format", "xml"}, nil, "text or json"},
 		"pprof for all":          {[]string{"-pprof"}, nil, "-pprof needs -admin"},
 		"two tokens":             {[]string{"-token-file", "f"}, []string{"EVENTSOURCE_TOKEN", "t"}, "exclude each other"},
@@ -122,5 +131,29 @@ func TestListensOnLoopbackByDefault(t *testing.T) {
 	defer listener.Close()
 	if !listener.Addr().(*net.TCPAddr).IP.IsLoopback() {
 		t.Errorf("listens on %v", listener.Addr())
+	}
+}
+
+func TestTooFewDescriptors(t *testing.T) {
+	tests := map[string]struct {
+		streams int
+		limit   uint64
+		warns   bool
+	}{
+		"enough":       {900, 1000, false},
+		"one too few":  {901, 1000, true},
+		"any number":   {-1, 1000, false},
+		"no limit":     {10_000, 1 << 63, false},
+		"far too few":  {10_000, 1024, true},
+		"none allowed": {0, 10, true},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			var log bytes.Buffer
+			warnOfDescriptors(test.streams, test.limit, slog.New(slog.NewTextHandler(&log, nil)))
+			if warns := strings.Contains(log.String(), "-max-connections"); warns != test.warns {
+				t.Errorf("it logs %q", log.String())
+			}
+		})
 	}
 }

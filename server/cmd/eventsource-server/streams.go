@@ -17,12 +17,25 @@ type site struct {
 	sources []source
 }
 
+// otherDescriptors is how many the program needs besides those of the streams.
+const otherDescriptors = 100
+
+// warnOfDescriptors tells who allows more streams than there can be: further clients would wait, and not be told to come
+// back later.
+func warnOfDescriptors(streams int, limit uint64, logger *slog.Logger) {
+	if streams >= 0 && uint64(streams)+otherDescriptors > limit {
+		logger.Warn("too few file descriptors for -max-connections: raise their limit (ulimit -n, LimitNOFILE), or lower the flag",
+			"descriptors", limit, "needed", streams+otherDescriptors)
+	}
+}
+
 // newStreams returns the streams of production, and nothing else.
 func newStreams(ctx context.Context, c *config, logger *slog.Logger) (*site, error) {
 	access, err := newAccess(ctx, c, logger)
 	if err != nil {
 		return nil, err
 	}
+	warnOfDescriptors(c.broker.MaxConnections, openFilesLimit(), logger)
 	h := &c.handler
 	h.Broker, h.Authorize, h.Logger = &c.broker, c.publish.before(access.authorize, h), logger
 	mux := http.NewServeMux()
