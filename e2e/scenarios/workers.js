@@ -21,6 +21,7 @@ export default [
       await first.send('retry: 1\nid: é\ndata: x\n\n');
       await t.until(worker, 'message');
       await first.end();
+      await t.until(worker, 'error');
       const second = await server.accept();
       await second.send('data: y\n\n');
       await t.until(worker, 'message');
