@@ -5,7 +5,7 @@ import { ENGINE_RETRY, loadEngine } from './engine.js';
 import { byteString, request } from './request.js';
 import { StreamEvent } from './streamevent.js';
 import { queueTask } from './task.js';
-import { closeAtUnload, forget, untilLeft } from './unload.js';
+import { closeAtUnload, documentIsThere, forget, untilLeft } from './unload.js';
 
 export const CONNECTING = 0;
 export const OPEN = 1;
@@ -188,6 +188,7 @@ export class Connection {
     try {
       for (;;) {
         const { done, value } = await body.read();
+        documentIsThere();
         if (abort !== this.#abort) return;
         this.#quietSince = performance.now();
         if (done || !(await this.#deliver(value, origin, abort))) break;
@@ -236,6 +237,6 @@ export class Connection {
   }
 
   #fire(type) {
-    dispatchEvent(this.#target, new ConnectionEvent(type, this.#details));
+    if (documentIsThere()) dispatchEvent(this.#target, new ConnectionEvent(type, this.#details));
   }
 }

@@ -13,6 +13,7 @@
 
 import { CLOSED, CONNECTING, Connection, OPEN } from './connection.js';
 import { convertInit } from './init.js';
+import { documentIsThere } from './unload.js';
 
 class EventSource extends EventTarget {
   #connection;
@@ -38,7 +39,9 @@ class EventSource extends EventTarget {
   }
 
   get readyState() {
-    return EventSource.#connectionOf(this).readyState;
+    const connection = EventSource.#connectionOf(this);
+    documentIsThere();
+    return connection.readyState;
   }
 
   get onopen() {

@@ -36,8 +36,23 @@ function leave() {
   leaving = true;
 }
 
-if (globalThis.document) {
-  addEventListener('pagehide', ({ persisted }) => {
-    if (!persisted) for (const connection of connections) connection.close();
-  });
+function hide({ persisted }) {
+  if (!persisted) closeAll();
 }
+
+function closeAll() {
+  for (const connection of connections) connection.close();
+}
+
+/**
+ * Closes the connections if their document has gone away unnoticed, and returns whether it is there. document.open()
+ * takes away the listeners of its window, ours too, which is put back here.
+ */
+export function documentIsThere() {
+  if (!globalThis.document) return true;
+  if (document.defaultView) addEventListener('pagehide', hide);
+  else closeAll();
+  return Boolean(document.defaultView);
+}
+
+documentIsThere();

@@ -40,7 +40,7 @@ export class Remote {
 }
 
 /**
- * Starts a worker, 'dedicated', 'module', 'shared', 'blob' or 'service', or a frame, 'other origin' or 'sandboxed'.
+ * Starts a worker, 'dedicated', 'module', 'shared', 'blob', 'data' or 'service', or a frame, 'other origin' or 'sandboxed'.
  * @returns {Promise<{ port: Worker | MessagePort, end: () => void }>}
  */
 export async function start(kind, t) {
@@ -50,11 +50,10 @@ export async function start(kind, t) {
       return own(new Worker(script('worker.js')), t);
     case 'module':
       return own(new Worker(script('worker.mjs'), { type: 'module' }), t);
-    case 'blob': {
-      const config = `self.implementation = '${t.implementation}'; self.base = '${t.origins.A}';`;
-      const source = `${config} importScripts('${script('worker.js')}');`;
-      return own(new Worker(URL.createObjectURL(new Blob([source], { type: 'text/javascript' }))), t);
-    }
+    case 'blob':
+      return own(new Worker(URL.createObjectURL(new Blob([inPlace(script('worker.js'), t)], { type: 'text/javascript' }))), t);
+    case 'data':
+      return own(new Worker(`data:text/javascript,${encodeURIComponent(inPlace(script('worker.js'), t))}`), t);
     case 'shared':
       return { port: new SharedWorker(script('worker.js'), `${Math.random()}`).port, end() {} };
     case 'service':
@@ -65,6 +64,9 @@ export async function start(kind, t) {
       return framed(script('frame.html'), 'allow-scripts');
   }
 }
+
+/** The text of a worker whose URL says nothing. */
+const inPlace = (script, t) => `self.implementation = '${t.implementation}'; self.base = '${t.origins.A}'; importScripts('${script}');`;
 
 function own(worker, t) {
   worker.onerror = (event) => t.uncaught(`in the worker: ${event.message}`);

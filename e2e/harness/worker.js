@@ -1,14 +1,15 @@
-// A classic worker, dedicated or shared, that has the implementation under test as its global EventSource. A blob worker
-// imports this script and says what its URL cannot: the implementation, and the base of relative URLs.
+// A classic worker, dedicated or shared, that has the implementation under test as its global EventSource. A blob or
+// data: worker imports this script and says what its URL cannot: the implementation, and the base of relative URLs.
 const implementation = self.implementation ?? new URLSearchParams(location.search).get('implementation');
-if (implementation === 'wasm') importScripts(`${self.base ?? ''}/dist/eventsource.js`);
+const base = self.base ?? '';
+if (implementation === 'wasm') importScripts(`${base}/dist/eventsource.js`);
 
 const connected = 'onconnect' in self
   ? new Promise((resolve) => { self.onconnect = ({ ports: [port] }) => resolve(port); })
   : Promise.resolve(self);
 
 connected.then(async (port) => {
-  const { load } = await import('/harness/implementation.js');
-  const { serve } = await import('/harness/remote.js');
+  const { load } = await import(`${base}/harness/implementation.js`);
+  const { serve } = await import(`${base}/harness/remote.js`);
   serve(port, implementation === 'wasm' ? EventSource : await load(implementation));
 });

@@ -62,6 +62,7 @@ function apart(kind, origin, expect, more) {
       await first.send('retry: 1\ndata: x\n\n');
       await t.until(realm, 'message');
       await first.end();
+      await t.until(realm, 'error');
       await server.accept(allow);
       await t.until(realm, 'open');
       await t.until(realm, 'open');
@@ -233,6 +234,40 @@ export default [
       await t.until(source, 'message');
     },
     expect: ['GET A', 'open', 'message "1"', 'message "2"'],
+  },
+  {
+    name: 'document.open() keeps a source, which is closed when the frame is removed',
+    standard: 'HTML 8.4.1 document open steps, which do not unload the document; 9.2.3: forcibly close',
+    async run(t) {
+      const { frame, source, connection } = await openInFrame(t);
+      const { contentDocument: document } = frame;
+      document.open();
+      document.write('<!doctype html><p>anew');
+      document.close();
+      await connection.send('data: 1\n\n');
+      await t.until(source, 'message');
+      frame.remove();
+      await connection.closed();
+      await t.fence();
+      t.note('readyState', source.readyState);
+    },
+    expect: ['GET A', 'open', 'message "1"', 'connection closed by the client', 'readyState 2'],
+  },
+  {
+    name: 'after document.open() a source waits for its reconnection no longer when the frame is removed',
+    standard: 'HTML 8.4.1 document open steps, which do not unload the document; 9.2.3: forcibly close',
+    async run(t) {
+      const { frame, source, connection } = await openInFrame(t);
+      frame.contentDocument.open();
+      frame.contentDocument.close();
+      await connection.send('retry: 1\n\n');
+      source.onerror = () => frame.remove();
+      await connection.end();
+      await t.until(source, 'error');
+      await t.fence();
+      t.note('readyState', source.readyState);
+    },
+    expect: ['GET A', 'open', 'error CONNECTING', 'readyState 2'],
   },
   ...[
     ['no-referrer', undefined, undefined],

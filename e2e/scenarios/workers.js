@@ -64,6 +64,37 @@ export default [
     expect: ['A/harness/x', 'A/x', `A/harness/${scripts[kind] ?? 'worker.js'}?x`, 'throws SyntaxError'],
   })),
   {
+    name: 'in a data: worker, whose origin is opaque, a source receives and reconnects',
+    standard: '9.2.2; HTML, a worker environment settings object: "a unique opaque origin"',
+    async run(t) {
+      const server = t.stream();
+      const worker = await t.realm('data');
+      const allow = { headers: { 'Access-Control-Allow-Origin': 'null' } };
+      worker.open(server.url);
+      const first = await server.accept(allow);
+      await first.send('retry: 1\ndata: x\n\n');
+      await t.until(worker, 'message');
+      await first.end();
+      await t.until(worker, 'error');
+      const second = await server.accept(allow);
+      await t.until(worker, 'open');
+      await t.until(worker, 'open');
+      worker.close();
+      await second.closed();
+      await worker.note(urlOf('/x'));
+    },
+    expect: [
+      'GET A origin: "null"',
+      'open',
+      'message "x"',
+      'error CONNECTING',
+      'GET A origin: "null"',
+      'open',
+      'connection closed by the client',
+      'throws SyntaxError',
+    ],
+  },
+  {
     name: 'in a blob worker a relative URL cannot be resolved',
     standard: '9.2.2 constructor, step 4; HTML, a worker environment settings object',
     async run(t) {
