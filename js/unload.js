@@ -14,7 +14,7 @@ const MILLISECONDS_TO_LEAVE = 3000;
 
 /** Closes the connection when its document goes away. */
 export function closeAtUnload(connection) {
-  if (!globalThis.document) return;
+  if (!globalThis.document?.defaultView) return;
   // Only while there is a connection, since Firefox does not keep a page with this listener for its return.
   if (connections.size === 0) addEventListener('beforeunload', leave);
   connections.add(connection);
