@@ -1,0 +1,312 @@
+package eventsource
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/eventsource-wasm/eventsource-wasm/wasm/lifecycle"
+)
+
+// maxErrorBody is how much is kept of the body of a response that is no event stream, and errorBodyTimeout how long it
+// may take to arrive.
+const (
+	maxErrorBody     = 1 << 10
+	errorBodyTimeout = time.Second
+)
+
+// A connection does what lifecycle commands, and tells it what came of it, in the goroutine that reads the source. So
+// there is nothing to synchronize, and nothing left behind.
+type connection struct {
+	*lifecycle.Source
+	source *Source
+	yield  func(Event) bool
+	left   bool // yield has returned false
+
+	// Of the request that is under way.
+	ctx      context.Context
+	cancel   context.CancelCauseFunc
+	idle     *time.Timer // nil without IdleTimeout
+	response *response
+	stable   time.Time // when the failures before it do not count any more
+
+	attempt int   // how many requests were made since the connection was open
+	known   Error // of the last request
+}
+
+// A request is what http.go and fetch.go send.
+type request struct {
+	method, url string
+	header      map[string][]string
+	body        []byte
+}
+
+// A response is what they return. They read its body in chunks, each valid until the next is read.
+type response struct {
+	Response
+	retryAfter uint64 // in milliseconds
+	body       *body
+}
+
+func newConnection(s *Source, yield func(Event) bool) *connection {
+	c := &connection{Source: lifecycle.New(s.url), source: s, yield: yield}
+	c.Retry = s.options.Retry.policy()
+	c.Parser.MaxEventSize = s.options.maxEventSize()
+	c.Parser.SetLastEventID(s.lastEventID)
+	return c
+}
+
+func (c *connection) run() error {
+	for command := c.Connect(); ; {
+		switch {
+		case c.left:
+			return nil
+		case c.source.ctx.Err() != nil:
+			return &Error{Reason: ReasonAborted, URL: c.source.url, Cause: context.Cause(c.source.ctx)}
+		}
+		switch command.Do {
+		case lifecycle.Fetch:
+			command = c.fetch(command)
+		case lifecycle.Announce:
+			command = c.announce(command)
+		case lifecycle.Reestablish:
+			c.readErrorBody(command.Reason)
+			c.end()
+			c.report(command)
+			command = c.wait(command.Delay)
+		case lifecycle.Wait:
+			command = c.wait(command.Delay)
+		case lifecycle.Fail:
+			c.readErrorBody(command.Reason)
+			c.end()
+			return c.fail(command)
+		}
+	}
+}
+
+// end aborts the request, if there is one, and with it the reading of its response.
+func (c *connection) end() {
+	if c.cancel == nil {
+		return
+	}
+	c.cancel(nil)
+	if c.idle != nil {
+		c.idle.Stop()
+	}
+	if c.response != nil {
+		c.response.body.close()
+	}
+	c.cancel, c.idle, c.response = nil, nil, nil
+}
+
+func (c *connection) fetch(command lifecycle.Command) lifecycle.Command {
+	c.ctx, c.cancel = context.WithCancelCause(c.source.ctx)
+	r, err := c.request(command)
+	if err != nil {
+		return c.lost(err)
+	}
+	c.watchIdle()
+	if c.response, err = c.source.send(c.ctx, r); err != nil {
+		return c.lost(err)
+	}
+	c.known.Status, c.known.Header, c.known.URL = c.response.Status, c.response.Header, c.response.URL
+	final := c.response.URL
+	if hasBody(r.method) {
+		// What such a request was redirected to may want none of its kind: 303 means GET. Fetch keeps the method to itself.
+		final = ""
+	}
+	return c.Respond(lifecycle.Response{
+		Status:      c.response.Status,
+		ContentType: strings.Join(c.response.Header["Content-Type"], ","),
+		URL:         final,
+		RetryAfter:  c.response.retryAfter,
+	})
+}
+
+// request makes the next request, of what the last one has met.
+func (c *connection) request(command lifecycle.Command) (r request, err error) {
+	o := &c.source.options
+	c.attempt++
+	attempt := Attempt{c.attempt, string(c.Parser.LastEventID()), c.known.Reason, c.known.Status}
+	c.known = Error{URL: command.URL, Attempt: c.attempt, Resumed: command.LastEventID != ""}
+	r = request{method: o.Method, url: command.URL, header: o.Header}
+	if o.HeaderFunc != nil {
+		if r.header, err = o.HeaderFunc(c.ctx, attempt); err == nil {
+			err = checkHeader(r.header)
+		}
+		if err != nil {
+			c.known.Reason = ReasonHeaders
+			return r, err
+		}
+	}
+	r.header = cloneHeader(r.header)
+	if origin(command.URL) != origin(c.source.url) {
+		// A redirect has led here. The Fetch Standard takes Authorization away on the way, so that it must not go here
+		// directly either.
+		removeCredentials(r.header)
+	}
+	setDefault(r.header, "Accept", "text/event-stream")
+	if o.LastEventIDParam != "" {
+		r.url = withParam(command.URL, o.LastEventIDParam, command.LastEventID)
+	} else if command.LastEventID != "" {
+		r.header["Last-Event-Id"] = []string{command.LastEventID}
+	}
+	if o.Body != nil {
+		if r.body, err = o.Body(c.ctx, attempt); err != nil {
+			c.known.Reason = ReasonBody
+		}
+	}
+	return r, err
+}
+
+// announce fires open and reads the stream.
+func (c *connection) announce(command lifecycle.Command) lifecycle.Command {
+	c.stable = time.Now().Add(time.Duration(command.Delay) * time.Millisecond)
+	c.attempt = 0
+	opened := c.response.Response
+	opened.Attempt, opened.Resumed = c.known.Attempt, c.known.Resumed
+	if c.source.options.OnOpen != nil {
+		c.source.options.OnOpen(opened)
+	}
+	event := Event{Origin: origin(opened.URL)}
+	for {
+		c.watchIdle()
+		chunk, err := c.response.body.read(c.ctx)
+		if c.idle != nil {
+			c.idle.Stop()
+		}
+		if !c.deliver(chunk, &event) {
+			return lifecycle.Command{}
+		}
+		switch {
+		case c.Parser.Err() != nil || err == errEnd:
+			c.settle()
+			return c.End()
+		case err != nil:
+			c.settle()
+			return c.lost(err)
+		}
+	}
+}
+
+// deliver yields the chunk's events, and returns whether to read on. Once the context is done no event follows, and none
+// counts as received that was not yielded.
+func (c *connection) deliver(chunk []byte, event *Event) bool {
+	for c.Parser.Feed(chunk); c.Parser.Next(); {
+		if c.source.ctx.Err() != nil {
+			return false
+		}
+		// Most events are of the type of the one before: a comparison is less than an allocation.
+		if t := c.Parser.Type(); len(t) == 0 {
+			event.Type = "message"
+		} else if string(t) != event.Type {
+			event.Type = string(t)
+		}
+		event.Data = string(c.Parser.Data())
+		c.remember()
+		event.LastEventID = c.source.lastEventID
+		if c.left = !c.yield(*event); c.left {
+			return false
+		}
+	}
+	c.remember()
+	return true
+}
+
+// remember keeps the last event ID for the time after the connection: a block without data can change it, too.
+func (c *connection) remember() {
+	if id := c.Parser.LastEventID(); string(id) != c.source.lastEventID {
+		c.source.lastEventID = string(id)
+	}
+}
+
+// settle tells lifecycle that the connection, which has ended, was open for long enough to forget the failures before.
+func (c *connection) settle() {
+	if !time.Now().Before(c.stable) {
+		c.Timer()
+	}
+}
+
+// lost tells lifecycle that the request, or the reading of its response, failed.
+func (c *connection) lost(err error) lifecycle.Command {
+	if cause := context.Cause(c.ctx); cause == ReasonIdle {
+		c.known.Reason = ReasonIdle
+	} else {
+		c.known.Cause = err
+	}
+	if reason, ok := err.(futile); ok {
+		c.known.Reason, c.known.Cause = reason.Reason, reason.cause
+		return c.Fail(true)
+	}
+	return c.Fail(false)
+}
+
+// futile is the error of a request that no other attempt would succeed with.
+type futile struct {
+	Reason
+	cause error
+}
+
+// watchIdle begins the time that may pass until the next byte.
+func (c *connection) watchIdle() {
+	timeout := c.source.options.IdleTimeout
+	switch {
+	case timeout == 0:
+	case c.idle == nil:
+		cancel := c.cancel
+		c.idle = time.AfterFunc(timeout, func() { cancel(ReasonIdle) })
+	default:
+		c.idle.Reset(timeout)
+	}
+}
+
+// wait waits for as long as lifecycle asks, or until the context is done.
+func (c *connection) wait(delay uint32) lifecycle.Command {
+	timer := time.NewTimer(time.Duration(delay) * time.Millisecond)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return c.Timer()
+	case <-c.source.ctx.Done():
+		return lifecycle.Command{}
+	}
+}
+
+// readErrorBody keeps the beginning of what the server says in place of a stream.
+func (c *connection) readErrorBody(reason lifecycle.Reason) {
+	if reason != lifecycle.ReasonStatus && reason != lifecycle.ReasonContentType {
+		return
+	}
+	late := time.AfterFunc(errorBodyTimeout, func() { c.cancel(context.DeadlineExceeded) })
+	defer late.Stop()
+	for len(c.known.Body) < maxErrorBody {
+		chunk, err := c.response.body.read(c.ctx)
+		c.known.Body = append(c.known.Body, chunk[:min(len(chunk), maxErrorBody-len(c.known.Body))]...)
+		if err != nil {
+			return
+		}
+	}
+}
+
+// report tells OnError what is known, and returns it.
+func (c *connection) report(command lifecycle.Command) *Error {
+	if c.known.Reason == "" {
+		c.known.Reason = Reason(command.Reason.Word())
+	}
+	failure := c.known
+	if command.Do == lifecycle.Reestablish {
+		failure.WillRetry, failure.RetryIn = true, time.Duration(command.Delay)*time.Millisecond
+	}
+	if c.source.options.OnError != nil {
+		c.source.options.OnError(&failure)
+	}
+	return &failure
+}
+
+// fail reports the failure that is final. 204 is how a server ends a source in order.
+func (c *connection) fail(command lifecycle.Command) error {
+	if failure := c.report(command); failure.Status != 204 || failure.Reason != ReasonStatus {
+		return failure
+	}
+	return nil
+}

@@ -1,0 +1,107 @@
+package eventsource
+
+import (
+	"strconv"
+	"time"
+)
+
+// A Reason says why a connection was lost or could not be made. It is one of the words below, and an error, so that
+//
+//	errors.Is(err, eventsource.ReasonIdle)
+//
+// asks an [*Error] for it.
+type Reason string
+
+const (
+	ReasonEnded       Reason = "ended"        // the server ended the stream
+	ReasonNetwork     Reason = "network"      // the connection could not be made, or broke
+	ReasonIdle        Reason = "idle"         // nothing arrived for IdleTimeout
+	ReasonStatus      Reason = "status"       // the response's status is not 200
+	ReasonContentType Reason = "content-type" // the response is not an event stream
+	ReasonLimit       Reason = "limit"        // an event is larger than MaxEventSize
+	ReasonHeaders     Reason = "headers"      // HeaderFunc failed, or returned what are no headers
+	ReasonBody        Reason = "body"         // Body failed
+	ReasonAborted     Reason = "aborted"      // the context is done
+
+	// Of browsers only, which do not allow the request:
+	ReasonCORS Reason = "cors" // the server does not let the page's origin read the response
+	ReasonCSP  Reason = "csp"  // the page's Content-Security-Policy
+	ReasonURL  Reason = "url"  // a scheme that is not fetched
+)
+
+// Error returns the reason as a sentence.
+func (r Reason) Error() string {
+	switch r {
+	case ReasonEnded:
+		return "the server ended the stream"
+	case ReasonNetwork:
+		return "the network failed"
+	case ReasonIdle:
+		return "nothing arrived for as long as IdleTimeout"
+	case ReasonStatus:
+		return "the response's status is not 200"
+	case ReasonContentType:
+		return "the response's Content-Type is not text/event-stream"
+	case ReasonLimit:
+		return "an event of the stream is larger than MaxEventSize"
+	case ReasonHeaders:
+		return "HeaderFunc gave no headers"
+	case ReasonBody:
+		return "Body gave no body"
+	case ReasonAborted:
+		return "the context is done"
+	case ReasonCORS:
+		return "the server does not allow the page's origin by CORS"
+	case ReasonCSP:
+		return "the page's Content-Security-Policy does not allow the request"
+	case ReasonURL:
+		return "URLs of this scheme are not fetched"
+	default:
+		return string(r)
+	}
+}
+
+// An Error says why a connection was lost, and what follows.
+type Error struct {
+	Reason Reason
+
+	// Status and Header are those of the last response, if there was one to the last request, and Body its first bytes,
+	// at most 1,024, if it was not an event stream.
+	Status int
+	Header map[string][]string
+	Body   []byte
+
+	// URL is that of the response, after redirects, or else that of the request. It may hold what is nobody's business
+	// in its query, so Error does not return it.
+	URL string
+
+	// Attempt counts the requests since the last connection that opened, from 1. Resumed tells that the last of them
+	// named a last event ID.
+	Attempt int
+	Resumed bool
+
+	// WillRetry tells that another attempt follows, after RetryIn or, if that is 24 days, more.
+	WillRetry bool
+	RetryIn   time.Duration
+
+	// Cause is what net/http, fetch, HeaderFunc or Body returned, or the context's cause. It may be nil.
+	Cause error
+}
+
+// Error returns the reason and the cause, without the URL.
+func (e *Error) Error() string {
+	text := "eventsource: " + e.Reason.Error()
+	if e.Reason == ReasonStatus {
+		text += " but " + strconv.Itoa(e.Status)
+	}
+	if e.Cause != nil {
+		text += ": " + e.Cause.Error()
+	}
+	return text
+}
+
+// Is reports whether target is the error's Reason.
+func (e *Error) Is(target error) bool { return target == e.Reason }
+
+// Unwrap returns the Cause.
+func (e *Error) Unwrap() error { return e.Cause }

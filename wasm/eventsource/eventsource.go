@@ -1,0 +1,128 @@
+// Package eventsource is the client of event streams, text/event-stream, for Go: the EventSource of the HTML Standard,
+// section 9.2, with headers, a policy of retries, and errors that say why.
+//
+//	source, err := eventsource.Open(ctx, "https://example.com/events", eventsource.Options{
+//		Header: map[string][]string{"Authorization": {"Bearer " + token}},
+//	})
+//	…
+//	for event, err := range source.Events() {
+//		if err != nil {
+//			return err
+//		}
+//		use(event.Type, event.Data)
+//	}
+//
+// A lost connection is made again, and resumes behind the last event that was received. What the standard says of
+// parsing, reconnecting and failing is done by the packages sse and wasm/lifecycle, as in this project's EventSource for
+// JavaScript.
+//
+// In a browser, GOOS=js, requests are made by fetch, and net/http is not linked. Everywhere else net/http makes them.
+package eventsource
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"sync/atomic"
+)
+
+// An Event is a message of the stream.
+type Event struct {
+	// Type is "message" unless the stream says otherwise.
+	Type string
+
+	// Data is the text of the event. Lines in it end in LF.
+	Data string
+
+	// LastEventID is the id of this event or, if it has none, of the last one before it that had. Kept, and given to a
+	// later program in [Options.LastEventID], it makes that one resume here.
+	LastEventID string
+
+	// Origin is the scheme, host and port that the event came from, after redirects: "https://example.com".
+	Origin string
+}
+
+// A Response is what a connection opened with.
+type Response struct {
+	Status int
+	Header map[string][]string // names are as in [net/http.Header]; a browser shows only some from another origin
+	URL    string              // after redirects
+
+	// Attempt counts the requests that it took since the last connection that opened, from 1.
+	Attempt int
+
+	// Resumed tells that the request named a last event ID.
+	Resumed bool
+}
+
+// A Source reads one event stream over as many connections as it takes. It holds nothing, no connection, goroutine or
+// timer, but while it is read. Only one goroutine at a time may use it.
+type Source struct {
+	ctx         context.Context
+	url         string
+	options     Options
+	lastEventID string
+	reading     atomic.Bool
+}
+
+// errReading is what a second reader gets.
+var errReading = errors.New("eventsource: the source is being read already")
+
+// Open returns the source of the events at url, or an error that names the option that is wrong. It sends nothing: the
+// first request leaves when the source is read. Once ctx is done, reading ends.
+//
+// The URL is an http or https one without a user name. In a browser it may be relative, and of any scheme that fetch
+// takes.
+func Open(ctx context.Context, url string, options Options) (*Source, error) {
+	url, err := resolve(url)
+	if err != nil {
+		return nil, err
+	}
+	if options, err = options.checked(); err != nil {
+		return nil, err
+	}
+	return &Source{ctx: ctx, url: url, options: options, lastEventID: options.LastEventID}, nil
+}
+
+// LastEventID returns where the source resumes when it is read again: the stream's last event ID so far.
+func (s *Source) LastEventID() string { return s.lastEventID }
+
+// Events returns the events as they arrive. They are read no faster than the loop takes them.
+//
+// A connection that is lost is made again without a word but to [Options.OnError]. What ends the loop for good is yielded
+// once, as an [*Error] and without an event: ReasonAborted when the context is done, and otherwise what cannot or must
+// not be tried again. A response of 204 No Content, by which a server says that there is nothing more to come, ends the
+// loop without an error.
+//
+// To leave the loop closes the connection. Another loop resumes behind the last event of this one.
+func (s *Source) Events() iter.Seq2[Event, error] {
+	return func(yield func(Event, error) bool) {
+		err := s.read(func(event Event) bool { return yield(event, nil) })
+		if err != nil {
+			yield(Event{}, err)
+		}
+	}
+}
+
+// Listen calls the listener of each event's type, in the goroutine that Listen was called in, and returns what ended the
+// source, as [Source.Events] yields it; nil after 204 No Content. Events whose type has no listener are skipped; those
+// without a type have the type "message".
+func (s *Source) Listen(listeners map[string]func(Event)) error {
+	return s.read(func(event Event) bool {
+		if listener := listeners[event.Type]; listener != nil {
+			listener(event)
+		}
+		return true
+	})
+}
+
+// read delivers events until yield returns false, and returns nil then, as after 204 No Content.
+func (s *Source) read(yield func(Event) bool) error {
+	if !s.reading.CompareAndSwap(false, true) {
+		return errReading
+	}
+	defer s.reading.Store(false)
+	c := newConnection(s, yield)
+	defer c.end()
+	return c.run()
+}

@@ -1,0 +1,329 @@
+//go:build js && wasm
+
+package eventsource
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"syscall/js"
+
+	"github.com/hack-pad/safejs"
+)
+
+// Client is a function to call in place of fetch. The zero Value means fetch.
+type Client = safejs.Value
+
+// errEnd is the end of a body.
+var errEnd = errors.New("end of the body")
+
+// resolve returns the URL as it is sent: against the document's base or, in a worker, its script's address.
+func resolve(address string) (string, error) {
+	args := []any{address}
+	if base := baseURL(); base != "" {
+		args = append(args, base)
+	}
+	url, err := construct("URL", args...)
+	if err != nil {
+		return "", errors.New("eventsource: the URL cannot be parsed, or is a relative one without a document")
+	}
+	if text(url, "username") != "" || text(url, "password") != "" {
+		return "", errors.New("eventsource: the URL has a user name: send Authorization in Options.Header")
+	}
+	if err := url.Set("hash", ""); err != nil {
+		return "", err
+	}
+	return text(url, "href"), nil
+}
+
+func baseURL() string {
+	if document, err := safejs.Global().Get("document"); err == nil {
+		if base := text(document, "baseURI"); base != "" {
+			return base
+		}
+	}
+	location, err := safejs.Global().Get("location")
+	if err != nil {
+		return ""
+	}
+	return text(location, "href")
+}
+
+func origin(address string) string {
+	url, err := construct("URL", address)
+	if err != nil {
+		return ""
+	}
+	return text(url, "origin")
+}
+
+// send makes one request, as the standard's "potential-CORS request" with a cache mode of no-store.
+func (s *Source) send(ctx context.Context, r request) (*response, error) {
+	abort, err := construct("AbortController")
+	if err != nil {
+		return nil, err
+	}
+	init, err := s.requestInit(r, abort)
+	if err != nil {
+		return nil, err
+	}
+	context.AfterFunc(ctx, func() { abort.Call("abort") })
+	policy := watchPolicy(r.url)
+	defer policy.stop()
+	received, err := s.fetch(ctx, r.url, init)
+	if err != nil {
+		return nil, s.explain(ctx, r.url, policy, err)
+	}
+	return newResponse(r.url, received)
+}
+
+func (s *Source) fetch(ctx context.Context, url string, init map[string]any) (safejs.Value, error) {
+	var promise safejs.Value
+	var err error
+	if s.options.Client.IsUndefined() {
+		promise, err = safejs.Global().Call("fetch", url, init)
+	} else {
+		promise, err = s.options.Client.Invoke(url, init)
+	}
+	if err != nil {
+		return safejs.Value{}, err
+	}
+	return await(ctx, promise)
+}
+
+func (s *Source) requestInit(r request, abort safejs.Value) (map[string]any, error) {
+	signal, err := abort.Get("signal")
+	if err != nil {
+		return nil, err
+	}
+	var headers []any
+	for name, values := range r.header {
+		for _, value := range values {
+			headers = append(headers, []any{name, byteString(value)})
+		}
+	}
+	init := map[string]any{"headers": headers, "credentials": "same-origin", "cache": "no-store", "signal": signal}
+	if s.options.WithCredentials {
+		init["credentials"] = "include"
+	}
+	if r.method != "" {
+		init["method"] = r.method
+	}
+	if r.body != nil {
+		init["body"], err = uint8Array(r.body)
+	}
+	return init, err
+}
+
+func uint8Array(b []byte) (safejs.Value, error) {
+	array, err := construct("Uint8Array", len(b))
+	if err == nil {
+		_, err = safejs.CopyBytesToJS(array, b)
+	}
+	return array, err
+}
+
+// byteString returns the string whose code points are the bytes of s, which is how fetch takes the values of headers.
+func byteString(s string) string {
+	points := make([]rune, len(s))
+	for i := range len(s) {
+		points[i] = rune(s[i])
+	}
+	return string(points)
+}
+
+func newResponse(requested string, received safejs.Value) (*response, error) {
+	status, err := received.Get("status")
+	if err != nil {
+		return nil, err
+	}
+	r := &response{Response: Response{URL: text(received, "url")}}
+	if r.Status, err = status.Int(); err != nil {
+		return nil, err
+	}
+	if r.URL == "" {
+		r.URL = requested // of a Response that a service worker, or a function in place of fetch, has made
+	}
+	headers, err := received.Get("headers")
+	if err != nil {
+		return nil, err
+	}
+	if r.Header, err = readHeaders(headers); err != nil {
+		return nil, err
+	}
+	if values := r.Header["Retry-After"]; len(values) > 0 {
+		r.retryAfter = retryAfter(values[0])
+	}
+	r.body, err = newBody(received)
+	return r, err
+}
+
+func readHeaders(headers safejs.Value) (map[string][]string, error) {
+	array, err := safejs.Global().Get("Array")
+	if err != nil {
+		return nil, err
+	}
+	pairs, err := array.Call("from", headers)
+	if err != nil {
+		return nil, err
+	}
+	n, err := pairs.Length()
+	header := make(map[string][]string, n)
+	for i := range n {
+		pair, err := pairs.Index(i)
+		if err != nil {
+			return nil, err
+		}
+		name, value := canonicalName(item(pair, 0)), item(pair, 1)
+		header[name] = append(header[name], value)
+	}
+	return header, err
+}
+
+// retryAfter: RFC 9110, section 10.2.3: a date or a number of seconds. Returns milliseconds, 0 for what is neither.
+func retryAfter(value string) uint64 {
+	if seconds, err := strconv.ParseUint(value, 10, 32); err == nil {
+		return seconds * 1000
+	}
+	date, err := safejs.Global().Get("Date")
+	if err != nil {
+		return 0
+	}
+	return uint64(max(call(date, "parse", value)-call(date, "now"), 0)) // NaN, of what is no date, is 0
+}
+
+// A body reads the response's ReadableStream.
+type body struct {
+	reader safejs.Value
+	buffer []byte
+}
+
+func newBody(received safejs.Value) (*body, error) {
+	stream, err := received.Get("body")
+	if err != nil || stream.IsNull() || stream.IsUndefined() {
+		return &body{}, err // 204, or a service worker's answer
+	}
+	reader, err := stream.Call("getReader")
+	return &body{reader: reader}, err
+}
+
+func (b *body) read(ctx context.Context) ([]byte, error) {
+	if b.reader.IsUndefined() {
+		return nil, errEnd
+	}
+	promise, err := b.reader.Call("read")
+	if err != nil {
+		return nil, err
+	}
+	result, err := await(ctx, promise)
+	if err != nil {
+		return nil, err
+	}
+	if done, err := result.Get("done"); err != nil {
+		return nil, err
+	} else if ended, err := done.Truthy(); ended || err != nil {
+		return nil, errEnd
+	}
+	chunk, err := result.Get("value")
+	if err != nil {
+		return nil, err
+	}
+	return b.copied(chunk)
+}
+
+func (b *body) copied(chunk safejs.Value) ([]byte, error) {
+	n, err := chunk.Length()
+	if err != nil {
+		return nil, err
+	}
+	if n > cap(b.buffer) {
+		b.buffer = make([]byte, n)
+	}
+	_, err = safejs.CopyBytesToGo(b.buffer[:n], chunk)
+	return b.buffer[:n], err
+}
+
+// close has nothing to do: the end of the context aborts the fetch, and with it the stream.
+func (b *body) close() {}
+
+// await returns what the promise is fulfilled with, or an error for what it is rejected with, or the context's.
+func await(ctx context.Context, promise safejs.Value) (safejs.Value, error) {
+	type outcome struct {
+		value safejs.Value
+		err   error
+	}
+	settled := make(chan outcome, 1)
+	var fulfill, reject safejs.Func
+	settle := func(o outcome) any {
+		settled <- o
+		fulfill.Release()
+		reject.Release()
+		return nil
+	}
+	var err error
+	fulfill, err = safejs.FuncOf(func(_ safejs.Value, args []safejs.Value) any { return settle(outcome{value: args[0]}) })
+	if err != nil {
+		return safejs.Value{}, err
+	}
+	reject, err = safejs.FuncOf(func(_ safejs.Value, args []safejs.Value) any { return settle(outcome{err: thrown(args[0])}) })
+	if err != nil {
+		return safejs.Value{}, err
+	}
+	if _, err := promise.Call("then", fulfill, reject); err != nil {
+		return safejs.Value{}, err
+	}
+	select {
+	case o := <-settled:
+		return o.value, o.err
+	case <-ctx.Done():
+		return safejs.Value{}, context.Cause(ctx)
+	}
+}
+
+// thrown makes an error of what JavaScript threw, which may be anything.
+func thrown(value safejs.Value) error {
+	if value.Type() == safejs.TypeObject {
+		return js.Error{Value: safejs.Unsafe(value)}
+	}
+	text, err := value.String()
+	if err != nil {
+		return err
+	}
+	return errors.New(text)
+}
+
+func construct(class string, args ...any) (safejs.Value, error) {
+	value, err := safejs.Global().Get(class)
+	if err != nil {
+		return value, err
+	}
+	return value.New(args...)
+}
+
+// text returns a property that is a string, or "".
+func text(object safejs.Value, property string) string {
+	value, err := object.Get(property)
+	if err != nil || value.Type() != safejs.TypeString {
+		return ""
+	}
+	s, _ := value.String()
+	return s
+}
+
+func item(array safejs.Value, i int) string {
+	value, err := array.Index(i)
+	if err != nil {
+		return ""
+	}
+	s, _ := value.String()
+	return s
+}
+
+func call(object safejs.Value, method string, args ...any) float64 {
+	value, err := object.Call(method, args...)
+	if err != nil {
+		return 0
+	}
+	number, _ := value.Float()
+	return number
+}

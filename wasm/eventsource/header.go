@@ -1,0 +1,122 @@
+package eventsource
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+)
+
+// What net/http and net/url have of this is not worth their size in a browser.
+
+// checkHeader returns an error for what no request can carry. It names the header, and not its value, which may be a secret.
+func checkHeader(header map[string][]string) error {
+	for name, values := range header {
+		if !isToken(name) {
+			return errors.New(strconv.Quote(name) + " is no name of a header")
+		}
+		for _, value := range values {
+			if !isFieldValue(value) {
+				return errors.New("the value of " + name + " contains a control character")
+			}
+		}
+	}
+	return nil
+}
+
+// isToken: RFC 9110, section 5.6.2.
+func isToken(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0) {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// isFieldValue: RFC 9110, section 5.5, with bytes beyond ASCII.
+func isFieldValue(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' && c != '\t' || c == 0x7F {
+			return false
+		}
+	}
+	return true
+}
+
+// cloneHeader returns a copy with names in the form of [net/http.CanonicalHeaderKey]. It is never nil.
+func cloneHeader(header map[string][]string) map[string][]string {
+	clone := make(map[string][]string, len(header)+2)
+	for name, values := range header {
+		name = canonicalName(name)
+		clone[name] = append(clone[name], values...)
+	}
+	return clone
+}
+
+func canonicalName(name string) string {
+	canonical := []byte(name)
+	upper := true
+	for i, c := range canonical {
+		switch {
+		case upper && c >= 'a' && c <= 'z':
+			canonical[i] = c - 'a' + 'A'
+		case !upper && c >= 'A' && c <= 'Z':
+			canonical[i] = c - 'A' + 'a'
+		}
+		upper = c == '-'
+	}
+	return string(canonical)
+}
+
+func setDefault(header map[string][]string, name, value string) {
+	if _, ok := header[name]; !ok {
+		header[name] = []string{value}
+	}
+}
+
+// removeCredentials removes what is meant for one origin only, as net/http does when it follows a redirect.
+func removeCredentials(header map[string][]string) {
+	for _, name := range []string{"Authorization", "Proxy-Authorization", "Cookie", "Cookie2", "Www-Authenticate"} {
+		delete(header, name)
+	}
+}
+
+// withParam returns the URL with that parameter last in its query, or without it if the value is empty. All else stays
+// as it is written.
+func withParam(url, name, value string) string {
+	url, fragment, hasFragment := strings.Cut(url, "#")
+	base, query, _ := strings.Cut(url, "?")
+	name = escape(name)
+	var pairs []string
+	for pair := range strings.SplitSeq(query, "&") {
+		if key, _, _ := strings.Cut(pair, "="); pair != "" && key != name {
+			pairs = append(pairs, pair)
+		}
+	}
+	if value != "" {
+		pairs = append(pairs, name+"="+escape(value))
+	}
+	if len(pairs) > 0 {
+		base += "?" + strings.Join(pairs, "&")
+	}
+	if hasFragment {
+		base += "#" + fragment
+	}
+	return base
+}
+
+// escape percent-encodes every byte but RFC 3986's unreserved characters.
+func escape(s string) string {
+	const hex = "0123456789ABCDEF"
+	escaped := make([]byte, 0, len(s))
+	for i := range len(s) {
+		c := s[i]
+		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("-._~", c) >= 0 {
+			escaped = append(escaped, c)
+		} else {
+			escaped = append(escaped, '%', hex[c>>4], hex[c&0xF])
+		}
+	}
+	return string(escaped)
+}

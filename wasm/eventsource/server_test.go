@@ -1,0 +1,169 @@
+//go:build !js
+
+package eventsource_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/eventsource-wasm/eventsource-wasm/server"
+	"github.com/eventsource-wasm/eventsource-wasm/sse"
+	"github.com/eventsource-wasm/eventsource-wasm/wasm/eventsource"
+)
+
+// While events are published, the connections of a client are killed, again and again: it receives each event once, in
+// order.
+func TestNothingIsLostWhenConnectionsAreKilled(t *testing.T) {
+	const events, kills = 2000, 20
+	broker := &server.Broker{}
+	s := httptest.NewServer(&server.Handler{Broker: broker, Authorize: server.BearerToken("secret")})
+	defer s.Close()
+	defer broker.Close()
+	conns := &connections{}
+	client := &http.Client{Transport: &http.Transport{DialContext: conns.dial}}
+	defer client.CloseIdleConnections()
+
+	opened := make(chan struct{}, kills+1)
+	resumed := 0
+	source, err := eventsource.Open(t.Context(), s.URL+"?topic=numbers", eventsource.Options{
+		Header: http.Header{"Authorization": {"Bearer secret"}},
+		Retry:  &eventsource.Retry{Initial: time.Millisecond, Max: 10 * time.Millisecond},
+		Client: client,
+		OnOpen: func(r eventsource.Response) {
+			if r.Resumed {
+				resumed++
+			}
+			opened <- struct{}{}
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		for n := range events {
+			if n%(events/kills) == 0 {
+				<-opened
+			}
+			if _, err := broker.Publish("numbers", sse.Event{Data: strconv.Itoa(n)}); err != nil {
+				t.Error(err)
+			}
+		}
+	}()
+	want := 0
+	for event, err := range source.Events() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if event.Data != strconv.Itoa(want) {
+			t.Fatalf("got %s, want %d", event.Data, want)
+		}
+		if want++; want == events {
+			break
+		}
+		if want%(events/kills) == events/kills/2 {
+			conns.kill() // with more on its way
+		}
+	}
+	if resumed < kills-1 { // of the last one's events, all may have been there
+		t.Errorf("%d connections resumed of %d killed", resumed, kills)
+	}
+}
+
+// connections are those of one client.
+type connections struct {
+	mu   sync.Mutex
+	open []net.Conn
+}
+
+func (c *connections) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	conn, err := (&net.Dialer{}).DialContext(ctx, network, address)
+	if err == nil {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.open = append(c.open, conn)
+	}
+	return conn, err
+}
+
+// kill breaks all of them as a network does, without a word to the server.
+func (c *connections) kill() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, conn := range c.open {
+		conn.(*net.TCPConn).SetLinger(0)
+		conn.Close()
+	}
+	c.open = nil
+}
+
+// A program that follows a stream. Its connection breaks, and it resumes where it was.
+func Example() {
+	broker := &server.Broker{}
+	s := httptest.NewServer(&server.Handler{Broker: broker, Authorize: server.BearerToken("secret")})
+	defer s.Close()
+	defer broker.Close()
+
+	source, err := eventsource.Open(context.Background(), s.URL+"?topic=news", eventsource.Options{
+		Header:      http.Header{"Authorization": {"Bearer secret"}},
+		IdleTimeout: time.Minute, // the server sends a comment every 15 s
+		Retry:       &eventsource.Retry{Initial: 10 * time.Millisecond},
+		OnOpen: func(r eventsource.Response) {
+			if !r.Resumed {
+				broker.Publish("news", sse.Event{Data: "one"})
+			}
+		},
+		OnError: func(e *eventsource.Error) {
+			fmt.Println("again?", e.WillRetry)
+		},
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for event, err := range source.Events() {
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Println(event.Type, event.Data)
+		if event.Data == "two" {
+			break
+		}
+		broker.Break()
+		broker.Publish("news", sse.Event{Data: "two"})
+	}
+	// Output:
+	// message one
+	// again? true
+	// message two
+}
+
+// Listeners by the type of event, and an error that says why it is over.
+func ExampleSource_Listen() {
+	broker := &server.Broker{}
+	s := httptest.NewServer(&server.Handler{Broker: broker, Authorize: server.BearerToken("secret")})
+	defer s.Close()
+	defer broker.Close()
+
+	source, err := eventsource.Open(context.Background(), s.URL+"?topic=news", eventsource.Options{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	err = source.Listen(map[string]func(eventsource.Event){
+		"message": func(e eventsource.Event) { fmt.Println(e.Data) },
+		"weather": func(e eventsource.Event) { fmt.Println("The weather:", e.Data) },
+	})
+	if e, ok := errors.AsType[*eventsource.Error](err); ok && e.Status == http.StatusUnauthorized {
+		fmt.Println("a token is needed:", e)
+	}
+	// Output: a token is needed: eventsource: the response's status is not 200 but 401
+}
