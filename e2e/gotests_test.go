@@ -15,6 +15,7 @@ import (
 // The packages whose tests must pass where their code runs: compiled to wasm, in a browser.
 var wasmPackages = []string{
 	"sse",
+	"wasm/eventsource",
 	"wasm/lifecycle",
 	"wasm/polyfill",
 }

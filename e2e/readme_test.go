@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bufio"
 	"io"
 	"net"
 	"net/http"
@@ -28,8 +29,8 @@ func TestREADME(t *testing.T) {
 		return found
 	}
 	programs, pages, scripts := snippets("go"), snippets("html"), snippets("js")
-	if all := strings.Count(string(text), "```") / 2; len(programs) != 1 || len(pages) != 2 || len(scripts) != 1 || all != 4 {
-		t.Fatalf("%d programs, %d pages and %d scripts among %d snippets: this test knows one, two and one",
+	if all := strings.Count(string(text), "```") / 2; len(programs) != 2 || len(pages) != 2 || len(scripts) != 1 || all != 5 {
+		t.Fatalf("%d programs, %d pages and %d scripts among %d snippets: this test knows two, two and one",
 			len(programs), len(pages), len(scripts), all)
 	}
 	pages = append(pages, renewalPage(scripts[0]))
@@ -45,7 +46,8 @@ func TestREADME(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	url := "http://" + startProgram(t, folder, programs[0])
+	url := "http://" + startProgram(t, folder, programs[1])
+	t.Run("client", func(t *testing.T) { runClient(t, url, programs[0]) })
 	for _, page := range []string{"/a.html", "/b.html", "/c.html"} {
 		tab := newTab(t)
 		messages := chromedp.Console(tab)
@@ -69,6 +71,46 @@ source.onmessage = (event) => { document.getElementById("time").value = event.da
 </script>`
 }
 
+// runClient builds a program that follows localhost:8080, and has it print the time that the server at url tells.
+func runClient(t *testing.T, url, program string) {
+	const address = "http://localhost:8080"
+	if !strings.Contains(program, address) {
+		t.Fatal("the program does not follow " + address)
+	}
+	client := exec.CommandContext(t.Context(), buildProgram(t, t.TempDir(), strings.Replace(program, address, url, 1)))
+	client.Stderr = os.Stderr
+	output, err := client.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := client.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(output)
+	for range 2 {
+		if !lines.Scan() || !regexp.MustCompile(`^\d\d:\d\d:\d\d$`).MatchString(lines.Text()) {
+			t.Errorf("the program prints %q", lines.Text())
+		}
+	}
+	if err := client.Process.Signal(os.Interrupt); err != nil {
+		t.Error(err)
+	}
+	client.Wait() // it ends with an error that it logs, since it was interrupted
+}
+
+func buildProgram(t *testing.T, folder, program string) (binary string) {
+	t.Helper()
+	source := filepath.Join(folder, "main.go")
+	if err := os.WriteFile(source, []byte(program), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	binary = filepath.Join(folder, "program")
+	if output, err := exec.Command("go", "build", "-o", binary, source).CombinedOutput(); err != nil {
+		t.Fatalf("building the program: %v\n%s", err, output)
+	}
+	return binary
+}
+
 // startProgram builds a program that listens on localhost:8080, has it listen on a free port instead, and returns its
 // address once it answers there.
 func startProgram(t *testing.T, folder, program string) string {
@@ -82,16 +124,7 @@ func startProgram(t *testing.T, folder, program string) string {
 	if !strings.Contains(program, `"localhost:8080"`) {
 		t.Fatal("the program does not listen on localhost:8080")
 	}
-	source := filepath.Join(folder, "main.go")
-	program = strings.Replace(program, "localhost:8080", address, 1)
-	if err := os.WriteFile(source, []byte(program), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	binary := filepath.Join(folder, "program")
-	if output, err := exec.Command("go", "build", "-o", binary, source).CombinedOutput(); err != nil {
-		t.Fatalf("building the program: %v\n%s", err, output)
-	}
-	server := exec.Command(binary)
+	server := exec.Command(buildProgram(t, folder, strings.Replace(program, "localhost:8080", address, 1)))
 	server.Dir = folder
 	ended := make(chan error, 1)
 	if err := server.Start(); err != nil {

@@ -1,0 +1,300 @@
+//go:build js && wasm
+
+package eventsource_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hack-pad/safejs"
+
+	"github.com/eventsource-wasm/eventsource-wasm/wasm/eventsource"
+)
+
+// What a function in place of fetch does here: it passes the request on, and answers with a stream that it lets the test
+// write to, and that an abort breaks as fetch's.
+const fakeFetch = `return (received) => (url, init) => new Promise((resolve, reject) => {
+	init.signal.addEventListener('abort', () => reject(init.signal.reason));
+	const respond = (status, headers) => {
+		let stream;
+		const body = new ReadableStream({ start(controller) { stream = controller; } });
+		init.signal.addEventListener('abort', () => stream.error(init.signal.reason));
+		resolve(new Response(status === 204 ? null : body, { status, headers }));
+		return {
+			write: (text) => stream.enqueue(new TextEncoder().encode(text)),
+			end: () => stream.close(),
+			break: () => stream.error(new TypeError('network error')),
+		};
+	};
+	const { method, credentials, cache, body } = init;
+	const sent = JSON.stringify({ url, method, credentials, cache, headers: [...init.headers].sort(), body: body && new TextDecoder().decode(body) });
+	received({ sent, respond, reject, signal: init.signal });
+})`
+
+type exchange struct {
+	t *testing.T
+	safejs.Value
+	stream safejs.Value
+}
+
+type lab struct {
+	*testing.T
+	fetch    safejs.Value
+	requests chan safejs.Value
+	told     chan string
+}
+
+func newLab(t *testing.T) *lab {
+	l := &lab{T: t, requests: make(chan safejs.Value, 16), told: make(chan string, 64)}
+	function := must(must(safejs.Global().Get("Function")).New(fakeFetch))
+	received := must(safejs.FuncOf(func(_ safejs.Value, args []safejs.Value) any {
+		l.requests <- args[0]
+		return nil
+	}))
+	t.Cleanup(received.Release)
+	l.fetch = must(must(function.Invoke()).Invoke(received))
+	return l
+}
+
+func must[T any](value T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return value
+}
+
+// open opens a source and reads it to its end. What it told is sent to told, and "over".
+func (l *lab) open(url string, options eventsource.Options) context.CancelFunc {
+	l.Helper()
+	if options.Client.IsUndefined() {
+		options.Client = l.fetch
+	}
+	options.OnOpen = func(r eventsource.Response) { l.note("open %d %s %v", r.Status, r.URL, r.Header["Content-Type"]) }
+	options.OnError = func(e *eventsource.Error) { l.note("error %s %t %s", string(e.Reason), e.WillRetry, e.Body) }
+	ctx, cancel := context.WithCancel(context.Background())
+	l.Cleanup(cancel)
+	source, err := eventsource.Open(ctx, url, options)
+	if err != nil {
+		l.Fatal(err)
+	}
+	go func() {
+		for event, err := range source.Events() {
+			if err != nil {
+				l.note("end: %v", err)
+			} else {
+				l.note("%s %q %s %s", event.Type, event.Data, event.LastEventID, event.Origin)
+			}
+		}
+		l.note("over")
+	}()
+	return cancel
+}
+
+func (l *lab) note(format string, args ...any) { l.told <- fmt.Sprintf(format, args...) }
+
+func (l *lab) want(want ...string) {
+	l.Helper()
+	var got []string
+	for range want {
+		got = append(got, receive(l, l.told))
+	}
+	if !slices.Equal(got, want) {
+		l.Fatalf("told\n\t%s\nwant\n\t%s", strings.Join(got, "\n\t"), strings.Join(want, "\n\t"))
+	}
+}
+
+func receive[T any](l *lab, from chan T) T {
+	l.Helper()
+	select {
+	case value := <-from:
+		return value
+	case <-time.After(20 * time.Second):
+		l.Fatal("nothing in 20 s")
+		panic("unreachable")
+	}
+}
+
+func (l *lab) next(want string) *exchange {
+	l.Helper()
+	x := &exchange{t: l.T, Value: receive(l, l.requests)}
+	if got := must(must(x.Get("sent")).String()); got != want {
+		l.Errorf("sent %s\nwant %s", got, want)
+	}
+	return x
+}
+
+func (x *exchange) respond(status int, contentType string) *exchange {
+	x.stream = must(x.Call("respond", status, map[string]any{"Content-Type": contentType}))
+	return x
+}
+
+func (x *exchange) write(text string) *exchange {
+	must(x.stream.Call("write", text))
+	return x
+}
+
+func (x *exchange) end() { must(x.stream.Call("end")) }
+
+func (l *lab) wantAborted(x *exchange) {
+	l.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+		if must(must(must(x.Get("signal")).Get("aborted")).Bool()) {
+			return
+		}
+		if time.Now().After(deadline) {
+			l.Fatal("the request is not aborted")
+		}
+	}
+}
+
+const (
+	url   = "https://a.example/events"
+	plain = `{"url":"https://a.example/events","credentials":"same-origin","cache":"no-store","headers":[["Accept","text/event-stream"]]}`
+)
+
+func TestStream(t *testing.T) {
+	l := newLab(t)
+	cancel := l.open(url+"#f", eventsource.Options{
+		Header: map[string][]string{"authorization": {"Bearer é"}},
+		Retry:  &eventsource.Retry{Initial: time.Millisecond},
+	})
+	x := l.next(`{"url":"https://a.example/events","credentials":"same-origin","cache":"no-store","headers":[["Accept","text/event-stream"],["Authorization","Bearer Ã©"]]}`)
+	x.respond(200, "text/event-stream").write("data: a\n\nevent: tick\nid: ✓\ndata: 😀").write("\n\nid: lost\n").end()
+	l.want("open 200 https://a.example/events [text/event-stream]", `message "a"  https://a.example`, `tick "😀" ✓ https://a.example`, "error ended true ")
+	x = l.next(`{"url":"https://a.example/events","credentials":"same-origin","cache":"no-store","headers":[["Accept","text/event-stream"],["Authorization","Bearer Ã©"],["Last-Event-Id","` + "â\u009c\u0093" + `"]]}`)
+	x.respond(200, "text/event-stream").write("data: " + strings.Repeat("x", 100_000) + "\n\n")
+	l.want("open 200 https://a.example/events [text/event-stream]", `message "`+strings.Repeat("x", 100_000)+`" ✓ https://a.example`)
+	must(x.stream.Call("break"))
+	l.want("error network true ")
+	x = l.next(`{"url":"https://a.example/events","credentials":"same-origin","cache":"no-store","headers":[["Accept","text/event-stream"],["Authorization","Bearer Ã©"],["Last-Event-Id","` + "â\u009c\u0093" + `"]]}`)
+	x.respond(200, "text/event-stream")
+	l.want("open 200 https://a.example/events [text/event-stream]")
+	cancel()
+	l.want("end: eventsource: the context is done: context canceled", "over")
+	l.wantAborted(x)
+}
+
+func TestCancelBeforeTheResponse(t *testing.T) {
+	l := newLab(t)
+	cancel := l.open(url, eventsource.Options{})
+	x := l.next(plain)
+	cancel()
+	l.want("end: eventsource: the context is done: context canceled", "over")
+	l.wantAborted(x)
+}
+
+func TestResponses(t *testing.T) {
+	l := newLab(t)
+	l.open(url, eventsource.Options{})
+	l.next(plain).respond(204, "text/event-stream")
+	l.want("error status false ", "over")
+	l.open(url, eventsource.Options{})
+	l.next(plain).respond(200, "text/html").write("<p>no").end()
+	l.want("error content-type false <p>no", "end: eventsource: the response's Content-Type is not text/event-stream", "over")
+	l.open(url, eventsource.Options{})
+	x := l.next(plain).respond(403, "text/plain").write(strings.Repeat("x", 2000))
+	l.want("error status false "+strings.Repeat("x", 1024), "end: eventsource: the response's status is not 200 but 403", "over")
+	l.wantAborted(x)
+}
+
+func TestOptions(t *testing.T) {
+	l := newLab(t)
+	l.open(url+"?a=b", eventsource.Options{
+		Method: "POST",
+		Body: func(_ context.Context, a eventsource.Attempt) ([]byte, error) {
+			return fmt.Append(nil, "attempt ", a.Number), nil
+		},
+		LastEventID:      "7",
+		LastEventIDParam: "last",
+		WithCredentials:  true,
+		IdleTimeout:      20 * time.Millisecond,
+		Retry:            &eventsource.Retry{Initial: time.Millisecond, Attempts: 2},
+	})
+	const posted = `{"url":"https://a.example/events?a=b&last=7","method":"POST","credentials":"include","cache":"no-store","headers":[["Accept","text/event-stream"]],"body":"attempt %d"}`
+	x := l.next(fmt.Sprintf(posted, 1))
+	l.want("error idle true ")
+	l.wantAborted(x)
+	x = l.next(fmt.Sprintf(posted, 2)).respond(200, "text/event-stream")
+	l.want("open 200 https://a.example/events?a=b&last=7 [text/event-stream]", "error idle false ",
+		"end: eventsource: nothing arrived for as long as IdleTimeout", "over")
+	l.wantAborted(x)
+}
+
+func TestRetryAfter(t *testing.T) {
+	l := newLab(t)
+	for name, tt := range map[string]struct {
+		value       string
+		least, most time.Duration
+	}{
+		"seconds": {"7", 7 * time.Second, 7 * time.Second},
+		"date":    {time.Now().Add(time.Hour).UTC().Format(time.RFC1123), time.Hour - time.Minute, time.Hour},
+		"neither": {"soon", time.Millisecond, time.Millisecond},
+	} {
+		var got time.Duration
+		ctx, cancel := context.WithCancel(context.Background())
+		source := must(eventsource.Open(ctx, url, eventsource.Options{
+			Client:  l.fetch,
+			Retry:   &eventsource.Retry{Initial: time.Millisecond, Jitter: -1},
+			OnError: func(e *eventsource.Error) { got = e.RetryIn; cancel() },
+		}))
+		go func() {
+			x := l.next(plain)
+			must(must(x.Call("respond", 503, map[string]any{"Retry-After": tt.value})).Call("end"))
+		}()
+		if err := source.Listen(nil); !errors.Is(err, context.Canceled) || got < tt.least || got > tt.most {
+			t.Errorf("%s: %v, retry in %s", name, err, got)
+		}
+	}
+}
+
+// A rejection is an error whatever it is rejected with, and so is a function that throws or returns no promise.
+func TestRejections(t *testing.T) {
+	for script, want := range map[string]string{
+		"return () => Promise.reject(new TypeError('no network'))": "the network failed: JavaScript error: no network",
+		"return () => Promise.reject('text')":                      "the network failed: text",
+		"return () => Promise.reject()":                            "the network failed: <undefined>",
+		"return () => { throw new Error('at once') }":              "the network failed: JavaScript error: at once",
+		"return () => 1":                   "the network failed: ",
+		"return () => Promise.resolve({})": "the network failed: ",
+	} {
+		l := newLab(t)
+		l.open(url, eventsource.Options{
+			Client: must(must(must(safejs.Global().Get("Function")).New(script)).Invoke()),
+			Retry:  &eventsource.Retry{Attempts: 1},
+		})
+		l.want("error network false ")
+		if got := receive(l, l.told); !strings.HasPrefix(got, "end: eventsource: "+want) {
+			t.Errorf("%s: %s", script, got)
+		}
+	}
+}
+
+func TestURLs(t *testing.T) {
+	for _, bad := range []string{"http://a.example:x/", "http://user@a.example/", "http://user:secret@a.example/"} {
+		if _, err := eventsource.Open(context.Background(), bad, eventsource.Options{}); err == nil || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: %v", bad, err)
+		}
+	}
+	l := newLab(t)
+	l.open("ftp://a.example/", eventsource.Options{Client: must(must(must(safejs.Global().Get("Function")).New("return fetch")).Invoke())})
+	l.want("error url false ")
+}
+
+// The real fetch, of a stream that needs no server.
+func TestFetch(t *testing.T) {
+	l := newLab(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	source := must(eventsource.Open(ctx, "data:text/event-stream,data:a%0A%0A", eventsource.Options{}))
+	for event, err := range source.Events() {
+		if err != nil || event.Data != "a" || event.Origin != "null" {
+			l.Errorf("%v, %+v", err, event)
+		}
+		break
+	}
+}
