@@ -4,7 +4,7 @@ PORT ?= 8080
 FUZZTIME ?= 30s
 BROWSER ?= chromium
 
-.PHONY: run test build dist bench bench-server conformance fuzz screenshot lint unit e2e chromium nginx
+.PHONY: run test build dist bench bench-server conformance fuzz screenshot lint unit e2e chromium nginx node
 
 run: build ## shows it working: http://localhost:8080, or PORT=
 	@PORT=$(PORT) go run ./server/cmd/eventsource-server -demo
@@ -38,7 +38,7 @@ unit: nginx
 	go test -race ./sse ./wasm/... ./server/... ./js/...
 	cd server/bench && go test -race -mod=mod ./... # the peers' modules stay out of ours
 
-e2e: build chromium
+e2e: build chromium node
 	go test -count=1 -timeout 20m -p 1 ./e2e/...
 
 chromium:
@@ -46,6 +46,9 @@ chromium:
 
 nginx:
 	@.ci/nginx
+
+node:
+	@.ci/node
 
 bench: build chromium ## of the parser, the encoder, the server, and of delivery in the browser beside native
 	go test -run '^$$' -bench . ./sse ./server

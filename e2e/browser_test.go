@@ -18,10 +18,10 @@ var browser context.Context
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	os.Exit(run(m))
+	os.Exit(runTests(m))
 }
 
-func run(m *testing.M) int {
+func runTests(m *testing.M) int {
 	ctx, stop, err := startBrowser()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

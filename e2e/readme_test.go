@@ -18,20 +18,11 @@ import (
 // The README's program serves the README's pages, which show what it streams.
 func TestREADME(t *testing.T) {
 	requireDist(t)
-	text, err := os.ReadFile("../README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	snippets := func(language string) (found []string) {
-		for _, match := range regexp.MustCompile("(?s)```"+language+"\n(.*?)```").FindAllSubmatch(text, -1) {
-			found = append(found, string(match[1]))
-		}
-		return found
-	}
-	programs, pages, scripts := snippets("go"), snippets("html"), snippets("js")
-	if all := strings.Count(string(text), "```") / 2; len(programs) != 2 || len(pages) != 2 || len(scripts) != 1 || all != 5 {
-		t.Fatalf("%d programs, %d pages and %d scripts among %d snippets: this test knows two, two and one",
-			len(programs), len(pages), len(scripts), all)
+	programs, pages, scripts := readmeSnippets(t, "go"), readmeSnippets(t, "html"), readmeSnippets(t, "js")
+	hooks := readmeSnippets(t, "tsx") // TestPackage has it
+	if all := len(readmeSnippets(t, ".*?")); len(programs) != 2 || len(pages) != 2 || len(scripts) != 1 || len(hooks) != 1 || all != 6 {
+		t.Fatalf("%d programs, %d pages, %d scripts and %d hooks among %d snippets: this test knows two, two, one and one",
+			len(programs), len(pages), len(scripts), len(hooks), all)
 	}
 	pages = append(pages, renewalPage(scripts[0]))
 	folder := t.TempDir()
@@ -60,6 +51,19 @@ func TestREADME(t *testing.T) {
 			}
 		}
 	}
+}
+
+// readmeSnippets returns the README's code in a language.
+func readmeSnippets(t *testing.T, language string) (found []string) {
+	t.Helper()
+	text, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, match := range regexp.MustCompile("(?s)```"+language+"\n(.*?)```").FindAllSubmatch(text, -1) {
+		found = append(found, string(match[1]))
+	}
+	return found
 }
 
 // renewalPage shows the time by a token that is renewed once it has been refused.

@@ -3,6 +3,6 @@
 import { setDefaultURL } from './engine.js';
 
 // Written as bundlers look for it.
-setDefaultURL(() => new URL('eventsource.wasm', import.meta.url).href);
+setDefaultURL(() => new URL('./eventsource.wasm', import.meta.url).href);
 
 export { EventSource } from './eventsource.js';

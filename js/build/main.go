@@ -34,10 +34,12 @@ var debug = os.Getenv("DEBUG")
 
 // What goes into dist as it is, and from where.
 var copies = map[string]string{
-	"index.d.ts":   "js/index.d.ts",
-	"package.json": "js/package.json",
-	"README.md":    "README.md",
-	"LICENSE":      "LICENSE",
+	"index.d.ts":    "js/index.d.ts",
+	"polyfill.mjs":  "js/polyfill.mjs",
+	"polyfill.d.ts": "js/polyfill.d.ts",
+	"package.json":  "js/package.json",
+	"README.md":     "README.md",
+	"LICENSE":       "LICENSE",
 }
 
 // What a server can send compressed.

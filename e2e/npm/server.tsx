@@ -1,0 +1,4 @@
+import { renderToString } from 'react-dom/server';
+import { Messages } from './messages';
+
+console.log(renderToString(<Messages />));

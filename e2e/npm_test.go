@@ -1,0 +1,174 @@
+package e2e
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+
+	"github.com/eventsource-wasm/eventsource-wasm/server"
+	"github.com/eventsource-wasm/eventsource-wasm/sse"
+)
+
+// The npm package does what it promises to those who install it: its tarball, in a project of its own with the tools of
+// e2e/npm/package.json, under Node, TypeScript, Vite and esbuild, and what these build in the browser.
+func TestPackage(t *testing.T) {
+	requireDist(t)
+	project := installPackage(t)
+	t.Run("publint", func(t *testing.T) { run(t, project, "publint", "node_modules/eventsource-wasm", "--strict") })
+	t.Run("types", func(t *testing.T) {
+		run(t, project, "tsc", "--project", ".")
+		// As a program for Node resolves them, too, and with the declarations of the package itself checked.
+		run(t, project, "tsc", "--noEmit", "--strict", "--target", "es2022", "--module", "nodenext", "--types", "", "--ignoreConfig", "types.ts", "polyfill.ts")
+	})
+	t.Run("Node", func(t *testing.T) { run(t, project, "node", "import.mjs") })
+	t.Run("server-side rendering", func(t *testing.T) {
+		run(t, project, "esbuild", "server.tsx", "--bundle", "--platform=node", "--format=esm", "--packages=external", "--outfile=server.mjs")
+		if html := run(t, project, "node", "server.mjs"); html != "<p id=\"messages\"></p>\n" {
+			t.Errorf("rendered %q", html)
+		}
+	})
+	t.Run("Vite", func(t *testing.T) {
+		run(t, project, "vite", "build", "--outDir", "vite")
+		visit(t, filepath.Join(project, "vite"), 1)
+	})
+	t.Run("esbuild", func(t *testing.T) {
+		run(t, project, "esbuild", "react.tsx", "polyfill.ts", "--bundle", "--format=esm", "--outdir=esbuild")
+		built := filepath.Join(project, "esbuild")
+		for _, page := range []string{"react", "polyfill"} {
+			copyFile(t, filepath.Join(project, page+".html"), filepath.Join(built, page+".html"), ".tsx", ".js", ".ts", ".js")
+		}
+		// esbuild knows of no files that a script asks for by import.meta.url.
+		copyFile(t, filepath.Join(project, "node_modules/eventsource-wasm/eventsource.wasm"), filepath.Join(built, "eventsource.wasm"))
+		visit(t, built, 2) // React's development build
+	})
+	t.Run("tree shaking", func(t *testing.T) {
+		write(t, filepath.Join(project, "unused.mjs"), `import { EventSource } from "eventsource-wasm";`)
+		write(t, filepath.Join(project, "used.mjs"), `import "eventsource-wasm/polyfill";`)
+		if script := run(t, project, "esbuild", "unused.mjs", "--bundle", "--format=esm", "--minify"); strings.TrimSpace(script) != "" {
+			t.Errorf("a class that is not used leaves %d bytes", len(script))
+		}
+		if script := run(t, project, "esbuild", "used.mjs", "--bundle", "--format=esm", "--minify"); !strings.Contains(script, "eventsource.wasm") {
+			t.Errorf("the polyfill leaves %q", script)
+		}
+	})
+}
+
+// installPackage makes a project that has installed its tools and the tarball, and has the README's hook. The tools come
+// from npm's cache where it has them.
+func installPackage(t *testing.T) (folder string) {
+	t.Helper()
+	for _, program := range []string{"node", "npm"} {
+		if _, err := exec.LookPath(program); err == nil {
+			continue
+		} else if os.Getenv("CI") != "" {
+			t.Fatalf("%v: .ci/node installs it", err)
+		} else {
+			t.Skipf("the package is not tested: %v; install Node.js 20.19 or later", err)
+		}
+	}
+	folder = t.TempDir()
+	if err := os.CopyFS(folder, os.DirFS("npm")); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(folder, "useEventSource.tsx"), readmeSnippets(t, "tsx")[0])
+	run(t, "..", "go", "run", "./js/pack", "-to", folder)
+	tarballs, err := filepath.Glob(filepath.Join(folder, "*.tgz"))
+	if err != nil || len(tarballs) != 1 {
+		t.Fatalf("packed %q, %v", tarballs, err)
+	}
+	const quiet = "--prefer-offline --ignore-scripts --no-audit --no-fund --no-update-notifier"
+	run(t, folder, "npm", append([]string{"ci"}, strings.Fields(quiet)...)...)
+	run(t, folder, "npm", append([]string{"install", "--no-save", tarballs[0]}, strings.Fields(quiet)...)...)
+	return folder
+}
+
+// visit serves what was built beside a stream behind a token, and checks that each page shows what is published, by one
+// connection, however often React runs effects.
+func visit(t *testing.T, built string, effects int) {
+	t.Helper()
+	for _, page := range []string{"react.html", "polyfill.html"} {
+		broker := &server.Broker{}
+		stream := &server.Handler{Broker: broker, Authorize: server.BearerToken("secret")}
+		var requests atomic.Int32
+		mux := http.NewServeMux()
+		mux.Handle("/", http.FileServer(http.Dir(built)))
+		mux.HandleFunc("/events", func(w http.ResponseWriter, r *http.Request) {
+			requests.Add(1)
+			stream.ServeHTTP(w, r)
+		})
+		site := httptest.NewServer(mux)
+		t.Cleanup(site.Close)
+		t.Cleanup(broker.Close)
+		tab := newTab(t)
+		messages := chromedp.Console(tab)
+		if err := chromedp.Do(tab, chromedp.Navigate(site.URL+"/"+page)); err != nil {
+			t.Fatal(err)
+		}
+		for broker.Stats().Connections == 0 && tab.Err() == nil {
+			<-time.After(time.Millisecond)
+		}
+		if _, err := broker.Publish("news", sse.Event{Data: "hello"}); err != nil {
+			t.Fatal(err)
+		}
+		condition := `document.getElementById('messages')?.textContent === 'hello'`
+		if page == "react.html" {
+			condition += fmt.Sprintf(` && document.body.dataset.effects === '%d'`, effects)
+		}
+		if err := chromedp.Do(tab, waitFor(condition)); err != nil {
+			t.Errorf("%s does not show the message, or has run effects other than %d times: %v", page, effects, err)
+		}
+		if n := requests.Load(); n != 1 {
+			t.Errorf("%s has made %d requests", page, n)
+		}
+		for _, message := range consoleErrors(t, tab, messages) {
+			t.Errorf("%s: on the console: %s", page, message)
+		}
+	}
+}
+
+// run runs a program, of the project if it has installed one of that name, and returns what it prints.
+func run(t *testing.T, folder, program string, args ...string) string {
+	t.Helper()
+	if installed := filepath.Join(folder, "node_modules", ".bin", program); exists(installed) {
+		program = installed
+	}
+	cmd := exec.CommandContext(t.Context(), program, args...)
+	cmd.Dir = folder
+	var failure strings.Builder
+	cmd.Stderr = &failure
+	output, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%s %s: %v\n%s%s", filepath.Base(program), strings.Join(args, " "), err, output, &failure)
+	}
+	return string(output)
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+func write(t *testing.T, path, content string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func copyFile(t *testing.T, from, to string, oldnew ...string) {
+	t.Helper()
+	content, err := os.ReadFile(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, to, strings.NewReplacer(oldnew...).Replace(string(content)))
+}
