@@ -2,6 +2,7 @@ package server
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -76,8 +77,16 @@ type Broker struct {
 	IdempotencyMaxEvents int
 	IdempotencyMaxAge    time.Duration
 
+	// Store keeps the events where they outlive the broker, and shares them with the brokers of other processes. Then
+	// MaxEvents, MaxBytes and MaxAge bound the newest of them, which are held in memory; what clients want that is
+	// older is read from the store, whose limits are its own. While it cannot be reached, streams stay open, publishing
+	// fails with [ErrUnavailable], and new streams are answered 503 if they ask for what is not in memory. Close does
+	// not close it. Nil means that memory is all there is.
+	Store Store
+
 	once   sync.Once
 	events *eventLog
+	ignore context.CancelFunc // the Store
 
 	filters      filters
 	shelf        shelf
@@ -89,13 +98,15 @@ type Broker struct {
 	connections, detached           atomic.Int64
 	delivered, replayed, written    atomic.Int64
 	gaps, lagged, stalled, timedOut atomic.Int64
+	unstored                        atomic.Int64
+	offline                         atomic.Bool
 	latency                         latency
 }
 
 // Stats are a broker's figures at one moment. Counts begin with the broker.
 type Stats struct {
 	Connections int64  // streams open
-	Published   uint64 // events accepted
+	Published   uint64 // events accepted; with a Store, ever, by all brokers
 	Delivered   int64  // events written, counted once for each client
 	Events      int    // events kept
 	Bytes       int64  // bytes of the events kept, as on the wire
@@ -110,20 +121,36 @@ type Stats struct {
 
 	Lag int64 // bytes, as kept, by which the stream that is furthest behind lags at this moment
 
+	Unstored int64 // publications that failed for want of the Store
+	Offline  bool  // the Store does not tell what is new
+
 	Latency Latency
 }
 
 // Publish appends the event to the topic and returns the id it got: the log's epoch, which is random and new with every
 // Broker, a hyphen, and the event's number in decimal, beginning with 1. The event's own ID must be empty. Every event
-// published before Publish returns precedes, in every stream, those published after.
+// published before Publish returns precedes, in every stream, those published after. With a Store, the epoch and the
+// number are the store's, and Publish returns when the event is safe there.
 //
-// The error is one of [ErrClosed], [ErrUnknownTopic], [ErrInvalidTopic], [ErrEventHasID], [ErrEventTooLarge] or
-// [sse.ErrInvalidType], possibly wrapped.
+// The error is one of [ErrClosed], [ErrUnknownTopic], [ErrInvalidTopic], [ErrEventHasID], [ErrEventTooLarge],
+// [sse.ErrInvalidType] or, with a Store, [ErrUnavailable], possibly wrapped. After the last one the event may be
+// published or not.
 func (b *Broker) Publish(topic string, event sse.Event) (id string, err error) {
-	if err := b.check(Publication{topic, event}); err != nil {
+	p := Publication{topic, event}
+	if err := b.check(p); err != nil {
 		return "", err
 	}
-	return b.log().append(topic, event)
+	if b.Store == nil {
+		return b.log().append(topic, event)
+	}
+	ids, err := b.publishStored(Key{}, []Publication{p})
+	if about, ok := errors.AsType[*PublicationError](err); ok {
+		return "", about.Err
+	}
+	if err != nil {
+		return "", err
+	}
+	return ids[0], nil
 }
 
 // A Publication is an event and the topic it is for.
@@ -134,12 +161,23 @@ type Publication struct {
 
 // PublishAll publishes all or, if one of them cannot be, none. They get successive ids, and no event of others comes
 // between them. The error is one of Publish's, in a [PublicationError] that says which publication it is about unless
-// it is [ErrClosed].
+// it is [ErrClosed] or [ErrUnavailable].
 func (b *Broker) PublishAll(publications ...Publication) (ids []string, err error) {
+	return b.publishAll(Key{}, publications)
+}
+
+// publishAll heeds the key if there is a Store.
+func (b *Broker) publishAll(key Key, publications []Publication) (ids []string, err error) {
 	for i, p := range publications {
 		if err := b.check(p); err != nil {
 			return nil, &PublicationError{i, err}
 		}
+	}
+	switch {
+	case len(publications) == 0:
+		return nil, nil
+	case b.Store != nil:
+		return b.publishStored(key, publications)
 	}
 	return b.log().appendAll(publications)
 }
@@ -173,6 +211,7 @@ func (b *Broker) check(p Publication) error {
 // their requests (see [Handler.NoHijack]): Drain does, also after Close.
 func (b *Broker) Close() {
 	b.log().close()
+	b.ignore()
 }
 
 // Break cuts every stream that is open, in the middle of its transfer, as a failing network would. Clients reconnect
@@ -201,6 +240,9 @@ func (b *Broker) Stats() Stats {
 
 		Lag: b.lag(),
 
+		Unstored: b.unstored.Load(),
+		Offline:  b.offline.Load(),
+
 		Latency: b.latency.figures(),
 	}
 }
@@ -213,6 +255,13 @@ func (b *Broker) log() *eventLog {
 			age:        cmp.Or(b.MaxAge, DefaultMaxAge),
 			eventBytes: cmp.Or(b.MaxEventBytes, DefaultMaxEventBytes),
 		})
+		b.ignore = func() {}
+		if b.Store != nil {
+			b.events.stored, b.events.epoch = true, ""
+			var ctx context.Context
+			ctx, b.ignore = context.WithCancel(context.Background())
+			go b.follow(ctx)
+		}
 	})
 	return b.events
 }

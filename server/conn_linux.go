@@ -86,7 +86,7 @@ func (c *conn) wants() (interest uint32) {
 // beat is a sign of life. It tells those that were given nothing of late, as all events were for others, how far they
 // are, or they would come back with an id that is long expired.
 func (b *broadcaster) beat(c *conn) {
-	block := heartbeat
+	block := b.broker.heartbeat()
 	if c.cursor == nil {
 		if now := c.group.cursor.next - 1; c.key.topics != nil && max(c.told, c.group.told) < now {
 			c.told = now

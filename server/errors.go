@@ -61,7 +61,8 @@ var answers = []struct {
 	{errManyOfSubject, Error{Status: http.StatusTooManyRequests, RetryAfter: retryAfter}},
 	{errTicketsFull, Error{Status: http.StatusServiceUnavailable, RetryAfter: retryAfter}},
 	{errManyTickets, Error{Status: http.StatusTooManyRequests, RetryAfter: retryAfter}},
-	{errKeyReused, Error{Status: http.StatusUnprocessableEntity, Field: "Idempotency-Key"}},
+	{ErrUnavailable, Error{Status: http.StatusServiceUnavailable, Message: "the store of the events is unavailable", RetryAfter: retryAfter}},
+	{ErrKeyReused, Error{Status: http.StatusUnprocessableEntity, Field: "Idempotency-Key"}},
 }
 
 func answer(err error) Error {

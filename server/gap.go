@@ -27,6 +27,12 @@ type gap struct {
 	id string // of the event before First, from which a client that reconnects gets First
 }
 
+// newGap returns the gap of a stream that goes on with the sequence next.
+func newGap(epoch string, next uint64, requested, reason string) *gap {
+	requested = requested[:min(len(requested), maxRequested)]
+	return &gap{Requested: requested, First: eventID(epoch, next), Reason: reason, id: eventID(epoch, next-1)}
+}
+
 // append appends the event "gap". It carries an id, or the client would come back with the one it has and meet the
 // same gap again.
 func (g *gap) append(dst []byte) []byte {

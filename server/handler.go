@@ -83,7 +83,7 @@ const (
 // Other answers carry {"error": text}, with "field" where one is at fault: 400 malformed request, 401 and 403 from
 // Authorize, 403 cross-site or not enabled, 404 unknown topic, 405 method, 413 event, batch or body too large, 415
 // content type, 422 key used before, 429 more connections than one client may have, 500 misconfigured, with the reason
-// in the log, 503 closed or full.
+// in the log, 503 closed or full, or the broker's store is unavailable.
 type Handler struct {
 	// Broker is where events come from, and go to. Any number of handlers may share one.
 	Broker *Broker
@@ -219,13 +219,16 @@ func (h *Handler) subscribe(w http.ResponseWriter, r *http.Request) error {
 	if err := h.Broker.enter(seat); err != nil {
 		return err
 	}
-	s := h.newStream(w, r, cmp.Or(r.Header.Get("Last-Event-ID"), query.Get("lastEventId")), topics)
-	s.seat = seat
+	s, err := h.newStream(w, r, cmp.Or(r.Header.Get("Last-Event-ID"), query.Get("lastEventId")), topics)
 	defer func() {
-		if !s.detached {
+		if s == nil || !s.detached {
 			h.Broker.leave(seat)
 		}
 	}()
+	if err != nil {
+		return err
+	}
+	s.seat = seat
 	if s.coded != nil {
 		defer h.Broker.shelf.leave(s.coded)
 	}

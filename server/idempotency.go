@@ -3,7 +3,6 @@ package server
 import (
 	"cmp"
 	"crypto/sha256"
-	"errors"
 	"net/http"
 	"sync"
 	"time"
@@ -11,8 +10,6 @@ import (
 
 // maxKeyBytes bounds an Idempotency-Key. A UUID, which most are, has 36.
 const maxKeyBytes = 255
-
-var errKeyReused = errors.New("server: the key was used for something else")
 
 // idempotencyKey returns the request's key, of which empty is none.
 func idempotencyKey(r *http.Request) (string, error) {
@@ -51,13 +48,16 @@ func (b *Broker) publishOnce(a attempt, request []byte, publications []Publicati
 	if a.key == "" {
 		return b.PublishAll(publications...)
 	}
+	if b.Store != nil {
+		return b.publishAll(a.storeKey(request), publications)
+	}
 	k, sum := &b.keyed, sha256.Sum256(request)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.forget(cmp.Or(b.IdempotencyMaxAge, DefaultIdempotencyMaxAge))
 	if before, ok := k.known[a]; ok {
 		if before.request != sum {
-			return nil, errKeyReused
+			return nil, ErrKeyReused
 		}
 		return before.ids, nil
 	}

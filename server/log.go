@@ -23,6 +23,7 @@ var (
 	errEnd    = errors.New("the log is closed and read to its end")
 	errBroken = errors.New("the streams were broken")
 	errLag    = errors.New("the reader lags behind its bound")
+	errBehind = errors.New("the reader is behind what the log keeps, and the store may have it")
 )
 
 // An eventLog holds encoded events in the order of their publication, and forgets the oldest. Readers are cursors:
@@ -32,16 +33,18 @@ var (
 // reference under the lock, and filters and writes them without it.
 type eventLog struct {
 	limits limits
-	epoch  string
+	stored bool // the events are a store's, of which the log holds the newest
 	start  time.Time
 
 	mu         sync.Mutex
-	segments   []*segment    // oldest first, with successive sequences
-	first      uint64        // sequence of the oldest event kept, or next
-	next       uint64        // sequence of the next event
-	head       int64         // position behind the newest event
-	generation uint64        // of the streams, which end when it changes
-	wake       chan struct{} // closed by the next append; nil while nobody waits
+	epoch      string            // empty until the store has told it
+	earlier    map[string]uint64 // as StoreState has it
+	segments   []*segment        // oldest first, with successive sequences
+	first      uint64            // sequence of the oldest event kept, or next
+	next       uint64            // sequence of the next event
+	head       int64             // position behind the newest event
+	generation uint64            // of the streams, which end when it changes
+	wake       chan struct{}     // closed by the next append; nil while nobody waits
 	closed     bool
 }
 
@@ -96,6 +99,9 @@ type part struct {
 	gap     *gap
 	wait    <-chan struct{}
 }
+
+// absent is the topic of what has a sequence and is no event. Nobody can ask for it.
+var absent = unique.Make("")
 
 func newLog(limits limits) *eventLog {
 	epoch := strings.ToLower(rand.Text()[:8])
@@ -246,7 +252,7 @@ func (l *eventLog) seek(lastEventID string, s seeker) (cursor, *gap) {
 		l.move(&c, l.next)
 		return c, nil
 	}
-	last, reason := l.locate(lastEventID)
+	last, reason := extent{l.epoch, l.earlier, l.first, l.next}.locate(lastEventID)
 	if reason != "" {
 		g := l.jump(&c, l.afterGap(&c), lastEventID, reason)
 		return c, g
@@ -255,22 +261,35 @@ func (l *eventLog) seek(lastEventID string, s seeker) (cursor, *gap) {
 	return c, nil
 }
 
-// locate returns the sequence of an id that the log can continue from, or the reason why it is none. The id before the
+// An extent says of which ids what follows is kept.
+type extent struct {
+	epoch       string
+	earlier     map[string]uint64
+	first, next uint64
+}
+
+// locate returns the sequence of an id that a reader can continue from, or the reason why it is none. The id before the
 // first event kept is one: nothing is missing between the two.
-func (l *eventLog) locate(id string) (uint64, string) {
+func (e extent) locate(id string) (uint64, string) {
 	epoch, digits, _ := strings.Cut(id, "-")
 	sequence, err := strconv.ParseUint(digits, 10, 64)
 	switch {
 	case err != nil || epoch == "" || digits != strconv.FormatUint(sequence, 10):
 		return 0, gapMalformed
-	case epoch != l.epoch:
+	case epoch != e.epoch && !e.continues(epoch, sequence):
 		return 0, gapEpoch
-	case sequence >= l.next:
+	case sequence >= e.next:
 		return 0, gapFuture
-	case sequence+1 < l.first:
+	case sequence+1 < e.first:
 		return 0, gapExpired
 	}
 	return sequence, ""
+}
+
+// continues reports whether the sequence means the same as in that earlier epoch.
+func (e extent) continues(epoch string, sequence uint64) bool {
+	last, known := e.earlier[epoch]
+	return known && sequence <= last
 }
 
 // read returns what follows c and moves c behind it.
@@ -285,6 +304,8 @@ func (l *eventLog) read(c *cursor) (part, error) {
 		return part{}, errBroken
 	case over(l.head-max(c.position, c.settled), c.maxLag):
 		return part{}, errLag
+	case c.next < l.first && l.stored:
+		return part{}, errBehind
 	case c.next < l.first:
 		return part{gap: l.jump(c, l.afterGap(c), l.id(c.next-1), gapExpired)}, nil
 	case c.next < l.next:
@@ -341,8 +362,7 @@ func (l *eventLog) skip(c *cursor) *gap {
 
 func (l *eventLog) jump(c *cursor, to uint64, requested, reason string) *gap {
 	l.move(c, to)
-	requested = requested[:min(len(requested), maxRequested)]
-	return &gap{Requested: requested, First: l.id(to), Reason: reason, id: l.id(to - 1)}
+	return newGap(l.epoch, to, requested, reason)
 }
 
 func (l *eventLog) move(c *cursor, to uint64) {
@@ -415,12 +435,16 @@ func (l *eventLog) newest() int64 {
 	return l.head
 }
 
-func (l *eventLog) id(sequence uint64) string {
-	return l.epoch + "-" + strconv.FormatUint(sequence, 10)
+func (l *eventLog) id(sequence uint64) string { return eventID(l.epoch, sequence) }
+
+func eventID(epoch string, sequence uint64) string {
+	return epoch + "-" + strconv.FormatUint(sequence, 10)
 }
 
 // idBlock returns what makes an id the last that a client knows of, without an event.
 func (l *eventLog) idBlock(sequence uint64) []byte {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	block, err := sse.AppendID(nil, l.id(sequence))
 	if err != nil {
 		panic(err) // a log's id does not break its line

@@ -140,8 +140,12 @@ func newScripted(t *testing.T, h *Handler, random *rand.Rand, published [][2]str
 	recorder := httptest.NewRecorder()
 	request := httptest.NewRequest(http.MethodGet, "/", nil)
 	request.Header.Set("Accept-Encoding", "script")
+	stream, err := h.newStream(recorder, request, "", h.Broker.filters.get(topics, nil))
+	if err != nil {
+		t.Fatal(err)
+	}
 	r := &scripted{
-		stream:   h.newStream(recorder, request, "", h.Broker.filters.get(topics, nil)),
+		stream:   stream,
 		recorder: recorder,
 		topics:   topics,
 		from:     len(published),

@@ -47,9 +47,9 @@ type stream struct {
 	silence  *time.Timer
 }
 
-// newStream places the stream in the log.
-func (h *Handler) newStream(w http.ResponseWriter, r *http.Request, lastEventID string, topics *filter) *stream {
-	s := &stream{
+// newStream places the stream in the log, or before it. The error is one of the store's.
+func (h *Handler) newStream(w http.ResponseWriter, r *http.Request, lastEventID string, topics *filter) (s *stream, err error) {
+	s = &stream{
 		handler: h,
 		broker:  h.Broker,
 		log:     h.Broker.log(),
@@ -59,13 +59,16 @@ func (h *Handler) newStream(w http.ResponseWriter, r *http.Request, lastEventID 
 		writer:  w,
 		control: http.NewResponseController(w),
 	}
-	s.cursor, s.gap = s.log.seek(lastEventID, seeker{maxLag: h.maxLag(), fromHead: h.GapPolicy == FromHead})
+	s.cursor, s.gap, err = s.broker.seek(r.Context(), lastEventID, seeker{maxLag: h.maxLag(), fromHead: h.GapPolicy == FromHead})
+	if err != nil {
+		return nil, err
+	}
 	s.told = s.cursor.next - 1
 	s.delivered.Store(s.cursor.position)
 	if coding := negotiate(r.Header.Values("Accept-Encoding"), h.Codings); coding != nil {
 		s.coded = h.Broker.shelf.enter(topics, coding)
 	}
-	return s
+	return s, nil
 }
 
 // bound has the stream end when the grant expires, when it is too old, or when a middleware set a deadline.
@@ -98,6 +101,9 @@ func (s *stream) serve() error {
 	defer s.silence.Stop()
 
 	err := s.greet()
+	if err == nil {
+		err = s.catchUp()
+	}
 	if err == nil && detachable {
 		s.hijack()
 	}
@@ -109,10 +115,8 @@ func (s *stream) serve() error {
 
 // run delivers until the stream ends, which it has if err is not nil.
 func (s *stream) run(err error) {
-	ctx, end := s.context()
-	defer end(nil)
-	s.broker.departures.add(s, end)
-	defer s.broker.departures.remove(s)
+	ctx, leave := s.join()
+	defer leave()
 	for err == nil {
 		err = s.step(ctx)
 		s.delivered.Store(s.cursor.position)
@@ -123,6 +127,16 @@ func (s *stream) run(err error) {
 	s.broker.countEnd(err)
 	s.handler.logEnd(s.request.RemoteAddr, err)
 	s.finish(err)
+}
+
+// join returns the context of a stream that has a goroutine until leave is called.
+func (s *stream) join() (ctx context.Context, leave func()) {
+	ctx, end := s.context()
+	s.broker.departures.add(s, end)
+	return ctx, func() {
+		s.broker.departures.remove(s)
+		end(nil)
+	}
 }
 
 // context returns the request's, until the stream's time is up.
@@ -222,6 +236,8 @@ func (s *stream) step(ctx context.Context) error {
 	switch {
 	case errors.Is(err, errLag):
 		return s.lag(err)
+	case errors.Is(err, errBehind):
+		return s.replay(ctx)
 	case err != nil:
 		return err
 	case p.gap != nil:
@@ -256,7 +272,7 @@ func (s *stream) wait(ctx context.Context, wake <-chan struct{}) error {
 func (s *stream) beat() error {
 	now := s.cursor.next - 1
 	if s.topics == nil || s.told == now {
-		return s.send(heartbeat)
+		return s.send(s.broker.heartbeat())
 	}
 	s.told = now
 	return s.send(s.log.idBlock(now))

@@ -170,6 +170,8 @@ func literalPrefix(pattern string) string {
 // of the others, a name is compared with the patterns once.
 func (f *filter) has(topic unique.Handle[string]) bool {
 	switch {
+	case topic == absent:
+		return false
 	case f == nil:
 		return true
 	case f.exact != nil:

@@ -88,6 +88,15 @@ var figures = []figure{
 		func(_ *server.Broker, s server.Stats) float64 { return float64(s.Replayed) }),
 	counter("written_bytes_total", "Bytes written to streams.",
 		func(_ *server.Broker, s server.Stats) float64 { return float64(s.Written) }),
+	gauge("store_up", "1 while the store tells what is new, or if memory is the store; else 0.",
+		func(_ *server.Broker, s server.Stats) float64 {
+			if s.Offline {
+				return 0
+			}
+			return 1
+		}),
+	counter("unstored_total", "Publications that failed for want of the store.",
+		func(_ *server.Broker, s server.Stats) float64 { return float64(s.Unstored) }),
 }
 
 func gauge(name, help string, value func(*server.Broker, server.Stats) float64) figure {

@@ -43,6 +43,7 @@ type config struct {
 	jwt            jwtIssuer
 	tickets        bool
 	publish        publishLimit
+	store          storeSite
 	tls            tlsFiles
 	acme           acmeAccount
 	drain, grace   time.Duration
@@ -73,6 +74,7 @@ func (c *config) flags() *flag.FlagSet {
 	c.jwt.flags(f)
 	c.flagsOfLimits(f)
 	c.publish.flags(f)
+	c.store.flags(f)
 	c.tls.flags(f)
 	c.acme.flags(f)
 	return f
@@ -232,7 +234,7 @@ func (c *config) validate(given map[string]bool) error {
 	case c.h2c && c.encrypted():
 		return errors.New("-h2c is HTTP/2 without TLS: with TLS, HTTP/2 is on by itself")
 	}
-	return errors.Join(c.jwt.validate(given), c.publish.validate(), c.tls.validate(), c.acme.validate(c.tls))
+	return errors.Join(c.jwt.validate(given), c.publish.validate(), c.store.validate(given), c.tls.validate(), c.acme.validate(c.tls))
 }
 
 func (c *config) encrypted() bool { return c.tls.certificate != "" || len(c.acme.domains) > 0 }

@@ -63,6 +63,9 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	if err != nil {
 		return err
 	}
+	if site.close != nil {
+		defer site.close()
+	}
 	p := &program{config: c, site: site, logger: logger}
 	if err := p.listen(ctx); err != nil {
 		return err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/http"
 
@@ -15,6 +16,7 @@ type site struct {
 
 	feed    func(context.Context) // publishes on the site's own account until the context is done; may be nil
 	sources []source
+	close   func() // ends the broker, and gives its store back; may be nil
 }
 
 // otherDescriptors is how many the program needs besides those of the streams.
@@ -36,6 +38,10 @@ func newStreams(ctx context.Context, c *config, logger *slog.Logger) (*site, err
 		return nil, err
 	}
 	warnOfDescriptors(c.broker.MaxConnections, openFilesLimit(), logger)
+	closeStore, err := c.store.open(ctx, &c.broker, logger)
+	if err != nil {
+		return nil, fmt.Errorf("-store: %w", err)
+	}
 	h := &c.handler
 	h.Broker, h.Authorize, h.Logger = &c.broker, c.publish.before(access.authorize, h), logger
 	mux := http.NewServeMux()
@@ -44,5 +50,5 @@ func newStreams(ctx context.Context, c *config, logger *slog.Logger) (*site, err
 		h.Tickets = &server.Tickets{}
 		mux.HandleFunc("/ticket", h.ServeTicket)
 	}
-	return &site{mux: mux, broker: &c.broker, sources: access.sources}, nil
+	return &site{mux: mux, broker: &c.broker, sources: access.sources, close: closeStore}, nil
 }

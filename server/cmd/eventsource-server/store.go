@@ -1,0 +1,136 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"flag"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/eventsource-wasm/eventsource-wasm/server"
+	"github.com/eventsource-wasm/eventsource-wasm/server/jetstream"
+	"github.com/eventsource-wasm/eventsource-wasm/server/jetstream/embedded"
+)
+
+// openTimeout bounds how long a program that starts waits for its store, which may have to read what it has.
+const openTimeout = time.Minute
+
+const inMemory = "memory"
+
+// A storeSite says where the events are kept.
+type storeSite struct {
+	where       string // memory, file:DIR, or URLs of NATS
+	credentials string
+	fsync       string
+	sync        time.Duration // that fsync means
+	options     jetstream.Options
+}
+
+func (s *storeSite) flags(f *flag.FlagSet) {
+	o := &s.options
+	f.StringVar(&s.where, "store", inMemory, "`where` events are kept: memory, file:DIR, or comma-separated URLs of a NATS cluster; one with a password belongs into the environment")
+	f.StringVar(&s.credentials, "store-credentials", "", "`file` with the credentials for NATS")
+	f.StringVar(&s.fsync, "store-fsync", embedded.DefaultSync.String(), "`time` between two syncs of file:DIR, or always")
+	f.StringVar(&o.Name, "store-name", jetstream.DefaultName, "`name` of the stream, which servers have in common that share their events")
+	f.IntVar(&o.Replicas, "store-replicas", 1, "`number` of servers of a NATS cluster that have the events")
+	f.Int64Var(&o.MaxEvents, "store-events", -1, "`number` of events kept by -store; -1 is no limit")
+	f.Int64Var(&o.MaxEventsPerTopic, "store-events-per-topic", -1, "`number` of events kept of each topic; -1 is no limit")
+	f.Int64Var(&o.MaxBytes, "store-bytes", jetstream.DefaultMaxBytes, "`bytes` on disk of events kept; -1 is no limit")
+	f.DurationVar(&o.MaxAge, "store-age", jetstream.DefaultMaxAge, "`time` that events are kept; -1s is no limit")
+}
+
+func (s *storeSite) folder() (dir string, is bool) { return strings.CutPrefix(s.where, "file:") }
+
+func (s *storeSite) inNATS() bool {
+	return strings.HasPrefix(s.where, "nats://") || strings.HasPrefix(s.where, "tls://")
+}
+
+// validate does not repeat -store, which may have a password.
+func (s *storeSite) validate(given map[string]bool) (err error) {
+	dir, inFolder := s.folder()
+	switch {
+	case inFolder && dir == "", !inFolder && !s.inNATS() && s.where != inMemory:
+		return errors.New("-store must be memory, file:DIR, or URLs that begin with nats:// or tls://")
+	case s.where == inMemory && givenOf(given, "store-") != "":
+		return errors.New("-" + givenOf(given, "store-") + " needs a -store that is not memory")
+	case !inFolder && given["store-fsync"]:
+		return errors.New("-store-fsync is for -store file:DIR: the servers of NATS have their own sync_interval")
+	case !s.inNATS() && (given["store-replicas"] || given["store-credentials"]):
+		return errors.New("-store-replicas and -store-credentials are for -store nats://…")
+	case s.options.Replicas < 1 || s.options.Replicas > 5:
+		return errors.New("-store-replicas must be from 1 to 5")
+	}
+	if s.sync = -1; s.fsync != "always" {
+		s.sync, err = time.ParseDuration(s.fsync)
+	}
+	if err != nil || s.sync == 0 || s.sync < -1 {
+		return errors.New("-store-fsync must be a time, as 250ms, or always")
+	}
+	return nil
+}
+
+func givenOf(given map[string]bool, prefix string) string {
+	for name := range given {
+		if strings.HasPrefix(name, prefix) {
+			return name
+		}
+	}
+	return ""
+}
+
+// open gives the broker its store, and returns what closes both.
+func (s *storeSite) open(ctx context.Context, broker *server.Broker, logger *slog.Logger) (close func(), err error) {
+	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
+	o := s.options
+	o.Logger = logger
+	if dir, inFolder := s.folder(); inFolder {
+		store, err := embedded.Open(ctx, embedded.Options{Dir: dir, Sync: s.sync, Store: o})
+		if err != nil {
+			return nil, err
+		}
+		broker.Store = store
+		return func() {
+			broker.Close()
+			if err := store.Close(); err != nil {
+				logger.Error("the store was not closed in order", "error", err)
+			}
+		}, nil
+	}
+	if !s.inNATS() {
+		return broker.Close, nil
+	}
+	conn, err := jetstream.Connect(s.where, s.connection(logger)...)
+	if err != nil {
+		return nil, err
+	}
+	store, err := jetstream.Open(ctx, conn, o)
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	broker.Store = store
+	return func() {
+		broker.Close()
+		conn.Close()
+	}, nil
+}
+
+// connection returns what is special to this program's connection. Servers are told by their names, as URLs may have
+// passwords.
+func (s *storeSite) connection(logger *slog.Logger) (options []nats.Option) {
+	if s.credentials != "" {
+		options = append(options, nats.UserCredentials(s.credentials))
+	}
+	return append(options,
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			logger.Warn("NATS is not connected", "error", cmp.Or(err, nats.ErrConnectionClosed))
+		}),
+		nats.ReconnectHandler(func(c *nats.Conn) {
+			logger.Info("NATS is connected again", "server", c.ConnectedServerName())
+		}))
+}

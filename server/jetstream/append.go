@@ -1,0 +1,248 @@
+package jetstream
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"maps"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/eventsource-wasm/eventsource-wasm/server"
+)
+
+// sumHeader has the sum of what was published under a key.
+const sumHeader = "Eventsource-Sum"
+
+// maxBatch is the most that a server of NATS stores at once.
+const maxBatch = 1000
+
+// Codes of errors of the API.
+const (
+	codeTooLarge    = 10054
+	codeInProcess   = 10158 // the same key, stored right now
+	codeDuplicate   = 10201 // a key in a batch, stored before
+	codeIncomplete  = 10176 // parts of a batch that a server has not got
+	codeManyBatches = 10210
+)
+
+// retryWait is the time between attempts that are certain to have stored nothing.
+const retryWait = 20 * time.Millisecond
+
+// Append implements [server.Store].
+func (s *Store) Append(ctx context.Context, key server.Key, records ...server.Record) (first uint64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, s.options.Timeout)
+	defer cancel()
+	messages := make([]*nats.Msg, len(records))
+	for i, r := range records {
+		messages[i] = &nats.Msg{Subject: s.subject(stored) + encodeTopic(r.Topic), Data: r.Block}
+		if len(r.Block)+maxHeader > int(s.conn.MaxPayload()) {
+			return 0, server.ErrEventTooLarge
+		}
+	}
+	switch {
+	case len(messages) > maxBatch:
+		return 0, &server.Error{Status: 413, Message: fmt.Sprintf("more than %d events", maxBatch)}
+	case key.ID != "":
+		return s.appendOnce(ctx, key, messages)
+	case s.options.Coalesce:
+		return s.appendGrouped(ctx, messages)
+	}
+	return s.append(ctx, messages)
+}
+
+// maxHeader is what the headers of a message take at most, subject included.
+const maxHeader = 2048
+
+// append stores the messages at once.
+func (s *Store) append(ctx context.Context, messages []*nats.Msg) (first uint64, err error) {
+	for {
+		ack, err := s.send(ctx, messages)
+		switch {
+		case err == nil:
+			return ack.Sequence - uint64(len(messages)-1), nil
+		case !storedNothing(err):
+			return 0, failure(err)
+		}
+		if pause(ctx, retryWait) != nil {
+			return 0, failure(err)
+		}
+	}
+}
+
+// storedNothing reports whether the error is one that ends by itself, and before which nothing was stored: the stream has
+// no leader, for a moment or longer, or the servers have too much to do at once.
+func storedNothing(err error) bool {
+	refused, ok := errors.AsType[*apiError](err)
+	return errors.Is(err, nats.ErrNoResponders) ||
+		ok && (refused.ErrCode == codeIncomplete || refused.ErrCode == codeManyBatches || refused.ErrCode == codeInProcess)
+}
+
+func failure(err error) error {
+	if refused, ok := errors.AsType[*apiError](err); ok && refused.ErrCode == codeTooLarge {
+		return server.ErrEventTooLarge
+	}
+	return unavailable(err)
+}
+
+// send sends the messages, several as a batch, and returns what the stream answers to the last one.
+func (s *Store) send(ctx context.Context, messages []*nats.Msg) (pubAck, error) {
+	if len(messages) == 1 {
+		return s.request(ctx, messages[0])
+	}
+	id, last := rand.Text(), len(messages)-1
+	for i, m := range messages {
+		part := &nats.Msg{Subject: m.Subject, Data: m.Data, Header: nats.Header{}}
+		maps.Copy(part.Header, m.Header)
+		part.Header["Nats-Batch-Id"] = []string{id}
+		part.Header["Nats-Batch-Sequence"] = []string{strconv.Itoa(i + 1)}
+		if i == last {
+			part.Header["Nats-Batch-Commit"] = []string{"1"}
+			return s.request(ctx, part)
+		}
+		if err := s.conn.PublishMsg(part); err != nil {
+			return pubAck{}, err
+		}
+	}
+	return pubAck{}, errors.New("nothing to send")
+}
+
+func (s *Store) request(ctx context.Context, m *nats.Msg) (pubAck, error) {
+	answer, err := s.conn.RequestMsgWithContext(ctx, m)
+	if err != nil {
+		return pubAck{}, err
+	}
+	return parseAck(answer.Data)
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// appendOnce is append under a key, which the first message has.
+func (s *Store) appendOnce(ctx context.Context, key server.Key, messages []*nats.Msg) (first uint64, err error) {
+	sum := hex.EncodeToString(key.Sum[:])
+	messages[0].Header = nats.Header{nats.MsgIdHdr: {key.ID}, sumHeader: {sum}}
+	first, err = s.append(ctx, messages)
+	if refused, ok := errors.AsType[*apiError](err); ok && refused.ErrCode == codeDuplicate {
+		first, err = s.find(ctx, key.ID)
+	}
+	if err != nil {
+		return 0, err
+	}
+	return first, s.checkSum(ctx, first, sum)
+}
+
+// find returns the sequence of the message that has the key. It publishes another with it, which cannot be stored
+// because it asks for what the stream does not do: but keys are compared before that is noticed.
+func (s *Store) find(ctx context.Context, key string) (uint64, error) {
+	return s.append(ctx, []*nats.Msg{{
+		Subject: s.subject(stored) + "probe",
+		Header:  nats.Header{nats.MsgIdHdr: {key}, nats.MsgRollup: {"never"}},
+	}})
+}
+
+// checkSum reports whether what has the key is what was asked for. It cannot know if that is no longer kept.
+func (s *Store) checkSum(ctx context.Context, sequence uint64, sum string) error {
+	message, err := s.get(ctx, sequence)
+	if err != nil || message == nil {
+		return err
+	}
+	if had := message.Header.Get(sumHeader); had != sum {
+		return server.ErrKeyReused
+	}
+	return nil
+}
+
+// A group is what is published while a batch is being stored, which becomes the next one.
+type group struct {
+	mu      sync.Mutex
+	waiting []*posting
+	busy    bool
+}
+
+type posting struct {
+	messages []*nats.Msg
+	first    uint64
+	err      error
+	done     chan struct{}
+}
+
+// appendGrouped stores the messages together with those of others.
+func (s *Store) appendGrouped(ctx context.Context, messages []*nats.Msg) (first uint64, err error) {
+	p := &posting{messages: messages, done: make(chan struct{})}
+	s.group.mu.Lock()
+	s.group.waiting = append(s.group.waiting, p)
+	begin := !s.group.busy
+	s.group.busy = true
+	s.group.mu.Unlock()
+	if begin {
+		go s.storeGroups()
+	}
+	select {
+	case <-p.done:
+		return p.first, p.err
+	case <-ctx.Done():
+		return 0, unavailable(ctx.Err())
+	}
+}
+
+func (s *Store) storeGroups() {
+	for {
+		postings := s.group.take()
+		if postings == nil {
+			return
+		}
+		s.storeGroup(postings)
+		for _, p := range postings {
+			close(p.done)
+		}
+	}
+}
+
+// take returns who is next, as many as one batch and one message of NATS hold.
+func (g *group) take() (postings []*posting) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	count := 0
+	for i, p := range g.waiting {
+		if count += len(p.messages); count > maxBatch && i > 0 {
+			break
+		}
+		postings = append(postings, p)
+	}
+	g.waiting = g.waiting[len(postings):]
+	g.busy = postings != nil
+	return postings
+}
+
+func (s *Store) storeGroup(postings []*posting) {
+	ctx, cancel := context.WithTimeout(context.Background(), s.options.Timeout)
+	defer cancel()
+	var all []*nats.Msg
+	for _, p := range postings {
+		all = append(all, p.messages...)
+	}
+	first, err := s.append(ctx, all)
+	if _, refused := errors.AsType[*apiError](err); refused && len(postings) > 1 {
+		// Nothing of it is stored. One must not suffer for another.
+		for _, p := range postings {
+			p.first, p.err = s.append(ctx, p.messages)
+		}
+		return
+	}
+	for _, p := range postings {
+		p.first, p.err = first, err
+		first += uint64(len(p.messages))
+	}
+}

@@ -1,0 +1,315 @@
+// Package jetstream keeps the events of a [server.Broker] in a stream of NATS JetStream, which any number of brokers can
+// share. Package embedded, in a folder of this one, has the same without a server of NATS beside the program.
+//
+//	conn, err := jetstream.Connect("nats://a:4222,nats://b:4222,nats://c:4222")
+//	store, err := jetstream.Open(ctx, conn, jetstream.Options{Replicas: 3})
+//	broker := &server.Broker{Store: store}
+//
+// STORES.md in the folder above says what is guaranteed, and what it takes.
+package jetstream
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/eventsource-wasm/eventsource-wasm/server"
+)
+
+// What is for fields of [Options] that are zero.
+const (
+	DefaultName     = "events"
+	DefaultMaxAge   = 24 * time.Hour
+	DefaultMaxBytes = 1 << 30
+	DefaultKeyAge   = time.Hour
+	DefaultTimeout  = 5 * time.Second
+	DefaultMaxReads = 64
+)
+
+// Options say what a [Store] keeps. All stores of one name must have the same: the one that was opened last decides. Its
+// other fields may differ.
+type Options struct {
+	// Name is that of the stream, of letters, digits, "-" and "_". Brokers of the same name share their events. Empty
+	// means "events".
+	Name string
+
+	// Replicas is how many servers of a cluster have the events, 1, 3 or 5: with 3, one may fail. Zero means 1.
+	Replicas int
+
+	// MaxAge, MaxBytes and MaxEvents bound what is kept, the oldest going first, and MaxEventsPerTopic what is kept of
+	// each topic. Bytes are those on disk of one replica, some 30 and the length of the topic an event beyond its size.
+	// Zero means 24 hours, 1 GiB, and no limit of the others; negative, no limit.
+	MaxAge            time.Duration
+	MaxBytes          int64
+	MaxEvents         int64
+	MaxEventsPerTopic int64
+
+	// KeyAge is how long a key of [server.Key] is remembered. It costs the servers of NATS some 200 bytes of memory for
+	// each. Zero means 1 hour, or MaxAge if that is less.
+	KeyAge time.Duration
+
+	// Timeout bounds what one request waits for NATS. Zero means 5 s.
+	Timeout time.Duration
+
+	// MaxReads bounds the reads at a time; further ones wait. A read that is for a client who returns has at most 64
+	// KiB, or one event. Zero means 64.
+	MaxReads int
+
+	// Coalesce has events that are published at the same time stored together, all or none, at one fsync: for a single
+	// server that syncs always.
+	Coalesce bool
+
+	// Logger gets what the store has to say. Nil means [slog.Default].
+	Logger *slog.Logger
+}
+
+// Errors of [Open].
+var (
+	ErrName    = errors.New("jetstream: a name has letters, digits, - and _")
+	ErrVersion = errors.New("jetstream: the server of NATS is older than 2.12, or does not run JetStream as it does")
+)
+
+// A Store is a [server.Store].
+type Store struct {
+	conn    *nats.Conn
+	stream  jetstream.JetStream
+	options Options
+	reads   chan struct{}
+	group   group
+}
+
+var _ server.Store = (*Store)(nil)
+
+// Connect returns a connection as a [Store] needs it, to the first of the comma-separated URLs that answers. It
+// reconnects for ever, and what is published meanwhile fails, rather than be sent when nobody expects it any more.
+// Further options take precedence.
+func Connect(urls string, options ...nats.Option) (*nats.Conn, error) {
+	defaults := []nats.Option{
+		nats.Name("eventsource-server"),
+		nats.MaxReconnects(-1),
+		nats.ReconnectWait(100 * time.Millisecond),
+		nats.ReconnectJitter(100*time.Millisecond, 100*time.Millisecond),
+		nats.ReconnectBufSize(-1),
+		nats.PingInterval(2 * time.Second), // a server that has vanished is noticed within three of these
+		nats.MaxPingsOutstanding(2),
+		nats.IgnoreAuthErrorAbort(),                                       // credentials may be renewed
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}), // what is dropped is read again
+	}
+	conn, err := nats.Connect(urls, append(defaults, options...)...)
+	if err != nil {
+		return nil, fmt.Errorf("jetstream: %w", err) // which does not tell the URL
+	}
+	return conn, nil
+}
+
+// Open returns the store on the stream, which it makes if there is none. The caller owns the connection, which must
+// outlive the brokers that use the store.
+func Open(ctx context.Context, conn *nats.Conn, o Options) (*Store, error) {
+	if o.Name == "" {
+		o.Name = DefaultName
+	}
+	if !regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`).MatchString(o.Name) {
+		return nil, ErrName
+	}
+	o.Timeout = cmp.Or(o.Timeout, DefaultTimeout)
+	o.Logger = cmp.Or(o.Logger, slog.Default())
+	stream, err := jetstream.New(conn)
+	if err != nil {
+		return nil, fmt.Errorf("jetstream: %w", err)
+	}
+	s := &Store{conn: conn, stream: stream, options: o, reads: make(chan struct{}, cmp.Or(o.MaxReads, DefaultMaxReads))}
+	if err := s.establish(ctx); err != nil {
+		return nil, fmt.Errorf("jetstream: %w", err)
+	}
+	return s, nil
+}
+
+// establish makes the stream, or gives it our limits. Several stores may do so at the same time.
+func (s *Store) establish(ctx context.Context) error {
+	for {
+		info, err := s.info(ctx)
+		switch {
+		case errors.Is(err, jetstream.ErrStreamNotFound):
+			_, err = s.stream.CreateStream(ctx, s.config(map[string]string{epochKey: newEpoch()}))
+			if err != nil && !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+				return err
+			}
+			continue
+		case err != nil:
+			return err
+		}
+		updated, err := s.stream.UpdateStream(ctx, s.config(info.Config.Metadata))
+		if err == nil {
+			c := updated.CachedInfo().Config
+			if !c.AllowAtomicPublish || !c.AllowDirect || c.RePublish == nil {
+				err = ErrVersion
+			} else if c.Metadata[epochKey] == "" {
+				err = fmt.Errorf("the stream %q is another program's: choose another name", c.Name)
+			}
+		}
+		return err
+	}
+}
+
+func (s *Store) config(metadata map[string]string) jetstream.StreamConfig {
+	o := s.options
+	maxAge := max(cmp.Or(o.MaxAge, DefaultMaxAge), 0) // zero is none
+	keyAge := cmp.Or(o.KeyAge, DefaultKeyAge)
+	if maxAge > 0 {
+		keyAge = min(keyAge, maxAge)
+	}
+	return jetstream.StreamConfig{
+		Name:               o.Name,
+		Description:        "events of eventsource-server",
+		Subjects:           []string{s.subject(stored) + ">"},
+		RePublish:          &jetstream.RePublish{Source: s.subject(stored) + ">", Destination: s.subject(told) + ">"},
+		Metadata:           metadata,
+		Replicas:           max(o.Replicas, 1),
+		Storage:            jetstream.FileStorage,
+		Retention:          jetstream.LimitsPolicy,
+		Discard:            jetstream.DiscardOld,
+		MaxAge:             maxAge,
+		MaxBytes:           unlimited(cmp.Or(o.MaxBytes, DefaultMaxBytes)),
+		MaxMsgs:            unlimited(cmp.Or(o.MaxEvents, -1)),
+		MaxMsgsPerSubject:  unlimited(cmp.Or(o.MaxEventsPerTopic, -1)),
+		MaxMsgSize:         -1,
+		MaxConsumers:       -1,
+		Duplicates:         keyAge,
+		AllowDirect:        true,
+		AllowAtomicPublish: true,
+	}
+}
+
+func unlimited(n int64) int64 { return max(n, -1) }
+
+// Kinds of subjects. What is published to one of the first is stored, and then told by the second.
+const (
+	stored = "t"
+	told   = "r"
+)
+
+func (s *Store) subject(kind string) string { return "es." + s.options.Name + "." + kind + "." }
+
+// The stream's metadata has the epoch, so that all nodes find the same, and those before it: "epoch:last epoch:last".
+const (
+	epochKey    = "eventsource-epoch"
+	earlierKey  = "eventsource-earlier"
+	maxEarlier  = 8
+	epochLength = 8
+)
+
+func newEpoch() string { return strings.ToLower(rand.Text()[:epochLength]) }
+
+func (s *Store) info(ctx context.Context) (*jetstream.StreamInfo, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.options.Timeout)
+	defer cancel()
+	stream, err := s.stream.Stream(ctx, s.options.Name)
+	if err != nil {
+		return nil, err
+	}
+	return stream.CachedInfo(), nil
+}
+
+// State implements [server.Store].
+func (s *Store) State(ctx context.Context) (server.StoreState, error) {
+	leave, err := s.enter(ctx)
+	if err != nil {
+		return server.StoreState{}, err
+	}
+	defer leave()
+	info, err := s.info(ctx)
+	if err != nil {
+		return server.StoreState{}, unavailable(err)
+	}
+	return stateOf(info), nil
+}
+
+func stateOf(info *jetstream.StreamInfo) server.StoreState {
+	state := server.StoreState{
+		Epoch:   info.Config.Metadata[epochKey],
+		First:   info.State.FirstSeq,
+		Last:    info.State.LastSeq,
+		Earlier: map[string]uint64{},
+	}
+	if info.State.Msgs == 0 {
+		state.First = state.Last + 1
+	}
+	for _, entry := range strings.Fields(info.Config.Metadata[earlierKey]) {
+		epoch, digits, _ := strings.Cut(entry, ":")
+		if last, err := strconv.ParseUint(digits, 10, 64); err == nil {
+			state.Earlier[epoch] = last
+		}
+	}
+	return state
+}
+
+// Renew begins a new epoch, because the newest events may be lost: their sequences are given to others. Ids of the epochs
+// before it stay good up to that sequence.
+func (s *Store) Renew(ctx context.Context, last uint64) error {
+	info, err := s.info(ctx)
+	if err != nil {
+		return fmt.Errorf("jetstream: %w", err)
+	}
+	state, metadata := stateOf(info), maps.Clone(info.Config.Metadata)
+	earlier := []string{state.Epoch + ":" + strconv.FormatUint(last, 10)}
+	for _, entry := range strings.Fields(metadata[earlierKey]) {
+		epoch, _, _ := strings.Cut(entry, ":")
+		earlier = append(earlier, epoch+":"+strconv.FormatUint(min(state.Earlier[epoch], last), 10))
+	}
+	metadata[earlierKey] = strings.Join(earlier[:min(len(earlier), maxEarlier)], " ")
+	metadata[epochKey] = newEpoch()
+	if _, err := s.stream.UpdateStream(ctx, s.config(metadata)); err != nil {
+		return fmt.Errorf("jetstream: %w", err)
+	}
+	return nil
+}
+
+// enter waits for its turn among the reads.
+func (s *Store) enter(ctx context.Context) (leave func(), err error) {
+	select {
+	case s.reads <- struct{}{}:
+		return func() { <-s.reads }, nil
+	case <-ctx.Done():
+		return nil, unavailable(ctx.Err())
+	}
+}
+
+// unavailable wraps an error of NATS. Errors of the API have no secrets.
+func unavailable(err error) error {
+	return fmt.Errorf("%w: %w", server.ErrUnavailable, err)
+}
+
+// An apiError is why a stream has refused something.
+type apiError struct {
+	Code        int    `json:"code"`
+	ErrCode     int    `json:"err_code"`
+	Description string `json:"description"`
+}
+
+func (e *apiError) Error() string { return fmt.Sprintf("%s (%d)", e.Description, e.ErrCode) }
+
+// A pubAck is what a stream answers.
+type pubAck struct {
+	Error     *apiError `json:"error"`
+	Sequence  uint64    `json:"seq"`
+	Duplicate bool      `json:"duplicate"`
+}
+
+func parseAck(data []byte) (ack pubAck, err error) {
+	if err = json.Unmarshal(data, &ack); err == nil && ack.Error != nil {
+		err = ack.Error
+	}
+	return ack, err
+}
