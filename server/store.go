@@ -218,6 +218,7 @@ func (l *eventLog) resume(c *cursor) (bool, error) {
 	case c.generation != l.generation:
 		return false, errBroken
 	case c.next < l.first:
+		c.position = l.position(l.first) // as Stats.Lag counts what is kept
 		return false, nil
 	}
 	l.move(c, c.next)
