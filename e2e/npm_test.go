@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/chromedp/chromedp"
 
@@ -106,18 +105,26 @@ func requireNode(t *testing.T) {
 	}
 }
 
-// visit serves what was built beside a stream behind a token, and checks that each page shows what is published, by one
+// visit serves what was built beside a stream behind a token, and checks that each page shows its event, by one
 // connection, however often React runs effects.
 func visit(t *testing.T, built string, effects int) {
 	t.Helper()
 	for _, page := range []string{"react.html", "polyfill.html"} {
 		broker := &server.Broker{}
+		behind, err := broker.Publish("news", sse.Event{})
+		if err == nil {
+			_, err = broker.Publish("news", sse.Event{Data: "hello"})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
 		stream := &server.Handler{Broker: broker, Authorize: server.BearerToken("secret")}
 		var requests atomic.Int32
 		mux := http.NewServeMux()
 		mux.Handle("/", http.FileServer(http.Dir(built)))
 		mux.HandleFunc("/events", func(w http.ResponseWriter, r *http.Request) {
 			requests.Add(1)
+			r.Header.Set("Last-Event-ID", behind)
 			stream.ServeHTTP(w, r)
 		})
 		site := httptest.NewServer(mux)
@@ -126,12 +133,6 @@ func visit(t *testing.T, built string, effects int) {
 		tab := newTab(t)
 		messages := chromedp.Console(tab)
 		if err := chromedp.Do(tab, chromedp.Navigate(site.URL+"/"+page)); err != nil {
-			t.Fatal(err)
-		}
-		for broker.Stats().Connections == 0 && tab.Err() == nil {
-			<-time.After(time.Millisecond)
-		}
-		if _, err := broker.Publish("news", sse.Event{Data: "hello"}); err != nil {
 			t.Fatal(err)
 		}
 		condition := `document.getElementById('messages')?.textContent === 'hello'`

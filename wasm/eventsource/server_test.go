@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strconv"
 	"sync"
 	"testing"
@@ -74,6 +75,69 @@ func TestNothingIsLostWhenConnectionsAreKilled(t *testing.T) {
 	}
 	if resumed < kills-1 { // of the last one's events, all may have been there
 		t.Errorf("%d connections resumed of %d killed", resumed, kills)
+	}
+}
+
+// Over HTTP/1.1 and over one connection of HTTP/2, to cancel and to leave sources leaves nothing behind, neither streams of
+// the server nor goroutines.
+func TestNothingIsLeft(t *testing.T) {
+	for protocol, http2 := range map[string]bool{"HTTP/1.1": false, "HTTP/2": true} {
+		t.Run(protocol, func(t *testing.T) {
+			const sources = 40
+			broker := &server.Broker{}
+			s := httptest.NewUnstartedServer(&server.Handler{Broker: broker})
+			s.EnableHTTP2 = http2
+			s.StartTLS()
+			defer s.Close()
+			defer broker.Close()
+			client := s.Client()
+			before := runtime.NumGoroutine()
+			ctx, cancel := context.WithCancel(t.Context())
+			var readers, opened sync.WaitGroup
+			opened.Add(sources)
+			for n := range sources {
+				readers.Go(func() {
+					source, err := eventsource.Open(ctx, s.URL+"?topic=news", eventsource.Options{
+						Client:  client,
+						OnOpen:  func(eventsource.Response) { opened.Done() },
+						OnError: func(e *eventsource.Error) { t.Error(e) },
+					})
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					for event, err := range source.Events() {
+						if err == nil && event.Data != "hello" || err != nil && !errors.Is(err, context.Canceled) {
+							t.Errorf("got %+v, %v", event, err)
+						}
+						if n%2 == 0 {
+							break
+						}
+					}
+				})
+			}
+			opened.Wait() // the server counts a stream before it has its place
+			if _, err := broker.Publish("news", sse.Event{Data: "hello"}); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "half of them have left", func() bool { return broker.Stats().Connections == sources/2 })
+			cancel()
+			readers.Wait()
+			eventually(t, "all have left", func() bool { return broker.Stats().Connections == 0 })
+			eventually(t, "no goroutine is left", func() bool {
+				client.CloseIdleConnections() // again: one of HTTP/2 is idle when the last stream has ended
+				return runtime.NumGoroutine() <= before
+			})
+		})
+	}
+}
+
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !ok(); <-time.After(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not in 20 s: %s", what)
+		}
 	}
 }
 
