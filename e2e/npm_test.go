@@ -1,9 +1,12 @@
 package e2e
 
 import (
+	"bufio"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -37,7 +40,10 @@ func TestPackage(t *testing.T) {
 	})
 	t.Run("Vite", func(t *testing.T) {
 		run(t, project, "vite", "build", "--outDir", "vite")
-		visit(t, filepath.Join(project, "vite"), 1)
+		visit(t, http.FileServer(http.Dir(filepath.Join(project, "vite"))), 1)
+	})
+	t.Run("Vite's development server", func(t *testing.T) {
+		visit(t, develop(t, project), 2) // React's development build
 	})
 	t.Run("esbuild", func(t *testing.T) {
 		run(t, project, "esbuild", "react.tsx", "polyfill.ts", "--bundle", "--format=esm", "--outdir=esbuild")
@@ -47,7 +53,7 @@ func TestPackage(t *testing.T) {
 		}
 		// esbuild knows of no files that a script asks for by import.meta.url.
 		copyFile(t, filepath.Join(project, "node_modules/eventsource-wasm/eventsource.wasm"), filepath.Join(built, "eventsource.wasm"))
-		visit(t, built, 2) // React's development build
+		visit(t, http.FileServer(http.Dir(built)), 2)
 	})
 	t.Run("tree shaking", func(t *testing.T) {
 		write(t, filepath.Join(project, "unused.mjs"), `import { EventSource } from "eventsource-wasm";`)
@@ -105,9 +111,43 @@ func requireNode(t *testing.T) {
 	}
 }
 
-// visit serves what was built beside a stream behind a token, and checks that each page shows its event, by one
+// develop passes requests on to Vite's development server.
+func develop(t *testing.T, project string) http.Handler {
+	t.Helper()
+	vite := exec.Command("node", "dev.mjs")
+	vite.Dir = project
+	vite.Stderr = os.Stderr
+	end, err := vite.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	output, err := vite.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := vite.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		end.Close()
+		if err := vite.Wait(); err != nil {
+			t.Errorf("Vite's development server: %v", err)
+		}
+	})
+	line, err := bufio.NewReader(output).ReadString('\n')
+	if err != nil {
+		t.Fatalf("Vite's development server does not start: %v", err)
+	}
+	address, err := url.Parse(strings.TrimSpace(line))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return httputil.NewSingleHostReverseProxy(address)
+}
+
+// visit serves a site beside a stream behind a token, and checks that each page shows its event, by one
 // connection, however often React runs effects.
-func visit(t *testing.T, built string, effects int) {
+func visit(t *testing.T, pages http.Handler, effects int) {
 	t.Helper()
 	for _, page := range []string{"react.html", "polyfill.html"} {
 		broker := &server.Broker{}
@@ -121,7 +161,7 @@ func visit(t *testing.T, built string, effects int) {
 		stream := &server.Handler{Broker: broker, Authorize: server.BearerToken("secret")}
 		var requests atomic.Int32
 		mux := http.NewServeMux()
-		mux.Handle("/", http.FileServer(http.Dir(built)))
+		mux.Handle("/", pages)
 		mux.HandleFunc("/events", func(w http.ResponseWriter, r *http.Request) {
 			requests.Add(1)
 			r.Header.Set("Last-Event-ID", behind)
