@@ -129,23 +129,16 @@ func (c *connection) request(command lifecycle.Command) (r request, err error) {
 	c.attempt++
 	attempt := Attempt{c.attempt, string(c.Parser.LastEventID()), c.known.Reason, c.known.Status}
 	c.known = Error{URL: command.URL, Attempt: c.attempt, Resumed: command.LastEventID != ""}
-	r = request{method: o.Method, url: command.URL, header: o.Header}
-	if o.HeaderFunc != nil {
-		if r.header, err = o.HeaderFunc(c.ctx, attempt); err == nil {
-			err = checkHeader(r.header)
-		}
-		if err != nil {
-			c.known.Reason = ReasonHeaders
-			return r, err
-		}
+	r = request{method: o.Method, url: command.URL}
+	if r.header, err = c.header(attempt); err != nil {
+		c.known.Reason = ReasonHeaders
+		return r, err
 	}
-	r.header = cloneHeader(r.header)
 	if origin(command.URL) != origin(c.source.url) {
 		// A redirect has led here. The Fetch Standard takes Authorization away on the way, so that it must not go here
 		// directly either.
 		removeCredentials(r.header)
 	}
-	setDefault(r.header, "Accept", "text/event-stream")
 	if o.LastEventIDParam != "" {
 		r.url = withParam(command.URL, o.LastEventIDParam, command.LastEventID)
 	} else if command.LastEventID != "" {
@@ -159,6 +152,24 @@ func (c *connection) request(command lifecycle.Command) (r request, err error) {
 	return r, err
 }
 
+// header returns the attempt's headers, which are the connection's to change.
+func (c *connection) header(attempt Attempt) (map[string][]string, error) {
+	header := c.source.options.Header
+	if get := c.source.options.HeaderFunc; get != nil {
+		given, err := get(c.ctx, attempt)
+		if err == nil {
+			err = checkHeader(given)
+		}
+		if err != nil {
+			return nil, err
+		}
+		header = given
+	}
+	header = cloneHeader(header)
+	setDefault(header, "Accept", "text/event-stream")
+	return header, nil
+}
+
 // announce fires open and reads the stream.
 func (c *connection) announce(command lifecycle.Command) lifecycle.Command {
 	c.stable = time.Now().Add(time.Duration(command.Delay) * time.Millisecond)
@@ -168,7 +179,23 @@ func (c *connection) announce(command lifecycle.Command) lifecycle.Command {
 	if c.source.options.OnOpen != nil {
 		c.source.options.OnOpen(opened)
 	}
-	event := Event{Origin: origin(opened.URL)}
+	err := c.stream(origin(opened.URL))
+	if !time.Now().Before(c.stable) {
+		c.Timer() // it was open for long enough to make up for the failures before
+	}
+	switch {
+	case err == nil:
+		return lifecycle.Command{}
+	case c.Parser.Err() != nil || err == errEnd:
+		return c.End()
+	default:
+		return c.lost(err)
+	}
+}
+
+// stream delivers events until the body ends, or cannot be read or parsed, or nil when nobody wants more.
+func (c *connection) stream(origin string) error {
+	event := Event{Origin: origin}
 	for {
 		c.watchIdle()
 		chunk, err := c.response.body.read(c.ctx)
@@ -176,15 +203,13 @@ func (c *connection) announce(command lifecycle.Command) lifecycle.Command {
 			c.idle.Stop()
 		}
 		if !c.deliver(chunk, &event) {
-			return lifecycle.Command{}
+			return nil
 		}
-		switch {
-		case c.Parser.Err() != nil || err == errEnd:
-			c.settle()
-			return c.End()
-		case err != nil:
-			c.settle()
-			return c.lost(err)
+		if err == nil {
+			err = c.Parser.Err()
+		}
+		if err != nil {
+			return err
 		}
 	}
 }
@@ -217,13 +242,6 @@ func (c *connection) deliver(chunk []byte, event *Event) bool {
 func (c *connection) remember() {
 	if id := c.Parser.LastEventID(); string(id) != c.source.lastEventID {
 		c.source.lastEventID = string(id)
-	}
-}
-
-// settle tells lifecycle that the connection, which has ended, was open for long enough to forget the failures before.
-func (c *connection) settle() {
-	if !time.Now().Before(c.stable) {
-		c.Timer()
 	}
 }
 

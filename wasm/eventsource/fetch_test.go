@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -296,5 +297,27 @@ func TestFetch(t *testing.T) {
 			l.Errorf("%v, %+v", err, event)
 		}
 		break
+	}
+}
+
+// Whatever a source waits for when it is cancelled, no goroutine stays with it.
+func TestNothingIsLeft(t *testing.T) {
+	l := newLab(t)
+	before := runtime.NumGoroutine()
+	for n := range 100 {
+		cancel := l.open(url, eventsource.Options{})
+		x := l.next(plain)
+		if n%2 == 0 {
+			x.respond(200, "text/event-stream").write("data: a\n\n")
+			l.want("open 200 https://a.example/events [text/event-stream]", `message "a"  https://a.example`)
+		}
+		cancel()
+		l.want("end: eventsource: the context is done: context canceled", "over")
+		l.wantAborted(x)
+	}
+	for deadline := time.Now().Add(20 * time.Second); runtime.NumGoroutine() > before; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d goroutines, %d before", runtime.NumGoroutine(), before)
+		}
 	}
 }
