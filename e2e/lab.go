@@ -46,6 +46,7 @@ type exchange struct {
 	Method     string      `json:"method"`
 	Target     string      `json:"target"`
 	Headers    [][2]string `json:"headers"` // in the order of the wire, each byte of a value as one code point
+	Body       string      `json:"body"`    // each byte as one code point
 
 	conn   *net.TCPConn
 	closed chan struct{} // closed when the client has closed its side
@@ -129,6 +130,9 @@ func (l *lab) serve(origin string, conn *net.TCPConn, number int64) {
 		return
 	}
 	x.Origin, x.Connection, x.conn, x.closed = origin, number, conn, make(chan struct{})
+	if x.Body, err = readBody(head, r); err != nil {
+		return
+	}
 	l.deliver(stream[:strings.IndexAny(stream+"/", "/?")], x)
 	io.Copy(io.Discard, r)
 	close(x.closed)
@@ -159,6 +163,20 @@ func readHead(r *bufio.Reader) ([]byte, error) {
 		}
 	}
 	return head, nil
+}
+
+// maxBodyBytes bounds the body of a request for a stream.
+const maxBodyBytes = 1 << 20
+
+// readBody reads what follows the head. Without a Content-Length, that is nothing.
+func readBody(head []byte, r io.Reader) (string, error) {
+	request, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(head)))
+	if err != nil || request.ContentLength <= 0 {
+		return "", nil
+	}
+	body := make([]byte, min(request.ContentLength, maxBodyBytes))
+	_, err = io.ReadFull(r, body)
+	return latin1(body), err
 }
 
 func parseHead(head []byte) *exchange {

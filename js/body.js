@@ -11,9 +11,9 @@ export class Body {
   /** @type {Promise<ReadableStreamReadResult<Uint8Array>>[]} */
   #ahead = [];
 
-  constructor(response) {
-    // A service worker can answer without a body.
-    this.#reader = (response.body ?? new Response('').body).getReader();
+  /** @param {ReadableStream} stream is locked from now on */
+  constructor(stream) {
+    this.#reader = stream.getReader();
     this.#readAhead();
   }
 
@@ -21,6 +21,11 @@ export class Body {
   read() {
     this.#wanted = true;
     return this.#ahead.shift() ?? this.#reader.read();
+  }
+
+  /** Tells the stream that nobody reads on. */
+  cancel() {
+    this.#reader.cancel().catch(() => {}); // it has failed before
   }
 
   async #readAhead() {

@@ -35,12 +35,13 @@ export class Connection {
   #early;
   /** How many requests were made since the connection was open, or since there is one. */
   #attempt = 0;
+  #reconnectionTime = 3000;
   /** What is known of the last request: what an event tells, and a function in place of headers. */
   #details = {};
 
   /**
    * @param {EventTarget} target where events are fired
-   * @param {import('./init.js').Init & { url: string }} source
+   * @param {import('./init.js').Init & { url: string, stream?: import('./body.js').Body }} source
    */
   constructor(target, source) {
     this.#target = target;
@@ -58,7 +59,8 @@ export class Connection {
 
   #begin() {
     if (this.readyState === CLOSED) return;
-    this.#early = this.#send(this.source.url, byteString(this.lastEventId));
+    const { url, stream } = this.source;
+    this.#early = stream ? this.#sendNothing(url, stream) : this.#send(url, byteString(this.lastEventId));
     loadEngine().then(
       (engine) => this.#attach(engine),
       () => this.#retryEngine(),
@@ -81,6 +83,13 @@ export class Connection {
     return request(url, lastEventId, this.source, attempt, this.#abort.signal);
   }
 
+  /** The page has given the stream. */
+  async #sendNothing(url, body) {
+    this.#abort = new AbortController();
+    this.#details = { url, attempt: 1, resumed: false };
+    return { response: { status: 200, url, headers: new Headers({ 'Content-Type': 'text/event-stream' }) }, body };
+  }
+
   // The commands of wasm/lifecycle.
 
   async fetch(url, lastEventId) {
@@ -90,9 +99,11 @@ export class Connection {
     const { response, body, futile, reason, cause } = await sent;
     if (abort !== this.#abort) return;
     if (response) {
-      this.#know({ status: response.status, headers: response.headers, url: response.url || url });
+      const { stream, method } = this.source;
+      if (!stream) this.#know({ status: response.status, headers: response.headers, url: response.url || url });
       this.#response = { origin: new URL(response.url || url).origin, body };
-      this.#engine.respond(this.id, response);
+      // A redirect may have made a GET of it.
+      this.#engine.respond(this.id, response, method === 'GET' ? response.url : '');
       this.#response = undefined;
     } else {
       this.#know({ reason, cause });
@@ -134,6 +145,16 @@ export class Connection {
     if (this.readyState !== CLOSED) this.#end();
   }
 
+  /** In milliseconds. */
+  get reconnectionTime() {
+    return this.#engine?.call('reconnectionTime', this.id) || this.#reconnectionTime;
+  }
+
+  /** Forgets what has arrived of an event, since the page is going to put another stream into the one it gave. */
+  reset() {
+    if (this.source.stream) this.#engine?.call('reset', this.id);
+  }
+
   /** The page's signal was aborted. */
   handleEvent() {
     this.close();
@@ -147,6 +168,11 @@ export class Connection {
 
   #retryEngine() {
     if (this.readyState === CLOSED) return;
+    if (this.source.once) {
+      this.#end();
+      this.#fireError('wasm');
+      return;
+    }
     this.#abortFetch();
     this.readyState = CONNECTING;
     this.#timer = setTimeout(() => this.#begin(), ENGINE_RETRY);
@@ -158,6 +184,8 @@ export class Connection {
     forget(this);
     this.source.signal?.removeEventListener('abort', this);
     this.#abortFetch();
+    this.source.stream?.cancel();
+    this.#reconnectionTime = this.reconnectionTime;
     this.#engine?.release(this.id);
     this.#engine = undefined;
   }
@@ -191,6 +219,7 @@ export class Connection {
         documentIsThere();
         if (abort !== this.#abort) return;
         this.#quietSince = performance.now();
+        if (!done && value?.[Symbol.toStringTag] !== 'Uint8Array') throw new TypeError('The stream has a chunk that is no Uint8Array.');
         if (done || !(await this.#deliver(value, origin, abort))) break;
       }
     } catch (cause) {
@@ -206,7 +235,7 @@ export class Connection {
    * but let those run that are there already: a listener's close() behind one await stops the next event.
    */
   async #deliver(chunk, origin, abort) {
-    for (const { text, table, failed } of this.#engine.parse(this.id, chunk)) {
+    for (const { text, table, idEnd: lastEnd, failed } of this.#engine.parse(this.id, chunk)) {
       let start = 0;
       for (let row = 0; row < table.length; row += 3) {
         const typeEnd = table[row];
@@ -220,6 +249,7 @@ export class Connection {
         await undefined;
         if (abort !== this.#abort) return false;
       }
+      if (lastEnd >= 0) this.lastEventId = text.slice(start, lastEnd);
       if (failed) return false;
     }
     return true;

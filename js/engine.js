@@ -25,6 +25,9 @@ export function setDefaultURL(url) {
   defaultURL = url;
 }
 
+/** What the lifecycle does without a policy. */
+const THE_STANDARDS = { statuses: [], initial: 0, max: 0, factor: 1, jitter: 0, resetAfter: 0 };
+
 /** The connections that the engine knows, by number. @type {Map<number, import('./connection.js').Connection>} */
 const connections = new Map();
 let lastId = 0;
@@ -79,7 +82,8 @@ class Engine {
     const { source, lastEventId } = connection;
     const lengths = this.#write(source.url, lastEventId);
     this.call('connect', id, ...lengths, source.maxEventSize);
-    if (source.retry) this.#retry(id, source.retry);
+    const policy = source.once ? { ...(source.retry ?? THE_STANDARDS), attempts: 1 } : source.retry;
+    if (policy) this.#retry(id, policy);
   }
 
   #retry(id, { statuses, initial, max, factor, jitter, attempts, resetAfter }) {
@@ -89,9 +93,9 @@ class Engine {
     this.call('retry', id, list.length, initial, max, factor, jitter, Number.isFinite(attempts) ? attempts : 0, resetAfter, seed);
   }
 
-  /** Hands the response to the connection's lifecycle. @param {Response} response */
-  respond(id, response) {
-    const lengths = this.#write(response.headers.get('Content-Type') ?? '', response.url);
+  /** Hands the response to the connection's lifecycle, and where to reconnect to if it is not where it went. */
+  respond(id, response, url) {
+    const lengths = this.#write(response.headers.get('Content-Type') ?? '', url);
     this.call('respond', id, response.status, ...lengths, retryAfter(response.headers.get('Retry-After')));
   }
 
@@ -127,20 +131,18 @@ class Engine {
       const part = chunk.subarray(offset, offset + LARGEST_PART);
       this.#reserve(part.length).set(part);
       const events = this.call('feed', id, part.length);
-      if (events > 0) yield this.#batch(events, false);
-      else if (events < 0) yield this.#batch(-1 - events, true);
+      if (events === undefined) return;
+      const [output, length, table, idEnd] = new Uint32Array(this.#memory, this.#result, 4);
+      if (events === 0 && idEnd === 0) continue;
+      const failed = events < 0;
+      yield {
+        text: length === 0 ? '' : decoder.decode(new Uint8Array(this.#memory, output, length)),
+        // A copy: a listener may make the engine's memory grow, which detaches its views.
+        table: new Int32Array(this.#memory, table, (failed ? -1 - events : events) * 3).slice(),
+        idEnd: idEnd - 1,
+        failed,
+      };
     }
-  }
-
-  #batch(events, failed) {
-    if (events === 0) return { text: '', table: [], failed };
-    const [output, length, table] = new Uint32Array(this.#memory, this.#result, 3);
-    return {
-      text: decoder.decode(new Uint8Array(this.#memory, output, length)),
-      // A copy: a listener may make the engine's memory grow, which detaches its views.
-      table: new Int32Array(this.#memory, table, events * 3).slice(),
-      failed,
-    };
   }
 
   /** Writes two strings to the engine's input and returns their lengths in bytes. */

@@ -10,7 +10,15 @@
 //     attribute EventHandler onopen; attribute EventHandler onmessage; attribute EventHandler onerror;
 //     undefined close();
 //   };
+//
+// and as the proposal whatwg/html#12272 adds to it:
+//
+//     static EventSource fromReadableStream(ReadableStream stream);
+//     readonly attribute DOMString lastEventId;
+//     readonly attribute unsigned long long reconnectionTime;
+//     undefined reset();
 
+import { Body } from './body.js';
 import { CLOSED, CONNECTING, Connection, OPEN } from './connection.js';
 import { convertInit } from './init.js';
 import { documentIsThere } from './unload.js';
@@ -21,6 +29,11 @@ class EventSource extends EventTarget {
   #handlers = new Map();
 
   constructor(url, eventSourceInitDict = {}) {
+    if (url === GIVEN) {
+      super();
+      this.#connection = new Connection(this, { ...convertInit(), url: 'about:event-stream', stream: eventSourceInitDict, once: true });
+      return;
+    }
     if (arguments.length === 0) {
       throw new TypeError("Failed to construct 'EventSource': 1 argument required, but only 0 present.");
     }
@@ -72,6 +85,30 @@ class EventSource extends EventTarget {
     EventSource.#connectionOf(this).close();
   }
 
+  get lastEventId() {
+    return EventSource.#connectionOf(this).lastEventId;
+  }
+
+  get reconnectionTime() {
+    return EventSource.#connectionOf(this).reconnectionTime;
+  }
+
+  reset() {
+    EventSource.#connectionOf(this).reset();
+  }
+
+  static fromReadableStream(stream) {
+    const fail = (text) => new TypeError(`Failed to execute 'fromReadableStream' on 'EventSource': ${text}`);
+    if (arguments.length === 0) throw fail('1 argument required, but only 0 present.');
+    try {
+      isLocked(stream);
+    } catch {
+      throw fail("parameter 1 is not of type 'ReadableStream'.");
+    }
+    if (isLocked(stream)) throw fail('The stream is locked.');
+    return new EventSource(GIVEN, new Body(stream));
+  }
+
   static #connectionOf(receiver) {
     if (receiver === null || typeof receiver !== 'object' || !(#connection in receiver)) {
       throw new TypeError('Illegal invocation');
@@ -111,6 +148,10 @@ class EventSource extends EventTarget {
   }
 }
 
+/** In place of a URL: the stream is there already. */
+const GIVEN = Symbol();
+
+const isLocked = Function.prototype.call.bind(Object.getOwnPropertyDescriptor(ReadableStream.prototype, 'locked').get);
 const addEventListener = Function.prototype.call.bind(EventTarget.prototype.addEventListener);
 const removeEventListener = Function.prototype.call.bind(EventTarget.prototype.removeEventListener);
 
@@ -146,7 +187,10 @@ function defineAsWebIDL(constructor) {
     Object.defineProperty(constructor, name, { value, enumerable: true });
     Object.defineProperty(prototype, name, { value, enumerable: true });
   }
-  define('close');
+  for (const name of ['close', 'lastEventId', 'reconnectionTime', 'reset']) define(name);
+  const { fromReadableStream: value } = constructor;
+  delete constructor.fromReadableStream; // it comes behind the constants
+  Object.defineProperty(constructor, 'fromReadableStream', { value, writable: true, enumerable: true, configurable: true });
   Object.defineProperty(prototype, 'constructor', { ...members.constructor, value: constructor });
   Object.defineProperty(prototype, Symbol.toStringTag, { value: 'EventSource', configurable: true });
   Object.defineProperty(constructor, 'name', { value: 'EventSource', configurable: true });

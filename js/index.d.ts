@@ -3,6 +3,22 @@ export interface EventSourceInit {
   /** Whether cookies and other credentials are sent to another origin, too. Default: false. */
   withCredentials?: boolean;
 
+  /** Where cookies and other credentials are sent. Default: `same-origin`, or `include` with `withCredentials`. */
+  credentials?: RequestCredentials;
+
+  /**
+   * The method of every request, but `HEAD`, `CONNECT`, `TRACE` and `TRACK`. After a redirect, requests of another method
+   * than `GET` go to the first URL again, since the redirect may have made a `GET` of it. Default: `GET`.
+   */
+  method?: string;
+
+  /**
+   * The body of the requests, of another method than `GET`. A value is sent once: the source fails for good when the
+   * connection is lost, or could not be made. A function is called before every request instead; if it throws or
+   * rejects, that is an error event with the reason `body`, and it is called again for the next attempt.
+   */
+  body?: BodyInit | null | ((attempt: Attempt) => BodyInit | Promise<BodyInit>);
+
   /**
    * Headers of every request for the stream, such as `Authorization`. They are copied when the source is constructed. A
    * function is called before every request instead; if it throws or rejects, or gives what are no headers, that is an
@@ -60,7 +76,7 @@ export interface Retry {
   resetAfter?: number;
 }
 
-/** What a function in place of headers is told. */
+/** What a function in place of headers or of the body is told. */
 export interface Attempt {
   /** 1 for the first request, and for the first one after the connection was open. */
   attempt: number;
@@ -74,11 +90,11 @@ export interface Attempt {
 /**
  * `ended`: the server ended the stream. `network`: the connection could not be made, or broke. `cors`, `csp`, `url`: the
  * browser does not allow the request. `status`: it was not 200. `content-type`: the response is not an event stream.
- * `limit`: an event was larger than `maxEventSize`. `idle`: nothing arrived for `idleTimeout`. `headers`: the function for them failed. `wasm`: the module could
- * not be loaded, or has ended.
+ * `limit`: an event was larger than `maxEventSize`. `idle`: nothing arrived for `idleTimeout`. `headers`, `body`: the function
+ * for them failed. `wasm`: the module could not be loaded, or has ended.
  */
 export type Reason =
-  'ended' | 'network' | 'cors' | 'csp' | 'url' | 'status' | 'content-type' | 'limit' | 'idle' | 'headers' | 'wasm';
+  'ended' | 'network' | 'cors' | 'csp' | 'url' | 'status' | 'content-type' | 'limit' | 'idle' | 'headers' | 'body' | 'wasm';
 
 /** An open or error event. Of the response it tells what a script may see, and nothing if there was none. */
 export interface ConnectionEvent extends Event {
@@ -126,6 +142,23 @@ export declare class EventSource extends EventTarget {
   readonly url: string;
   readonly withCredentials: boolean;
   readonly readyState: 0 | 1 | 2;
+
+  /**
+   * A source of the bytes of a stream, as https://github.com/whatwg/html/pull/12272 proposes it. It locks the stream at once,
+   * and close() cancels it. When the stream ends or fails, or has a chunk that is no Uint8Array, the source fails: there
+   * is nothing to reconnect to. Its URL is `about:event-stream`, the origin of its messages `null`.
+   * @throws TypeError if it is no stream, or locked
+   */
+  static fromReadableStream(stream: ReadableStream<Uint8Array>): EventSource;
+  /** The last event ID: during an event, its own, and otherwise the one that a reconnection sends. */
+  readonly lastEventId: string;
+  /** In milliseconds: what the stream has set by `retry:`, as far as it has arrived, or else 3000. */
+  readonly reconnectionTime: number;
+  /**
+   * Forgets what has arrived of an event, and takes the next byte for the first of a stream: for a page that puts one
+   * stream after another into that of fromReadableStream. Other sources ignore it.
+   */
+  reset(): void;
 
   onopen: ((this: EventSource, event: ConnectionEvent) => any) | null;
   onmessage: ((this: EventSource, event: MessageEvent) => any) | null;

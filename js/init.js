@@ -20,6 +20,10 @@ const RETRIED_STATUSES = [429, 500, 502, 503, 504];
 /**
  * @typedef {object} Init
  * @property {boolean} withCredentials
+ * @property {RequestCredentials} credentials
+ * @property {string} method
+ * @property {BodyInit | ((attempt: object) => BodyInit | Promise<BodyInit>) | undefined} body
+ * @property {boolean} once whether there is but one attempt, since its body is gone with it
  * @property {Headers | ((attempt: object) => HeadersInit | Promise<HeadersInit>)} headers
  * @property {number} maxEventSize
  * @property {string} lastEventId
@@ -35,8 +39,15 @@ export function convertInit(init) {
   if (!isObject(init) && init !== null && init !== undefined) {
     throw new TypeError("Failed to construct 'EventSource': The provided value is not of type 'EventSourceInit'.");
   }
+  const credentials = convertCredentials(init?.credentials, Boolean(init?.withCredentials));
+  const method = convertMethod(init?.method);
+  const body = convertBody(init?.body, method);
   return {
-    withCredentials: Boolean(init?.withCredentials),
+    withCredentials: credentials === 'include',
+    credentials,
+    method,
+    body,
+    once: body !== undefined && typeof body !== 'function',
     headers: convertHeaders(init?.headers),
     maxEventSize: convertNumber('maxEventSize', init?.maxEventSize, {
       value: DEFAULT_MAX_EVENT_SIZE,
@@ -51,6 +62,35 @@ export function convertInit(init) {
     lastEventIdParam: convertParam(init?.lastEventIdParam),
     retry: convertRetry(init?.retry),
   };
+}
+
+function convertCredentials(credentials, withCredentials) {
+  if (credentials === undefined) return withCredentials ? 'include' : 'same-origin';
+  if (!['omit', 'same-origin', 'include'].includes(credentials)) throw invalid('credentials', "must be 'omit', 'same-origin' or 'include'.");
+  if (withCredentials && credentials !== 'include') throw invalid('credentials', `'${credentials}' contradicts withCredentials.`);
+  return credentials;
+}
+
+/** Fetch forbids CONNECT, TRACE and TRACK, and HEAD has no stream. It takes the other common ones in lower case, too. */
+function convertMethod(method = 'GET') {
+  const known = typeof method === 'string' && method.toUpperCase();
+  if (!known || !/^[\w!#$%&'*+.^`|~-]+$/.test(method) || ['HEAD', 'CONNECT', 'TRACE', 'TRACK'].includes(known)) {
+    throw invalid('method', 'must be an HTTP method, and not HEAD, CONNECT, TRACE or TRACK.');
+  }
+  return ['DELETE', 'GET', 'OPTIONS', 'POST', 'PUT'].includes(known) ? known : method;
+}
+
+const BODIES = ['String', 'Blob', 'File', 'FormData', 'URLSearchParams', 'ReadableStream', 'ArrayBuffer'];
+
+function convertBody(body, method) {
+  if (body === undefined || body === null) return undefined;
+  if (method === 'GET') throw invalid('body', "needs a method that has one, such as 'POST'.");
+  const type = Object.prototype.toString.call(body).slice(8, -1);
+  if (typeof body !== 'function' && !ArrayBuffer.isView(body) && !BODIES.includes(type)) {
+    throw invalid('body', 'must be a string, Blob, FormData, URLSearchParams, ReadableStream, ArrayBuffer or view of one, or a function.');
+  }
+  if (body.locked) throw invalid('body', 'is a stream that is locked.');
+  return body;
 }
 
 function convertHeaders(headers) {

@@ -11,37 +11,41 @@ import { queueTask } from './task.js';
  * @param {string} url
  * @param {string} lastEventId as a byte string, empty for none
  * @param {import('./init.js').Init & { url: string }} source
- * @param {object} attempt what a function in place of headers is told
+ * @param {object} attempt what a function in place of headers or of the body is told
  * @param {AbortSignal} signal
  * @returns {Promise<{ response?: Response, body?: Body, futile?: boolean, reason?: string, cause?: unknown }>} futile: no
  *   other attempt would succeed
  */
 export async function request(url, lastEventId, source, attempt, signal) {
-  let headers;
+  const init = { credentials: source.credentials, cache: 'no-store', signal };
+  let reason = 'headers';
   try {
-    const init = await given(source.headers, attempt);
-    headers = headersFor(url, source.lastEventIdParam === '' ? lastEventId : '', source, init);
+    const headers = await given(source.headers, attempt);
+    init.headers = headersFor(url, source.lastEventIdParam === '' ? lastEventId : '', source, headers);
+    reason = 'body';
+    if (source.method !== 'GET') Object.assign(init, { method: source.method, body: await given(source.body, attempt) });
+    if (init.body instanceof ReadableStream) init.duplex = 'half';
   } catch (cause) {
-    return { reason: 'headers', cause };
+    return { reason, cause };
   }
   if (source.lastEventIdParam !== '') url = withParam(url, source.lastEventIdParam, lastEventId);
   const policy = watchPolicy(url);
   try {
-    const credentials = source.withCredentials ? 'include' : 'same-origin';
     const send = source.fetch ?? fetch;
-    const response = await send(url, { headers, credentials, cache: 'no-store', signal });
-    return { response, body: new Body(response) };
+    const response = await send(url, init);
+    // A service worker can answer without a body.
+    return { response, body: new Body(response.body ?? new Response('').body) };
   } catch (cause) {
-    const reason = signal.aborted ? '' : await whyFutile(url, source, policy, signal);
-    return { futile: reason !== '', reason: reason || 'network', cause };
+    const futile = signal.aborted ? '' : await whyFutile(url, source, policy, signal);
+    return { futile: futile !== '', reason: futile || 'network', cause };
   } finally {
     policy.stop();
   }
 }
 
 /** Without waiting where there is nothing to wait for: the request leaves in the task that it is made in. */
-function given(headers, attempt) {
-  return typeof headers === 'function' ? Promise.resolve(headers(attempt)) : headers;
+function given(value, attempt) {
+  return typeof value === 'function' ? Promise.resolve(value(attempt)) : value;
 }
 
 /**

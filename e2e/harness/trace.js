@@ -42,13 +42,14 @@ const browserHeaders = /^(host|connection|user-agent|accept-encoding|accept-lang
 // A preflight need not say that it comes from no cache.
 const preflightHeaders = new RegExp(`${browserHeaders.source}|^(cache-control|pragma)$`);
 
-export function requestLine({ method, origin, target, headers }, labels) {
+export function requestLine({ method, origin, target, headers, body }, labels) {
   const sent = Object.fromEntries(headers.map(([name, value]) => [name.toLowerCase(), value]));
   const unsaid = method === 'OPTIONS' ? preflightHeaders : browserHeaders;
   const lines = Object.keys({ ...expectedHeaders, ...sent })
     .filter((name) => !unsaid.test(name) && sent[name] !== expectedHeaders[name])
     .sort()
     .map((name) => ` ${name}: ${headerValue(sent[name], labels)}`);
+  if (body) lines.push(` body: ${JSON.stringify(body)}`);
   return `${method} ${normalise(origin + target, labels)}${lines.join('')}`;
 }
 

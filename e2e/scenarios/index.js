@@ -7,6 +7,7 @@ export { default as cuts } from './cuts.js';
 export { default as failures } from './failures.js';
 export { default as frames } from './frames.js';
 export { default as futile } from './futile.js';
+export { default as given } from './given.js';
 export { default as handlers } from './handlers.js';
 export { default as headers } from './headers.js';
 export { default as idl } from './idl.js';

@@ -14,6 +14,12 @@ function tell(t, source, type, ...names) {
   source.addEventListener(type, (event) => t.note(...names.map((name) => `${name} ${JSON.stringify(event[name])}`)));
 }
 
+function lockedStream() {
+  const stream = new ReadableStream();
+  stream.getReader();
+  return stream;
+}
+
 const hour = 3_600_000;
 
 /** A clock of which an hour passes when it is told to. Shorter timers are the browser's. */
@@ -254,6 +260,97 @@ export default [
     'GET A', 'open', 'message "x"', 'readyState 1',
     'error CONNECTING', 'reason "idle" willRetry true', 'connection closed by the client', 'GET A',
   ]),
+  scenario('a body that is a value is sent once, and the source ends with its stream', async (t, server) => {
+    const source = t.open(server.url, { method: 'POST', body: new URLSearchParams({ ask: 'é' }) });
+    tell(t, source, 'error', 'reason', 'willRetry');
+    const connection = await server.accept();
+    await connection.send('retry: 1\nid: 1\ndata: x\n\n');
+    await t.until(source, 'message');
+    await connection.end();
+    await t.until(source, 'error');
+    await t.fence();
+  }, [
+    'POST A content-length: "10" content-type: "application/x-www-form-urlencoded;charset=UTF-8" origin: "A" body: "ask=%C3%A9"',
+    'open', 'message "x" id "1"', 'error CLOSED', 'reason "ended" willRetry false',
+  ]),
+  scenario('a body that is a value is not sent again after a failure, whatever the policy', async (t, server) => {
+    const source = t.open(server.url, { method: 'POST', body: 'x', retry: { initial: 1 } });
+    tell(t, source, 'error', 'reason', 'status', 'willRetry');
+    await (await server.accept({ status: 503 })).end();
+    await t.until(source, 'error');
+    await t.fence();
+  }, [
+    'POST A content-length: "1" content-type: "text/plain;charset=UTF-8" origin: "A" body: "x"',
+    'error CLOSED', 'reason "status" status 503 willRetry false',
+  ], failedToLoad),
+  scenario('a function in place of the body is called for every request', async (t, server) => {
+    const source = t.open(server.url, {
+      method: 'post',
+      headers: { 'Content-Type': 'application/json' },
+      body: async (attempt) => JSON.stringify(attempt),
+    });
+    const first = await server.accept();
+    await first.send('retry: 1\nid: 1\n\n');
+    await t.until(source, 'open');
+    await first.end();
+    await t.until(source, 'error');
+    await server.accept();
+    await t.until(source, 'open');
+  }, [
+    'POST A content-length: "30" content-type: "application/json" origin: "A" body: "{\\"attempt\\":1,\\"lastEventId\\":\\"\\"}"',
+    'open', 'error CONNECTING',
+    'POST A content-length: "61" content-type: "application/json" last-event-id: "1" origin: "A"' +
+      ' body: "{\\"attempt\\":1,\\"lastEventId\\":\\"1\\",\\"reason\\":\\"ended\\",\\"status\\":200}"',
+    'open',
+  ]),
+  scenario('a function in place of the body that throws is an error, and is called again', async (t, server) => {
+    let calls = 0;
+    const body = () => {
+      if (calls++ === 0) throw new Error('nothing to say');
+      return 'y';
+    };
+    const source = t.open(server.url, { method: 'PUT', body, retry: { initial: 1 } });
+    tell(t, source, 'error', 'reason', 'willRetry');
+    await server.accept();
+    await t.until(source, 'open');
+  }, [
+    'error CONNECTING', 'reason "body" willRetry true',
+    'PUT A content-length: "1" content-type: "text/plain;charset=UTF-8" origin: "A" body: "y"', 'open',
+  ]),
+  scenario('a request that is no GET and was redirected is made anew where it was first', async (t, server) => {
+    const source = t.open(server.url, { method: 'POST' });
+    const first = await server.accept({ status: 303, headers: { Location: server.at('A', '/result') } });
+    await first.end();
+    const second = await server.accept();
+    await second.send('retry: 1\n\n');
+    await t.until(source, 'open');
+    await second.end();
+    await t.until(source, 'error');
+    await server.accept();
+    await t.until(source, 'open');
+  }, [
+    'POST A content-length: "0" origin: "A"', 'GET A/result', 'open', 'error CONNECTING',
+    'POST A content-length: "0" origin: "A"', 'open',
+  ]),
+  ...[
+    [{ credentials: 'omit' }, 'A', 'none', false],
+    [{ credentials: 'same-origin' }, 'A', 'sent', false],
+    [{ credentials: 'include' }, 'B', 'sent', true],
+    [{ withCredentials: true, credentials: 'include' }, 'B', 'sent', true],
+    [{}, 'B', 'none', false],
+  ].map(([init, origin, cookie, withCredentials]) =>
+    scenario(`credentials, as in ${JSON.stringify(init)}, decide over cookies to origin ${origin}`, async (t) => {
+      const server = t.stream(origin, '', { record: false });
+      document.cookie = `a=b; path=${new URL(server.url).pathname}; SameSite=Lax`;
+      const source = t.open(server.url, init);
+      t.note('withCredentials', source.withCredentials);
+      const { headers } = await server.accept({
+        headers: { 'Access-Control-Allow-Origin': t.origins.A, 'Access-Control-Allow-Credentials': 'true' },
+      });
+      await t.until(source, 'open');
+      t.note(headers.some(([name, value]) => name.toLowerCase() === 'cookie' && value.includes('a=b')) ? 'sent' : 'none');
+    }, [`withCredentials ${withCredentials}`, 'open', cookie]),
+  ),
   {
     name: 'a member of the wrong type or out of its range is a TypeError that names it',
     ...own,
@@ -263,6 +360,8 @@ export default [
         { retry: { initial: 0 } }, { retry: { max: 1.5 } }, { retry: { factor: 0.5 } }, { retry: { jitter: 2 } },
         { retry: { attempts: -1 } }, { retry: { resetAfter: 2 ** 31 } }, { retry: { statuses: 503 } }, { retry: { statuses: [204] } },
         { retry: { initial: NaN } }, { headers: 1 }, { idleTimeout: 0 }, { lastEventIdParam: '' },
+        { credentials: 'all' }, { credentials: 'omit', withCredentials: true }, { method: 'a b' }, { method: 'head' }, { method: 1 },
+        { body: 'x' }, { method: 'POST', body: {} }, { method: 'POST', body: lockedStream() },
       ];
       for (const init of inits) {
         try {
@@ -276,7 +375,7 @@ export default [
     expect: [
       'maxEventSize', 'maxEventSize', 'lastEventId', 'signal', 'fetch', 'retry', 'retry.initial', 'retry.max', 'retry.factor',
       'retry.jitter', 'retry.attempts', 'retry.resetAfter', 'retry.statuses', 'retry.statuses', 'retry.initial', 'headers',
-      'idleTimeout', 'lastEventIdParam',
+      'idleTimeout', 'lastEventIdParam', 'credentials', 'credentials', 'method', 'method', 'method', 'body', 'body', 'body',
     ].map((name) => `TypeError ${name}`),
   },
 ];

@@ -21,6 +21,7 @@ func connect(id, urlLength, lastEventIDLength, maxEventSize int32) {
 	url, lastEventID := takeInput(urlLength, lastEventIDLength)
 	s := &source{Source: lifecycle.New(url)}
 	s.Parser.SetLastEventID(lastEventID)
+	s.sentID = []byte(lastEventID)
 	s.Parser.MaxEventSize = int(maxEventSize)
 	sources[id] = s
 	s.do(id, s.Connect())
@@ -85,6 +86,25 @@ func timer(id int32) {
 	if s := sources[id]; s != nil {
 		s.do(id, s.Timer())
 	}
+}
+
+// reset forgets what was received of an event.
+//
+//go:wasmexport reset
+func reset(id int32) {
+	if s := sources[id]; s != nil {
+		s.Parser.Reset()
+	}
+}
+
+// reconnectionTime returns that of the source, in milliseconds.
+//
+//go:wasmexport reconnectionTime
+func reconnectionTime(id int32) float64 {
+	if s := sources[id]; s != nil {
+		return float64(s.Parser.ReconnectionTime())
+	}
+	return 0
 }
 
 // The page has called close(). lifecycle's command to abort is js/'s to follow even while there is no engine, so it has.

@@ -17,9 +17,10 @@ var (
 	output []byte  // the types, data and ids of the events, one after the other, as well-formed UTF-8
 	table  []int32 // for each event where in output its type, data and id end, in UTF-16 code units
 
-	// result is where js/ finds them: the address and the length of output, and the address of table. A new
-	// address each time, since the slices move when they grow. A uintptr would have 64 bits, and addresses have 32.
-	result [3]uint32
+	// result is where js/ finds them: the address and the length of output, the address of table, and, if the id has
+	// changed behind the last event, where it ends in output plus one, or zero. A new address each time, since the
+	// slices move when they grow. A uintptr would have 64 bits, and addresses have 32.
+	result [4]uint32
 )
 
 // unchanged stands in the table for the end of an id that is the event's before.
@@ -60,18 +61,31 @@ func feed(id, n int32) int32 {
 		typeEnd := units
 		units = write(units, s.Parser.Data())
 		dataEnd, idEnd := units, int32(unchanged)
-		if lastEventID := s.Parser.LastEventID(); !bytes.Equal(lastEventID, s.sentID) {
-			s.sentID = append(s.sentID[:0], lastEventID...)
-			units = write(units, lastEventID)
+		if s.hasNewID() {
+			units = write(units, s.sentID)
 			idEnd = units
 		}
 		table = append(table, typeEnd, dataEnd, idEnd)
 	}
-	result = [...]uint32{address(output), uint32(len(output)), address(table)}
+	rest := int32(0)
+	if s.hasNewID() {
+		rest = write(units, s.sentID) + 1
+	}
+	result = [...]uint32{address(output), uint32(len(output)), address(table), uint32(rest)}
 	if s.Parser.Err() != nil {
 		return -1 - events
 	}
 	return events
+}
+
+// hasNewID reports whether js/ does not have the last event ID, which it then has as sentID.
+func (s *source) hasNewID() bool {
+	lastEventID := s.Parser.LastEventID()
+	if bytes.Equal(lastEventID, s.sentID) {
+		return false
+	}
+	s.sentID = append(s.sentID[:0], lastEventID...)
+	return true
 }
 
 func write(units int32, s []byte) int32 {

@@ -24,9 +24,9 @@ func TestUTF16Length(t *testing.T) {
 }
 
 // give writes a part of a stream as js/ does, and returns the events that the lane leaves behind, and feed's result.
-func give(part string) (events []string, result int32) {
+func give(part string) (events []string, n int32) {
 	copy(unsafe.Slice((*byte)(reserve(int32(len(part)))), len(part)), part)
-	result = feed(1, int32(len(part)))
+	n = feed(1, int32(len(part)))
 	units := utf16.Encode([]rune(string(output)))
 	text := func(from, to int32) string { return string(utf16.Decode(units[from:to])) }
 	start := int32(0)
@@ -38,7 +38,10 @@ func give(part string) (events []string, result int32) {
 		}
 		events = append(events, event)
 	}
-	return events, result
+	if rest := int32(result[3]); rest > 0 {
+		events = append(events, "id "+text(start, rest-1))
+	}
+	return events, n
 }
 
 func open(t *testing.T, limit int) {
@@ -61,9 +64,13 @@ func TestFeed(t *testing.T) {
 		{" off\xE2\x82", ""},
 		{"\xAC\n\n", "|cut off€"},
 		{"data: \xE2\x82\n\ndata: \xAC\n\n", "|\uFFFD, |\uFFFD"},
+		{"id: 2\n\n", "id 2"},
+		{"id: 3\ndata: d\n\nid: é\n\nid: 4\n", "|d|3, id é"},
+		{"\n:\n", "id 4"},
+		{"data: e\n\n", "|e"},
 	} {
 		events, result := give(tt.part)
-		if got := strings.Join(events, ", "); got != tt.events || int(result) != len(events) || !utf8.Valid(output) {
+		if got := strings.Join(events, ", "); got != tt.events || int(result) != len(table)/3 || !utf8.Valid(output) {
 			t.Errorf("%q: %q and %d, want %q", tt.part, got, result, tt.events)
 		}
 	}
