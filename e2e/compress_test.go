@@ -87,6 +87,7 @@ func TestCompressedStreams(t *testing.T) {
 			do(waitFor(fmt.Sprintf(`received(%d) && inOrder()`, published)))
 			broker.Close()
 			origin.CloseClientConnections()
+			origin.Close() // which waits for the handlers, that count
 			if coded.Load() < 2 {
 				t.Errorf("%d streams were compressed", coded.Load())
 			}
