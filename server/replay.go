@@ -52,7 +52,7 @@ func (s *stream) replaySome(ctx context.Context) error {
 		}
 	}
 	if len(records) == 0 {
-		return s.pause(ctx, staleRead)
+		return pause(ctx, staleRead)
 	}
 	return s.deliverStored(records, until)
 }
@@ -67,15 +67,6 @@ func (s *stream) tellExpired(ctx context.Context) (told bool, err error) {
 	g := newGap(state.Epoch, next, eventID(state.Epoch, s.cursor.next-1), gapExpired)
 	s.cursor.next, s.told = next, next-1
 	return true, s.sendGap(nil, g)
-}
-
-func (s *stream) pause(ctx context.Context, d time.Duration) error {
-	select {
-	case <-time.After(d):
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }
 
 // deliverStored writes those of the records before until that the stream is for.

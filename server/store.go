@@ -165,18 +165,16 @@ func (b *Broker) seek(ctx context.Context, lastEventID string, s seeker) (cursor
 	if g == nil {
 		return c, nil, nil
 	}
-	state, err := b.Store.State(ctx)
+	state, last, reason, err := b.locateStored(ctx, lastEventID)
 	if err != nil {
 		return c, nil, err
 	}
-	kept := extent{state.Epoch, state.Earlier, state.First, state.Last + 1}
-	last, reason := kept.locate(lastEventID)
 	if reason == "" {
 		c.next, g = last+1, nil
 	} else {
-		c.next = kept.first
+		c.next = state.First
 		if s.fromHead {
-			c.next = kept.next
+			c.next = state.Last + 1
 		}
 		g = newGap(state.Epoch, c.next, lastEventID, reason)
 	}
@@ -188,6 +186,38 @@ func (b *Broker) seek(ctx context.Context, lastEventID string, s seeker) (cursor
 		return c, nil, fmt.Errorf("%w: it begins anew", ErrUnavailable)
 	}
 	return c, g, nil
+}
+
+// A store of several servers may for a moment not have what another node has told: one of them that was stopped takes
+// itself for the leader until it hears of the others.
+const (
+	futureWait  = 2 * time.Second
+	futureRetry = 50 * time.Millisecond
+)
+
+// locateStored returns the state of the store, and what [extent.locate] finds there.
+func (b *Broker) locateStored(ctx context.Context, id string) (state StoreState, last uint64, reason string, err error) {
+	for start := time.Now(); ; {
+		if state, err = b.Store.State(ctx); err != nil {
+			return state, 0, "", err
+		}
+		last, reason = extent{state.Epoch, state.Earlier, state.First, state.Last + 1}.locate(id)
+		if reason != gapFuture || time.Since(start) >= futureWait {
+			return state, last, reason, nil
+		}
+		if err := pause(ctx, futureRetry); err != nil {
+			return state, 0, "", err
+		}
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // await waits until the store has told enough for reached, which is called under the lock, to be true.

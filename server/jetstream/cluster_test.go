@@ -96,7 +96,7 @@ func (c *clusterTest) url(n int) string { return c.nodes[n%len(c.nodes)].Load().
 // await waits until so many more events are acknowledged, or all are.
 func (c *clusterTest) await(events int) {
 	goal := min(c.acknowledged.Load()+int64(events), int64(c.perTopic*topics))
-	for c.acknowledged.Load() < goal && c.ctx.Err() == nil {
+	for c.acknowledged.Load() < goal && c.ctx.Err() == nil && !c.Failed() {
 		<-time.After(time.Millisecond)
 	}
 }
@@ -131,7 +131,7 @@ func (c *clusterTest) fault(i int) {
 
 // publish publishes the numbers from 1 on to a topic, one or some at a time, until each is acknowledged.
 func (c *clusterTest) publish(topic int) {
-	for next := 1; next <= c.perTopic && c.ctx.Err() == nil; {
+	for next := 1; next <= c.perTopic && c.ctx.Err() == nil && !c.Failed(); {
 		n := min(1+rand.IntN(20), c.perTopic-next+1)
 		var body strings.Builder
 		for i := range n {
@@ -162,7 +162,7 @@ func (c *clusterTest) follow(i int) {
 	if i%10 == 0 {
 		query, f.goal, f.all = "", c.perTopic*topics, true
 	}
-	for n := i; f.last < f.goal && c.ctx.Err() == nil; n++ {
+	for n := i; f.last < f.goal && c.ctx.Err() == nil && !c.Failed(); n++ {
 		c.stream(f, c.url(n)+query)
 	}
 }
@@ -200,7 +200,7 @@ func (c *clusterTest) stream(f *follower, url string) {
 	}
 	stay := 1 + rand.IntN(f.goal)
 	var id, data string
-	for lines := bufio.NewScanner(response.Body); f.last < f.goal && stay > 0 && lines.Scan(); {
+	for lines := bufio.NewScanner(response.Body); f.last < f.goal && stay > 0 && !c.Failed() && lines.Scan(); {
 		switch name, value, _ := strings.Cut(lines.Text(), ": "); {
 		case name == "id":
 			id = value

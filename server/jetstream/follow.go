@@ -42,6 +42,7 @@ type follower struct {
 }
 
 type look struct {
+	had   uint64 // sequence of what was told last when it began
 	state server.StoreState
 	err   error
 }
@@ -170,13 +171,14 @@ func (f *follower) look(ctx context.Context) {
 		return
 	}
 	f.looking = true
+	had := f.state.Last
 	go func() {
 		info, err := f.store.info(ctx)
 		if err != nil {
 			f.looks <- look{err: err}
 			return
 		}
-		f.looks <- look{state: stateOf(info)}
+		f.looks <- look{had, stateOf(info), nil}
 	}()
 }
 
@@ -189,7 +191,7 @@ func (f *follower) compare(ctx context.Context, found look) {
 		f.state, f.target, f.begun, f.offline = found.state, found.state.Last, true, false
 		f.lostSince = time.Time{}
 		f.tell(server.StoreUpdate{StoreState: f.state})
-	case found.state.Last >= f.state.Last:
+	case found.state.Last >= found.had:
 		f.lostSince = time.Time{}
 		f.target = max(f.target, found.state.Last)
 		f.pass(nil, max(f.state.Last, found.state.First-1)) // what is no longer kept
@@ -197,7 +199,7 @@ func (f *follower) compare(ctx context.Context, found look) {
 	case f.lostSince.IsZero():
 		f.lostSince = time.Now() // a new leader may need a moment to have it all
 	case time.Since(f.lostSince) > lostAfter:
-		f.store.options.Logger.Error("the stream has lost events that it had stored", "had", f.state.Last, "has", found.state.Last)
+		f.store.options.Logger.Error("the stream has lost events that it had stored", "had", found.had, "has", found.state.Last)
 		if err := f.store.Renew(ctx, 0); err == nil { // nobody knows which sequences are given to others by now
 			f.look(ctx)
 		}

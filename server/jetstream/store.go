@@ -78,7 +78,7 @@ type Options struct {
 // Errors of [Open].
 var (
 	ErrName    = errors.New("jetstream: a name has letters, digits, - and _")
-	ErrVersion = errors.New("jetstream: the server of NATS is older than 2.12, or does not run JetStream as it does")
+	ErrVersion = errors.New("jetstream: the server of NATS is older than 2.12")
 )
 
 // A Store is a [server.Store].
@@ -149,15 +149,12 @@ func (s *Store) establish(ctx context.Context) error {
 			continue
 		case err != nil:
 			return err
+		case info.Config.Metadata[epochKey] == "":
+			return fmt.Errorf("the stream %q is another program's: choose another name", s.options.Name)
 		}
 		updated, err := s.stream.UpdateStream(ctx, s.config(info.Config.Metadata))
-		if err == nil {
-			c := updated.CachedInfo().Config
-			if !c.AllowAtomicPublish || !c.AllowDirect || c.RePublish == nil {
-				err = ErrVersion
-			} else if c.Metadata[epochKey] == "" {
-				err = fmt.Errorf("the stream %q is another program's: choose another name", c.Name)
-			}
+		if err == nil && !updated.CachedInfo().Config.AllowAtomicPublish {
+			err = ErrVersion
 		}
 		return err
 	}

@@ -46,7 +46,7 @@ func isSubject(topic string) bool {
 			return false
 		}
 	}
-	return !strings.HasPrefix(topic, ".") && !strings.HasSuffix(topic, ".") && !strings.Contains(topic, "..")
+	return topic != "" && !strings.HasPrefix(topic, ".") && !strings.HasSuffix(topic, ".") && !strings.Contains(topic, "..")
 }
 
 // decodeTopic returns false for what encodeTopic does not return.

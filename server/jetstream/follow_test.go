@@ -1,0 +1,270 @@
+package jetstream
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"sync"
+	"testing"
+	"time"
+
+	natsserver "github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+
+	"github.com/eventsource-wasm/eventsource-wasm/server"
+)
+
+// openInProcess opens a store on a server of NATS within the test.
+func openInProcess(t *testing.T, o Options) *Store {
+	t.Helper()
+	ns, err := natsserver.NewServer(&natsserver.Options{DontListen: true, NoSigs: true, NoLog: true, JetStream: true, StoreDir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ns.Start()
+	t.Cleanup(func() {
+		ns.Shutdown()
+		ns.WaitForShutdown()
+	})
+	if !ns.ReadyForConnections(time.Minute) {
+		t.Fatal("the server of NATS is not ready in a minute")
+	}
+	conn, err := Connect("", nats.InProcessServer(ns))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(conn.Close)
+	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
+	s, err := Open(t.Context(), conn, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func (s *Store) mustAppend(t *testing.T, data ...string) {
+	t.Helper()
+	for _, d := range data {
+		if _, err := s.Append(t.Context(), server.Key{}, server.Record{Topic: "t", Block: []byte("data: " + d + "\n\n")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// told is the message by which the stream tells of an event.
+func (s *Store) told(sequence uint64) *nats.Msg {
+	m := nats.NewMsg(s.subject(told) + "t")
+	m.Data = fmt.Appendf(nil, "data: %d\n\n", sequence)
+	m.Header.Set("Nats-Subject", s.subject(stored)+"t")
+	m.Header.Set("Nats-Sequence", fmt.Sprint(sequence))
+	return m
+}
+
+// Whatever is lost of what the stream tells, doubled or out of order, the follower tells all of it once and in order.
+func TestFollowerFillsHoles(t *testing.T) {
+	const stored = 9
+	for name, test := range map[string]struct {
+		messages []uint64
+		told     int
+	}{
+		"none":             {nil, 0},
+		"all":              {[]uint64{1, 2, 3, 4, 5, 6, 7, 8, 9}, 9},
+		"some":             {[]uint64{1, 2, 3}, 3},
+		"a hole":           {[]uint64{1, 2, 5}, 9},
+		"the first":        {[]uint64{2}, 9},
+		"only the last":    {[]uint64{9}, 9},
+		"doubled":          {[]uint64{1, 1, 2, 1, 2, 3, 3}, 3},
+		"doubled, a hole":  {[]uint64{1, 1, 3, 1, 2, 9, 9, 8}, 9},
+		"beyond the store": {[]uint64{1, 12}, 9}, // told, and not yet in the copy that was asked
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := openInProcess(t, Options{})
+			for i := range stored {
+				s.mustAppend(t, fmt.Sprint(i+1))
+			}
+			var got []uint64
+			f := &follower{store: s, begun: true, tell: func(u server.StoreUpdate) {
+				for _, r := range u.Records {
+					if want := fmt.Sprintf("data: %d\n\n", r.Sequence); string(r.Block) != want || r.Topic != "t" {
+						t.Errorf("%+v, want %q", r, want)
+					}
+					got = append(got, r.Sequence)
+				}
+			}}
+			messages := make(chan *nats.Msg, len(test.messages))
+			for _, sequence := range test.messages {
+				messages <- s.told(sequence)
+			}
+			for len(messages) > 0 {
+				f.receive(t.Context(), <-messages, messages)
+			}
+			if len(got) != test.told || int(f.state.Last) != test.told {
+				t.Errorf("told %v, want %d", got, test.told)
+			}
+			for i, sequence := range got {
+				if sequence != uint64(i+1) {
+					t.Fatalf("told %v", got)
+				}
+			}
+			if again := f.again() != nil; again != (name == "beyond the store") {
+				t.Errorf("reads again: %v", again)
+			}
+		})
+	}
+}
+
+// What a look finds has been asked for before some of what was told since.
+func TestLookIsOlderThanNews(t *testing.T) {
+	f := &follower{begun: true, state: server.StoreState{Epoch: "e", Last: 100}}
+	f.compare(t.Context(), look{had: 90, state: server.StoreState{Epoch: "e", First: 1, Last: 95}})
+	if !f.lostSince.IsZero() {
+		t.Error("the stream counts as one that has lost events")
+	}
+	f.compare(t.Context(), look{had: 100, state: server.StoreState{Epoch: "e", First: 1, Last: 99}})
+	if f.lostSince.IsZero() {
+		t.Error("the stream does not count as one that has lost events")
+	}
+	f.compare(t.Context(), look{had: 100, state: server.StoreState{Epoch: "e", First: 1, Last: 100}})
+	if !f.lostSince.IsZero() {
+		t.Error("the stream still counts as one that has lost events")
+	}
+}
+
+// A stream that has lost events for good begins a new epoch, in which no id of the old one is good.
+func TestLostEvents(t *testing.T) {
+	s := openInProcess(t, Options{})
+	s.mustAppend(t, "1", "2", "3")
+	info, err := s.info(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := stateOf(info)
+	updates := make(chan server.StoreUpdate, 100)
+	f := &follower{store: s, begun: true, state: old, tell: func(u server.StoreUpdate) { updates <- u }, looks: make(chan look, 1)}
+	f.state.Last = 7
+	found := look{had: 7, state: old}
+	f.compare(t.Context(), found)
+	f.lostSince = time.Now().Add(-2 * lostAfter)
+	f.compare(t.Context(), found)
+	f.compare(t.Context(), <-f.looks)
+	u := <-updates
+	if u.Epoch == old.Epoch || u.Last != 3 || len(u.Records) > 0 || u.Err != nil || !maps.Equal(u.Earlier, map[string]uint64{old.Epoch: 0}) {
+		t.Errorf("%+v follows the epoch %s", u, old.Epoch)
+	}
+}
+
+// The epochs of the past are so many, and good for no more than the last of them was.
+func TestRenew(t *testing.T) {
+	s := openInProcess(t, Options{})
+	var epochs []string
+	for range maxEarlier + 3 {
+		s.mustAppend(t, "x")
+		state, err := s.State(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		epochs = append(epochs, state.Epoch)
+		if err := s.Renew(t.Context(), min(state.Last, 6)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	state, err := s.State(t.Context())
+	if err != nil || len(state.Earlier) != maxEarlier {
+		t.Fatalf("%+v, %v", state, err)
+	}
+	for i, epoch := range epochs[3:] {
+		if got := state.Earlier[epoch]; got != uint64(min(i+4, 6)) {
+			t.Errorf("epoch %d is good up to %d", i+3, got)
+		}
+	}
+}
+
+// What is published at the same time is stored together, and each gets its own sequence. One that cannot be stored is
+// the only one that fails.
+func TestCoalesce(t *testing.T) {
+	s := openInProcess(t, Options{Coalesce: true})
+	var mu sync.Mutex
+	seen := map[uint64]string{}
+	var publishers sync.WaitGroup
+	for p := range 40 {
+		publishers.Go(func() {
+			for i := range 50 {
+				var records []server.Record
+				for n := range 1 + i%3 {
+					records = append(records, server.Record{Topic: "t", Block: fmt.Appendf(nil, "data: %d/%d/%d\n\n", p, i, n)})
+				}
+				first, err := s.Append(t.Context(), server.Key{}, records...)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				mu.Lock()
+				for n, r := range records {
+					seen[first+uint64(n)] = string(r.Block)
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	publishers.Wait()
+	records, last, err := s.read(t.Context(), 1, followEvents, followBytes)
+	if err != nil || len(records) != len(seen) || int(last) != len(seen) {
+		t.Fatalf("%d events are stored up to %d, and %d acknowledged, %v", len(records), last, len(seen), err)
+	}
+	for _, r := range records {
+		if seen[r.Sequence] != string(r.Block) {
+			t.Errorf("%d is %q, and was acknowledged as %q", r.Sequence, r.Block, seen[r.Sequence])
+		}
+	}
+	for sequence := uint64(1); ; sequence++ { // of three at most by one publisher
+		m, err := s.get(t.Context(), sequence)
+		if err != nil || m == nil {
+			t.Fatalf("nothing was stored together, %v", err)
+		}
+		if len(m.Header.Get("Nats-Batch-Sequence")) > 1 {
+			break
+		}
+	}
+}
+
+// A subscriber's copy may stop anywhere. Then it is no answer.
+func TestReadIsWhole(t *testing.T) {
+	s := openInProcess(t, Options{Timeout: 50 * time.Millisecond})
+	s.mustAppend(t, "1")
+	answer := func(replies ...*nats.Msg) {
+		t.Helper()
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		fake := &Store{conn: s.conn, options: s.options, reads: s.reads}
+		fake.options.Name = "fake"
+		subscription, err := s.conn.Subscribe("$JS.API.DIRECT.GET.fake", func(m *nats.Msg) {
+			for _, reply := range replies {
+				reply.Subject = m.Reply
+				s.conn.PublishMsg(reply)
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer subscription.Unsubscribe()
+		if records, err := fake.Read(ctx, 1); err == nil {
+			t.Errorf("%+v is taken for the whole", records)
+		}
+	}
+	message := func(sequence, before uint64) *nats.Msg {
+		m := s.told(sequence)
+		m.Header.Set("Nats-Last-Sequence", fmt.Sprint(before))
+		return m
+	}
+	status := func(code string, before uint64) *nats.Msg {
+		return &nats.Msg{Header: nats.Header{"Status": {code}, "Nats-Last-Sequence": {fmt.Sprint(before)}}}
+	}
+	answer()
+	answer(message(1, 0))
+	answer(message(1, 0), message(3, 2), status("204", 3))
+	answer(message(1, 0), status("204", 2))
+	answer(status("408", 0))
+	answer(status("500", 0))
+}

@@ -1,0 +1,409 @@
+package server_test
+
+import (
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/eventsource-wasm/eventsource-wasm/server"
+	"github.com/eventsource-wasm/eventsource-wasm/server/compress"
+	"github.com/eventsource-wasm/eventsource-wasm/sse"
+)
+
+// A testStore is a store in memory that fails, forgets and holds back what it has to tell when it is told to.
+type testStore struct {
+	mu      sync.Mutex
+	state   server.StoreState
+	records []server.StoredRecord
+	tell    func(server.StoreUpdate)
+	held    []server.StoredRecord
+	hold    bool
+	failing error
+	reading func() // called before every read
+}
+
+func newTestStore() *testStore {
+	return &testStore{state: server.StoreState{Epoch: "epoch000", First: 1}}
+}
+
+func (s *testStore) Append(_ context.Context, _ server.Key, records ...server.Record) (uint64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.failing != nil {
+		return 0, s.failing
+	}
+	first := s.state.Last + 1
+	for _, r := range records {
+		s.state.Last++
+		s.records = append(s.records, server.StoredRecord{Record: r, Sequence: s.state.Last})
+		s.held = append(s.held, s.records[len(s.records)-1])
+	}
+	s.flush()
+	return first, nil
+}
+
+func (s *testStore) flush() {
+	if !s.hold && s.tell != nil {
+		s.tell(server.StoreUpdate{StoreState: s.state, Records: s.held})
+		s.held = nil
+	}
+}
+
+func (s *testStore) Read(_ context.Context, from uint64) (some []server.StoredRecord, err error) {
+	if s.reading != nil {
+		s.reading()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range s.records {
+		if r.Sequence >= from && len(some) < 3 {
+			some = append(some, r)
+		}
+	}
+	return some, s.failing
+}
+
+func (s *testStore) State(context.Context) (server.StoreState, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state, s.failing
+}
+
+func (s *testStore) Follow(ctx context.Context, tell func(server.StoreUpdate)) {
+	s.mu.Lock()
+	s.tell, s.held = tell, nil
+	tell(server.StoreUpdate{StoreState: s.state})
+	s.mu.Unlock()
+	<-ctx.Done()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tell = nil
+}
+
+// change calls f under the lock, and tells what is no longer held back.
+func (s *testStore) change(f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f()
+	s.flush()
+}
+
+// drop forgets what is before the sequence.
+func (s *testStore) drop(before uint64) {
+	s.state.First = before
+	s.records = slices.DeleteFunc(s.records, func(r server.StoredRecord) bool { return r.Sequence < before })
+}
+
+// remove deletes one record, as somebody may on purpose.
+func (s *testStore) remove(sequences ...uint64) {
+	removed := func(r server.StoredRecord) bool { return slices.Contains(sequences, r.Sequence) }
+	s.records = slices.DeleteFunc(s.records, removed)
+	s.held = slices.DeleteFunc(s.held, removed)
+}
+
+func startStored(t *testing.T, h *server.Handler) (store *testStore, url string) {
+	t.Helper()
+	store = newTestStore()
+	h.Broker.Store, h.OpenPublish, h.Logger = store, true, quiet
+	url = start(t, h)
+	t.Cleanup(h.Broker.Close)
+	return store, url
+}
+
+func numbers(from, to int) (data []string) {
+	for i := from; i <= to; i++ {
+		data = append(data, fmt.Sprint(i))
+	}
+	return data
+}
+
+func id(n int) string { return fmt.Sprintf("epoch000-%d", n) }
+
+// History is the store's, then memory's, then what is live, and nobody sees where one ends.
+func TestStoreReplay(t *testing.T) {
+	onEachPath(t, func(t *testing.T, noHijack bool) {
+		broker := &server.Broker{MaxEvents: 4}
+		_, url := startStored(t, &server.Handler{Broker: broker, NoHijack: noHijack})
+		if last := publish(t, broker, "t", numbers(1, 20)...); last != id(20) {
+			t.Fatalf("the last one is %s", last)
+		}
+		for after := range 20 {
+			c := opened(t, url, "Last-Event-ID", id(after))
+			if gap := c.response.Header.Get("Event-Gap"); gap != "" {
+				t.Errorf("after %d: gap %q", after, gap)
+			}
+			c.wantData(numbers(after+1, 20)...)
+		}
+		c := opened(t, url, "Last-Event-ID", id(2))
+		live := opened(t, url)
+		if b := live.next(); b["id"] != id(20) {
+			t.Errorf("a client without an id gets %v", b)
+		}
+		c.wantData(numbers(3, 20)...)
+		publish(t, broker, "t", numbers(21, 24)...) // and no more, or memory might leave those behind who have a goroutine for all
+		c.wantData(numbers(21, 24)...)
+		live.wantData(numbers(21, 24)...)
+		if stats := broker.Stats(); stats.Published != 24 || stats.Events != 4 || stats.Offline || stats.Replayed < 16 {
+			t.Errorf("%+v", stats)
+		}
+	})
+}
+
+func TestStoreReplayOfTopicsAndCodings(t *testing.T) {
+	broker := &server.Broker{MaxEvents: 1}
+	_, url := startStored(t, &server.Handler{Broker: broker, Codings: []server.Coding{compress.Gzip()}})
+	for i, data := range numbers(1, 30) {
+		publish(t, broker, []string{"a", "b", "c"}[i%3], data)
+	}
+	c := opened(t, url+"?topic=a&topic=c", "Last-Event-ID", id(20), "Accept-Encoding", "gzip")
+	plain, err := gzip.NewReader(c.response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.reader.Reset(plain)
+	c.wantData("21", "22", "24", "25", "27", "28", "30")
+	publish(t, broker, "c", "live")
+	c.wantData("live")
+}
+
+func TestStoreGaps(t *testing.T) {
+	tests := map[string]struct {
+		id, reason string
+		policy     server.GapPolicy
+		data       []string
+	}{
+		"kept":                 {id(5), "", 0, numbers(6, 10)},
+		"oldest":               {id(2), "", 0, numbers(3, 10)},
+		"expired":              {id(1), "expired", 0, numbers(3, 10)},
+		"expired, from head":   {id(1), "expired", server.FromHead, nil},
+		"earlier epoch":        {"earlier0-4", "", 0, numbers(5, 10)},
+		"earlier, lost":        {"earlier0-5", "epoch", 0, numbers(3, 10)},
+		"earlier, and expired": {"earlier0-1", "expired", 0, numbers(3, 10)},
+		"earlier, in memory":   {"earlier1-9", "", 0, numbers(10, 10)},
+		"another":              {"another0-4", "epoch", 0, numbers(3, 10)},
+		"malformed":            {"x", "malformed", 0, numbers(3, 10)},
+		"future":               {id(11), "future", 0, numbers(3, 10)},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			broker := &server.Broker{MaxEvents: 3}
+			store, url := startStored(t, &server.Handler{Broker: broker, GapPolicy: test.policy})
+			store.state.Earlier = map[string]uint64{"earlier0": 4, "earlier1": 9}
+			publish(t, broker, "t", numbers(1, 10)...)
+			store.change(func() { store.drop(3) })
+			c := opened(t, url, "Last-Event-ID", test.id)
+			if reason := c.response.Header.Get("Event-Gap"); reason != test.reason {
+				t.Fatalf("gap %q, want %q", reason, test.reason)
+			}
+			if test.reason != "" {
+				if b := c.next(); b["event"] != "gap" {
+					t.Errorf("the first event is %v", b)
+				}
+			}
+			c.wantData(test.data...)
+			publish(t, broker, "t", "live")
+			c.wantData("live")
+		})
+	}
+}
+
+// A client may know of events that this node has not been told of yet.
+func TestStoreIsAheadOfLog(t *testing.T) {
+	broker := &server.Broker{}
+	store, url := startStored(t, &server.Handler{Broker: broker})
+	publish(t, broker, "t", "1")
+	store.change(func() { store.hold = true })
+	publish(t, broker, "t", "2", "3", "4")
+	got := make(chan block)
+	go func() {
+		c := opened(t, url, "Last-Event-ID", id(3))
+		got <- c.next()
+	}()
+	select {
+	case b := <-got:
+		t.Fatalf("got %v, which the node cannot know", b)
+	default:
+	}
+	store.change(func() { store.hold = false })
+	if b := <-got; b["data"] != "4" {
+		t.Errorf("got %v", b)
+	}
+}
+
+// What the store loses while it is read is told, what is deleted on purpose is not.
+func TestStoreForgets(t *testing.T) {
+	broker := &server.Broker{MaxEvents: 2}
+	store, url := startStored(t, &server.Handler{Broker: broker})
+	publish(t, broker, "t", numbers(1, 12)...)
+	reads := 0
+	store.reading = func() {
+		if reads++; reads == 2 {
+			store.change(func() { store.drop(7) })
+		}
+	}
+	store.change(func() { store.remove(2, 9) })
+	c := opened(t, url, "Last-Event-ID", id(0))
+	c.wantData("1", "3", "4")
+	if b := c.next(); b["event"] != "gap" || b["id"] != id(6) || !strings.Contains(b["data"], `"reason":"expired"`) {
+		t.Errorf("got %v, want a gap", b)
+	}
+	c.wantData("7", "8", "10", "11", "12")
+}
+
+// Events that are missing in what a store tells leave no trace, few of them or many.
+func TestStoreOmits(t *testing.T) {
+	for _, missing := range []uint64{1, 3, 5000} {
+		t.Run(fmt.Sprint(missing), func(t *testing.T) {
+			onEachPath(t, func(t *testing.T, noHijack bool) {
+				broker := &server.Broker{}
+				store, url := startStored(t, &server.Handler{Broker: broker, NoHijack: noHijack})
+				c := opened(t, url+"?topic=>", "Last-Event-ID", id(0))
+				publish(t, broker, "t", "1")
+				c.wantData("1")
+				store.change(func() { store.state.Last += missing })
+				last := publish(t, broker, "t", "after")
+				if last != id(int(missing)+2) {
+					t.Errorf("the id is %s", last)
+				}
+				for b, err := c.read(); ; b, err = c.read() {
+					if err != nil { // it was put to the store, and comes back
+						c = opened(t, url+"?topic=>", "Last-Event-ID", id(1))
+						continue
+					}
+					if b["id"] != last || b["data"] != "after" {
+						t.Errorf("got %v", b)
+					}
+					break
+				}
+				opened(t, url, "Last-Event-ID", id(0)).wantData("1", "after")
+			})
+		})
+	}
+}
+
+// A stream that memory has left behind is served from the store, by its goroutine or when it comes back.
+func TestOvertakenStreamReadsStore(t *testing.T) {
+	onEachPath(t, func(t *testing.T, noHijack bool) {
+		broker := &server.Broker{MaxEvents: 3}
+		store, url := startStored(t, &server.Handler{Broker: broker, NoHijack: noHijack})
+		publish(t, broker, "t", "1")
+		c := opened(t, url, "Last-Event-ID", id(0))
+		c.wantData("1")
+		store.change(func() { store.hold = true })
+		publish(t, broker, "t", numbers(2, 30)...)
+		store.change(func() { store.hold = false })
+		if !noHijack {
+			for b, err := c.read(); err == nil; b, err = c.read() {
+				t.Logf("before it was cut: %v", b)
+			}
+			c = opened(t, url, "Last-Event-ID", id(1))
+		}
+		c.wantData(numbers(2, 30)...)
+	})
+}
+
+func TestStoreBeginsAnew(t *testing.T) {
+	onEachPath(t, func(t *testing.T, noHijack bool) {
+		broker := &server.Broker{}
+		store, url := startStored(t, &server.Handler{Broker: broker, NoHijack: noHijack})
+		publish(t, broker, "t", numbers(1, 5)...)
+		c := opened(t, url, "Last-Event-ID", id(4))
+		c.wantData("5")
+		store.change(func() {
+			store.state = server.StoreState{Epoch: "epoch001", First: 1, Last: 0, Earlier: map[string]uint64{"epoch000": 0}}
+			store.records = nil
+		})
+		if b, err := c.read(); err == nil {
+			t.Errorf("a stream of the old epoch goes on with %v", b)
+		}
+		if got := publish(t, broker, "t", "new"); got != "epoch001-1" {
+			t.Errorf("goes on with %s", got)
+		}
+		c = opened(t, url, "Last-Event-ID", id(5))
+		if gap := c.response.Header.Get("Event-Gap"); gap != "epoch" {
+			t.Errorf("gap %q", gap)
+		}
+		c.next()
+		c.wantData("new")
+	})
+}
+
+func TestStoreUnavailable(t *testing.T) {
+	broker := &server.Broker{MaxEvents: 1}
+	h := &server.Handler{Broker: broker}
+	store, url := startStored(t, h)
+	publish(t, broker, "t", "1", "2", "3")
+	store.failing = fmt.Errorf("%w: for a test", server.ErrUnavailable)
+	answer := post(h, form, "topic=t&data=x")
+	if answer.Code != http.StatusServiceUnavailable || answer.Header().Get("Retry-After") == "" || strings.Contains(answer.Body.String(), "for a test") {
+		t.Errorf("POST is answered %d, %v, %s", answer.Code, answer.Header(), answer.Body)
+	}
+	if _, err := broker.PublishAll(server.Publication{Topic: "t"}); !errors.Is(err, server.ErrUnavailable) {
+		t.Errorf("publish: %v", err)
+	}
+	if unstored := broker.Stats().Unstored; unstored != 2 {
+		t.Errorf("%d publications failed for want of the store", unstored)
+	}
+	if c := open(t, url, "Last-Event-ID", id(0)); c.response.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("a stream of what is not in memory is answered %d", c.response.StatusCode)
+	}
+	opened(t, url, "Last-Event-ID", id(2)).wantData("3")
+	if connections := broker.Stats().Connections; connections > 1 {
+		t.Errorf("%d connections are counted", connections)
+	}
+
+	store.failing = nil
+	reads := 0
+	store.reading = func() {
+		if reads++; reads == 2 {
+			store.change(func() { store.failing = server.ErrUnavailable })
+		}
+	}
+	publish(t, broker, "t", numbers(4, 9)...)
+	c := opened(t, url, "Last-Event-ID", id(0))
+	c.wantData("1", "2", "3")
+	if _, err := c.read(); err != io.EOF {
+		t.Errorf("a replay that cannot go on ends with %v", err)
+	}
+}
+
+func TestStoreRefuses(t *testing.T) {
+	broker := &server.Broker{MaxEventBytes: 100}
+	h := &server.Handler{Broker: broker}
+	store, _ := startStored(t, h)
+	for name, test := range map[string]struct {
+		event sse.Event
+		want  error
+	}{
+		"type":            {sse.Event{Type: "a\nb"}, sse.ErrInvalidType},
+		"too large":       {sse.Event{Data: strings.Repeat("\n", 20)}, server.ErrEventTooLarge},
+		"too large to us": {sse.Event{Data: strings.Repeat("x", 101)}, server.ErrEventTooLarge},
+		"id":              {sse.Event{ID: "1"}, server.ErrEventHasID},
+	} {
+		if _, err := broker.Publish("t", test.event); !errors.Is(err, test.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+		_, err := broker.PublishAll(server.Publication{Topic: "t"}, server.Publication{Topic: "t", Event: test.event})
+		if about, ok := errors.AsType[*server.PublicationError](err); !ok || about.Index != 1 || !errors.Is(err, test.want) {
+			t.Errorf("%s, in a batch: %v", name, err)
+		}
+	}
+	if ids, err := broker.PublishAll(); len(ids) != 0 || err != nil {
+		t.Errorf("nothing: %v, %v", ids, err)
+	}
+	store.failing = server.ErrKeyReused
+	if answer := post(h, form, "topic=t", "Idempotency-Key", "k"); answer.Code != http.StatusUnprocessableEntity {
+		t.Errorf("a key that is another's is answered %d", answer.Code)
+	}
+	broker.Close()
+	if _, err := broker.Publish("t", sse.Event{}); !errors.Is(err, server.ErrClosed) {
+		t.Errorf("after Close: %v", err)
+	}
+}
