@@ -133,8 +133,8 @@ type Stats struct {
 // number are the store's, and Publish returns when the event is safe there.
 //
 // The error is one of [ErrClosed], [ErrUnknownTopic], [ErrInvalidTopic], [ErrEventHasID], [ErrEventTooLarge],
-// [sse.ErrInvalidType] or, with a Store, [ErrUnavailable], possibly wrapped. After the last one the event may be
-// published or not.
+// [sse.ErrInvalidType] or, with a Store, [ErrStoreFull] or [ErrUnavailable], possibly wrapped. After the last one the
+// event may be published or not.
 func (b *Broker) Publish(topic string, event sse.Event) (id string, err error) {
 	p := Publication{topic, event}
 	if err := b.check(p); err != nil {
@@ -161,7 +161,7 @@ type Publication struct {
 
 // PublishAll publishes all or, if one of them cannot be, none. They get successive ids, and no event of others comes
 // between them. The error is one of Publish's, in a [PublicationError] that says which publication it is about unless
-// it is [ErrClosed] or [ErrUnavailable].
+// it is [ErrClosed], [ErrStoreFull] or [ErrUnavailable].
 func (b *Broker) PublishAll(publications ...Publication) (ids []string, err error) {
 	return b.publishAll(Key{}, publications)
 }

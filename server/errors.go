@@ -62,6 +62,7 @@ var answers = []struct {
 	{errTicketsFull, Error{Status: http.StatusServiceUnavailable, RetryAfter: retryAfter}},
 	{errManyTickets, Error{Status: http.StatusTooManyRequests, RetryAfter: retryAfter}},
 	{ErrUnavailable, Error{Status: http.StatusServiceUnavailable, Message: "the store of the events is unavailable", RetryAfter: retryAfter}},
+	{ErrStoreFull, Error{Status: http.StatusServiceUnavailable, RetryAfter: retryAfter}},
 	{ErrKeyReused, Error{Status: http.StatusUnprocessableEntity, Field: "Idempotency-Key"}},
 }
 

@@ -22,8 +22,8 @@ type Store interface {
 	// key is not zero and was used before, it stores nothing and returns the sequence of then, or [ErrKeyReused] if the
 	// key's Sum is another.
 	//
-	// Other errors are [ErrEventTooLarge], and [ErrUnavailable] when the store cannot be reached or does not answer in
-	// time, upon which the records may be stored or not.
+	// Other errors are [ErrEventTooLarge], [ErrStoreFull], and [ErrUnavailable] when the store cannot be reached or does
+	// not answer in time, upon which the records may be stored or not.
 	Append(ctx context.Context, key Key, records ...Record) (first uint64, err error)
 
 	// Read returns, oldest first, some of the records from that sequence on: as many as the store finds it good to
@@ -41,6 +41,7 @@ type Store interface {
 // Errors of a [Store].
 var (
 	ErrUnavailable = errors.New("server: the store of the events is unavailable")
+	ErrStoreFull   = errors.New("server: the store of the events is full")
 	ErrKeyReused   = errors.New("server: the key was used for something else")
 )
 

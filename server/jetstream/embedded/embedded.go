@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -20,11 +21,15 @@ import (
 	nats "github.com/nats-io/nats-server/v2/server"
 	client "github.com/nats-io/nats.go"
 
+	"github.com/eventsource-wasm/eventsource-wasm/server"
 	"github.com/eventsource-wasm/eventsource-wasm/server/jetstream"
 )
 
 // DefaultSync is how often the folder is synced if [Options.Sync] is zero.
 const DefaultSync = 250 * time.Millisecond
+
+// DefaultReserve is what is left free of the disk if [Options.Reserve] is zero.
+const DefaultReserve = 64 << 20
 
 // maxPayload is the largest message: an event, of which a broker takes 1 MiB by default.
 const maxPayload = 8 << 20
@@ -42,6 +47,11 @@ type Options struct {
 	// when the event is synced.
 	Sync time.Duration
 
+	// Reserve is how many bytes of the disk are left free: with less, Append fails with [server.ErrStoreFull], and what
+	// is stored can still be read. A disk that is full to the last byte stops the store until it is opened again. It is
+	// heeded on Linux. Zero means 64 MiB; negative, none.
+	Reserve int64
+
 	// Store are the limits of what is kept. Replicas and Coalesce are for package embedded to decide.
 	Store jetstream.Options
 }
@@ -53,15 +63,24 @@ var ErrInUse = errors.New("embedded: the folder is another process's")
 type Store struct {
 	*jetstream.Store
 	conn   *client.Conn
-	server *nats.Server
+	nats   *nats.Server
 	folder *folder
+	space  space
+}
+
+// Append implements [server.Store].
+func (s *Store) Append(ctx context.Context, key server.Key, records ...server.Record) (first uint64, err error) {
+	if s.space.isShort() {
+		return 0, server.ErrStoreFull
+	}
+	return s.Store.Append(ctx, key, records...)
 }
 
 // Open returns the store in the folder. It has to be closed.
 func Open(ctx context.Context, o Options) (*Store, error) {
 	o.Store.Replicas, o.Store.Coalesce = 1, o.Sync < 0
 	o.Store.Logger = cmp.Or(o.Store.Logger, slog.Default())
-	s := &Store{}
+	s := &Store{space: space{dir: o.Dir, reserve: cmp.Or(o.Reserve, DefaultReserve), logger: o.Store.Logger}}
 	if err := s.open(ctx, o); err != nil {
 		s.Close()
 		return nil, fmt.Errorf("%s: %w", o.Dir, err)
@@ -73,10 +92,10 @@ func (s *Store) open(ctx context.Context, o Options) (err error) {
 	if s.folder, err = lock(o.Dir); err != nil {
 		return err
 	}
-	if s.server, err = start(o); err != nil {
+	if s.nats, err = start(o); err != nil {
 		return err
 	}
-	if s.conn, err = jetstream.Connect("", client.InProcessServer(s.server)); err != nil {
+	if s.conn, err = jetstream.Connect("", client.InProcessServer(s.nats)); err != nil {
 		return err
 	}
 	if s.Store, err = jetstream.Open(ctx, s.conn, o.Store); err != nil {
@@ -102,26 +121,28 @@ func (s *Store) account(ctx context.Context) error {
 
 func start(o Options) (*nats.Server, error) {
 	options := &nats.Options{
-		ServerName:   "eventsource",
-		DontListen:   true,
-		NoSigs:       true,
-		JetStream:    true,
-		StoreDir:     o.Dir,
-		MaxPayload:   maxPayload,
-		SyncInterval: cmp.Or(max(o.Sync, 0), DefaultSync),
-		SyncAlways:   o.Sync < 0,
+		ServerName: "eventsource",
+		DontListen: true,
+		NoSigs:     true,
+		JetStream:  true,
+		StoreDir:   o.Dir,
+		MaxPayload: maxPayload,
+		// Else it is three quarters of what is free at each start, of which what is stored then takes its part again.
+		JetStreamMaxStore: math.MaxInt64 / 2,
+		SyncInterval:      cmp.Or(max(o.Sync, 0), DefaultSync),
+		SyncAlways:        o.Sync < 0,
 	}
-	server, err := nats.NewServer(options)
+	n, err := nats.NewServer(options)
 	if err != nil {
 		return nil, err
 	}
-	server.SetLoggerV2(logger{o.Store.Logger}, false, false, false)
-	server.Start()
-	if !server.ReadyForConnections(startTimeout) || !server.JetStreamEnabled() {
-		server.Shutdown()
+	n.SetLoggerV2(logger{o.Store.Logger}, false, false, false)
+	n.Start()
+	if !n.ReadyForConnections(startTimeout) || !n.JetStreamEnabled() {
+		n.Shutdown()
 		return nil, errors.New("the server of NATS does not start; the log says why")
 	}
-	return server, nil
+	return n, nil
 }
 
 // Close syncs what was published, and gives the folder back. The brokers that use the store must be closed before.
@@ -129,9 +150,9 @@ func (s *Store) Close() error {
 	if s.conn != nil {
 		s.conn.Close()
 	}
-	if s.server != nil {
-		s.server.Shutdown()
-		s.server.WaitForShutdown()
+	if s.nats != nil {
+		s.nats.Shutdown()
+		s.nats.WaitForShutdown()
 	}
 	if s.folder == nil {
 		return nil
