@@ -2,14 +2,19 @@
 
 import { ConnectionEvent } from './connectionevent.js';
 import { ENGINE_RETRY, loadEngine } from './engine.js';
+import { Persisted } from './persist.js';
 import { byteString, request } from './request.js';
 import { StreamEvent } from './streamevent.js';
 import { queueTask } from './task.js';
 import { closeAtUnload, documentIsThere, forget, untilLeft } from './unload.js';
+import { letSleep, wakeUp } from './wake.js';
 
 export const CONNECTING = 0;
 export const OPEN = 1;
 export const CLOSED = 2;
+
+/** For how many milliseconds after its request nothing that wakes it says that a connection is dead. */
+const JUST_SENT = 2000;
 
 // Taken here, since a page may put a dispatchEvent of its own on an object.
 const dispatchEvent = Function.prototype.call.bind(EventTarget.prototype.dispatchEvent);
@@ -31,11 +36,15 @@ export class Connection {
   /** Since when nothing has arrived, and what is going to look. */
   #quietSince = 0;
   #idleTimer;
+  /** When the request was made, by the clock that goes on while the computer sleeps. */
+  #sentAt = 0;
   /** The first request, which leaves before the engine is there to command it. */
   #early;
   /** How many requests were made since the connection was open, or since there is one. */
   #attempt = 0;
   #reconnectionTime = 3000;
+  /** @type {Persisted | undefined} */
+  #persisted;
   /** What is known of the last request: what an event tells, and a function in place of headers. */
   #details = {};
 
@@ -51,7 +60,12 @@ export class Connection {
       this.readyState = CLOSED;
       return;
     }
+    if (source.persist) {
+      this.#persisted = new Persisted(source.persist);
+      this.lastEventId = this.#persisted.load(this.lastEventId);
+    }
     source.signal?.addEventListener('abort', this);
+    if (source.wake) wakeUp(this);
     // In a task, so that a source which is closed in the one that made it sends nothing.
     queueTask(() => this.#begin());
     closeAtUnload(this);
@@ -78,6 +92,7 @@ export class Connection {
     const { reason, status } = this.#details;
     this.#details = { url, attempt: ++this.#attempt, resumed: lastEventId !== '' };
     this.#quietSince = performance.now();
+    this.#sentAt = Date.now();
     this.#watchIdle();
     const attempt = { attempt: this.#attempt, lastEventId: this.lastEventId, reason, status };
     return request(url, lastEventId, this.source, attempt, this.#abort.signal);
@@ -160,6 +175,20 @@ export class Connection {
     this.close();
   }
 
+  /** What would be waited for may be had now, and what is open may be dead. A body that is sent once is not sent again. */
+  wake() {
+    if (this.source.once) return;
+    // What comes after a sleep comes twice, from the clock and from the network.
+    if (this.#abort && Math.abs(Date.now() - this.#sentAt) < JUST_SENT) return;
+    if (this.#engine) {
+      clearTimeout(this.#timer);
+      this.#engine.call('wake', this.id);
+    } else if (this.#timer && !this.#abort) {
+      clearTimeout(this.#timer);
+      this.#begin();
+    }
+  }
+
   /** The engine has ended. */
   engineLost() {
     this.#engine = undefined;
@@ -182,6 +211,8 @@ export class Connection {
   #end() {
     this.readyState = CLOSED;
     forget(this);
+    letSleep(this);
+    this.#persisted?.end(this.lastEventId);
     this.source.signal?.removeEventListener('abort', this);
     this.#abortFetch();
     this.source.stream?.cancel();
@@ -250,6 +281,7 @@ export class Connection {
         if (abort !== this.#abort) return false;
       }
       if (lastEnd >= 0) this.lastEventId = text.slice(start, lastEnd);
+      this.#persisted?.keep(this.lastEventId);
       if (failed) return false;
     }
     return true;

@@ -48,6 +48,21 @@ export interface EventSourceInit {
    */
   idleTimeout?: number;
 
+  /**
+   * A key, not empty, of `sessionStorage`, or of the storage that is named: the last event ID is kept there, and a source
+   * with the same key begins with it, after a reload for example. It takes precedence over `lastEventId`. Without a
+   * storage, as in workers and in some private windows, or when it is full, the console has a warning and nothing else
+   * changes. Events of the last 250 ms before a crash may come again.
+   */
+  persist?: string | { key: string; storage?: 'session' | 'local' };
+
+  /**
+   * Whether to connect anew at once, open or not, when the network is back, when the computer has slept for ten seconds
+   * or more, and when the page has come back from the browser's cache: an error event with the reason `wake`. Not because
+   * a tab was hidden, not within two seconds of the request, and not where `body` is sent once. Default: false.
+   */
+  wake?: boolean;
+
   /** Closes the source when it is aborted, as `close()` does. */
   signal?: AbortSignal;
 
@@ -90,11 +105,11 @@ export interface Attempt {
 /**
  * `ended`: the server ended the stream. `network`: the connection could not be made, or broke. `cors`, `csp`, `url`: the
  * browser does not allow the request. `status`: it was not 200. `content-type`: the response is not an event stream.
- * `limit`: an event was larger than `maxEventSize`. `idle`: nothing arrived for `idleTimeout`. `headers`, `body`: the function
- * for them failed. `wasm`: the module could not be loaded, or has ended.
+ * `limit`: an event was larger than `maxEventSize`. `idle`: nothing arrived for `idleTimeout`. `wake`: it may
+ * have been dead. `headers`, `body`: the function for them failed. `wasm`: the module could not be loaded, or has ended.
  */
 export type Reason =
-  'ended' | 'network' | 'cors' | 'csp' | 'url' | 'status' | 'content-type' | 'limit' | 'idle' | 'headers' | 'body' | 'wasm';
+  'ended' | 'network' | 'cors' | 'csp' | 'url' | 'status' | 'content-type' | 'limit' | 'idle' | 'wake' | 'headers' | 'body' | 'wasm';
 
 /** An open or error event. Of the response it tells what a script may see, and nothing if there was none. */
 export interface ConnectionEvent extends Event {

@@ -17,6 +17,12 @@ const RETRY = {
 };
 const RETRIED_STATUSES = [429, 500, 502, 503, 504];
 
+/** All names that mean something, for those that do not. */
+const MEMBERS = [
+  'withCredentials', 'credentials', 'headers', 'method', 'body', 'lastEventId', 'lastEventIdParam', 'persist', 'retry', 'idleTimeout',
+  'wake', 'signal', 'fetch', 'maxEventSize',
+];
+
 /**
  * @typedef {object} Init
  * @property {boolean} withCredentials
@@ -31,6 +37,8 @@ const RETRIED_STATUSES = [429, 500, 502, 503, 504];
  * @property {typeof globalThis.fetch | undefined} fetch
  * @property {number} idleTimeout
  * @property {string} lastEventIdParam
+ * @property {boolean} wake
+ * @property {{ key: string, storage: 'sessionStorage' | 'localStorage' } | undefined} persist
  * @property {Record<string, number> & { statuses: number[] } | undefined} retry
  */
 
@@ -42,6 +50,7 @@ export function convertInit(init) {
   const credentials = convertCredentials(init?.credentials, Boolean(init?.withCredentials));
   const method = convertMethod(init?.method);
   const body = convertBody(init?.body, method);
+  warnOfUnknown(init);
   return {
     withCredentials: credentials === 'include',
     credentials,
@@ -61,6 +70,8 @@ export function convertInit(init) {
     idleTimeout: convertNumber('idleTimeout', init?.idleTimeout, { value: Infinity, least: 1, most: LONGEST_TIMER, integer: true }),
     lastEventIdParam: convertParam(init?.lastEventIdParam),
     retry: convertRetry(init?.retry),
+    wake: convertBoolean('wake', init?.wake),
+    persist: convertPersist(init?.persist),
   };
 }
 
@@ -125,6 +136,20 @@ function convertParam(name) {
   throw invalid('lastEventIdParam', 'must be the name of a query parameter.');
 }
 
+function convertBoolean(name, value = false) {
+  if (typeof value === 'boolean') return value;
+  throw invalid(name, 'must be true or false.');
+}
+
+/** A key alone is one of the tab's own storage, so that two tabs do not take each other's place in the stream. */
+function convertPersist(persist) {
+  if (persist === undefined) return undefined;
+  const { key, storage = 'session' } = typeof persist === 'string' ? { key: persist } : (persist ?? {});
+  if (typeof key !== 'string' || key === '') throw invalid('persist', 'must be a key, or {key, storage}.');
+  if (storage !== 'session' && storage !== 'local') throw invalid('persist.storage', "must be 'session' or 'local'.");
+  return { key, storage: `${storage}Storage` };
+}
+
 function convertRetry(retry) {
   if (retry === undefined) return undefined;
   if (!isObject(retry)) throw invalid('retry', 'must be an object.');
@@ -143,6 +168,16 @@ function convertNumber(name, number, { value, least, most, integer = false }) {
   if (number === undefined || number === value) return value;
   if (typeof number === 'number' && number >= least && number <= most && (!integer || Number.isInteger(number))) return number;
   throw invalid(name, `must be ${integer ? 'an integer' : 'a number'} from ${least} to ${most}, not ${String(number)}.`);
+}
+
+let warned = '';
+
+/** One line for each set of names, however many sources are given it. */
+function warnOfUnknown(init) {
+  const unknown = isObject(init) ? Object.keys(init).filter((name) => !MEMBERS.includes(name)).join(', ') : '';
+  if (unknown === '' || unknown === warned) return;
+  warned = unknown;
+  console.warn(`EventSource: options that there are not, and that are ignored: ${unknown}. There are: ${MEMBERS.join(', ')}`);
 }
 
 const isObject = (value) => (typeof value === 'object' && value !== null) || typeof value === 'function';

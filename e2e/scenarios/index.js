@@ -21,5 +21,6 @@ export { default as reconnection } from './reconnection.js';
 export { default as redirects } from './redirects.js';
 export { default as requests } from './requests.js';
 export { default as responses } from './responses.js';
+export { default as resuming } from './resuming.js';
 export { default as retry } from './retry.js';
 export { default as workers } from './workers.js';

@@ -1,18 +1,6 @@
 // What native never gave: the members of the second argument that are ours, beside headers, and what events tell.
 
-const own = { only: 'wasm', standard: 'none: an addition' };
-
-/** A scenario with one stream. The source is opened by run. */
-function scenario(name, run, expect, more) {
-  return { name, ...own, run: (t) => run(t, t.stream()), expect, ...more };
-}
-
-const failedToLoad = { console: ['Failed to load resource'] };
-
-/** What the next events of that type tell, as far as it is asked for. */
-function tell(t, source, type, ...names) {
-  source.addEventListener(type, (event) => t.note(...names.map((name) => `${name} ${JSON.stringify(event[name])}`)));
-}
+import { failedToLoad, own, refuse, scenario, tell } from '../harness/addition.js';
 
 function lockedStream() {
   const stream = new ReadableStream();
@@ -363,14 +351,7 @@ export default [
         { credentials: 'all' }, { credentials: 'omit', withCredentials: true }, { method: 'a b' }, { method: 'head' }, { method: 1 },
         { body: 'x' }, { method: 'POST', body: {} }, { method: 'POST', body: lockedStream() },
       ];
-      for (const init of inits) {
-        try {
-          new t.EventSource('/x', init).close();
-          t.note('constructed', init);
-        } catch (error) {
-          t.note(error.name, error.message.replace(/^Failed to construct 'EventSource': (\S+):.*$/s, '$1'));
-        }
-      }
+      refuse(t, inits);
     },
     expect: [
       'maxEventSize', 'maxEventSize', 'lastEventId', 'signal', 'fetch', 'retry', 'retry.initial', 'retry.max', 'retry.factor',

@@ -165,6 +165,21 @@ func (s *Source) End() Command {
 	}
 }
 
+// Wake takes the news that the world has changed, as when a network is back or the computer has slept: a delay is not
+// worth waiting for any more, and a connection that looks alive need not be. The request that follows is no further
+// failure, so the policy of retries does not count it.
+func (s *Source) Wake() Command {
+	switch s.phase {
+	case waiting:
+		return s.fetch()
+	case requesting, streaming:
+		s.phase, s.wait = waiting, 0
+		return Command{Do: Reestablish, Reason: ReasonWake}
+	default:
+		return Command{}
+	}
+}
+
 // Timer takes the end of the delay that Announce, Reestablish or Wait asked for.
 func (s *Source) Timer() Command {
 	switch {

@@ -22,6 +22,7 @@ func futile(s *Source) Command  { return s.Fail(true) }
 func end(s *Source) Command     { return s.End() }
 func timer(s *Source) Command   { return s.Timer() }
 func stop(s *Source) Command    { return s.Close() }
+func wake(s *Source) Command    { return s.Wake() }
 
 func respond(status int, contentType, url string) input {
 	return func(s *Source) Command {
@@ -92,6 +93,25 @@ func TestLifecycle(t *testing.T) {
 			{"connect", connect, first, Connecting},
 			{"error", futile, failed(ReasonFutile), Closed},
 			{"timer", timer, nothing, Closed}}},
+		{"what wakes it ends the wait", append(ended[:3:3],
+			step{"wake", wake, first, Connecting},
+			step{"the old timer", timer, nothing, Connecting},
+			step{"200", ok, announce, Open})},
+		{"what wakes it renews an open connection, at once and from where it was", append(opened[:2:2],
+			step{"event", receive("retry: 7\nid: 2\ndata\n\n"), nothing, Open},
+			step{"wake", wake, again(0, ReasonWake), Connecting},
+			step{"timer", timer, fetchWith("2"), Connecting},
+			step{"error", lost, again(7, ReasonNetwork), Connecting})},
+		{"what wakes it renews a request", []step{
+			{"connect", connect, first, Connecting},
+			{"wake", wake, again(0, ReasonWake), Connecting},
+			{"its response", ok, nothing, Connecting},
+			{"timer", timer, first, Connecting}}},
+		{"nothing wakes what is closed, or has not begun", []step{
+			{"wake", wake, nothing, Connecting},
+			{"connect", connect, first, Connecting},
+			{"close", stop, abort, Closed},
+			{"wake", wake, nothing, Closed}}},
 		{"retry changes the delay", append(opened[:2:2],
 			step{"retry", receive("retry: 7\n"), nothing, Open},
 			step{"end", end, again(7, ReasonEnded), Connecting},

@@ -10,6 +10,7 @@ const (
 	ReasonStatus                        // the response's status was not 200
 	ReasonContentType                   // the response was not an event stream
 	ReasonLimit                         // an event was larger than the limit
+	ReasonWake                          // the connection was made anew, in case it was dead
 )
 
 // Word returns the reason as error events tell it.
@@ -27,6 +28,8 @@ func (r Reason) Word() string {
 		return "content-type"
 	case ReasonLimit:
 		return "limit"
+	case ReasonWake:
+		return "wake"
 	default:
 		return ""
 	}
@@ -47,6 +50,8 @@ func (r Reason) String() string {
 		return "the response's Content-Type is not text/event-stream"
 	case ReasonLimit:
 		return "an event of the stream is larger than maxEventSize"
+	case ReasonWake:
+		return "the connection may be dead"
 	default:
 		return ""
 	}

@@ -88,6 +88,13 @@ func timer(id int32) {
 	}
 }
 
+//go:wasmexport wake
+func wake(id int32) {
+	if s := sources[id]; s != nil {
+		s.do(id, s.Wake())
+	}
+}
+
 // reset forgets what was received of an event.
 //
 //go:wasmexport reset

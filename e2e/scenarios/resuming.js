@@ -1,0 +1,187 @@
+// Options with which a source goes on where it was: after a reload, and after a sleep.
+import { own, refuse, scenario, tell, warnings } from '../harness/addition.js';
+
+/** Runs f with a member of the object that is another, and puts back the one that was there. */
+async function replacing(object, name, descriptor, f) {
+  const old = Object.getOwnPropertyDescriptor(object, name);
+  Object.defineProperty(object, name, { configurable: true, ...descriptor });
+  try {
+    await f();
+  } finally {
+    Object.defineProperty(object, name, old);
+  }
+}
+
+/** A wall clock that can be moved, and the timers that look at it. It must be there before the source. */
+function wallClock() {
+  const now = Date.now.bind(Date);
+  const real = globalThis.setInterval;
+  const looks = [];
+  let skew = 0;
+  Date.now = () => now() + skew;
+  globalThis.setInterval = (f) => looks.push(f);
+  return {
+    jump(time) {
+      skew += time;
+      for (const look of looks) look();
+    },
+    restore() {
+      Date.now = now;
+      globalThis.setInterval = real;
+    },
+  };
+}
+
+const hour = 3_600_000;
+
+/** A source with wake, which is open, and the clock. */
+async function awake(t, server, init) {
+  await t.fence(); // or the module may still be loading
+  const clock = wallClock();
+  const source = t.open(server.url, { wake: true, ...init });
+  tell(t, source, 'error', 'reason', 'willRetry', 'retryIn');
+  const connection = await server.accept();
+  await t.until(source, 'open');
+  return { source, clock, connection };
+}
+
+const renewed = ['GET A', 'open', 'error CONNECTING', 'reason "wake" willRetry true retryIn 0', 'GET A', 'open'];
+
+export default [
+  ...['session', 'local'].map((storage) =>
+    scenario(`the last event ID is kept in ${storage}Storage, for the next source with the same key`, async (t, server) => {
+      const kept = globalThis[`${storage}Storage`];
+      const persist = { key: server.url, storage };
+      const source = t.open(server.url, { persist, lastEventId: 'begin' });
+      const connection = await server.accept();
+      await connection.send('id: é1\ndata: x\n\n');
+      await t.until(source, 'message');
+      source.close();
+      t.note('kept', kept.getItem(server.url));
+      const next = t.open(server.url, { persist, lastEventId: 'begin' });
+      t.note('lastEventId', next.lastEventId);
+      await (await server.accept()).send('id\ndata: y\n\n');
+      await t.until(next, 'message');
+      next.close();
+      t.note('kept', kept.getItem(server.url) ?? 'nothing');
+    }, [
+      'GET A last-event-id: "begin"', 'open', 'message "x" id "é1"', 'kept é1', 'lastEventId é1',
+      'GET A last-event-id: <c3 a9 31>', 'open', 'message "y"', 'kept nothing',
+    ])),
+  scenario('a page that goes away keeps the last event ID, of an event without data too', async (t, server) => {
+    const frame = await t.frame('<!doctype html>');
+    const EventSource = await t.in(frame.contentWindow);
+    const source = t.watch(new EventSource(server.url, { persist: server.url }));
+    await (await server.accept()).send('data: x\n\nid: 2\n\n', 'data: y\n\n');
+    await t.until(source, 'message');
+    await t.until(source, 'message');
+    frame.remove();
+    const next = t.open(server.url, { persist: server.url });
+    await server.accept();
+    await t.until(next, 'open');
+    next.close();
+    sessionStorage.removeItem(server.url);
+  }, ['GET A', 'open', 'message "x"', 'message "y" id "2"', 'GET A last-event-id: "2"', 'open']),
+  ...[
+    ['withheld', (f) => replacing(globalThis, 'sessionStorage', { get() { throw new DOMException('denied', 'SecurityError'); } }, f), 'denied'],
+    ['full', (f) => replacing(Storage.prototype, 'setItem', { value() { throw new DOMException('full', 'QuotaExceededError'); } }, f), 'full'],
+  ].map(([what, broken, message]) =>
+    scenario(`a storage that is ${what} costs the page a warning`, (t, server) => warnings(t, () => broken(async () => {
+      const source = t.open(server.url, { persist: server.url });
+      await (await server.accept()).send('id: 1\ndata: x\n\n');
+      await t.until(source, 'message');
+      source.close();
+    })), [
+      ...(what === 'full' ? ['GET A', 'open', 'message "x" id "1"'] : []),
+      `EventSource: persist cannot use sessionStorage, so nothing is resumed after a reload: ${message}`,
+      ...(what === 'full' ? [] : ['GET A', 'open', 'message "x" id "1"']),
+    ])),
+  scenario('what a storage has and no stream could have sent is not sent', async (t, server) => {
+    sessionStorage.setItem(server.url, 'a\nb');
+    const source = t.open(server.url, { persist: server.url });
+    await server.accept();
+    await t.until(source, 'open');
+    source.close();
+    sessionStorage.removeItem(server.url);
+  }, ['GET A', 'open']),
+  ...[
+    ['the network is back', (clock) => { clock.jump(5000); dispatchEvent(new Event('online')); }],
+    ['the computer has slept', (clock) => clock.jump(hour)],
+    ['the page has come back from the cache', (clock) => {
+      clock.jump(5000);
+      dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }));
+    }],
+  ].map(([what, happens]) =>
+    scenario(`an open connection is made anew when ${what}`, async (t, server) => {
+      const { source, clock } = await awake(t, server);
+      happens(clock);
+      await server.accept();
+      await t.until(source, 'open');
+      dispatchEvent(new Event('online')); // which says nothing new, so soon
+      await t.fence();
+      t.note('readyState', source.readyState);
+      clock.restore();
+    }, [...renewed, 'readyState 1'])),
+  scenario('a delay is not waited for any more when the network is back', async (t, server) => {
+    const { source, clock, connection } = await awake(t, server);
+    await connection.send('retry: 7200000\nid: 1\n\n');
+    await connection.end();
+    await t.until(source, 'error');
+    dispatchEvent(new Event('online'));
+    await server.accept();
+    await t.until(source, 'open');
+    clock.restore();
+  }, [
+    'GET A', 'open', 'error CONNECTING', 'reason "ended" willRetry true retryIn 7200000', 'GET A last-event-id: "1"', 'open',
+  ]),
+  scenario('nothing wakes a connection because its tab was hidden, its clock was set back, or without the option', async (t, server) => {
+    const { source, clock, connection } = await awake(t, server);
+    clock.jump(9000);
+    clock.jump(-hour);
+    document.dispatchEvent(new Event('visibilitychange'));
+    dispatchEvent(new PageTransitionEvent('pageshow', { persisted: false }));
+    const plain = t.stream('A', '/plain');
+    const without = t.open(plain.url, undefined, { as: 'without' });
+    await plain.accept();
+    await t.until(without, 'open');
+    await connection.send('data: x\n\n');
+    await t.until(source, 'message');
+    clock.jump(2 * hour);
+    source.close();
+    clock.jump(hour);
+    dispatchEvent(new Event('online'));
+    await t.fence();
+    t.note('without', without.readyState);
+    clock.restore();
+  }, [
+    'GET A', 'open', 'GET A/plain', 'without: open', 'message "x"', 'error CONNECTING', 'reason "wake" willRetry true retryIn 0', 'without 1',
+  ]),
+  scenario('a body that is sent once is not sent again by what wakes the others', async (t, server) => {
+    const { source, clock, connection } = await awake(t, server, { method: 'POST', body: 'x' });
+    clock.jump(hour);
+    dispatchEvent(new Event('online'));
+    await connection.send('data: y\n\n');
+    await t.until(source, 'message');
+    clock.restore();
+  }, ['POST A content-length: "1" content-type: "text/plain;charset=UTF-8" origin: "A" body: "x"', 'open', 'message "y"']),
+  {
+    name: 'a member of the wrong type is a TypeError that names it',
+    ...own,
+    run(t) {
+      refuse(t, [{ wake: 1 }, { persist: '' }, { persist: true }, { persist: null }, { persist: { key: 'a', storage: 'cookie' } }]);
+    },
+    expect: ['wake', 'persist', 'persist', 'persist', 'persist.storage'].map((name) => `TypeError ${name}`),
+  },
+  {
+    name: 'what is no option is ignored, and the console says so once',
+    ...own,
+    run: (t) => warnings({ note: (text) => t.note(text.replace(/There are: .*/, '…')) }, () => {
+      for (let i = 0; i < 2; i++) new t.EventSource('/x', { header: {}, timeout: 1, withCredentials: true }).close();
+      new t.EventSource('/x', { header: {} }).close();
+    }),
+    expect: [
+      'EventSource: options that there are not, and that are ignored: header, timeout. …',
+      'EventSource: options that there are not, and that are ignored: header. …',
+    ],
+  },
+];
