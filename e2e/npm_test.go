@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -13,6 +14,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/chromedp/chromedp"
 
@@ -145,50 +147,61 @@ func develop(t *testing.T, project string) http.Handler {
 	return httputil.NewSingleHostReverseProxy(address)
 }
 
-// visit serves a site beside a stream behind a token, and checks that each page shows its event, by one
-// connection, however often React runs effects.
+// visit checks that each page of a site shows the event of a stream behind a token, by one connection, however often
+// React runs effects, and that the connection ends with the component.
 func visit(t *testing.T, pages http.Handler, effects int) {
+	const shown = `document.getElementById('messages')?.textContent === 'hello'`
+	t.Run("React", func(t *testing.T) {
+		broker, tab := openPage(t, pages, "react.html", fmt.Sprintf(`%s && document.body.dataset.effects === '%d'`, shown, effects))
+		if err := chromedp.Do(tab, chromedp.Evaluate[chromedp.Void](`document.dispatchEvent(new Event('unmount'))`)); err != nil {
+			t.Fatal(err)
+		}
+		for broker.Stats().Connections > 0 {
+			select {
+			case <-time.After(time.Millisecond):
+			case <-tab.Done():
+				t.Fatal("the connection is open although its component is gone")
+			}
+		}
+	})
+	t.Run("polyfill", func(t *testing.T) { openPage(t, pages, "polyfill.html", shown) })
+}
+
+// openPage serves a site beside a stream of one event, and waits for a condition on a page.
+func openPage(t *testing.T, pages http.Handler, page, condition string) (*server.Broker, context.Context) {
 	t.Helper()
-	for _, page := range []string{"react.html", "polyfill.html"} {
-		broker := &server.Broker{}
-		behind, err := broker.Publish("news", sse.Event{})
-		if err == nil {
-			_, err = broker.Publish("news", sse.Event{Data: "hello"})
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		stream := &server.Handler{Broker: broker, Authorize: server.BearerToken("secret")}
-		var requests atomic.Int32
-		mux := http.NewServeMux()
-		mux.Handle("/", pages)
-		mux.HandleFunc("/events", func(w http.ResponseWriter, r *http.Request) {
-			requests.Add(1)
-			r.Header.Set("Last-Event-ID", behind)
-			stream.ServeHTTP(w, r)
-		})
-		site := httptest.NewServer(mux)
-		t.Cleanup(site.Close)
-		t.Cleanup(broker.Close)
-		tab := newTab(t)
-		messages := chromedp.Console(tab)
-		if err := chromedp.Do(tab, chromedp.Navigate(site.URL+"/"+page)); err != nil {
-			t.Fatal(err)
-		}
-		condition := `document.getElementById('messages')?.textContent === 'hello'`
-		if page == "react.html" {
-			condition += fmt.Sprintf(` && document.body.dataset.effects === '%d'`, effects)
-		}
-		if err := chromedp.Do(tab, waitFor(condition)); err != nil {
-			t.Errorf("%s does not show the message, or has run effects other than %d times: %v", page, effects, err)
-		}
-		if n := requests.Load(); n != 1 {
-			t.Errorf("%s has made %d requests", page, n)
-		}
-		for _, message := range consoleErrors(t, tab, messages) {
-			t.Errorf("%s: on the console: %s", page, message)
-		}
+	broker := &server.Broker{}
+	behind, err := broker.Publish("news", sse.Event{})
+	if err == nil {
+		_, err = broker.Publish("news", sse.Event{Data: "hello"})
 	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream := &server.Handler{Broker: broker, Authorize: server.BearerToken("secret")}
+	var requests atomic.Int32
+	mux := http.NewServeMux()
+	mux.Handle("/", pages)
+	mux.HandleFunc("/events", func(w http.ResponseWriter, r *http.Request) {
+		requests.Add(1)
+		r.Header.Set("Last-Event-ID", behind)
+		stream.ServeHTTP(w, r)
+	})
+	site := httptest.NewServer(mux)
+	t.Cleanup(site.Close)
+	t.Cleanup(broker.Close)
+	tab := newTab(t)
+	messages := chromedp.Console(tab)
+	if err := chromedp.Do(tab, chromedp.Steps(chromedp.Navigate(site.URL+"/"+page), waitFor(condition))); err != nil {
+		t.Fatalf("%s has not come to %s: %v; on the console: %q", page, condition, err, consoleErrors(t, tab, messages))
+	}
+	if n := requests.Load(); n != 1 {
+		t.Errorf("%s has made %d requests", page, n)
+	}
+	for _, message := range consoleErrors(t, tab, messages) {
+		t.Errorf("%s: on the console: %s", page, message)
+	}
+	return broker, tab
 }
 
 // run runs a program, of the project if it has installed one of that name, and returns what it prints.

@@ -12,9 +12,11 @@ function Probe() {
   return null;
 }
 
-createRoot(document.getElementById('root')!).render(
+const root = createRoot(document.getElementById('root')!);
+root.render(
   <StrictMode>
     <Messages />
     <Probe />
   </StrictMode>,
 );
+document.addEventListener('unmount', () => root.unmount());
