@@ -37,12 +37,16 @@ func run() error {
 	only := flag.String("only", "", "names of contestants, of all, with \";\" between them")
 	out := flag.String("out", "", "file for the results in JSON")
 	faults := flag.Bool("faults", false, "run the fault tests instead")
+	stores := flag.Bool("stores", false, "measure the stores of our server instead")
 	name := flag.String("serve", "", "be the server of that name; for internal use")
 	history := flag.Int("history", 0, "events that -serve keeps, where it can be told")
 	bytes := flag.Int("bytes", dataBytes, "data of an event that -serve publishes")
 	flag.Parse()
 	if *name != "" {
 		return serve(*name, *history, *bytes)
+	}
+	if *stores {
+		return runStores(*out)
 	}
 	chosen, err := choose(*only)
 	if err != nil {

@@ -50,7 +50,7 @@ func (s *Store) Append(ctx context.Context, key server.Key, records ...server.Re
 		return 0, &server.Error{Status: 413, Message: fmt.Sprintf("more than %d events", maxBatch)}
 	case key.ID != "":
 		return s.appendOnce(ctx, key, messages)
-	case s.options.Coalesce:
+	case s.options.Coalesce > 0 && (len(messages) > 1 || s.options.Coalesce <= maxBatch):
 		return s.appendGrouped(ctx, messages)
 	}
 	return s.append(ctx, messages)
@@ -233,16 +233,25 @@ func (s *Store) storeGroup(postings []*posting) {
 	for _, p := range postings {
 		all = append(all, p.messages...)
 	}
+	if len(all) == len(postings) && len(all) < s.options.Coalesce {
+		s.storeEach(ctx, postings)
+		return
+	}
 	first, err := s.append(ctx, all)
 	if _, refused := errors.AsType[*apiError](err); refused && len(postings) > 1 {
-		// Nothing of it is stored. One must not suffer for another.
-		for _, p := range postings {
-			p.first, p.err = s.append(ctx, p.messages)
-		}
+		s.storeEach(ctx, postings) // nothing of it is stored, and one must not suffer for another
 		return
 	}
 	for _, p := range postings {
 		p.first, p.err = first, err
 		first += uint64(len(p.messages))
 	}
+}
+
+func (s *Store) storeEach(ctx context.Context, postings []*posting) {
+	var storing sync.WaitGroup
+	for _, p := range postings {
+		storing.Go(func() { p.first, p.err = s.append(ctx, p.messages) })
+	}
+	storing.Wait()
 }

@@ -184,7 +184,7 @@ func TestRenew(t *testing.T) {
 // What is published at the same time is stored together, and each gets its own sequence. One that cannot be stored is
 // the only one that fails.
 func TestCoalesce(t *testing.T) {
-	s := openInProcess(t, Options{Coalesce: true})
+	s := openInProcess(t, Options{Coalesce: 10})
 	var mu sync.Mutex
 	seen := map[uint64]string{}
 	var publishers sync.WaitGroup

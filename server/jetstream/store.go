@@ -67,9 +67,10 @@ type Options struct {
 	// KiB, or one event. Zero means 64.
 	MaxReads int
 
-	// Coalesce has events that are published at the same time stored together, all or none, at one fsync: for a single
-	// server that syncs always.
-	Coalesce bool
+	// Coalesce is for a single server, which has much to do for every batch. Publications of several events that come at
+	// the same time are then stored as one batch, all or none, and so are single events once so many wait. Zero means
+	// that each is stored by itself.
+	Coalesce int
 
 	// Logger gets what the store has to say. Nil means [slog.Default].
 	Logger *slog.Logger
@@ -136,28 +137,52 @@ func Open(ctx context.Context, conn *nats.Conn, o Options) (*Store, error) {
 	return s, nil
 }
 
-// establish makes the stream, or gives it our limits. Several stores may do so at the same time.
+// openWait is how long one attempt to open the stream waits: a cluster that has just been started does not answer before
+// it has found together.
+const openWait = 2 * time.Second
+
+// establish makes the stream, or gives it our limits, as soon as NATS is ready for it.
 func (s *Store) establish(ctx context.Context) error {
 	for {
-		info, err := s.info(ctx)
-		switch {
-		case errors.Is(err, jetstream.ErrStreamNotFound):
-			_, err = s.stream.CreateStream(ctx, s.config(map[string]string{epochKey: newEpoch()}))
-			if err != nil && !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
-				return err
-			}
-			continue
-		case err != nil:
+		attempt, cancel := context.WithTimeout(ctx, openWait)
+		err := s.attempt(attempt)
+		cancel()
+		if err == nil || !isUnready(err) || pause(ctx, 5*retryWait) != nil {
 			return err
-		case info.Config.Metadata[epochKey] == "":
-			return fmt.Errorf("the stream %q is another program's: choose another name", s.options.Name)
 		}
-		updated, err := s.stream.UpdateStream(ctx, s.config(info.Config.Metadata))
-		if err == nil && !updated.CachedInfo().Config.AllowAtomicPublish {
-			err = ErrVersion
-		}
-		return err
 	}
+}
+
+// isUnready reports whether the error is one of a cluster without a leader.
+func isUnready(err error) bool {
+	refused, ok := errors.AsType[*jetstream.APIError](err)
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrNoResponders) ||
+		errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) || ok && refused.ErrorCode == codeNoLeader
+}
+
+// codeNoLeader is the code of the API while a cluster has none.
+const codeNoLeader = 10008
+
+// attempt is establish without patience. Other stores may do so at the same time.
+func (s *Store) attempt(ctx context.Context) error {
+	info, err := s.info(ctx)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		if _, err = s.stream.CreateStream(ctx, s.config(map[string]string{epochKey: newEpoch()})); err != nil {
+			return err
+		}
+		info, err = s.info(ctx)
+	}
+	switch {
+	case err != nil:
+		return err
+	case info.Config.Metadata[epochKey] == "":
+		return fmt.Errorf("the stream %q is another program's: choose another name", s.options.Name)
+	}
+	updated, err := s.stream.UpdateStream(ctx, s.config(info.Config.Metadata))
+	if err == nil && !updated.CachedInfo().Config.AllowAtomicPublish {
+		err = ErrVersion
+	}
+	return err
 }
 
 func (s *Store) config(metadata map[string]string) jetstream.StreamConfig {

@@ -32,8 +32,8 @@ type config struct {
 	addr, admin string
 	pprof, h2c  bool
 
-	demo       bool
-	page, dist string
+	demo, demoCluster bool
+	page, dist        string
 
 	broker         server.Broker
 	handler        server.Handler
@@ -67,6 +67,7 @@ func (c *config) flags() *flag.FlagSet {
 	f.BoolVar(&c.check, "healthcheck", false, "ask the server that runs with the same -admin or -addr how it is, and end")
 
 	f.BoolVar(&c.demo, "demo", false, "serve the demo: a page, and open streams, on a developer's machine")
+	f.BoolVar(&c.demoCluster, "demo-cluster", false, "serve a page on three nodes that share a NATS cluster, all on a developer's machine")
 	f.StringVar(&c.page, "page", "index.html", "`file` that -demo serves as /")
 	f.StringVar(&c.dist, "dist", "dist", "`folder` that -demo serves as /dist/")
 
@@ -199,23 +200,27 @@ func (c *config) setDefaults(given map[string]bool, getenv func(string) string) 
 	if c.demo && c.token == "" {
 		c.token = demoToken
 	}
-	if !c.demo && !given["drain"] {
+	if !c.demo && !c.demoCluster && !given["drain"] {
 		c.drain = defaultDrain
 	}
 }
 
-// ofDemo are the flags that the demo has; ofDemoAlone, those that nothing else has.
+// ofDemo are the flags that the demo has; ofDemoAlone, those that only demos have; ofCluster, those of the other demo.
 var (
 	ofDemo      = []string{"demo", "addr", "page", "dist", "token", "cors", "drain", "grace", "log-format", "log-level", "admin", "pprof"}
 	ofDemoAlone = []string{"page", "dist"}
+	ofCluster   = []string{"demo-cluster", "addr", "dist", "log-format", "log-level"}
 )
 
 func (c *config) validate(given map[string]bool) error {
 	for name := range given {
+		if c.demoCluster && !slices.Contains(ofCluster, name) {
+			return fmt.Errorf("-%s is not for the demo of a cluster: leave it out, or -demo-cluster", name)
+		}
 		if c.demo && !slices.Contains(ofDemo, name) {
 			return fmt.Errorf("-%s is not for the demo: leave it out, or -demo", name)
 		}
-		if !c.demo && slices.Contains(ofDemoAlone, name) {
+		if !c.demo && !c.demoCluster && slices.Contains(ofDemoAlone, name) {
 			return fmt.Errorf("-%s is for the demo: add -demo, or leave it out", name)
 		}
 	}

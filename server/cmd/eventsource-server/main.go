@@ -70,13 +70,16 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	if err := p.listen(ctx); err != nil {
 		return err
 	}
-	if c.demo {
+	if c.demo || c.demoCluster {
 		fmt.Fprintln(stdout, p.url)
 	}
 	return p.serve(ctx)
 }
 
 func newSite(ctx context.Context, c *config, logger *slog.Logger) (*site, error) {
+	if c.demoCluster {
+		return newCluster(ctx, c, logger)
+	}
 	if !c.demo {
 		return newStreams(ctx, c, logger)
 	}

@@ -34,6 +34,9 @@ const DefaultReserve = 64 << 20
 // maxPayload is the largest message: an event, of which a broker takes 1 MiB by default.
 const maxPayload = 8 << 20
 
+// coalesceSynced is how many events, each of which would be synced, take longer to store than a batch of them.
+const coalesceSynced = 100
+
 // startTimeout bounds how long the server takes to be ready, after it has read what there is.
 const startTimeout = time.Minute
 
@@ -78,7 +81,10 @@ func (s *Store) Append(ctx context.Context, key server.Key, records ...server.Re
 
 // Open returns the store in the folder. It has to be closed.
 func Open(ctx context.Context, o Options) (*Store, error) {
-	o.Store.Replicas, o.Store.Coalesce = 1, o.Sync < 0
+	o.Store.Replicas, o.Store.Coalesce = 1, math.MaxInt
+	if o.Sync < 0 {
+		o.Store.Coalesce = coalesceSynced
+	}
 	o.Store.Logger = cmp.Or(o.Store.Logger, slog.Default())
 	s := &Store{space: space{dir: o.Dir, reserve: cmp.Or(o.Reserve, DefaultReserve), logger: o.Store.Logger}}
 	if err := s.open(ctx, o); err != nil {
