@@ -57,9 +57,9 @@ bench: build chromium ## of the parser, the encoder, the server, and of delivery
 	go test -run '^$$' -bench . ./sse ./server
 	go test -run '^$$' -bench . -benchtime 1x ./e2e
 
-bench-server: ## our server beside its peers, each in a process of its own: dist/bench-server.json; FAULTS=1 for what each does when something fails
+bench-server: ## our server beside its peers, each in a process of its own: dist/bench-server.json; FAULTS=1 for what each does when something fails, STORES=1 for our stores
 	@mkdir -p dist
-	@cd server/bench && go run -mod=mod . $(if $(FAULTS),-faults -out $(CURDIR)/dist/faults-server.json,-out $(CURDIR)/dist/bench-server.json) $(BENCHFLAGS)
+	@cd server/bench && go run -mod=mod . $(if $(FAULTS),-faults -out $(CURDIR)/dist/faults-server.json,$(if $(STORES),-stores -out $(CURDIR)/dist/stores-server.json,-out $(CURDIR)/dist/bench-server.json)) $(BENCHFLAGS)
 
 conformance: build ## every scenario on native and on ours, in BROWSER=chromium, firefox or webkit; IMPL=native, wasm, or the URL or file of a script: dist/conformance.html and .json
 	@test "$(BROWSER)" != chromium || .ci/chromium

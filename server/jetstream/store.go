@@ -56,8 +56,8 @@ type Options struct {
 	MaxEvents         int64
 	MaxEventsPerTopic int64
 
-	// KeyAge is how long a key of [server.Key] is remembered. It costs the servers of NATS some 200 bytes of memory for
-	// each. Zero means 1 hour, or MaxAge if that is less.
+	// KeyAge is how long a [server.Key] is remembered, in the memory of the servers of NATS. Zero means 1 hour, or MaxAge
+	// if that is less.
 	KeyAge time.Duration
 
 	// Timeout bounds what one request waits for NATS. Zero means 5 s.
