@@ -53,9 +53,9 @@ nginx:
 node:
 	@.ci/node
 
-bench: build chromium ## of the parser, the encoder, the server, and of delivery in the browser beside native
+bench: build chromium node ## what an event costs a page, beside native and other libraries: dist/bench.json and .svg; then the parser, the encoder and the server
+	go run ./e2e/bench $(BENCHFLAGS)
 	go test -run '^$$' -bench . ./sse ./server
-	go test -run '^$$' -bench . -benchtime 1x ./e2e
 
 bench-server: ## our server beside its peers, each in a process of its own: dist/bench-server.json; FAULTS=1 for what each does when something fails, STORES=1 for our stores
 	@mkdir -p dist

@@ -1,0 +1,73 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf16"
+
+	"github.com/eventsource-wasm/eventsource-wasm/sse"
+)
+
+// What the page is told to count is what a parser finds in the stream.
+func TestWorkloads(t *testing.T) {
+	for _, w := range workloads(2 * time.Second) {
+		t.Run(w.name, func(t *testing.T) {
+			events, units := 0, 0
+			var parser sse.Parser
+			parser.MaxEventSize = 16 << 20
+			for parser.Feed(w.stream()); parser.Next(); events++ {
+				units += len(utf16.Encode([]rune(string(parser.Data()))))
+			}
+			if parser.Err() != nil || events != w.count || units*w.streams() != w.units() {
+				t.Errorf("%v, %d events of %d units, want %d of %d", parser.Err(), events, units, w.count, w.units()/w.streams())
+			}
+		})
+	}
+}
+
+// Every byte is sent, in chunks of the size, to a client that stays until it has all.
+func TestSend(t *testing.T) {
+	w := workload{event: "data: %d\n\n", count: 100, chunk: 7}
+	begin := make(chan struct{})
+	close(begin)
+	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { w.send(rw, r, w.stream(), begin) }))
+	defer server.Close()
+	response, err := http.Get(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := append([]byte("data: first\n\n"), w.stream()...)
+	got := make([]byte, len(want))
+	if _, err := io.ReadFull(response.Body, got); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("%v, %q", err, got)
+	}
+	response.Body.Close()
+}
+
+func TestReport(t *testing.T) {
+	r := newReport()
+	turn := func(cost time.Duration) figure { return figure{Processor: cost, Wall: 1, Memory: 2_000_000} }
+	runs := map[string][]figure{"native": {turn(100), turn(400), turn(100)}, "ours": {turn(50), turn(100), turn(150)}}
+	for _, name := range implementations[2:] {
+		runs[name] = []figure{turn(200), turn(800), {Failure: "not all arrived: 1, 2"}}
+	}
+	r.add(workload{name: "<a>", count: 10}, runs)
+	table := r.table()
+	for _, want := range []string{"| <a> | 0.01 µs | **0.50** (0.25 to 1.50) |", " fails: not all arrived: 1, 2 |"} {
+		if !strings.Contains(table, want) {
+			t.Errorf("there is no %q in\n%s", want, table)
+		}
+	}
+	plot := r.plot()
+	for _, want := range []string{"&lt;a&gt;", ">0.50<", ">fails<", fmt.Sprint(len(implementations)*barHeight + groupGap + plotTop)} {
+		if !strings.Contains(plot, want) {
+			t.Errorf("there is no %q in the plot", want)
+		}
+	}
+}

@@ -1,0 +1,181 @@
+package main
+
+import (
+	"context"
+	"embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/evanw/esbuild/pkg/api"
+)
+
+//go:embed page.html peers
+var files embed.FS
+
+// bundle installs the peers, from npm's cache where it has them, and makes one script of them.
+func bundle(ctx context.Context) ([]byte, error) {
+	folder, err := os.MkdirTemp("", "bench-peers-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(folder)
+	if err := os.CopyFS(folder, files); err != nil {
+		return nil, err
+	}
+	peers := filepath.Join(folder, "peers")
+	install := exec.CommandContext(ctx, "npm", "ci", "--prefer-offline", "--ignore-scripts", "--no-audit", "--no-fund")
+	install.Dir = peers
+	if output, err := install.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("installing the libraries to compare with: %w\n%s", err, output)
+	}
+	built := api.Build(api.BuildOptions{
+		EntryPoints: []string{filepath.Join(peers, "peers.mjs")},
+		Bundle:      true,
+		Platform:    api.PlatformBrowser,
+		Format:      api.FormatIIFE,
+		GlobalName:  "bundle",
+		Footer:      map[string]string{"js": "const { peers } = bundle;"},
+		Define:      map[string]string{"process.env.NODE_ENV": `"production"`},
+	})
+	if len(built.Errors) > 0 {
+		return nil, fmt.Errorf("bundling them: %s", built.Errors[0].Text)
+	}
+	return built.OutputFiles[0].Contents, nil
+}
+
+// A figure is what one turn has cost.
+type figure struct {
+	Processor time.Duration `json:"processor"` // of the main thread, in nanoseconds
+	Wall      time.Duration `json:"wall"`      // in nanoseconds
+	Memory    int64         `json:"memory"`    // by which the page has grown, in bytes
+	Failure   string        `json:"failure,omitempty"`
+}
+
+// measureAll returns the figures by implementation. Where memory is watched, each has a browser of its own.
+func measureAll(ctx context.Context, w workload, rounds int, script []byte) (map[string][]figure, error) {
+	if !w.sample {
+		return measure(ctx, w, implementations, rounds, script)
+	}
+	all := map[string][]figure{}
+	for _, name := range implementations {
+		runs, err := measure(ctx, w, []string{name}, 1, script)
+		if err != nil {
+			return nil, err
+		}
+		all[name] = runs[name]
+	}
+	return all, nil
+}
+
+// A measurement is a workload on some implementations.
+type measurement struct {
+	workload workload
+	stream   []byte
+	browser  *browser
+
+	mu    sync.Mutex
+	begin chan struct{} // closed when the sources may have the stream
+	from  figure
+	warm  bool
+	runs  map[string][]figure
+	over  chan error
+}
+
+func measure(ctx context.Context, w workload, names []string, rounds int, script []byte) (map[string][]figure, error) {
+	m := &measurement{workload: w, stream: w.stream(), begin: make(chan struct{}), runs: map[string][]figure{}, over: make(chan error, 1)}
+	site := httptest.NewUnstartedServer(m.routes(script))
+	site.EnableHTTP2 = w.sources > 0
+	site.Config.ErrorLog = log.New(io.Discard, "", 0) // a browser that ends breaks its connections
+	if site.EnableHTTP2 {
+		site.StartTLS() // or a browser opens six connections and no more
+	} else {
+		site.Start()
+	}
+	defer site.Close()
+	defer site.CloseClientConnections()
+	setting, err := json.Marshal(map[string]any{"name": w.name, "names": names, "sources": w.streams(), "events": w.count * w.streams(),
+		"units": w.units(), "rounds": rounds, "seconds": w.seconds()})
+	if err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	m.browser, err = openBrowser(ctx, site.URL+"/#"+url.PathEscape(string(setting)))
+	m.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	defer m.browser.close()
+	select {
+	case err := <-m.over:
+		return m.runs, err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-time.After(20 * time.Minute):
+		return nil, errors.New("the page did not come to its end")
+	}
+}
+
+func (m *measurement) routes(script []byte) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { http.ServeFileFS(w, r, files, "page.html") })
+	mux.HandleFunc("GET /peers.js", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/javascript")
+		w.Write(script)
+	})
+	mux.Handle("GET /dist/", http.StripPrefix("/dist/", http.FileServer(http.Dir("dist"))))
+	mux.HandleFunc("GET /stream", func(w http.ResponseWriter, r *http.Request) {
+		m.mu.Lock()
+		begin := m.begin
+		m.mu.Unlock()
+		m.workload.send(w, r, m.stream, begin)
+	})
+	mux.HandleFunc("POST /mark", m.mark)
+	return mux
+}
+
+// mark takes what the page tells: that a turn begins or ends, that it is warm, or that all is over.
+func (m *measurement) mark(_ http.ResponseWriter, r *http.Request) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	processor, memory, err := m.browser.usage()
+	now := figure{Processor: processor, Memory: memory, Wall: time.Duration(time.Now().UnixNano())}
+	query := r.URL.Query()
+	switch {
+	case err != nil:
+		m.finish(err)
+	case query.Has("begin"):
+		m.from = now
+		close(m.begin)
+	case query.Has("end"):
+		m.end(query.Get("end"), query.Get("failure"), now)
+	case query.Has("warm"):
+		m.warm = true
+	default:
+		m.finish(nil)
+	}
+}
+
+func (m *measurement) end(name, failure string, now figure) {
+	m.begin = make(chan struct{})
+	if m.warm {
+		m.runs[name] = append(m.runs[name], figure{now.Processor - m.from.Processor, now.Wall - m.from.Wall, now.Memory - m.from.Memory, failure})
+	}
+}
+
+func (m *measurement) finish(err error) {
+	select {
+	case m.over <- err:
+	default:
+	}
+}
