@@ -1,7 +1,7 @@
 // A connection does what Go's lifecycle commands for one EventSource, and tells it what came of it.
 
 import { ConnectionEvent } from './connectionevent.js';
-import { ENGINE_RETRY, loadEngine } from './engine.js';
+import { ENGINE_RETRY, LARGEST_PART, loadEngine } from './engine.js';
 import { Persisted } from './persist.js';
 import { byteString, request } from './request.js';
 import { StreamEvent } from './streamevent.js';
@@ -249,9 +249,9 @@ export class Connection {
         const { done, value } = await body.read();
         documentIsThere();
         if (abort !== this.#abort) return;
-        this.#quietSince = performance.now();
+        if (this.source.idleTimeout !== Infinity) this.#quietSince = performance.now();
         if (!done && value?.[Symbol.toStringTag] !== 'Uint8Array') throw new TypeError('The stream has a chunk that is no Uint8Array.');
-        if (done || !(await this.#deliver(value, origin, abort))) break;
+        if (done || !(await this.#deliverAll(value, origin, abort))) break;
       }
     } catch (cause) {
       input = 'fail';
@@ -261,30 +261,35 @@ export class Connection {
     if (abort === this.#abort) this.#engine.call(input, this.id, 0);
   }
 
-  /**
-   * Fires the chunk's events and returns whether to read on. A browser runs all microtasks after each listener. We can
-   * but let those run that are there already: a listener's close() behind one await stops the next event.
-   */
-  async #deliver(chunk, origin, abort) {
-    for (const { text, table, idEnd: lastEnd, failed } of this.#engine.parse(this.id, chunk)) {
-      let start = 0;
-      for (let row = 0; row < table.length; row += 3) {
-        const typeEnd = table[row];
-        const dataEnd = table[row + 1];
-        const idEnd = table[row + 2];
-        if (idEnd >= 0) this.lastEventId = text.slice(dataEnd, idEnd);
-        const type = typeEnd > start ? text.slice(start, typeEnd) : 'message';
-        const data = text.slice(typeEnd, dataEnd);
-        start = idEnd >= 0 ? idEnd : dataEnd;
-        dispatchEvent(this.#target, new StreamEvent(type, data, origin, this.lastEventId));
-        await undefined;
-        if (abort !== this.#abort) return false;
-      }
-      if (lastEnd >= 0) this.lastEventId = text.slice(start, lastEnd);
-      this.#persisted?.keep(this.lastEventId);
-      if (failed) return false;
+  async #deliverAll(chunk, origin, abort) {
+    for (let at = 0; at < chunk.length; at += LARGEST_PART) {
+      if (!(await this.#deliver(chunk.subarray(at, at + LARGEST_PART), origin, abort))) return false;
     }
     return true;
+  }
+
+  /**
+   * Fires the events of a part of a chunk and returns whether to read on. A browser runs all microtasks after each listener. We can
+   * but let those run that are there already: a listener's close() behind one await stops the next event.
+   */
+  async #deliver(part, origin, abort) {
+    const { text, table, idEnd: lastEnd, failed } = this.#engine.parse(this.id, part);
+    let start = 0;
+    for (let row = 0; row < table.length; row += 3) {
+      const typeEnd = table[row];
+      const dataEnd = table[row + 1];
+      const idEnd = table[row + 2];
+      if (idEnd >= 0) this.lastEventId = text.slice(dataEnd, idEnd);
+      const type = typeEnd > start ? text.slice(start, typeEnd) : 'message';
+      const data = text.slice(typeEnd, dataEnd);
+      start = idEnd >= 0 ? idEnd : dataEnd;
+      dispatchEvent(this.#target, new StreamEvent(type, data, origin, this.lastEventId));
+      await undefined;
+      if (abort !== this.#abort) return false;
+    }
+    if (lastEnd >= 0) this.lastEventId = text.slice(start, lastEnd);
+    this.#persisted?.keep(this.lastEventId);
+    return !failed;
   }
 
   /** An event keeps the details it was fired with. */

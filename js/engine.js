@@ -10,8 +10,8 @@ const BUILD = __BUILD__;
 /** How long to wait until the module is asked for again, in milliseconds. */
 export const ENGINE_RETRY = 3000;
 
-/** Of how many bytes of a chunk the engine parses in one call: they are copied. */
-const LARGEST_PART = 64 * 1024;
+/** How many bytes the engine parses in one call, at most: they are copied. */
+export const LARGEST_PART = 64 * 1024;
 
 let defaultURL = () => {
   throw new Error('the address of eventsource.wasm is unknown: set EVENTSOURCE_WASM_URL');
@@ -67,6 +67,8 @@ class Engine {
   #exports;
   #result;
   #ended = false;
+  #input = { address: undefined, size: -1 };
+  #current = { buffer: undefined, words: new Int32Array() };
 
   constructor(go, instance) {
     this.#go = go;
@@ -122,27 +124,24 @@ class Engine {
   }
 
   /**
-   * Parses a chunk of the connection's stream and returns its events in batches.
+   * Parses the next bytes of the connection's stream, of which there are at most LARGEST_PART, and returns its events.
    * @param {number} id
-   * @param {Uint8Array} chunk
+   * @param {Uint8Array} part
    */
-  *parse(id, chunk) {
-    for (let offset = 0; offset < chunk.length; offset += LARGEST_PART) {
-      const part = chunk.subarray(offset, offset + LARGEST_PART);
-      this.#reserve(part.length).set(part);
-      const events = this.call('feed', id, part.length);
-      if (events === undefined) return;
-      const [output, length, table, idEnd] = new Uint32Array(this.#memory, this.#result, 4);
-      if (events === 0 && idEnd === 0) continue;
-      const failed = events < 0;
-      yield {
-        text: length === 0 ? '' : decoder.decode(new Uint8Array(this.#memory, output, length)),
-        // A copy: a listener may make the engine's memory grow, which detaches its views.
-        table: new Int32Array(this.#memory, table, (failed ? -1 - events : events) * 3).slice(),
-        idEnd: idEnd - 1,
-        failed,
-      };
-    }
+  parse(id, part) {
+    this.#reserve(part.length).set(part);
+    const events = this.call('feed', id, part.length) ?? 0;
+    const failed = events < 0;
+    const { words } = this.#views;
+    const at = this.#result / 4;
+    const [length, table, idEnd] = [words[at + 1], words[at + 2] / 4, words[at + 3] - 1];
+    return {
+      text: length === 0 ? '' : decoder.decode(new Uint8Array(this.#views.buffer, words[at], length)),
+      // A copy: a listener may make the engine's memory grow, which detaches its views.
+      table: words.slice(table, table + (failed ? -1 - events : events) * 3),
+      idEnd,
+      failed,
+    };
   }
 
   /** Writes two strings to the engine's input and returns their lengths in bytes. */
@@ -154,9 +153,13 @@ class Engine {
     return [a.length, b.length];
   }
 
+  /** Returns so many bytes of the engine's input, which stays where it is until it is asked for more. */
   #reserve(length) {
-    const address = this.call('reserve', length);
-    return address === undefined ? new Uint8Array(length) : new Uint8Array(this.#memory, address, length);
+    if (length > this.#input.size || this.#input.size > LARGEST_PART) {
+      this.#input = { address: this.call('reserve', length), size: length };
+    }
+    const { address } = this.#input;
+    return address === undefined ? new Uint8Array(length) : new Uint8Array(this.#views.buffer, address, length);
   }
 
   /** The program has ended, which is a fault of it: whoever is connected connects anew and resumes. */
@@ -171,9 +174,13 @@ class Engine {
     for (const connection of lost) queueTask(() => connection.engineLost());
   }
 
-  // Read anew each time: a view is detached when the memory grows.
-  get #memory() {
-    return this.#exports.mem.buffer;
+  /** The memory. Its views are detached when it grows, and made anew. */
+  get #views() {
+    if (this.#current.words.length === 0) {
+      const { buffer } = this.#exports.mem;
+      this.#current = { buffer, words: new Int32Array(buffer) };
+    }
+    return this.#current;
   }
 }
 

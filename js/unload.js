@@ -50,9 +50,18 @@ function closeAll() {
  */
 export function documentIsThere() {
   if (!globalThis.document) return true;
-  if (document.defaultView) addEventListener('pagehide', hide);
-  else closeAll();
-  return Boolean(document.defaultView);
+  const there = document.defaultView !== null;
+  if (!there) closeAll();
+  else if (document.documentElement !== root) listen();
+  return there;
+}
+
+/** What document.open() replaces. */
+let root;
+
+function listen() {
+  root = document.documentElement;
+  addEventListener('pagehide', hide);
 }
 
 documentIsThere();

@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 )
@@ -30,12 +31,17 @@ func run(ctx context.Context, args []string) error {
 	rounds := flags.Int("rounds", 7, "how often each implementation has its turn with a workload, `n` times")
 	sustain := flags.Duration("sustain", 5*time.Second, "`time` that the workloads take that watch memory")
 	only := flags.String("only", "", "the workloads whose names have this `text` in them")
+	of := flags.String("of", strings.Join(implementations, ","), "the `implementations`, native among them")
 	out := flags.String("out", "dist/bench.json", "`file` for the figures; the plot is beside it, as .svg")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	if runtime.GOOS != "linux" {
 		return errors.New("the processor time of the browser's threads is read from Linux's /proc")
+	}
+	implementations = strings.Split(*of, ",")
+	if !slices.Contains(implementations, "native") {
+		return errors.New("-of must have native in it, to which all others are compared")
 	}
 	script, err := bundle(ctx)
 	if err != nil {
