@@ -231,14 +231,13 @@ func TestCoalesce(t *testing.T) {
 
 // A subscriber's copy may stop anywhere. Then it is no answer.
 func TestReadIsWhole(t *testing.T) {
-	s := openInProcess(t, Options{Timeout: 50 * time.Millisecond})
-	s.mustAppend(t, "1")
+	s := openInProcess(t, Options{})
 	answer := func(replies ...*nats.Msg) {
 		t.Helper()
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		fake := &Store{conn: s.conn, options: s.options, reads: s.reads}
-		fake.options.Name = "fake"
+		fake.options.Name, fake.options.Timeout = "fake", 100*time.Millisecond
 		subscription, err := s.conn.Subscribe("$JS.API.DIRECT.GET.fake", func(m *nats.Msg) {
 			for _, reply := range replies {
 				reply.Subject = m.Reply

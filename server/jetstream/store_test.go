@@ -79,7 +79,7 @@ func TestUnreachable(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			servers := startServers(t, 1)
-			o := jetstream.Options{Timeout: 500 * time.Millisecond}
+			o := jetstream.Options{Timeout: 3 * time.Second}
 			n := startNode(t, servers, o, &server.Broker{MaxEvents: 2}, 10*time.Millisecond)
 			first := publish(t, n.broker, "t", "1")
 			_, live := n.stream(t, first)
