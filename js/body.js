@@ -1,6 +1,9 @@
 // How far to read ahead, in bytes.
 const READ_AHEAD = 256 * 1024;
 
+/** How long an error event waits for the body it tells of, in milliseconds. */
+const LONGEST_WAIT = 1000;
+
 /**
  * The body of a response, read ahead until somebody wants it. A connection that breaks takes with it what its stream
  * holds and nobody has read: events that arrived while the engine was loading would be lost.
@@ -21,6 +24,24 @@ export class Body {
   read() {
     this.#wanted = true;
     return this.#ahead.shift() ?? this.#reader.read();
+  }
+
+  /** Returns the text that the first bytes are, without waiting long for them. Nothing else reads what follows. */
+  async text(size) {
+    const deadline = new Promise((resolve) => setTimeout(resolve, LONGEST_WAIT, { done: true }));
+    const decoder = new TextDecoder();
+    let text = '';
+    try {
+      for (let left = size; left > 0; ) {
+        const { done, value } = await Promise.race([this.read(), deadline]);
+        if (done) break;
+        text += decoder.decode(value.subarray(0, left), { stream: true });
+        left -= value.length;
+      }
+    } catch {
+      // what there was of it is told
+    }
+    return text;
   }
 
   /** Tells the stream that nobody reads on. */

@@ -1,7 +1,9 @@
 // A connection does what Go's lifecycle commands for one EventSource, and tells it what came of it.
 
 import { ConnectionEvent } from './connectionevent.js';
+import { note } from './diagnostics.js';
 import { ENGINE_RETRY, LARGEST_PART, loadEngine } from './engine.js';
+import { EventQueue } from './eventqueue.js';
 import { Persisted } from './persist.js';
 import { byteString, request } from './request.js';
 import { StreamEvent } from './streamevent.js';
@@ -45,6 +47,10 @@ export class Connection {
   #reconnectionTime = 3000;
   /** @type {Persisted | undefined} */
   #persisted;
+  /** Of the loops over its events. @type {Set<EventQueue>} */
+  #queues = new Set();
+  /** How many events loops have to make room for: one, and one of each connection that was lost meanwhile. */
+  #waits = 0;
   /** What is known of the last request: what an event tells, and a function in place of headers. */
   #details = {};
 
@@ -94,6 +100,7 @@ export class Connection {
     this.#quietSince = performance.now();
     this.#sentAt = Date.now();
     this.#watchIdle();
+    note(this.source, 'request', this.#details);
     const attempt = { attempt: this.#attempt, lastEventId: this.lastEventId, reason, status };
     return request(url, lastEventId, this.source, attempt, this.#abort.signal);
   }
@@ -116,6 +123,10 @@ export class Connection {
     if (response) {
       const { stream, method } = this.source;
       if (!stream) this.#know({ status: response.status, headers: response.headers, url: response.url || url });
+      if (this.source.errorBodySize > 0 && !isStream(response)) {
+        this.#know({ body: await body.text(this.source.errorBodySize) });
+        if (abort !== this.#abort) return;
+      }
       this.#response = { origin: new URL(response.url || url).origin, body };
       // A redirect may have made a GET of it.
       this.#engine.respond(this.id, response, method === 'GET' ? response.url : '');
@@ -150,14 +161,15 @@ export class Connection {
 
   fail(reason, warning) {
     if (warning) console.warn(`EventSource: the connection has failed: ${warning}`);
-    this.#end();
-    this.#fireError(reason);
+    this.#giveUp(reason);
   }
 
   // What the page and the engine's loader do.
 
   close() {
-    if (this.readyState !== CLOSED) this.#end();
+    if (this.readyState === CLOSED) return;
+    note(this.source, 'close', this.#details);
+    this.#end();
   }
 
   /** In milliseconds. */
@@ -168,6 +180,14 @@ export class Connection {
   /** Forgets what has arrived of an event, since the page is going to put another stream into the one it gave. */
   reset() {
     if (this.source.stream) this.#engine?.call('reset', this.id);
+  }
+
+  /** Begins to collect events for a loop, which closes the source when it is left. */
+  iterate() {
+    const queue = new EventQueue(this.source.buffer, () => this.close());
+    if (this.readyState === CLOSED) queue.end();
+    else this.#queues.add(queue);
+    return queue;
   }
 
   /** The page's signal was aborted. */
@@ -198,8 +218,7 @@ export class Connection {
   #retryEngine() {
     if (this.readyState === CLOSED) return;
     if (this.source.once) {
-      this.#end();
-      this.#fireError('wasm');
+      this.#giveUp('wasm');
       return;
     }
     this.#abortFetch();
@@ -208,7 +227,19 @@ export class Connection {
     this.#fireError('wasm', ENGINE_RETRY);
   }
 
+  #giveUp(reason) {
+    const queues = [...this.#queues];
+    this.#queues.clear();
+    this.#end();
+    const event = this.#fireError(reason);
+    // To have come to the end is what a loop is for.
+    const error = event.reason === 'ended' || event.status === 204 ? undefined : new Error(`EventSource: ${event.reason}`, { cause: event });
+    for (const queue of queues) queue.end(error);
+  }
+
   #end() {
+    for (const queue of this.#queues) queue.end();
+    this.#queues.clear();
     this.readyState = CLOSED;
     forget(this);
     letSleep(this);
@@ -233,6 +264,7 @@ export class Connection {
   #watchIdle() {
     const { idleTimeout } = this.source;
     if (idleTimeout === Infinity) return;
+    if (this.#waits > 0) this.#quietSince = performance.now();
     const left = this.#quietSince + idleTimeout - performance.now();
     if (left > 0 || !this.#engine) {
       this.#idleTimer = setTimeout(() => this.#watchIdle(), left > 0 ? Math.ceil(left) : idleTimeout);
@@ -281,15 +313,53 @@ export class Connection {
       const idEnd = table[row + 2];
       if (idEnd >= 0) this.lastEventId = text.slice(dataEnd, idEnd);
       const type = typeEnd > start ? text.slice(start, typeEnd) : 'message';
-      const data = text.slice(typeEnd, dataEnd);
+      const data = text.slice(typeEnd < 0 ? start : typeEnd, dataEnd);
       start = idEnd >= 0 ? idEnd : dataEnd;
-      dispatchEvent(this.#target, new StreamEvent(type, data, origin, this.lastEventId));
+      if (typeEnd < 0) this.#call(this.source.onComment, data);
+      else if (!this.#taps) dispatchEvent(this.#target, new StreamEvent(type, data, origin, this.lastEventId));
+      else await this.#pass(type, data, origin, abort);
       await undefined;
       if (abort !== this.#abort) return false;
     }
     if (lastEnd >= 0) this.lastEventId = text.slice(start, lastEnd);
     this.#persisted?.keep(this.lastEventId);
     return !failed;
+  }
+
+  /** Whether anybody but the listeners wants something of an event. */
+  get #taps() {
+    return this.source.parse !== undefined || this.source.onEvent !== undefined || this.#queues.size > 0;
+  }
+
+  /** Fires an event and gives it to those who want all of them. */
+  async #pass(type, data, origin, abort) {
+    const { parse, onEvent } = this.source;
+    let value = data;
+    try {
+      if (parse) value = parse(data, type);
+    } catch (cause) {
+      this.#fire('error', { ...this.#details, reason: 'parse', willRetry: false, cause });
+      return;
+    }
+    const event = new StreamEvent(type, value, origin, this.lastEventId);
+    dispatchEvent(this.#target, event);
+    if (abort === this.#abort) this.#call(onEvent, event);
+    if (abort !== this.#abort) return;
+    const full = [...this.#queues].map((queue) => queue.put(event)).filter(Boolean);
+    if (full.length === 0) return;
+    this.#waits++;
+    await Promise.all(full);
+    this.#waits--;
+    this.#quietSince = performance.now();
+  }
+
+  /** Calls a function of the page's as a listener is called: what it throws is the page's, and stops nothing. */
+  #call(f, value) {
+    try {
+      f?.(value);
+    } catch (error) {
+      reportError(error);
+    }
   }
 
   /** An event keeps the details it was fired with. */
@@ -300,10 +370,18 @@ export class Connection {
   /** Fires error, for the lifecycle's reason unless that is known better. */
   #fireError(reason, retryIn) {
     this.#know({ reason: this.#details.reason ?? reason, willRetry: retryIn !== undefined, retryIn });
-    this.#fire('error');
+    return this.#fire('error');
   }
 
-  #fire(type) {
-    if (documentIsThere()) dispatchEvent(this.#target, new ConnectionEvent(type, this.#details));
+  #fire(type, details = this.#details) {
+    note(this.source, type, details);
+    const event = new ConnectionEvent(type, details);
+    if (documentIsThere()) dispatchEvent(this.#target, event);
+    return event;
   }
+}
+
+/** Whether the engine may take it for one: an error's body is read before that, and a stream's must not be. */
+function isStream({ status, headers }) {
+  return status === 200 && (headers.get('Content-Type') ?? '').toLowerCase().includes('text/event-stream');
 }

@@ -12,7 +12,7 @@ export class ConnectionEvent extends Event {
   }
 
   static {
-    for (const name of ['reason', 'status', 'headers', 'url', 'attempt', 'resumed', 'willRetry', 'retryIn', 'cause']) {
+    for (const name of ['reason', 'status', 'headers', 'body', 'url', 'attempt', 'resumed', 'willRetry', 'retryIn', 'cause']) {
       Object.defineProperty(this.prototype, name, {
         get() {
           return this.#details[name];

@@ -84,6 +84,7 @@ class Engine {
     const { source, lastEventId } = connection;
     const lengths = this.#write(source.url, lastEventId);
     this.call('connect', id, ...lengths, source.maxEventSize);
+    if (source.onComment) this.call('comments', id);
     const policy = source.once ? { ...(source.retry ?? THE_STANDARDS), attempts: 1 } : source.retry;
     if (policy) this.#retry(id, policy);
   }

@@ -97,6 +97,10 @@ class EventSource extends EventTarget {
     EventSource.#connectionOf(this).reset();
   }
 
+  [Symbol.asyncIterator]() {
+    return EventSource.#connectionOf(this).iterate();
+  }
+
   static fromReadableStream(stream) {
     const fail = (text) => new TypeError(`Failed to execute 'fromReadableStream' on 'EventSource': ${text}`);
     if (arguments.length === 0) throw fail('1 argument required, but only 0 present.');

@@ -69,6 +69,41 @@ export interface EventSourceInit {
   /** Is called in place of the browser's `fetch`, for the stream's requests only. */
   fetch?: (url: string, init: RequestInit) => Promise<Response>;
 
+  /**
+   * Makes the data of an event from its text, as `JSON.parse` does: `event.data` is what it returns. It is called with the
+   * event's type, too. If it throws, the event is lost and an error event with the reason `parse` and the `cause` tells of
+   * it; the connection stays as it is, and so does what comes behind.
+   */
+  parse?: (data: string, type: string) => unknown;
+
+  /** Is called with every event of the stream, of whatever type, behind its listeners. What it throws is reported as theirs. */
+  onEvent?: (event: MessageEvent) => void;
+
+  /** Is called with the text of every comment, in its place among the events. A comment counts for `maxEventSize` then. */
+  onComment?: (text: string) => void;
+
+  /** How many events a `for await` loop may be behind, and what happens to the next ones. */
+  buffer?: EventBuffer;
+
+  /**
+   * How many bytes of the body an error event tells as `body` if its reason is `status` or `content-type`, from 0 to 65536.
+   * The event waits for them, for a second at most. Default: 0.
+   */
+  errorBodySize?: number;
+
+  /**
+   * An array to which the source writes what happens to it, for `console.table` or a report: requests, open and error
+   * events, and the end. It holds the last `diagnosticsSize` entries. Headers, ids, data, and what follows the path of a URL
+   * are not among them.
+   */
+  diagnostics?: Diagnostic[];
+
+  /** How many entries `diagnostics` holds, from 1 to 10000. Default: 100. */
+  diagnosticsSize?: number;
+
+  /** Whether `console.debug` gets those entries, too. Default: false. */
+  debug?: boolean;
+
   /** How to try again. Without it: after the stream's reconnection time, for ever, and after no HTTP error. */
   retry?: Retry;
 }
@@ -91,6 +126,34 @@ export interface Retry {
   resetAfter?: number;
 }
 
+/** The buffer of a `for await` loop. */
+export interface EventBuffer {
+  /** How many events it holds, from 1 to 1048576. Default: 1000. */
+  size?: number;
+  /**
+   * When it is full: `wait` reads no more of the stream until the loop has taken an event, which also keeps events from
+   * listeners; `oldest` and `newest` drop such an event. Default: `wait`.
+   */
+  full?: 'wait' | 'oldest' | 'newest';
+}
+
+/** What happened to a source. */
+export interface Diagnostic {
+  /** In milliseconds since 1970. */
+  time: number;
+  what: 'request' | 'open' | 'error' | 'close';
+  /** Up to its path. */
+  url: string;
+  attempt?: number;
+  resumed?: boolean;
+  status?: number;
+  reason?: Reason;
+  willRetry?: boolean;
+  retryIn?: number;
+  /** The name of the exception. */
+  cause?: string;
+}
+
 /** What a function in place of headers or of the body is told. */
 export interface Attempt {
   /** 1 for the first request, and for the first one after the connection was open. */
@@ -106,10 +169,11 @@ export interface Attempt {
  * `ended`: the server ended the stream. `network`: the connection could not be made, or broke. `cors`, `csp`, `url`: the
  * browser does not allow the request. `status`: it was not 200. `content-type`: the response is not an event stream.
  * `limit`: an event was larger than `maxEventSize`. `idle`: nothing arrived for `idleTimeout`. `wake`: it may
- * have been dead. `headers`, `body`: the function for them failed. `wasm`: the module could not be loaded, or has ended.
+ * have been dead. `headers`, `body`: the function for them failed. `parse`: that option's
+ * function failed, and nothing else happened. `wasm`: the module could not be loaded, or has ended.
  */
 export type Reason =
-  'ended' | 'network' | 'cors' | 'csp' | 'url' | 'status' | 'content-type' | 'limit' | 'idle' | 'wake' | 'headers' | 'body' | 'wasm';
+  'ended' | 'network' | 'cors' | 'csp' | 'url' | 'status' | 'content-type' | 'limit' | 'idle' | 'wake' | 'headers' | 'body' | 'parse' | 'wasm';
 
 /** An open or error event. Of the response it tells what a script may see, and nothing if there was none. */
 export interface ConnectionEvent extends Event {
@@ -125,6 +189,8 @@ export interface ConnectionEvent extends Event {
 
 export interface ConnectionErrorEvent extends ConnectionEvent {
   readonly reason: Reason;
+  /** The text of the response's first bytes, where `errorBodySize` asks for them. */
+  readonly body?: string;
   readonly willRetry: boolean;
   /** In how many milliseconds, or at least in 2147483647. */
   readonly retryIn?: number;
@@ -132,14 +198,26 @@ export interface ConnectionErrorEvent extends ConnectionEvent {
   readonly cause?: unknown;
 }
 
-interface EventSourceEventMap {
-  error: ConnectionErrorEvent;
-  message: MessageEvent;
-  open: ConnectionEvent;
-}
+/** The data of events of type message: any, unless Events tells. */
+type MessageData<Events> = Events extends { message: infer Data } ? Data : any;
 
-/** The interface EventSource of the HTML Standard, section 9.2, with custom headers. */
-export declare class EventSource extends EventTarget {
+/** What listeners receive, by type. */
+type EventMap<Events> = { [Type in Exclude<keyof Events, 'open' | 'error'>]: MessageEvent<Events[Type]> } & {
+  error: ConnectionErrorEvent;
+  message: MessageEvent<MessageData<Events>>;
+  open: ConnectionEvent;
+};
+
+/** What a `for await` loop has: with Events, an event whose `type` tells its `data`. */
+type AnyEvent<Events> = keyof Events extends never
+  ? MessageEvent
+  : { [Type in keyof Events]: MessageEvent<Events[Type]> & { readonly type: Type } }[keyof Events];
+
+/**
+ * The interface EventSource of the HTML Standard, section 9.2, with custom headers. Events tells the data of the stream's
+ * events by their types, such as `EventSource<{ tick: number }>` with `parse: Number`; it is for the compiler alone.
+ */
+export declare class EventSource<Events extends object = {}> extends EventTarget {
   /**
    * @throws SyntaxError (a DOMException) if the URL cannot be parsed
    * @throws TypeError if a member of the second argument is not of its type or out of its range
@@ -164,7 +242,7 @@ export declare class EventSource extends EventTarget {
    * is nothing to reconnect to. Its URL is `about:event-stream`, the origin of its messages `null`.
    * @throws TypeError if it is no stream, or locked
    */
-  static fromReadableStream(stream: ReadableStream<Uint8Array>): EventSource;
+  static fromReadableStream<Events extends object = {}>(stream: ReadableStream<Uint8Array>): EventSource<Events>;
   /** The last event ID: during an event, its own, and otherwise the one that a reconnection sends. */
   readonly lastEventId: string;
   /** In milliseconds: what the stream has set by `retry:`, as far as it has arrived, or else 3000. */
@@ -175,33 +253,40 @@ export declare class EventSource extends EventTarget {
    */
   reset(): void;
 
-  onopen: ((this: EventSource, event: ConnectionEvent) => any) | null;
-  onmessage: ((this: EventSource, event: MessageEvent) => any) | null;
+  onopen: ((this: EventSource<Events>, event: ConnectionEvent) => any) | null;
+  onmessage: ((this: EventSource<Events>, event: MessageEvent<MessageData<Events>>) => any) | null;
   /** `readyState` is CONNECTING if the connection is to be made again, CLOSED if it has failed for good. */
-  onerror: ((this: EventSource, event: ConnectionErrorEvent) => any) | null;
+  onerror: ((this: EventSource<Events>, event: ConnectionErrorEvent) => any) | null;
 
   /** Ends the connection. No event follows. */
   close(): void;
 
-  addEventListener<K extends keyof EventSourceEventMap>(
+  /**
+   * A loop over the events of all types, from now on and over reconnections, behind their listeners. To leave it closes the
+   * source. It ends when the source is closed or its one stream has ended, and throws an Error with the error event for
+   * its `cause` when the source has failed otherwise. See `buffer`.
+   */
+  [Symbol.asyncIterator](): AsyncIterableIterator<AnyEvent<Events>>;
+
+  addEventListener<K extends keyof EventMap<Events>>(
     type: K,
-    listener: (this: EventSource, event: EventSourceEventMap[K]) => any,
+    listener: (this: EventSource<Events>, event: EventMap<Events>[K]) => any,
     options?: boolean | AddEventListenerOptions,
   ): void;
   addEventListener(
     type: string,
-    listener: (this: EventSource, event: MessageEvent) => any,
+    listener: (this: EventSource<Events>, event: MessageEvent) => any,
     options?: boolean | AddEventListenerOptions,
   ): void;
   addEventListener(type: string, listener: EventListenerOrEventListenerObject, options?: boolean | AddEventListenerOptions): void;
-  removeEventListener<K extends keyof EventSourceEventMap>(
+  removeEventListener<K extends keyof EventMap<Events>>(
     type: K,
-    listener: (this: EventSource, event: EventSourceEventMap[K]) => any,
+    listener: (this: EventSource<Events>, event: EventMap<Events>[K]) => any,
     options?: boolean | EventListenerOptions,
   ): void;
   removeEventListener(
     type: string,
-    listener: (this: EventSource, event: MessageEvent) => any,
+    listener: (this: EventSource<Events>, event: MessageEvent) => any,
     options?: boolean | EventListenerOptions,
   ): void;
   removeEventListener(type: string, listener: EventListenerOrEventListenerObject, options?: boolean | EventListenerOptions): void;

@@ -20,7 +20,8 @@ const RETRIED_STATUSES = [429, 500, 502, 503, 504];
 /** All names that mean something, for those that do not. */
 const MEMBERS = [
   'withCredentials', 'credentials', 'headers', 'method', 'body', 'lastEventId', 'lastEventIdParam', 'persist', 'retry', 'idleTimeout',
-  'wake', 'signal', 'fetch', 'maxEventSize',
+  'wake', 'signal', 'fetch', 'maxEventSize', 'parse', 'onEvent', 'onComment', 'buffer', 'errorBodySize', 'diagnostics',
+  'diagnosticsSize', 'debug',
 ];
 
 /**
@@ -37,6 +38,14 @@ const MEMBERS = [
  * @property {typeof globalThis.fetch | undefined} fetch
  * @property {number} idleTimeout
  * @property {string} lastEventIdParam
+ * @property {((data: string, type: string) => unknown) | undefined} parse
+ * @property {((event: MessageEvent) => void) | undefined} onEvent
+ * @property {((text: string) => void) | undefined} onComment
+ * @property {{ size: number, full: 'wait' | 'oldest' | 'newest' }} buffer
+ * @property {number} errorBodySize
+ * @property {object[] | undefined} diagnostics
+ * @property {number} diagnosticsSize
+ * @property {boolean} debug
  * @property {boolean} wake
  * @property {{ key: string, storage: 'sessionStorage' | 'localStorage' } | undefined} persist
  * @property {Record<string, number> & { statuses: number[] } | undefined} retry
@@ -66,7 +75,15 @@ export function convertInit(init) {
     }),
     lastEventId: convertLastEventId(init?.lastEventId),
     signal: convertSignal(init?.signal),
-    fetch: convertFetch(init?.fetch),
+    fetch: convertFunction('fetch', init?.fetch),
+    parse: convertFunction('parse', init?.parse),
+    onEvent: convertFunction('onEvent', init?.onEvent),
+    onComment: convertFunction('onComment', init?.onComment),
+    buffer: convertBuffer(init?.buffer),
+    errorBodySize: convertNumber('errorBodySize', init?.errorBodySize, { value: 0, least: 0, most: 65_536, integer: true }),
+    diagnostics: convertDiagnostics(init?.diagnostics),
+    diagnosticsSize: convertNumber('diagnosticsSize', init?.diagnosticsSize, { value: 100, least: 1, most: 10_000, integer: true }),
+    debug: convertBoolean('debug', init?.debug),
     idleTimeout: convertNumber('idleTimeout', init?.idleTimeout, { value: Infinity, least: 1, most: LONGEST_TIMER, integer: true }),
     lastEventIdParam: convertParam(init?.lastEventIdParam),
     retry: convertRetry(init?.retry),
@@ -125,9 +142,21 @@ function convertSignal(signal) {
   throw invalid('signal', 'must be an AbortSignal.');
 }
 
-function convertFetch(fetch) {
-  if (fetch === undefined || typeof fetch === 'function') return fetch;
-  throw invalid('fetch', 'must be a function.');
+function convertFunction(name, value) {
+  if (value === undefined || typeof value === 'function') return value;
+  throw invalid(name, 'must be a function.');
+}
+
+function convertBuffer(buffer = {}) {
+  if (!isObject(buffer)) throw invalid('buffer', 'must be an object.');
+  const { full = 'wait' } = buffer;
+  if (!['wait', 'oldest', 'newest'].includes(full)) throw invalid('buffer.full', "must be 'wait', 'oldest' or 'newest'.");
+  return { full, size: convertNumber('buffer.size', buffer.size, { value: 1000, least: 1, most: 2 ** 20, integer: true }) };
+}
+
+function convertDiagnostics(diagnostics) {
+  if (diagnostics === undefined || Array.isArray(diagnostics)) return diagnostics;
+  throw invalid('diagnostics', 'must be an array, which is written to.');
 }
 
 function convertParam(name) {

@@ -28,6 +28,9 @@ type Parser struct {
 	// count.
 	MaxEventSize int
 
+	// Comments makes Next stop at comments, too. It may be set until the first Feed.
+	Comments bool
+
 	chunk  []byte
 	pos    int // of the next byte in chunk
 	nextCR int // first CR at or after pos, or len(chunk); likewise nextLF
@@ -43,6 +46,8 @@ type Parser struct {
 	trimSpace bool // the value's first byte is yet to come, and is dropped if it is a space
 	retry     retryValue
 
+	comment    []byte
+	commented  bool // Next returned the comment
 	dispatched bool // Next returned the event that the buffers hold
 	dataLines  int
 	data       []byte // the data buffer; a part of chunk while borrowed
@@ -68,6 +73,7 @@ const (
 	fieldEvent
 	fieldID
 	fieldRetry
+	fieldComment
 
 	maxName = len("retry")
 )
@@ -90,6 +96,7 @@ func (p *Parser) Next() bool {
 	if p.dispatched {
 		p.clearEvent()
 	}
+	p.commented = false
 	for p.pos < len(p.chunk) && p.err == nil {
 		if p.skipByte(p.chunk[p.pos]) {
 			p.pos++
@@ -104,12 +111,19 @@ func (p *Parser) Next() bool {
 			}
 		case !whole || !p.readCommonLine(piece):
 			p.read(piece, ended)
+			if p.commented {
+				return true
+			}
 		}
 	}
 	p.own()
 	p.chunk, p.pos = nil, 0
 	return false
 }
+
+// Comment returns the text of the comment that Next returned, and whether it was one, and no event. Next returns none
+// unless Comments is set. The text has no leading space, and is valid until the next call of Next, Feed or Reset.
+func (p *Parser) Comment() ([]byte, bool) { return p.comment, p.commented }
 
 // Type returns the event's type, empty for "message". It is valid until the next call of Next, Feed or Reset, and is
 // valid UTF-8 whatever the stream holds; both are true of Data and LastEventID, too.
@@ -148,6 +162,7 @@ func (p *Parser) Err() error { return p.err }
 func (p *Parser) Reset() {
 	*p = Parser{
 		MaxEventSize:     p.MaxEventSize,
+		Comments:         p.Comments,
 		spare:            p.spare[:0],
 		eventType:        p.eventType[:0],
 		idValue:          p.idValue[:0],
@@ -285,8 +300,18 @@ func (p *Parser) beginField(name []byte) {
 	case "retry":
 		p.field = fieldRetry
 		p.retry = retryValue{}
+	case "":
+		p.beginComment()
 	default:
 		p.field = fieldIgnored
+	}
+}
+
+// "If the line starts with a U+003A COLON character (:): Ignore the line."
+func (p *Parser) beginComment() {
+	p.field = fieldIgnored
+	if p.Comments {
+		p.field, p.comment = fieldComment, p.comment[:0]
 	}
 }
 
@@ -315,6 +340,10 @@ func (p *Parser) readValue(piece []byte, ended bool) {
 		p.idValue = p.keep(p.idValue, piece...)
 	case fieldRetry:
 		p.retry.read(piece)
+	case fieldComment:
+		if p.fits(len(p.comment) + len(piece)) {
+			p.comment = append(p.comment, piece...)
+		}
 	}
 }
 
@@ -366,6 +395,8 @@ func (p *Parser) endField() {
 		}
 	case fieldRetry:
 		p.setReconnectionTime()
+	case fieldComment:
+		p.comment, p.commented = wellFormed(p.comment), p.err == nil
 	}
 	p.field, p.nameLen, p.trimSpace = fieldName, 0, false
 }

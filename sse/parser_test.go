@@ -131,6 +131,45 @@ func TestCRDispatchesAtOnce(t *testing.T) {
 	}
 }
 
+func TestComments(t *testing.T) {
+	const stream = "\uFEFF: a\n:\ndata: 1\r\n::b \r\ndata: 2\r: \xFFé\r\rid: 3\n:  c\n\n: no end"
+	want := []string{"#a", "#", "#:b ", "#\uFFFDé", "1\n2", "# c"}
+	for size := 1; size <= len(stream); size++ {
+		p := Parser{Comments: true}
+		p.Reset()
+		var got []string
+		for rest := []byte(stream); len(rest) > 0; rest = rest[min(size, len(rest)):] {
+			for p.Feed(rest[:min(size, len(rest))]); p.Next(); {
+				if text, ok := p.Comment(); ok {
+					got = append(got, "#"+string(text))
+				} else {
+					got = append(got, string(p.Data()))
+				}
+			}
+		}
+		if !reflect.DeepEqual(got, want) || string(p.LastEventID()) != "3" {
+			t.Errorf("in chunks of %d: %q and id %q, want %q", size, got, p.LastEventID(), want)
+		}
+	}
+}
+
+func TestCommentLimit(t *testing.T) {
+	for _, size := range []int{1, 20} {
+		p := Parser{Comments: true, MaxEventSize: 4}
+		for rest := []byte(":1234\n:12345\n:6\n"); len(rest) > 0; rest = rest[min(size, len(rest)):] {
+			p.Feed(rest[:min(size, len(rest))])
+			for p.Next() {
+				if text, _ := p.Comment(); string(text) != "1234" {
+					t.Errorf("in chunks of %d: %q", size, text)
+				}
+			}
+		}
+		if !errors.Is(p.Err(), ErrEventTooLarge) {
+			t.Errorf("in chunks of %d: %v", size, p.Err())
+		}
+	}
+}
+
 func TestResetKeepsWhatTheSourceKeeps(t *testing.T) {
 	var p Parser
 	parse(&p, "id: 1\nretry: 7\ndata: a\n\nid: 2\nevent: x\ndata: half")

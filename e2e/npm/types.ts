@@ -1,5 +1,5 @@
 // What the package's types allow, and what they refuse. Nothing of it is run.
-import { EventSource, type ConnectionErrorEvent, type Reason } from 'eventsource-wasm';
+import { EventSource, type ConnectionErrorEvent, type Diagnostic, type Reason } from 'eventsource-wasm';
 
 const source = new EventSource('/events', {
   withCredentials: true,
@@ -12,6 +12,38 @@ source.onmessage = ({ data, lastEventId }) => [data, lastEventId.trim()];
 source.onerror = ({ reason, willRetry, retryIn, target }) => [reason === 'idle', willRetry, retryIn?.toFixed(), target];
 source.addEventListener('error', (event: ConnectionErrorEvent) => event.cause);
 source.addEventListener('tick', ({ origin }) => origin.trim(), { once: true });
+
+const typed = new EventSource<{ tick: { n: number }; message: string }>('/events', {
+  parse: (data, type) => (type === 'tick' ? JSON.parse(data) : data),
+  onEvent: ({ type }) => type.trim(),
+  onComment: (comment) => comment.trim(),
+  method: 'POST',
+  body: ({ attempt }) => JSON.stringify(attempt),
+  credentials: 'omit',
+  persist: { key: 'events', storage: 'local' },
+  wake: true,
+  buffer: { size: 10, full: 'oldest' },
+  diagnostics: [] satisfies Diagnostic[],
+  errorBodySize: 1000,
+});
+typed.addEventListener('tick', ({ data }) => data.n.toFixed());
+typed.addEventListener('error', ({ body }) => body?.trim());
+typed.addEventListener('other', ({ data }) => data);
+typed.onmessage = ({ data }) => data.trim();
+export async function loop() {
+  for await (const event of typed) {
+    if (event.type === 'tick') event.data.n.toFixed();
+    else event.data.trim();
+  }
+  for await (const { data } of EventSource.fromReadableStream(new ReadableStream<Uint8Array>())) data.anything;
+}
+// @ts-expect-error: not what tick has
+typed.addEventListener('tick', ({ data }) => data.trim());
+// @ts-expect-error: not what a message has
+typed.onmessage = ({ data }) => data.n;
+// @ts-expect-error: no such policy
+new EventSource('/events', { buffer: { full: 'drop' } });
+
 const reason: Reason = 'cors';
 
 // @ts-expect-error: a URL is required

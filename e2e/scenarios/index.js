@@ -17,6 +17,7 @@ export { default as loading } from './loading.js';
 export { default as options } from './options.js';
 export { default as order } from './order.js';
 export { default as parsing } from './parsing.js';
+export { default as reading } from './reading.js';
 export { default as reconnection } from './reconnection.js';
 export { default as redirects } from './redirects.js';
 export { default as requests } from './requests.js';

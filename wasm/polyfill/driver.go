@@ -88,6 +88,15 @@ func timer(id int32) {
 	}
 }
 
+// comments makes feed tell of comments, too.
+//
+//go:wasmexport comments
+func comments(id int32) {
+	if s := sources[id]; s != nil {
+		s.Parser.Comments = true
+	}
+}
+
 //go:wasmexport wake
 func wake(id int32) {
 	if s := sources[id]; s != nil {

@@ -23,6 +23,9 @@ var (
 	result [4]uint32
 )
 
+// comment stands in the table for the end of a type: the row is that of a comment, whose text is where data is.
+const comment = -1
+
 // unchanged stands in the table for the end of an id that is the event's before.
 const unchanged = -1
 
@@ -44,8 +47,8 @@ func takeInput(first, second int32) (string, string) {
 //go:wasmexport resultAddress
 func resultAddress() unsafe.Pointer { return unsafe.Pointer(&result) }
 
-// feed parses the first n bytes of input as the next of the source's stream and returns how many events they complete,
-// or, when the stream broke the parser's limit, -1 less that number.
+// feed parses the first n bytes of input as the next of the source's stream and returns how many events and
+// comments they complete, or, when the stream broke the parser's limit, -1 less that number.
 //
 //go:wasmexport feed
 func feed(id, n int32) int32 {
@@ -57,6 +60,11 @@ func feed(id, n int32) int32 {
 	units := int32(0)
 	events := int32(0)
 	for s.Parser.Feed(input[:n]); s.Parser.Next(); events++ {
+		if text, ok := s.Parser.Comment(); ok {
+			units = write(units, text)
+			table = append(table, comment, units, unchanged)
+			continue
+		}
 		units = write(units, s.Parser.Type())
 		typeEnd := units
 		units = write(units, s.Parser.Data())

@@ -1,0 +1,186 @@
+// Other ways to read a source: loops, all types, parsed data, comments; and what it tells of itself.
+import { failedToLoad, own, refuse, scenario, tell } from '../harness/addition.js';
+
+/** A source that is open, and its connection. */
+async function opened(t, server, init) {
+  const source = t.open(server.url, init);
+  const connection = await server.accept();
+  await t.until(source, 'open');
+  return { source, connection };
+}
+
+const text = (events) => events.map((event) => `${event.type} ${event.data}`).join(', ');
+
+export default [
+  scenario('a loop has the events of all types, over reconnections, and to leave it closes the source', async (t, server) => {
+    const source = t.open(server.url);
+    const loop = (async () => {
+      const seen = [];
+      for await (const event of source) {
+        seen.push(event);
+        if (event.data === 'last') break;
+      }
+      t.note(text(seen), source.readyState, seen.every((event) => event instanceof MessageEvent && event.target === source));
+    })();
+    const first = await server.accept();
+    await first.send('retry: 1\nevent: a\ndata: x\n\ndata: y\n\n');
+    await t.until(source, 'message');
+    await first.end();
+    await (await server.accept()).send('data: last\n\ndata: behind\n\n');
+    await loop;
+  }, [
+    'GET A', 'open', 'message "y"', 'error CONNECTING', 'GET A', 'open', 'message "last"', 'a x, message y, message last 2 true',
+  ]),
+  scenario('a loop ends when the source is closed, with the events that are left', async (t, server) => {
+    const { source, connection } = await opened(t, server);
+    const events = source[Symbol.asyncIterator]();
+    await connection.send('data: x\n\ndata: y\n\n');
+    await t.until(source, 'message');
+    await t.until(source, 'message');
+    source.close();
+    const rest = [await events.next(), await events.next(), await events.next(), await source[Symbol.asyncIterator]().next()];
+    t.note(rest.map(({ value, done }) => value?.data ?? done));
+  }, ['GET A', 'open', 'message "x"', 'message "y"', '["x","y",true,true]']),
+  scenario('a loop throws when the source fails, and not when its one stream has ended', async (t, server) => {
+    const refused = t.open(server.url);
+    const failing = refused[Symbol.asyncIterator]().next().catch((error) => t.note(error.message, error.cause.status));
+    await (await server.accept({ status: 403 })).end();
+    await failing;
+    const given = t.EventSource.fromReadableStream(new Blob(['data: x\n\n']).stream());
+    const seen = [];
+    for await (const event of given) seen.push(event);
+    t.note(text(seen));
+  }, ['GET A', 'error CLOSED', 'EventSource: status 403', 'message x'], failedToLoad),
+  ...[
+    ['oldest', 'b c'],
+    ['newest', 'a b'],
+  ].map(([full, kept]) =>
+    scenario(`a full buffer drops the ${full}`, async (t, server) => {
+      const { source, connection } = await opened(t, server, { buffer: { size: 2, full } });
+      const events = source[Symbol.asyncIterator]();
+      await connection.send('data: a\n\ndata: b\n\ndata: c\n\n');
+      for (let i = 0; i < 3; i++) await t.until(source, 'message');
+      source.close();
+      t.note([await events.next(), await events.next()].map(({ value }) => value.data).join(' '), (await events.next()).done);
+    }, ['GET A', 'open', 'message "a"', 'message "b"', 'message "c"', `${kept} true`])),
+  scenario('a full buffer makes the stream wait, and loses nothing', async (t, server) => {
+    const { source, connection } = await opened(t, server, { buffer: { size: 2 } });
+    const events = source[Symbol.asyncIterator]();
+    await connection.send('data: a\n\ndata: b\n\ndata: c\n\ndata: d\n\n');
+    await t.until(source, 'message');
+    await t.until(source, 'message');
+    await t.fence();
+    t.note('waits');
+    t.note((await events.next()).value.data);
+    await t.until(source, 'message');
+    source.close();
+    t.note([await events.next(), await events.next(), await events.next()].map(({ value }) => value?.data));
+  }, ['GET A', 'open', 'message "a"', 'message "b"', 'waits', 'a', 'message "c"', '["b","c",null]']),
+  scenario('onEvent is called with events of all types, behind their listeners, and what it throws stops nothing', async (t, server) => {
+    const { source, connection } = await opened(t, server, {
+      onEvent(event) {
+        t.note('onEvent', event.type, event.data, event.target === source);
+        if (event.data === '1') throw new Error('thrown');
+        if (event.data === '3') source.close();
+      },
+    });
+    await connection.send('event: *\ndata: 1\n\ndata: 2\n\nevent: error\ndata: 3\n\ndata: 4\n\n');
+    await connection.closed();
+  }, [
+    'GET A', 'open', 'onEvent * 1 true', 'uncaught Error: thrown', 'message "2"', 'onEvent message 2 true', 'error "3"', 'onEvent error 3 true',
+    'connection closed by the client',
+  ]),
+  scenario('parse makes the data, and its failure is an error event of a stream that goes on', async (t, server) => {
+    const source = t.open(server.url, { parse: (data, type) => ({ type, ...JSON.parse(data) }) });
+    const connection = await server.accept();
+    source.addEventListener('tick', ({ data, origin }) => t.note(data, origin));
+    source.addEventListener('error', ({ reason, willRetry, status, cause }) => t.note(reason, willRetry, status, cause?.name ?? 'no cause'));
+    await connection.send('event: tick\ndata: {"n":1}\n\ndata: {\nid: 7\n\nevent: tick\ndata: {"n":2}\n\n');
+    await t.until(source, 'error');
+    await connection.send('retry: 1\n\n');
+    await connection.end();
+    await server.accept();
+    await t.until(source, 'open');
+    await t.until(source, 'open');
+  }, [
+    'GET A', 'open', '{"type":"tick","n":1} A', 'error OPEN', 'parse false 200 SyntaxError', '{"type":"tick","n":2} A',
+    'error CONNECTING', 'ended true 200 no cause', 'GET A last-event-id: "7"', 'open',
+  ]),
+  scenario('comments are told in their order', async (t, server) => {
+    let onComment = () => {}; // Firefox opens with a comment of its own from the harness
+    const { source, connection } = await opened(t, server, { onComment: (comment) => onComment(comment) });
+    onComment = (comment) => t.note('comment', comment);
+    await connection.send(': a é\n:\ndata: x\n: b', 'c\n\n:d\n');
+    await t.until(source, 'message');
+    await connection.send('data: y\n\n');
+    await t.until(source, 'message');
+  }, ['GET A', 'open', 'comment a é', 'comment ', 'comment bc', 'message "x"', 'comment d', 'message "y"']),
+  ...[
+    ['a status', { status: 503 }, 'status'],
+    ['a content type', { headers: { 'Content-Type': 'text/html' } }, 'content-type'],
+  ].map(([what, response, reason]) =>
+    scenario(`an error for ${what} tells the first bytes of the body, if they are asked for`, async (t, server) => {
+      const source = t.open(server.url, { errorBodySize: 7 });
+      tell(t, source, 'error', 'reason', 'body');
+      const connection = await server.accept(response);
+      await connection.send('try é later');
+      await connection.end();
+      await t.until(source, 'error');
+      const without = t.open(server.url);
+      tell(t, without, 'error', 'reason', 'body');
+      const second = await server.accept(response);
+      await second.send('x');
+      await second.end();
+      await t.until(without, 'error');
+    }, [
+      'GET A', 'error CLOSED', `reason "${reason}" body "try é "`, 'GET A', 'error CLOSED', `reason "${reason}" body undefined`,
+    ], reason === 'status' ? failedToLoad : { console: [] })),
+  scenario('an error does not wait long for a body that does not come', async (t, server) => {
+    const { setTimeout } = globalThis;
+    globalThis.setTimeout = (f, delay, ...args) => setTimeout(f, delay === 1000 ? 0 : delay, ...args);
+    const source = t.open(server.url, { errorBodySize: 100 });
+    tell(t, source, 'error', 'reason', 'body');
+    await server.accept({ status: 500 });
+    await t.until(source, 'error');
+    globalThis.setTimeout = setTimeout;
+  }, ['GET A', 'error CLOSED', 'reason "status" body ""'], failedToLoad),
+  scenario('diagnostics are the last things that happened, without secrets, and debug logs them', async (t) => {
+    const server = t.stream('A', '/path?token=secret');
+    const { debug } = console;
+    const logged = [];
+    console.debug = (what, entry) => logged.push(entry);
+    const diagnostics = [];
+    const source = t.open(server.url, { headers: { Authorization: 'secret' }, diagnostics, diagnosticsSize: 4, debug: true });
+    const connection = await server.accept();
+    await connection.send('retry: 1\nid: secret\n\n');
+    await t.until(source, 'open');
+    await connection.end();
+    await server.accept();
+    await t.until(source, 'open');
+    source.close();
+    console.debug = debug;
+    for (const { time, ...entry } of diagnostics) t.note(Number.isInteger(time), entry);
+    t.note(logged.length, logged.slice(-4).every((entry, i) => entry === diagnostics[i]), JSON.stringify(logged).includes('secret'));
+  }, [
+    'GET A/path?token=secret authorization: "secret"', 'open', 'error CONNECTING',
+    'GET A/path?token=secret authorization: "secret" last-event-id: "secret"', 'open',
+    'true {"what":"error","url":"A/path","attempt":1,"resumed":false,"status":200,"reason":"ended","willRetry":true,"retryIn":1}',
+    'true {"what":"request","url":"A/path","attempt":1,"resumed":true}',
+    'true {"what":"open","url":"A/path","attempt":1,"resumed":true,"status":200}',
+    'true {"what":"close","url":"A/path","attempt":1,"resumed":true,"status":200}',
+    '6 true false',
+  ]),
+  {
+    name: 'a member of the wrong type or out of its range is a TypeError that names it',
+    ...own,
+    run(t) {
+      refuse(t, [
+        { parse: {} }, { onEvent: 'f' }, { onComment: 1 }, { buffer: 1 }, { buffer: { size: 0 } }, { buffer: { full: 'drop' } },
+        { errorBodySize: 65_537 }, { diagnostics: {} }, { diagnosticsSize: 0 }, { debug: 'yes' },
+      ]);
+    },
+    expect: [
+      'parse', 'onEvent', 'onComment', 'buffer', 'buffer.size', 'buffer.full', 'errorBodySize', 'diagnostics', 'diagnosticsSize', 'debug',
+    ].map((name) => `TypeError ${name}`),
+  },
+];
