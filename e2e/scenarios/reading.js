@@ -116,6 +116,18 @@ export default [
     await t.until(source, 'message');
   }, ['GET A', 'open', 'comment a é', 'comment ', 'comment bc', 'message "x"', 'comment d', 'message "y"']),
   ...[
+    ['data', {}, 'data: 12345\n\n'],
+    ['a comment, where it is told,', { onComment() {} }, ':12345\n'],
+  ].map(([what, init, larger]) =>
+    scenario(`${what} larger than maxEventSize makes the connection fail`, async (t, server) => {
+      const { source, connection } = await opened(t, server, { maxEventSize: 4, ...init });
+      tell(t, source, 'error', 'reason', 'willRetry');
+      await connection.send(`data: 1234\n\n${larger}data: x\n\n`);
+      await connection.closed();
+    }, [
+      'GET A', 'open', 'message "1234"', 'error CLOSED', 'reason "limit" willRetry false', 'connection closed by the client',
+    ])),
+  ...[
     ['a status', { status: 503 }, 'status'],
     ['a content type', { headers: { 'Content-Type': 'text/html' } }, 'content-type'],
   ].map(([what, response, reason]) =>

@@ -31,7 +31,12 @@ func give(part string) (events []string, n int32) {
 	text := func(from, to int32) string { return string(utf16.Decode(units[from:to])) }
 	start := int32(0)
 	for row := table; len(row) > 0; row = row[3:] {
-		event := text(start, row[0]) + "|" + text(row[0], row[1])
+		event := "#"
+		if row[0] == comment {
+			event += text(start, row[1])
+		} else {
+			event = text(start, row[0]) + "|" + text(row[0], row[1])
+		}
 		if start = row[1]; row[2] != unchanged {
 			event += "|" + text(row[1], row[2])
 			start = row[2]
@@ -121,5 +126,29 @@ func BenchmarkUTF16Length(b *testing.B) {
 				utf16Length([]byte(text))
 			}
 		})
+	}
+}
+
+func TestFeedOfComments(t *testing.T) {
+	open(t, 0)
+	comments(1)
+	const part = ": é\nevent: a\n:\ndata: b\nid: 1\n\n:c\n: cut"
+	if got, _ := give(part); strings.Join(got, ", ") != "#é, #, a|b|1, #c" {
+		t.Errorf("%q: %q", part, got)
+	}
+	if got, n := give(" off\n"); strings.Join(got, ", ") != "#cut off" || n != 1 {
+		t.Errorf("the rest: %q and %d", got, n)
+	}
+}
+
+func TestWakeAndResetOfSources(t *testing.T) {
+	open(t, 0)
+	give("data: half")
+	reset(1)
+	if got, _ := give("data: whole\n\n"); strings.Join(got, ", ") != "|whole" {
+		t.Errorf("after reset: %q", got)
+	}
+	for _, unknown := range []func(int32){wake, reset, comments} {
+		unknown(2) // a source that was closed meanwhile
 	}
 }
