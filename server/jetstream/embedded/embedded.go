@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	nats "github.com/nats-io/nats-server/v2/server"
@@ -142,11 +143,12 @@ func start(o Options) (*nats.Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	n.SetLoggerV2(logger{o.Store.Logger}, false, false, false)
+	log := &logger{Logger: o.Store.Logger}
+	n.SetLoggerV2(log, false, false, false)
 	n.Start()
-	if !n.ReadyForConnections(startTimeout) || !n.JetStreamEnabled() {
+	if log.fatal.Load() != nil || !n.ReadyForConnections(startTimeout) || !n.JetStreamEnabled() {
 		n.Shutdown()
-		return nil, errors.New("the server of NATS does not start; the log says why")
+		return nil, fmt.Errorf("the server of NATS does not start: %v", log.fatal.Load())
 	}
 	return n, nil
 }
@@ -248,11 +250,14 @@ func syncPath(path string) error {
 }
 
 // A logger takes what the server of NATS has to say. What it notices is of no use where nobody can connect to it.
-type logger struct{ *slog.Logger }
+type logger struct {
+	*slog.Logger
+	fatal atomic.Value // text of why it does not start
+}
 
-func (l logger) Noticef(format string, v ...any) { l.Debug("nats: " + fmt.Sprintf(format, v...)) }
-func (l logger) Debugf(format string, v ...any)  { l.Debug("nats: " + fmt.Sprintf(format, v...)) }
-func (l logger) Tracef(format string, v ...any)  { l.Debug("nats: " + fmt.Sprintf(format, v...)) }
-func (l logger) Warnf(format string, v ...any)   { l.Warn("nats: " + fmt.Sprintf(format, v...)) }
-func (l logger) Errorf(format string, v ...any)  { l.Error("nats: " + fmt.Sprintf(format, v...)) }
-func (l logger) Fatalf(format string, v ...any)  { l.Error("nats: " + fmt.Sprintf(format, v...)) }
+func (l *logger) Noticef(format string, v ...any) { l.Debug("nats: " + fmt.Sprintf(format, v...)) }
+func (l *logger) Debugf(format string, v ...any)  { l.Debug("nats: " + fmt.Sprintf(format, v...)) }
+func (l *logger) Tracef(format string, v ...any)  { l.Debug("nats: " + fmt.Sprintf(format, v...)) }
+func (l *logger) Warnf(format string, v ...any)   { l.Warn("nats: " + fmt.Sprintf(format, v...)) }
+func (l *logger) Errorf(format string, v ...any)  { l.Error("nats: " + fmt.Sprintf(format, v...)) }
+func (l *logger) Fatalf(format string, v ...any)  { l.fatal.Store(fmt.Sprintf(format, v...)) }

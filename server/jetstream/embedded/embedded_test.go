@@ -372,3 +372,42 @@ func TestFolderInUse(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestOpenFails(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	taken := t.TempDir() // where the server of NATS cannot have its folder
+	if err := os.WriteFile(filepath.Join(taken, "jetstream"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	marked := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(marked, "open", "a folder"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	for name, test := range map[string]struct {
+		ctx     context.Context
+		options embedded.Options
+	}{
+		"a file":           {t.Context(), embedded.Options{Dir: file}},
+		"below a file":     {t.Context(), embedded.Options{Dir: filepath.Join(file, "folder")}},
+		"no place":         {t.Context(), embedded.Options{Dir: taken}},
+		"no place to mark": {t.Context(), embedded.Options{Dir: marked}},
+		"name":             {t.Context(), embedded.Options{Dir: t.TempDir(), Store: jetstream.Options{Name: "a b"}}},
+		"context":          {ended, embedded.Options{Dir: t.TempDir()}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			test.options.Store.Logger = quiet
+			store, err := embedded.Open(test.ctx, test.options)
+			if err == nil {
+				t.Fatal(store.Close())
+			}
+			if !strings.Contains(err.Error(), test.options.Dir) {
+				t.Errorf("%v does not name the folder", err)
+			}
+		})
+	}
+}
