@@ -129,7 +129,7 @@ func (r *report) plot() string {
 	x := 12
 	for i, name := range implementations {
 		fmt.Fprintf(&b, `<rect x="%d" y="12" width="10" height="10" fill="%s"/><text x="%d" y="21">%s</text>`+"\n", x, colors[i], x+14, name)
-		x += 34 + 7*len(name)
+		x += 28 + 6*len(name)
 	}
 	for i, workload := range r.Workloads {
 		y := plotTop + i*group
