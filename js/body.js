@@ -13,6 +13,8 @@ export class Body {
   #wanted = false;
   /** @type {Promise<ReadableStreamReadResult<Uint8Array>>[]} */
   #ahead = [];
+  /** Whether the last of them has not arrived. */
+  #pending = false;
 
   /** @param {ReadableStream} stream is locked from now on */
   constructor(stream) {
@@ -24,6 +26,13 @@ export class Body {
   read() {
     this.#wanted = true;
     return this.#ahead.shift() ?? this.#reader.read();
+  }
+
+  /** Puts a result of the caller's behind what has arrived and nobody has read, and returns whether there is anything. */
+  insert(result) {
+    const arrived = this.#ahead.length - (this.#pending ? 1 : 0);
+    if (arrived > 0) this.#ahead.splice(arrived, 0, Promise.resolve(result));
+    return arrived > 0;
   }
 
   /** Returns the text that the first bytes are, without waiting long for them. Nothing else reads what follows. */
@@ -54,7 +63,9 @@ export class Body {
       for (let size = 0; !this.#wanted && size < READ_AHEAD; ) {
         const result = this.#reader.read();
         this.#ahead.push(result);
+        this.#pending = true;
         const { done, value } = await result;
+        this.#pending = false;
         if (done) return;
         size += value.length;
       }

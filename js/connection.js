@@ -47,6 +47,9 @@ export class Connection {
   #reconnectionTime = 3000;
   /** @type {Persisted | undefined} */
   #persisted;
+  /** Whether events of a chunk are still to come, and whether what of one is left then is to be forgotten. */
+  #delivering = false;
+  #resetDue = false;
   /** Of the loops over its events. @type {Set<EventQueue>} */
   #queues = new Set();
   /** How many events loops have to make room for: one, and one of each connection that was lost meanwhile. */
@@ -179,7 +182,10 @@ export class Connection {
 
   /** Forgets what has arrived of an event, since the page is going to put another stream into the one it gave. */
   reset() {
-    if (this.source.stream) this.#engine?.call('reset', this.id);
+    const { stream } = this.source;
+    if (!stream || stream.insert({ done: false, reset: true })) return; // the engine comes to that
+    if (this.#delivering) this.#resetDue = true;
+    else this.#engine?.call('reset', this.id);
   }
 
   /** Begins to collect events for a loop, which closes the source when it is left. */
@@ -278,12 +284,20 @@ export class Connection {
     let input = 'end';
     try {
       for (;;) {
-        const { done, value } = await body.read();
+        const { done, value, reset } = await body.read();
         documentIsThere();
         if (abort !== this.#abort) return;
+        if (reset) {
+          this.#engine.call('reset', this.id);
+          continue;
+        }
         if (this.source.idleTimeout !== Infinity) this.#quietSince = performance.now();
         if (!done && value?.[Symbol.toStringTag] !== 'Uint8Array') throw new TypeError('The stream has a chunk that is no Uint8Array.');
         if (done || !(await this.#deliverAll(value, origin, abort))) break;
+        if (this.#resetDue) {
+          this.#resetDue = false;
+          this.#engine.call('reset', this.id);
+        }
       }
     } catch (cause) {
       input = 'fail';
@@ -294,10 +308,13 @@ export class Connection {
   }
 
   async #deliverAll(chunk, origin, abort) {
-    for (let at = 0; at < chunk.length; at += LARGEST_PART) {
-      if (!(await this.#deliver(chunk.subarray(at, at + LARGEST_PART), origin, abort))) return false;
+    this.#delivering = true;
+    let open = true;
+    for (let at = 0; open && at < chunk.length; at += LARGEST_PART) {
+      open = await this.#deliver(chunk.subarray(at, at + LARGEST_PART), origin, abort);
     }
-    return true;
+    this.#delivering = false;
+    return open;
   }
 
   /**

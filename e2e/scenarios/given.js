@@ -100,6 +100,21 @@ export default [
     await t.until(source, 'message');
     t.note('readyState', source.readyState);
   }, ['open', 'message "a" id "1" from null', 'message "b" id "1" from null', 'readyState 1']),
+  scenario('reset() is for what has arrived before it, even if nothing has been read of that', async (t) => {
+    const { source, send } = given(t);
+    const sent = send('data: a\n\ndata: cut');
+    source.reset(); // nothing has arrived
+    await sent;
+    source.reset();
+    await send('\ufeffdata: b\n\n');
+    await t.until(source, 'message');
+    await t.until(source, 'message');
+    const lines = ': '.padEnd(100_000, 'x') + '\n';
+    source.addEventListener('message', () => source.reset(), { once: true });
+    await send(`data: c\n\n${lines}data: d\n\ndata: cut`);
+    await send('data: e\n\n');
+    for (let i = 0; i < 3; i++) await t.until(source, 'message');
+  }, ['open', ...['a', 'b', 'c', 'd', 'e'].map((data) => `message "${data}" from null`)]),
   scenario('reset() leaves a source alone that makes its requests', async (t) => {
     const server = t.stream();
     const source = t.open(server.url);
