@@ -151,11 +151,12 @@ export default [
     const { setTimeout } = globalThis;
     globalThis.setTimeout = (f, delay, ...args) => setTimeout(f, delay === 1000 ? 0 : delay, ...args);
     const source = t.open(server.url, { errorBodySize: 100 });
-    tell(t, source, 'error', 'reason', 'body');
+    // Without a first byte, Firefox tells nobody of the response.
+    source.onerror = ({ reason, body }) => t.note(reason, body === '' || body === ':\n' ? 'nothing' : body);
     await server.accept({ status: 500 });
     await t.until(source, 'error');
     globalThis.setTimeout = setTimeout;
-  }, ['GET A', 'error CLOSED', 'reason "status" body ""'], failedToLoad),
+  }, ['GET A', 'error CLOSED', 'status nothing'], failedToLoad),
   scenario('diagnostics are the last things that happened, without secrets, and debug logs them', async (t) => {
     const server = t.stream('A', '/path?token=secret');
     const { debug } = console;

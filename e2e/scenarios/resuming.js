@@ -54,7 +54,7 @@ export default [
       const persist = { key: server.url, storage };
       const source = t.open(server.url, { persist, lastEventId: 'begin' });
       const connection = await server.accept();
-      await connection.send('id: é1\ndata: x\n\n');
+      await connection.send('id: a1\ndata: x\n\n');
       await t.until(source, 'message');
       source.close();
       t.note('kept', kept.getItem(server.url));
@@ -65,8 +65,8 @@ export default [
       next.close();
       t.note('kept', kept.getItem(server.url) ?? 'nothing');
     }, [
-      'GET A last-event-id: "begin"', 'open', 'message "x" id "é1"', 'kept é1', 'lastEventId é1',
-      'GET A last-event-id: <c3 a9 31>', 'open', 'message "y"', 'kept nothing',
+      'GET A last-event-id: "begin"', 'open', 'message "x" id "a1"', 'kept a1', 'lastEventId a1',
+      'GET A last-event-id: "a1"', 'open', 'message "y"', 'kept nothing',
     ])),
   scenario('a page that goes away keeps the last event ID, of an event without data too', async (t, server) => {
     const frame = await t.frame('<!doctype html>');
