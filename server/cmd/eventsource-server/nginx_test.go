@@ -76,12 +76,14 @@ func (p *proxy) start(t *testing.T) {
 	p.cmd = exec.Command(findNginx(t), "-e", "stderr", "-c", p.config)
 	var log journal
 	p.cmd.Stderr = &log
+	p.cmd.WaitDelay = patience // for workers that outlive their master, and hold its stderr
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(p.stop)
+	client := &http.Client{Timeout: patience} // one that begins to listen and is not ready yet may forget a connection
 	for limit := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
-		response, err := http.Get(p.url + "/healthz")
+		response, err := client.Get(p.url + "/healthz")
 		if err == nil {
 			response.Body.Close()
 			return
@@ -92,9 +94,13 @@ func (p *proxy) start(t *testing.T) {
 	}
 }
 
+// patience is what nginx gets to do what it is told.
+const patience = 10 * time.Second
+
 // stop cuts every connection.
 func (p *proxy) stop() {
 	p.cmd.Process.Signal(syscall.SIGTERM)
+	defer time.AfterFunc(patience, func() { p.cmd.Process.Kill() }).Stop()
 	p.cmd.Wait()
 }
 
