@@ -237,7 +237,8 @@ export declare class EventSource<Events extends object = {}> extends EventTarget
   readonly readyState: 0 | 1 | 2;
 
   /**
-   * A source of the bytes of a stream, as https://github.com/whatwg/html/pull/12272 proposes it. It locks the stream at once,
+   * A source of the bytes of a stream, as https://github.com/whatwg/html/pull/12272 proposes it, as far
+   * as its description goes: the text may differ in what that does not say, and it may still change. It locks the stream at once,
    * and close() cancels it. When the stream ends or fails, or has a chunk that is no Uint8Array, the source fails: there
    * is nothing to reconnect to. Its URL is `about:event-stream`, the origin of its messages `null`.
    * @throws TypeError if it is no stream, or locked

@@ -1,0 +1,52 @@
+package e2e
+
+import (
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func readText(t *testing.T, file string) string {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// submatches returns what the expression's only group has found, in the order of the alphabet.
+func submatches(expression, text string) (found []string) {
+	for _, match := range regexp.MustCompile(expression).FindAllStringSubmatch(text, -1) {
+		found = append(found, match[1])
+	}
+	slices.Sort(found)
+	return found
+}
+
+func between(text, begin, end string) string {
+	_, text, _ = strings.Cut(text, begin)
+	text, _, _ = strings.Cut(text, end)
+	return text
+}
+
+// The types, the README and the code know the same members of the second argument, and the same reasons.
+func TestReferenceIsWhole(t *testing.T) {
+	types, readme := readText(t, "../js/index.d.ts"), readText(t, "../README.md")
+	members := submatches(`(?m)^  (\w+)\?:`, between(types, "export interface EventSourceInit", "\n}"))
+	documented := submatches("`(\\w+)`", strings.Join(submatches(`(?m)^\| ([^|]+) \|`, between(readme, "## The second argument", "\n\n`open`")), " "))
+	if len(members) < 10 || !slices.Equal(members, documented) {
+		t.Errorf("index.d.ts has\n%v\nand the README\n%v", members, documented)
+	}
+	taken := submatches(`init\?*\.(\w+)`, readText(t, "../js/init.js"))
+	if taken = slices.Compact(taken); !slices.Equal(members, taken) {
+		t.Errorf("index.d.ts has\n%v\nand init.js takes\n%v", members, taken)
+	}
+	reasons := submatches(`'([a-z-]+)'`, between(types, "export type Reason =", ";"))
+	told := submatches("`([a-z-]+)`", between(readme, "Reasons: ", ".\n"))
+	if len(reasons) < 10 || !slices.Equal(reasons, told) {
+		t.Errorf("index.d.ts has the reasons\n%v\nand the README\n%v", reasons, told)
+	}
+}
