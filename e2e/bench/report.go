@@ -61,13 +61,20 @@ func (r *report) nanoseconds(workload string) float64 {
 	return costs[len(costs)/2]
 }
 
+func microseconds(nanoseconds float64) string {
+	if nanoseconds >= 1e6 {
+		return fmt.Sprintf("%.0f µs", nanoseconds/1000)
+	}
+	return fmt.Sprintf("%.3g µs", nanoseconds/1000)
+}
+
 // table is Markdown. The spread is told of ours; dist/bench.json has all of it.
 func (r *report) table() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "| processor time of the main thread, native = 1 | native, per event | %s |\n", strings.Join(implementations[1:], " | "))
 	b.WriteString("| --- |" + strings.Repeat(" --- |", len(implementations)) + "\n")
 	for _, workload := range r.Workloads {
-		fmt.Fprintf(&b, "| %s | %.3g µs |", workload, r.nanoseconds(workload)/1000)
+		fmt.Fprintf(&b, "| %s | %s |", workload, microseconds(r.nanoseconds(workload)))
 		for _, name := range implementations[1:] {
 			ratio, failure := r.ratio(workload, name)
 			switch {
