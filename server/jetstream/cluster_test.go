@@ -41,7 +41,7 @@ func TestCluster(t *testing.T) {
 	for range c.nodes {
 		c.replaceNode()
 	}
-	state, err := c.nodes[0].Load().store.State(t.Context())
+	state, err := c.state()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,7 +60,9 @@ func TestCluster(t *testing.T) {
 	if c.ctx.Err() != nil {
 		t.Error("it has taken too long")
 	}
-	state, err = c.nodes[0].Load().store.State(t.Context())
+	for state, err = c.state(); err != nil && c.ctx.Err() == nil; state, err = c.state() { // servers may be starting still
+		<-time.After(10 * time.Millisecond)
+	}
 	if err != nil || state.Last != uint64(c.perTopic*topics) || state.Epoch != c.epoch {
 		t.Errorf("the stream has %+v, %v", state, err)
 	}
@@ -78,6 +80,7 @@ type clusterTest struct {
 	replaced int
 	perTopic int
 	epoch    string
+	allowed  atomic.Int64 // how many events of each topic may be published yet, so that each fault has its share
 
 	acknowledged, delivered, streams, posts, lost, late, gaps atomic.Int64
 }
@@ -93,29 +96,32 @@ func (c *clusterTest) replaceNode() {
 	place.Store(startNode(c.T, c.servers, jetstream.Options{Replicas: 3, Timeout: 3 * time.Second}, broker, time.Second))
 }
 
+func (c *clusterTest) state() (server.StoreState, error) { return c.nodes[0].Load().store.State(c.ctx) }
+
 func (c *clusterTest) url(n int) string { return c.nodes[n%len(c.nodes)].Load().url }
 
-// await waits until so many more events are acknowledged, or all are.
+// await waits until so many events are acknowledged.
 func (c *clusterTest) await(events int) {
-	goal := min(c.acknowledged.Load()+int64(events), int64(c.perTopic*topics))
-	for c.acknowledged.Load() < goal && c.ctx.Err() == nil && !c.Failed() {
+	for c.acknowledged.Load() < int64(events) && c.ctx.Err() == nil && !c.Failed() {
 		<-time.After(time.Millisecond)
 	}
 }
 
-// fault makes one happen, and has the cluster work with it and without it again.
+// fault makes one happen after a third of its share of the events, and ends it after another.
 func (c *clusterTest) fault(i int) {
-	some := c.perTopic * topics / *clusterFaults / 3
-	c.await(some)
+	from, to := c.perTopic*i / *clusterFaults, c.perTopic*(i+1) / *clusterFaults
+	third := (to - from) * topics / 3
+	c.allowed.Store(int64(to))
+	c.await(from*topics + third)
 	victim := c.servers[rand.IntN(len(c.servers))]
 	switch i % 4 {
 	case 0:
 		victim.kill()
-		c.await(some)
+		c.await(from*topics + 2*third)
 		victim.start(c.T)
 	case 1:
 		victim.signal(c.T, syscall.SIGSTOP)
-		c.await(some)
+		c.await(from*topics + 2*third)
 		victim.signal(c.T, syscall.SIGCONT)
 	case 2:
 		c.replaceNode()
@@ -127,14 +133,18 @@ func (c *clusterTest) fault(i int) {
 			s.start(c.T)
 		}
 	}
-	c.await(some)
+	c.await(to * topics)
 	c.Logf("fault %d, %d of %d events acknowledged", i, c.acknowledged.Load(), c.perTopic*topics)
 }
 
 // publish publishes the numbers from 1 on to a topic, one or some at a time, until each is acknowledged.
 func (c *clusterTest) publish(topic int) {
 	for next := 1; next <= c.perTopic && c.ctx.Err() == nil && !c.Failed(); {
-		n := min(1+rand.IntN(20), c.perTopic-next+1)
+		n := min(1+rand.IntN(20), int(c.allowed.Load())-next+1)
+		if n <= 0 {
+			<-time.After(time.Millisecond)
+			continue
+		}
 		var body strings.Builder
 		for i := range n {
 			fmt.Fprintf(&body, `{"topic":"t.%d","data":"%d"}`+"\n", topic, next+i)
