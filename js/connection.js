@@ -322,9 +322,10 @@ export class Connection {
    * but let those run that are there already: a listener's close() behind one await stops the next event.
    */
   async #deliver(part, origin, abort) {
-    const { text, table, idEnd: lastEnd, failed } = this.#engine.parse(this.id, part);
+    const { text, table, failed } = this.#engine.parse(this.id, part);
+    const rows = table.length - 1;
     let start = 0;
-    for (let row = 0; row < table.length; row += 3) {
+    for (let row = 0; row < rows; row += 3) {
       const typeEnd = table[row];
       const dataEnd = table[row + 1];
       const idEnd = table[row + 2];
@@ -338,7 +339,7 @@ export class Connection {
       await undefined;
       if (abort !== this.#abort) return false;
     }
-    if (lastEnd >= 0) this.lastEventId = text.slice(start, lastEnd);
+    if (table[rows] >= 0) this.lastEventId = text.slice(start, table[rows]);
     this.#persisted?.keep(this.lastEventId);
     return !failed;
   }

@@ -25,6 +25,9 @@ export function setDefaultURL(url) {
   defaultURL = url;
 }
 
+/** What is parsed when nobody is there to do it. */
+const NOTHING = { text: '', table: [-1], failed: false };
+
 /** What the lifecycle does without a policy. */
 const THE_STANDARDS = { statuses: [], initial: 0, max: 0, factor: 1, jitter: 0, resetAfter: 0 };
 
@@ -126,21 +129,23 @@ class Engine {
 
   /**
    * Parses the next bytes of the connection's stream, of which there are at most LARGEST_PART, and returns its events.
+   * The table has a row of three for each, and behind them one number more.
    * @param {number} id
    * @param {Uint8Array} part
    */
   parse(id, part) {
     this.#reserve(part.length).set(part);
-    const events = this.call('feed', id, part.length) ?? 0;
+    const events = this.call('feed', id, part.length);
+    if (events === undefined) return NOTHING;
     const failed = events < 0;
     const { words } = this.#views;
     const at = this.#result / 4;
-    const [length, table, idEnd] = [words[at + 1], words[at + 2] / 4, words[at + 3] - 1];
+    const length = words[at + 1];
+    const table = words[at + 2] / 4;
     return {
       text: length === 0 ? '' : decoder.decode(new Uint8Array(this.#views.buffer, words[at], length)),
       // A copy: a listener may make the engine's memory grow, which detaches its views.
-      table: words.slice(table, table + (failed ? -1 - events : events) * 3),
-      idEnd,
+      table: words.slice(table, table + (failed ? -1 - events : events) * 3 + 1),
       failed,
     };
   }

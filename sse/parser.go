@@ -3,6 +3,7 @@ package sse
 import (
 	"bytes"
 	"errors"
+	"unicode/utf8"
 )
 
 // DefaultMaxEventSize is the limit, in bytes, that a [Parser] sets when its MaxEventSize is zero.
@@ -31,11 +32,11 @@ type Parser struct {
 	// Comments makes Next stop at comments, too. It may be set until the first Feed.
 	Comments bool
 
-	chunk  []byte
-	pos    int // of the next byte in chunk
-	nextCR int // first CR at or after pos, or len(chunk); likewise nextLF
-	nextLF int
-	err    error
+	chunk      []byte
+	pos        int  // of the next byte in chunk
+	validated  bool // it is known whether chunk is wellFormed
+	wellFormed bool
+	err        error
 
 	bom     int  // bytes of a leading BOM read so far, or len(utf8BOM) when no BOM can follow
 	afterCR bool // the line ended in CR, so that an LF which comes next belongs to it
@@ -87,7 +88,7 @@ const keepStorage = 1 << 20
 // chunk must stay unchanged until then. After an error, or for an empty chunk, Feed does nothing.
 func (p *Parser) Feed(chunk []byte) {
 	p.chunk, p.pos = chunk, 0
-	p.nextCR, p.nextLF = -1, -1
+	p.validated = false
 }
 
 // Next reads on to the next event and reports whether there is one. When it returns false the chunk is used up, or
@@ -98,7 +99,7 @@ func (p *Parser) Next() bool {
 	}
 	p.commented = false
 	for p.pos < len(p.chunk) && p.err == nil {
-		if p.skipByte(p.chunk[p.pos]) {
+		if (p.afterCR || p.bom < len(utf8BOM)) && p.skipByte(p.chunk[p.pos]) {
 			p.pos++
 			continue
 		}
@@ -199,28 +200,15 @@ func (p *Parser) skipByte(c byte) bool {
 
 // piece takes the rest of the current line from the chunk, or as much of it as the chunk has.
 func (p *Parser) piece() (piece []byte, ended bool) {
-	if p.nextLF < p.pos {
-		p.nextLF = p.index('\n')
-	}
-	if p.nextCR < p.pos {
-		p.nextCR = p.index('\r')
-	}
-	end := min(p.nextLF, p.nextCR)
+	end := p.pos + lineEnd(p.chunk[p.pos:])
 	piece = p.chunk[p.pos:end]
 	if end == len(p.chunk) {
 		p.pos = end
 		return piece, false
 	}
-	p.afterCR = end == p.nextCR
+	p.afterCR = p.chunk[end] == '\r'
 	p.pos = end + 1
 	return piece, true
-}
-
-func (p *Parser) index(c byte) int {
-	if i := bytes.IndexByte(p.chunk[p.pos:], c); i >= 0 {
-		return p.pos + i
-	}
-	return len(p.chunk)
 }
 
 // readCommonLine does what read does for the lines that most streams are made of, the first line of data and the id,
@@ -436,8 +424,7 @@ func (p *Parser) dispatchEvent() bool {
 	// 1. "Set the last event ID string of the event source to the value of the last event ID buffer." Whether or not
 	// there is data.
 	if p.idChanged {
-		p.lastEventID = append(p.lastEventID[:0], wellFormed(p.idBuffer)...)
-		p.idChanged = false
+		p.lastEventID, p.idBuffer, p.idChanged = wellFormed(p.idBuffer), p.lastEventID[:0], false
 	}
 	// 2. "If the data buffer is an empty string, set the data buffer and the event type buffer to the empty string and
 	// return." One line with empty data is not an empty buffer: it holds that line's LF.
@@ -445,10 +432,22 @@ func (p *Parser) dispatchEvent() bool {
 		p.clearEvent()
 		return false
 	}
-	p.data = wellFormed(p.data)
-	p.eventType = wellFormed(p.eventType)
+	if !p.borrowed || !p.isWellFormed() {
+		p.data = wellFormed(p.data)
+	}
+	if len(p.eventType) > 0 {
+		p.eventType = wellFormed(p.eventType)
+	}
 	p.dispatched = true
 	return true
+}
+
+// isWellFormed reports whether all of the chunk is well-formed UTF-8, which takes less time than to ask of each event.
+func (p *Parser) isWellFormed() bool {
+	if !p.validated {
+		p.wellFormed, p.validated = utf8.Valid(p.chunk), true
+	}
+	return p.wellFormed
 }
 
 func (p *Parser) clearEvent() {

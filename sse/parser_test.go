@@ -1,6 +1,7 @@
 package sse
 
 import (
+	"bytes"
 	"errors"
 	"math/rand/v2"
 	"reflect"
@@ -305,4 +306,23 @@ func randomCuts(stream string, seed uint64) (chunks []string) {
 		stream = stream[n:]
 	}
 	return chunks
+}
+
+// Wherever the end of a line lies, and whatever bytes are near it.
+func TestLineEnd(t *testing.T) {
+	for _, filler := range []string{"x", "\x00", "\t", "\x0b\x0c", "\x8a\x8d", "\x0e\xff"} {
+		for length := range 100 {
+			line := strings.Repeat(filler, length)[:length]
+			for _, end := range []string{"", "\n", "\r", "\n\r", "\r\n", "\nx\r", "\x0e\n"} {
+				b := []byte(line + end + strings.Repeat(filler, 40))
+				want := bytes.IndexAny(b, "\r\n")
+				if want < 0 {
+					want = len(b)
+				}
+				if got := lineEnd(b); got != want {
+					t.Errorf("lineEnd(%q): %d, want %d", b, got, want)
+				}
+			}
+		}
+	}
 }

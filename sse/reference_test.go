@@ -17,13 +17,13 @@ type result struct {
 	ReconnectionTime uint64
 }
 
-var lineEnd = regexp.MustCompile("\r\n|\r|\n")
+var anyLineEnd = regexp.MustCompile("\r\n|\r|\n")
 
 // interpret is section 9.2.6 written down as it stands, on a whole stream, with no thought for speed: what Parser is
 // held against.
 func interpret(stream string) result {
 	text := strings.TrimPrefix(decodeUTF8(stream), "\uFEFF")
-	lines := lineEnd.Split(text, -1)
+	lines := anyLineEnd.Split(text, -1)
 	lines = lines[:len(lines)-1] // the last has no end
 	r := result{ReconnectionTime: DefaultReconnectionTime}
 	var data, eventType, idBuffer string

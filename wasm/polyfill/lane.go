@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"math/bits"
+	"unicode/utf8"
 	"unsafe"
 )
 
@@ -14,13 +15,15 @@ import (
 
 var (
 	input  []byte
-	output []byte  // the types, data and ids of the events, one after the other, as well-formed UTF-8
-	table  []int32 // for each event where in output its type, data and id end, in UTF-16 code units
+	output []byte // the types, data and ids of the events, one after the other, as well-formed UTF-8
 
-	// result is where js/ finds them: the address and the length of output, the address of table, and, if the id has
-	// changed behind the last event, where it ends in output plus one, or zero. A new address each time, since the
-	// slices move when they grow. A uintptr would have 64 bits, and addresses have 32.
-	result [4]uint32
+	// table tells for each event where in output its type, data and id end, in UTF-16 code units, and behind the last
+	// event where the last event ID ends if it has changed there.
+	table []int32
+
+	// result is where js/ finds them: the address and the length of output, and the address of table. New ones each
+	// time, since the slices move when they grow. A uintptr would have 64 bits, and addresses have 32.
+	result [3]uint32
 )
 
 // comment stands in the table for the end of a type: the row is that of a comment, whose text is where data is.
@@ -57,48 +60,37 @@ func feed(id, n int32) int32 {
 		return 0
 	}
 	output, table = reuse(output), reuse(table)
-	units := int32(0)
 	events := int32(0)
 	for s.Parser.Feed(input[:n]); s.Parser.Next(); events++ {
 		if text, ok := s.Parser.Comment(); ok {
-			units = write(units, text)
-			table = append(table, comment, units, unchanged)
+			output = append(output, text...)
+			table = append(table, comment, int32(len(output)), unchanged)
 			continue
 		}
-		units = write(units, s.Parser.Type())
-		typeEnd := units
-		units = write(units, s.Parser.Data())
-		dataEnd, idEnd := units, int32(unchanged)
-		if s.hasNewID() {
-			units = write(units, s.sentID)
-			idEnd = units
-		}
-		table = append(table, typeEnd, dataEnd, idEnd)
+		output = append(output, s.Parser.Type()...)
+		typeEnd := int32(len(output))
+		output = append(output, s.Parser.Data()...)
+		dataEnd := int32(len(output))
+		table = append(table, typeEnd, dataEnd, s.appendNewID())
 	}
-	rest := int32(0)
-	if s.hasNewID() {
-		rest = write(units, s.sentID) + 1
-	}
-	result = [...]uint32{address(output), uint32(len(output)), address(table), uint32(rest)}
+	table = append(table, s.appendNewID())
+	countCodeUnits(table, output)
+	result = [...]uint32{address(output), uint32(len(output)), address(table)}
 	if s.Parser.Err() != nil {
 		return -1 - events
 	}
 	return events
 }
 
-// hasNewID reports whether js/ does not have the last event ID, which it then has as sentID.
-func (s *source) hasNewID() bool {
+// appendNewID appends the last event ID to output if js/ does not have it, and returns where it ends, or unchanged.
+func (s *source) appendNewID() int32 {
 	lastEventID := s.Parser.LastEventID()
 	if bytes.Equal(lastEventID, s.sentID) {
-		return false
+		return unchanged
 	}
 	s.sentID = append(s.sentID[:0], lastEventID...)
-	return true
-}
-
-func write(units int32, s []byte) int32 {
-	output = append(output, s...)
-	return units + utf16Length(s)
+	output = append(output, lastEventID...)
+	return int32(len(output))
 }
 
 // One large event must not pin its size for ever, nor must a long URL.
@@ -115,18 +107,43 @@ func address[T any](buffer []T) uint32 {
 	return uint32(uintptr(unsafe.Pointer(unsafe.SliceData(buffer))))
 }
 
+// countCodeUnits makes of ends in bytes ends in UTF-16 code units, which are the same where the text is ASCII.
+func countCodeUnits(ends []int32, text []byte) {
+	if isASCII(text) {
+		return
+	}
+	at, units := int32(0), int32(0)
+	for i, end := range ends {
+		if end < 0 {
+			continue
+		}
+		units += utf16Length(text[at:end])
+		at, ends[i] = end, units
+	}
+}
+
+func isASCII(text []byte) bool {
+	for len(text) >= 32 && (load64(text)|load64(text[8:])|load64(text[16:])|load64(text[24:]))&highBits == 0 {
+		text = text[32:]
+	}
+	for _, c := range text {
+		if c >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
+}
+
+const (
+	highBits = 0x8080808080808080
+	lowBits  = 0x0101010101010101
+)
+
 // utf16Length returns how many UTF-16 code units well-formed UTF-8 has: one for each byte that is not a continuation
 // byte, and a second one for each that begins a sequence of four. Eight bytes at a time, since this is all that tells
 // text beyond ASCII from ASCII in cost.
 func utf16Length(s []byte) int32 {
-	const (
-		highBits = 0x8080808080808080
-		lowBits  = 0x0101010101010101
-	)
 	n := len(s)
-	for len(s) >= 32 && (load64(s)|load64(s[8:])|load64(s[16:])|load64(s[24:]))&highBits == 0 {
-		s = s[32:]
-	}
 	for len(s) >= 8 {
 		b := load64(s)
 		continuation := b >> 7 & ^(b >> 6) & lowBits
