@@ -1,5 +1,9 @@
-/** Returns a MessageEvent with the event's fields, for the members that hardly anybody asks for. */
-let realOf;
+/**
+ * The MessageEvent with an event's fields, for the members that hardly anybody asks for. Not a field of the event, which
+ * every event would pay for.
+ * @type {WeakMap<StreamEvent, MessageEvent>}
+ */
+const reals = new WeakMap();
 
 /**
  * A message of a stream: a MessageEvent by instanceof, constructor, tag and members. To the browser it is an Event that
@@ -10,7 +14,6 @@ export class StreamEvent extends Event {
   #data;
   #origin;
   #lastEventId;
-  #real;
 
   constructor(type, data, origin, lastEventId) {
     super(type);
@@ -38,19 +41,19 @@ export class StreamEvent extends Event {
     this.#data = real.data;
     this.#origin = real.origin;
     this.#lastEventId = real.lastEventId;
-    this.#real = real;
+    reals.set(this, real);
   }
 
-  static {
-    realOf = (event) => {
-      event.#real ??= new MessageEvent(event.type, { data: event.#data, origin: event.#origin, lastEventId: event.#lastEventId });
-      return event.#real;
-    };
+  static realOf(event) {
+    if (!reals.has(event)) {
+      reals.set(event, new MessageEvent(event.type, { data: event.#data, origin: event.#origin, lastEventId: event.#lastEventId }));
+    }
+    return reals.get(event);
   }
 }
 
 // It has all members of MessageEvent, in their order, and below them the prototype of MessageEvent.
-function defineAsMessageEvent({ prototype }) {
+function defineAsMessageEvent({ prototype, realOf }) {
   const own = Object.getOwnPropertyDescriptors(prototype);
   for (const name of Object.keys(own)) delete prototype[name];
   for (const [name, member] of Object.entries(Object.getOwnPropertyDescriptors(MessageEvent.prototype))) {

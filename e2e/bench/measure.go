@@ -105,7 +105,7 @@ func measure(ctx context.Context, w workload, names []string, rounds int, script
 	defer site.Close()
 	defer site.CloseClientConnections()
 	setting, err := json.Marshal(map[string]any{"name": w.name, "names": names, "sources": w.streams(), "events": w.count * w.streams(),
-		"units": w.units(), "rounds": rounds, "seconds": w.seconds()})
+		"units": w.units(), "bytes": len(m.stream) / w.count, "rounds": rounds, "seconds": w.seconds()})
 	if err != nil {
 		return nil, err
 	}

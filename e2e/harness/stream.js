@@ -5,6 +5,9 @@ import { requestLine } from './trace.js';
 // Firefox tells nobody of a response, not even of its status, before the first byte of the body is there.
 const needsFirstByte = engine === 'firefox';
 
+/** The first bytes of a body that it is told of by. */
+export const OPENING = ':opening\n';
+
 /** A URL of the scripted server and the requests for it, on any origin and with any path behind it. */
 export class Stream {
   #id;
@@ -71,7 +74,7 @@ export class Exchange {
 
   /** Sends a comment where the engine would not tell of the response without it. No trace shows it. */
   async begin() {
-    if (this.#waitsForBody) await this.send(':\n');
+    if (this.#waitsForBody) await this.send(OPENING);
   }
 
   async redirect(status, location, headers = {}) {

@@ -1,5 +1,6 @@
 // Other ways to read a source: loops, all types, parsed data, comments; and what it tells of itself.
 import { failedToLoad, own, refuse, scenario, tell } from '../harness/addition.js';
+import { OPENING } from '../harness/stream.js';
 
 /** A source that is open, and its connection. */
 async function opened(t, server, init) {
@@ -107,9 +108,8 @@ export default [
     'error CONNECTING', 'ended true 200 no cause', 'GET A last-event-id: "7"', 'open',
   ]),
   scenario('comments are told in their order', async (t, server) => {
-    let onComment = () => {}; // Firefox opens with a comment of its own from the harness
-    const { source, connection } = await opened(t, server, { onComment: (comment) => onComment(comment) });
-    onComment = (comment) => t.note('comment', comment);
+    const onComment = (comment) => `:${comment}\n` === OPENING || t.note('comment', comment);
+    const { source, connection } = await opened(t, server, { onComment });
     await connection.send(': a é\n:\ndata: x\n: b', 'c\n\n:d\n');
     await t.until(source, 'message');
     await connection.send('data: y\n\n');
@@ -152,7 +152,7 @@ export default [
     globalThis.setTimeout = (f, delay, ...args) => setTimeout(f, delay === 1000 ? 0 : delay, ...args);
     const source = t.open(server.url, { errorBodySize: 100 });
     // Without a first byte, Firefox tells nobody of the response.
-    source.onerror = ({ reason, body }) => t.note(reason, body === '' || body === ':\n' ? 'nothing' : body);
+    source.onerror = ({ reason, body }) => t.note(reason, body === '' || body === OPENING ? 'nothing' : body);
     await server.accept({ status: 500 });
     await t.until(source, 'error');
     globalThis.setTimeout = setTimeout;
