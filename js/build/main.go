@@ -133,6 +133,10 @@ func compileModule(build string) error {
 	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-overlay", overlay,
 		"-ldflags", "-s -w -X main.build="+build, "-o", filepath.Join(dist, module), "./wasm/polyfill")
 	cmd.Env = append(os.Environ(), "GOOS=js", "GOARCH=wasm")
+	if isKnown, _ := knownGo(); isKnown {
+		// Green Tea is for many processors, and larger than the garbage collector before it.
+		cmd.Env = append(cmd.Env, "GOEXPERIMENT=nogreenteagc")
+	}
 	cmd.Stderr = os.Stderr
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("compiling wasm/polyfill: %w", err)
@@ -164,17 +168,20 @@ func shrinkModule() error {
 func withSymbols([]segment) error { return nil }
 
 func withoutSymbols(segments []segment) error {
-	version, err := exec.Command("go", "env", "GOVERSION").Output()
-	if err != nil {
-		return err
-	}
-	if !strings.HasPrefix(string(version), symbolsKnownFor) {
-		return fmt.Errorf("%w: they are those of %s, and this is %s", errUnknownLayout, symbolsKnownFor, bytes.TrimSpace(version))
+	if isKnown, version := knownGo(); !isKnown {
+		return fmt.Errorf("%w: they are those of %s, and this is %s", errUnknownLayout, symbolsKnownFor, version)
 	}
 	if debug != "" {
 		return errors.New("with DEBUG set it keeps the names that a panic reports")
 	}
 	return emptySymbols(segments)
+}
+
+// knownGo reports whether the Go that compiles is one whose layout and experiments are known, and its version.
+func knownGo() (bool, string) {
+	output, err := exec.Command("go", "env", "GOVERSION").Output()
+	version := string(bytes.TrimSpace(output))
+	return err == nil && strings.HasPrefix(version, symbolsKnownFor), version
 }
 
 // smallFmt writes a file for go build's -overlay that puts js/build/fmt in the place of the standard library's fmt, and

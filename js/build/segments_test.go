@@ -92,8 +92,13 @@ func TestMergedMemoryIsTheSame(t *testing.T) {
 
 func linkModule(t *testing.T) []byte {
 	t.Helper()
+	return link(t, "../../wasm/polyfill")
+}
+
+func link(t *testing.T, pkg string) []byte {
+	t.Helper()
 	file := filepath.Join(t.TempDir(), "linked.wasm")
-	cmd := exec.Command("go", "build", "-o", file, "../../wasm/polyfill")
+	cmd := exec.Command("go", "build", "-o", file, pkg)
 	cmd.Env = append(os.Environ(), "GOOS=js", "GOARCH=wasm")
 	if output, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, output)

@@ -7,10 +7,17 @@ import (
 	"slices"
 )
 
-// A Go program carries the names, files and lines of its functions, to print them when it panics and to tell them to
-// those who ask. Nobody asks in the browser build, and what a panic prints there is the number of a function at most.
-// emptySymbols overwrites them with zeros, which compress to nothing; all that the runtime works with stays where it is.
-// See pcHeader, _func and step in Go's runtime/symtab.go and runtime2.go.
+// A Go program carries the names, files, lines and arguments of its functions and of those that the compiler has put
+// into them, to print them when it panics and to tell them to those who ask. Nobody asks in the browser build, and what
+// a panic prints there is the number of a function at most. emptySymbols overwrites them with zeros, which compress to
+// nothing; all that the runtime works with stays where it is: how large a frame is and which of its words are pointers.
+//
+// Two things that the runtime does depend on what is gone, and neither is in the program linked here. Whether a deferred
+// function calls recover itself: where the compiler has put it into a wrapper, a function that it calls recovers, too. And
+// the panic of a value's method called by a nil pointer, whose text is made of the method's name: it cannot be recovered.
+//
+// See moduledata, pcHeader, _func, findfuncbucket and step in Go's runtime/symtab.go and runtime2.go, and the numbers of
+// tables in internal/abi/symtab.go.
 
 // symbolsKnownFor is the beginning of the Go versions whose layout this is known to be.
 const symbolsKnownFor = "go1.26"
@@ -23,97 +30,259 @@ const (
 
 	functabSize = 8 // of an entry: entryoff, funcoff
 
-	funcNameOff  = 4 // in _func
-	funcPCSP     = 16
-	funcPCFile   = 20
-	funcPCLn     = 24
-	funcNPCData  = 28
-	funcCUOffset = 32
-	funcSize     = 44
+	funcNameOff   = 4 // in _func
+	funcPCSP      = 16
+	funcPCFile    = 20
+	funcPCLn      = 24
+	funcNPCData   = 28
+	funcCUOffset  = 32
+	funcStartLine = 36
+	funcNFuncData = 43
+	funcSize      = 44
+
+	bucketSize = 20 // of findfuncbucket: idx, subbuckets
+)
+
+// Which word of moduledata begins a field. A slice has two that matter, its address and its length.
+const (
+	wordNames   = 1
+	wordUnits   = 4
+	wordFiles   = 7
+	wordPCs     = 10
+	wordFuncs   = 13
+	wordFunctab = 16
+	wordBuckets = 19
+	wordMinPC   = 20
+	wordMaxPC   = 21
+	wordData    = 40 // gofunc
+	words       = 42
+)
+
+// Of a function's tables, these are asked for by what prints and by what interrupts a thread, which wasm has none of:
+// PCDATA_UnsafePoint, _InlTreeIndex and _ArgLiveIndex; FUNCDATA_InlTree, _ArgInfo, _ArgLiveInfo and _WrapInfo.
+var (
+	uselessPCData   = []int{0, 2, 3}
+	uselessFuncData = []int{3, 5, 6, 7}
+)
+
+const (
+	noPCData   = 0
+	noFuncData = 1<<32 - 1
 )
 
 // pcHeader begins with its magic number, two zeros, the size of an instruction and that of a pointer.
 var headerMagic = []byte{0xF1, 0xFF, 0xFF, 0xFF, 0, 0, 1, 8}
 
-// emptySymbols empties the tables in the one segment that has them.
+// emptySymbols empties the tables in the one segment that has them. It changes nothing unless it understands all.
 func emptySymbols(segments []segment) error {
 	for _, s := range segments {
-		if i := bytes.Index(s.data, headerMagic); i >= 0 && len(s.data)-i > headerSize {
-			return emptyTables(s.data[i:])
+		if header := bytes.Index(s.data, headerMagic); header >= 0 {
+			tables, err := readSymbols(s, s.address+int64(header))
+			if err != nil {
+				return err
+			}
+			return tables.empty()
 		}
 	}
 	return errUnknownLayout
 }
 
-func emptyTables(tables []byte) error {
-	field := func(n int) int { return int(binary.LittleEndian.Uint64(tables[8+8*n:])) }
-	functions, names, units, files, pcs, funcs := field(0), field(3), field(4), field(5), field(6), field(7)
-	if names != headerSize || !slices.IsSorted([]int{names, units, files, pcs, funcs, len(tables)}) ||
-		functions <= 0 || functions*(functabSize+funcSize) > len(tables)-funcs {
-		return errUnknownLayout
+// symbols are the tables of a program.
+type symbols struct {
+	names, units, files []byte
+
+	pcs  []byte // from places in a function to numbers, at the offsets that _func has in its fields and as its pcdata
+	data []byte // at the offsets that _func has as its funcdata
+
+	functions []function
+	buckets   []byte // where to look for a function
+}
+
+// A function is a _func with the two lists of offsets, of four bytes each, that follow it.
+type function struct{ fixed, pcData, funcData []byte }
+
+// readSymbols finds the tables by moduledata, which begins with the addresses of pcHeader and of the names behind it.
+func readSymbols(s segment, header int64) (*symbols, error) {
+	start := binary.LittleEndian.AppendUint64(nil, uint64(header))
+	start = binary.LittleEndian.AppendUint64(start, uint64(header)+headerSize)
+	at := bytes.Index(s.data, start)
+	if at < 0 || len(s.data)-at < 8*words {
+		return nil, errUnknownLayout
 	}
-	pctab := tables[pcs:funcs]
-	needed := make([]bool, len(pctab))
-	for i := range functions {
-		function, err := functionAt(tables[funcs:], i)
+	m := moduledata{in: s, words: s.data[at:]}
+	t := &symbols{
+		names: m.slice(wordNames, 1),
+		units: m.slice(wordUnits, 4),
+		files: m.slice(wordFiles, 1),
+		pcs:   m.slice(wordPCs, 1),
+		// A pair of an address and the one where it ends is not a slice, but the linker lays these two out in this order.
+		data:    m.between(m.word(wordData), m.word(wordBuckets)),
+		buckets: m.between(m.word(wordBuckets), m.word(wordBuckets)+bucketsLength(m.word(wordMaxPC)-m.word(wordMinPC))),
+	}
+	err := t.readFunctions(m.slice(wordFunctab, functabSize), m.slice(wordFuncs, 1))
+	if err != nil || m.failed {
+		return nil, errUnknownLayout
+	}
+	return t, nil
+}
+
+// bucketsLength returns how long the buckets for so many numbers of the runtime's program counter are. Of these, a bucket
+// is for 4,096, and a function has 65,536.
+func bucketsLength(pcs uint64) uint64 { return (pcs + 4095) / 4096 * bucketSize }
+
+// moduledata is read from where the tables are, too. What does not fit makes it fail.
+type moduledata struct {
+	in     segment
+	words  []byte
+	failed bool
+}
+
+func (m *moduledata) word(n int) uint64 { return binary.LittleEndian.Uint64(m.words[8*n:]) }
+
+func (m *moduledata) slice(n int, size uint64) []byte {
+	start, length := m.word(n), m.word(n+1)
+	return m.between(start, start+length*size)
+}
+
+func (m *moduledata) between(start, end uint64) []byte {
+	if start < uint64(m.in.address) || start >= end || end > uint64(m.in.end()) {
+		m.failed = true
+		return nil
+	}
+	return m.in.data[start-uint64(m.in.address) : end-uint64(m.in.address)]
+}
+
+// readFunctions reads what the entries of functab point to. The last is behind the functions.
+func (t *symbols) readFunctions(functab, funcs []byte) error {
+	for ; len(functab) >= 2*functabSize; functab = functab[functabSize:] {
+		f, err := functionAt(funcs, int(binary.LittleEndian.Uint32(functab[4:])))
 		if err != nil {
 			return err
 		}
-		if err := markTables(needed, pctab, function); err != nil {
-			return err
+		t.functions = append(t.functions, f)
+	}
+	return nil
+}
+
+func functionAt(funcs []byte, offset int) (f function, err error) {
+	if offset > len(funcs)-funcSize {
+		return f, errUnknownLayout
+	}
+	f.fixed, funcs = funcs[offset:offset+funcSize], funcs[offset+funcSize:]
+	n, m := uint64(binary.LittleEndian.Uint32(f.fixed[funcNPCData:])), uint64(f.fixed[funcNFuncData])
+	if 4*(n+m) > uint64(len(funcs)) {
+		return f, errUnknownLayout
+	}
+	f.pcData, f.funcData = funcs[:4*n], funcs[4*n:4*(n+m)]
+	return f, nil
+}
+
+func (t *symbols) empty() error {
+	neededPCs, err := t.neededPCs()
+	if err != nil {
+		return err
+	}
+	neededData, err := t.neededData()
+	if err != nil {
+		return err
+	}
+	for _, f := range t.functions {
+		for _, field := range []int{funcNameOff, funcPCFile, funcPCLn, funcCUOffset, funcStartLine} {
+			binary.LittleEndian.PutUint32(f.fixed[field:], 0)
+		}
+		overwrite(f.pcData, uselessPCData, noPCData)
+		overwrite(f.funcData, uselessFuncData, noFuncData)
+	}
+	for _, table := range [][]byte{t.names, t.units, t.files} {
+		clear(table)
+	}
+	clearRest(t.pcs, neededPCs)
+	clearRest(t.data, neededData)
+	t.coarsenBuckets()
+	return nil
+}
+
+func overwrite(offsets []byte, which []int, none uint32) {
+	for _, i := range which {
+		if 4*i < len(offsets) {
+			binary.LittleEndian.PutUint32(offsets[4*i:], none)
 		}
 	}
-	// Nothing is changed before all is understood.
-	for i := range functions {
-		function, _ := functionAt(tables[funcs:], i)
-		for _, offset := range []int{funcNameOff, funcPCFile, funcPCLn, funcCUOffset} {
-			binary.LittleEndian.PutUint32(function[offset:], 0)
-		}
-	}
-	clear(tables[names:pcs])
+}
+
+func clearRest(table []byte, needed []bool) {
 	for i, need := range needed {
 		if !need {
-			pctab[i] = 0
+			table[i] = 0
 		}
 	}
-	return nil
 }
 
-// functionAt returns the i-th function's _func and what follows it.
-func functionAt(pclntab []byte, i int) ([]byte, error) {
-	offset := int(binary.LittleEndian.Uint32(pclntab[i*functabSize+4:]))
-	if offset > len(pclntab)-funcSize {
-		return nil, errUnknownLayout
+// neededPCs tells for each byte of pcs whether it is of a table that is needed.
+func (t *symbols) neededPCs() ([]bool, error) {
+	needed := make([]bool, len(t.pcs))
+	for _, f := range t.functions {
+		offsets := append(f.useful(f.pcData, uselessPCData, noPCData), binary.LittleEndian.Uint32(f.fixed[funcPCSP:]))
+		for _, offset := range offsets {
+			if offset == noPCData {
+				continue
+			}
+			if int(offset) >= len(t.pcs) {
+				return nil, errUnknownLayout
+			}
+			length, err := tableLength(t.pcs[offset:])
+			if err != nil {
+				return nil, err
+			}
+			for i := range length {
+				needed[int(offset)+i] = true
+			}
+		}
 	}
-	function := pclntab[offset:]
-	if count := int(binary.LittleEndian.Uint32(function[funcNPCData:])); count > (len(function)-funcSize)/4 {
-		return nil, errUnknownLayout
-	}
-	return function, nil
+	return needed, nil
 }
 
-// markTables marks the bytes of pctab that the function's tables of stack depths and of pointer maps take.
-func markTables(needed []bool, pctab, function []byte) error {
-	offsets := []uint32{binary.LittleEndian.Uint32(function[funcPCSP:])}
-	for i := range binary.LittleEndian.Uint32(function[funcNPCData:]) {
-		offsets = append(offsets, binary.LittleEndian.Uint32(function[funcSize+4*i:]))
+// neededData tells for each byte of data whether it is needed. What begins at an offset ends at the next one.
+func (t *symbols) neededData() ([]bool, error) {
+	var all, useful []uint32
+	for _, f := range t.functions {
+		all = append(all, f.useful(f.funcData, nil, noFuncData)...)
+		useful = append(useful, f.useful(f.funcData, uselessFuncData, noFuncData)...)
 	}
-	for _, offset := range offsets {
-		if offset == 0 {
-			continue // none
-		}
-		if int(offset) >= len(pctab) {
-			return errUnknownLayout
-		}
-		length, err := tableLength(pctab[offset:])
-		if err != nil {
-			return err
-		}
-		for i := range length {
-			needed[int(offset)+i] = true
+	all = append(all, uint32(len(t.data)))
+	slices.Sort(all)
+	if int(all[len(all)-1]) != len(t.data) {
+		return nil, errUnknownLayout
+	}
+	needed := make([]bool, len(t.data))
+	for _, offset := range useful {
+		next, _ := slices.BinarySearch(all, offset+1)
+		for i := offset; i < all[next]; i++ {
+			needed[i] = true
 		}
 	}
-	return nil
+	return needed, nil
+}
+
+// useful returns the offsets but for the useless ones and those that stand for none.
+func (f function) useful(offsets []byte, useless []int, none uint32) (useful []uint32) {
+	for i := 0; 4*i < len(offsets); i++ {
+		offset := binary.LittleEndian.Uint32(offsets[4*i:])
+		if offset != none && !slices.Contains(useless, i) {
+			useful = append(useful, offset)
+		}
+	}
+	return useful
+}
+
+// coarsenBuckets lets sixteen functions in a row have the same bucket, which is that of the first of them: the runtime
+// goes on from there. That is seven steps more for a frame, and fewer numbers to load.
+func (t *symbols) coarsenBuckets() {
+	for bucket := t.buckets; len(bucket) > 0; bucket = bucket[bucketSize:] {
+		first := binary.LittleEndian.Uint32(bucket) &^ 15
+		clear(bucket[:bucketSize])
+		binary.LittleEndian.PutUint32(bucket, first)
+	}
 }
 
 // tableLength returns how many bytes the table takes: pairs of variable-length numbers, the first of which is zero only

@@ -4,80 +4,212 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 )
 
-// tablesOf returns the module's function tables, as they lie in its memory.
-func tablesOf(t *testing.T) []byte {
+// dataOf returns the module's memory as a segment, which is what emptySymbols gets of a merged module.
+func dataOf(t *testing.T) segment {
 	t.Helper()
 	memory, _ := memoryOf(t, linkModule(t))
-	tables := memory[bytes.Index(memory, headerMagic):]
-	return tables[:binary.LittleEndian.Uint64(tables[8+8*7:])+1<<20]
+	return segment{0, bytes.TrimRight(memory, "\x00")}
+}
+
+func (s segment) clone() segment { return segment{s.address, slices.Clone(s.data)} }
+
+func tablesOf(t *testing.T, s segment) *symbols {
+	t.Helper()
+	tables, err := readSymbols(s, s.address+int64(bytes.Index(s.data, headerMagic)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tables
 }
 
 func TestEmptySymbols(t *testing.T) {
-	before := tablesOf(t)
-	after := slices.Clone(before)
-	if err := emptySymbols([]segment{{0, []byte("other data")}, {100, after}}); err != nil {
+	data := dataOf(t)
+	emptied := data.clone()
+	if err := emptySymbols([]segment{{1 << 30, []byte("other data")}, emptied}); err != nil {
 		t.Fatal(err)
 	}
+	before, after := tablesOf(t, data), tablesOf(t, emptied)
+	names, rest := slices.Concat(before.names, before.files), slices.Concat(after.names, after.units, after.files)
 	for _, name := range []string{"main.feed", "runtime.main", "lane.go"} {
-		if !bytes.Contains(before, []byte(name)) || bytes.Contains(after, []byte(name)) {
-			t.Errorf("%s is not there before, or still there afterwards", name)
+		if !bytes.Contains(names, []byte(name)) {
+			t.Errorf("%s was not there before", name)
 		}
 	}
-	field := func(n int) int { return int(binary.LittleEndian.Uint64(before[8+8*n:])) }
-	if functions := field(0); functions < 1000 {
-		t.Errorf("%d functions", functions)
+	if len(bytes.Trim(rest, "\x00")) > 0 {
+		t.Error("names are still there")
 	}
-	pcs, funcs := field(6), field(7)
-	for i := range field(0) {
-		was, _ := functionAt(before[funcs:], i)
-		is, err := functionAt(after[funcs:], i)
-		if err != nil {
-			t.Fatal(err)
+	if n := len(before.functions); n < 1000 || n != len(after.functions) {
+		t.Fatalf("%d functions, and then %d", n, len(after.functions))
+	}
+	for i, was := range before.functions {
+		is := after.functions[i]
+		sameFields(t, was, is)
+		samePCs(t, before, after, append([]byte{0, 0, 0, 0}, was.fixed[funcPCSP:][:4]...), append([]byte{0, 0, 0, 0}, is.fixed[funcPCSP:][:4]...))
+		samePCs(t, before, after, was.pcData, is.pcData)
+		sameData(t, before, after, was.funcData, is.funcData)
+	}
+	sameBuckets(t, before, after)
+}
+
+func sameFields(t *testing.T, was, is function) {
+	t.Helper()
+	for _, fields := range [][2]int{{0, funcNameOff}, {funcNameOff + 4, funcPCFile}, {funcNPCData, funcCUOffset}, {funcStartLine + 4, funcSize}} {
+		if !bytes.Equal(was.fixed[fields[0]:fields[1]], is.fixed[fields[0]:fields[1]]) {
+			t.Fatal("what the runtime works with has changed")
 		}
-		for _, offsets := range [][2]int{{funcPCSP, funcPCFile}, {funcNPCData, funcCUOffset}} {
-			if !bytes.Equal(was[offsets[0]:offsets[1]], is[offsets[0]:offsets[1]]) {
-				t.Fatalf("function %d: what the runtime works with has changed", i)
-			}
-		}
-		depths := binary.LittleEndian.Uint32(is[funcPCSP:])
-		if depths == 0 {
+	}
+}
+
+// samePCs compares the tables that the offsets tell of; the useless ones are to have none.
+func samePCs(t *testing.T, before, after *symbols, was, is []byte) {
+	t.Helper()
+	for i := range len(was) / 4 {
+		old, now := binary.LittleEndian.Uint32(was[4*i:]), binary.LittleEndian.Uint32(is[4*i:])
+		switch useless := slices.Contains(uselessPCData, i); {
+		case useless && now != noPCData, !useless && now != old:
+			t.Fatalf("the offset of table %d was %d and is %d", i, old, now)
+		case useless || old == noPCData:
 			continue
 		}
-		length, err := tableLength(before[pcs+int(depths) : funcs])
-		if err != nil || !bytes.Equal(before[pcs+int(depths):][:length], after[pcs+int(depths):][:length]) {
-			t.Fatalf("function %d: its table of stack depths has changed, %v", i, err)
+		length, err := tableLength(before.pcs[old:])
+		if err != nil || !bytes.Equal(before.pcs[old:][:length], after.pcs[now:][:length]) {
+			t.Fatalf("table %d has changed, %v", i, err)
+		}
+	}
+}
+
+// sameData compares the first words of what the offsets tell of, as far as all have them.
+func sameData(t *testing.T, before, after *symbols, was, is []byte) {
+	t.Helper()
+	for i := range len(was) / 4 {
+		old, now := binary.LittleEndian.Uint32(was[4*i:]), binary.LittleEndian.Uint32(is[4*i:])
+		switch useless := slices.Contains(uselessFuncData, i); {
+		case useless && now != noFuncData, !useless && now != old:
+			t.Fatalf("the offset of data %d was %#x and is %#x", i, old, now)
+		case useless || old == noFuncData:
+			continue
+		}
+		if length := dataLength(before.data[old:], i); !bytes.Equal(before.data[old:][:length], after.data[now:][:length]) {
+			t.Fatalf("data %d has changed", i)
+		}
+	}
+}
+
+// dataLength returns how many bytes the runtime reads: see stackmap, stackObjectRecord and the reading of
+// FUNCDATA_OpenCodedDeferInfo in runtime/symtab.go, stack.go and panic.go.
+func dataLength(data []byte, kind int) int {
+	switch n := int(binary.LittleEndian.Uint32(data)); kind {
+	case 0, 1:
+		bits := int(binary.LittleEndian.Uint32(data[4:]))
+		return 8 + n*((bits+7)/8)
+	case 2:
+		return 8 + 16*n
+	default:
+		return 2
+	}
+}
+
+// sameBuckets finds each place of each function as the runtime does.
+func sameBuckets(t *testing.T, before, after *symbols) {
+	t.Helper()
+	first := binary.LittleEndian.Uint32(before.functions[0].fixed)
+	find := func(s *symbols, place int) int {
+		bucket := s.buckets[place/16*bucketSize:]
+		index := binary.LittleEndian.Uint32(bucket) + uint32(bucket[4+place%16])
+		entry := first + uint32(place/256)
+		for int(index+1) < len(s.functions) && binary.LittleEndian.Uint32(s.functions[index+1].fixed) <= entry {
+			index++
+		}
+		return int(index)
+	}
+	for place := range len(before.buckets) / bucketSize * 16 {
+		if was, is := find(before, place), find(after, place); was != place/256 || is != was {
+			t.Fatalf("%d belongs to function %d, and then to %d", place, was, is)
 		}
 	}
 }
 
 // What is not understood stays as it is.
 func TestEmptySymbolsRefuses(t *testing.T) {
-	tables := tablesOf(t)
-	for name, spoil := range map[string]func([]byte) []byte{
-		"no tables":           func(b []byte) []byte { return b[8:] },
-		"nothing but a head":  func(b []byte) []byte { return b[:headerSize] },
-		"names elsewhere":     func(b []byte) []byte { b[8+8*3]++; return b },
-		"tables out of order": func(b []byte) []byte { b[8+8*5+3] = 0x7F; return b },
-		"too many functions":  func(b []byte) []byte { b[8+3] = 0x7F; return b },
-		"no functions":        func(b []byte) []byte { clear(b[8:16]); return b },
-		"functions elsewhere": func(b []byte) []byte {
-			copy(b[binary.LittleEndian.Uint64(b[8+8*7:])+4:], "\xFF\xFF\xFF\x7F")
-			return b
-		},
-		"an endless table": func(b []byte) []byte {
-			pcs, funcs := binary.LittleEndian.Uint64(b[8+8*6:]), binary.LittleEndian.Uint64(b[8+8*7:])
-			copy(b[pcs:funcs], bytes.Repeat([]byte{0xFF}, int(funcs-pcs)))
-			return b
-		},
+	data := dataOf(t)
+	header := bytes.Index(data.data, headerMagic)
+	at := bytes.Index(data.data, binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(nil, uint64(header)), uint64(header+headerSize)))
+	word := func(b []byte, n int) []byte { return b[at+8*n:] }
+	for name, spoil := range map[string]func(b []byte, s *symbols) []byte{
+		"no tables":             func(b []byte, _ *symbols) []byte { clear(b[header:][:8]); return b },
+		"nothing but a head":    func(b []byte, _ *symbols) []byte { return b[:header+headerSize] },
+		"no moduledata":         func(b []byte, _ *symbols) []byte { clear(word(b, 0)[:8]); return b },
+		"a part of moduledata":  func(b []byte, _ *symbols) []byte { return b[:at+8*words-1] },
+		"no names":              func(b []byte, _ *symbols) []byte { clear(word(b, wordNames+1)[:8]); return b },
+		"files elsewhere":       func(b []byte, _ *symbols) []byte { word(b, wordFiles)[3] = 0x7F; return b },
+		"endless tables":        func(b []byte, _ *symbols) []byte { word(b, wordPCs+1)[3] = 0x7F; return b },
+		"data behind buckets":   func(b []byte, _ *symbols) []byte { word(b, wordData)[3] = 0x7F; return b },
+		"a code without end":    func(b []byte, _ *symbols) []byte { word(b, wordMaxPC)[5] = 1; return b },
+		"functions elsewhere":   func(b []byte, _ *symbols) []byte { b[len(b)-1] = 0; word(b, wordFuncs)[3] = 0x7F; return b },
+		"a function elsewhere":  func(b []byte, _ *symbols) []byte { place(b, word(b, wordFunctab))[7] = 0x7F; return b },
+		"too many tables":       func(b []byte, s *symbols) []byte { s.functions[9].fixed[funcNPCData+3] = 0x7F; return b },
+		"a table elsewhere":     func(b []byte, s *symbols) []byte { s.functions[9].fixed[funcPCSP+3] = 0x7F; return b },
+		"an endless table":      func(b []byte, s *symbols) []byte { fill(s.pcs); return b },
+		"data that lies beyond": func(b []byte, s *symbols) []byte { lastData(s)[3] = 0x7F; return b },
 	} {
-		spoilt := spoil(slices.Clone(tables))
-		before := slices.Clone(spoilt)
-		if err := emptySymbols([]segment{{0, spoilt}}); !errors.Is(err, errUnknownLayout) || !bytes.Equal(before, spoilt) {
+		spoilt := data.clone()
+		spoilt.data = spoil(spoilt.data, tablesOf(t, spoilt))
+		before := slices.Clone(spoilt.data)
+		if err := emptySymbols([]segment{spoilt}); !errors.Is(err, errUnknownLayout) || !bytes.Equal(before, spoilt.data) {
 			t.Errorf("%s: %v, or it was changed", name, err)
 		}
+	}
+}
+
+// place returns what the first word is the address of.
+func place(memory, word []byte) []byte { return memory[binary.LittleEndian.Uint64(word):] }
+
+func fill(table []byte) { copy(table, bytes.Repeat([]byte{0xFF}, len(table))) }
+
+func lastData(s *symbols) []byte {
+	for _, f := range slices.Backward(s.functions) {
+		for ; len(f.funcData) > 0; f.funcData = f.funcData[4:] {
+			if binary.LittleEndian.Uint32(f.funcData) != noFuncData {
+				return f.funcData
+			}
+		}
+	}
+	return nil
+}
+
+// A program without its symbols still moves its stacks, collects garbage, recovers, and says why it has panicked.
+func TestProgramWithoutSymbols(t *testing.T) {
+	if _, err := exec.LookPath("node"); err != nil {
+		t.Skip("Node.js runs what this test compiles: ", err)
+	}
+	linked := link(t, "./testdata/stacks")
+	module, err := mergeSegments(linked, emptySymbols)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "stacks.wasm")
+	if err := os.WriteFile(file, module, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	root, err := goroot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := filepath.Join(root, "lib", "wasm", "go_js_wasm_exec")
+	if output, err := exec.CommandContext(t.Context(), run, file).CombinedOutput(); err != nil || string(output) != "done\n" {
+		t.Errorf("%v\n%s", err, output)
+	}
+	output, err := exec.CommandContext(t.Context(), run, file, "everything").CombinedOutput()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != 2 || !strings.HasPrefix(string(output), "panic: the end of everything\n\ngoroutine 1 [running]:\n") {
+		t.Errorf("%v\n%s", err, output)
 	}
 }
