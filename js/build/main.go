@@ -125,12 +125,12 @@ func clean() error {
 }
 
 func compileModule(build string) error {
-	overlay, err := smallFmt()
+	replacements, err := overlay()
 	if err != nil {
-		return fmt.Errorf("replacing fmt: %w", err)
+		return fmt.Errorf("replacing parts of the standard library: %w", err)
 	}
-	defer os.Remove(overlay)
-	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-overlay", overlay,
+	defer os.Remove(replacements)
+	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-overlay", replacements,
 		"-ldflags", "-s -w -X main.build="+build, "-o", filepath.Join(dist, module), "./wasm/polyfill")
 	cmd.Env = append(os.Environ(), "GOOS=js", "GOARCH=wasm")
 	if isKnown, _ := knownGo(); isKnown {
@@ -184,30 +184,41 @@ func knownGo() (bool, string) {
 	return err == nil && strings.HasPrefix(version, symbolsKnownFor), version
 }
 
-// smallFmt writes a file for go build's -overlay that puts js/build/fmt in the place of the standard library's fmt, and
+// overlay writes a file for go build's -overlay that puts what is here in the place of parts of the standard library, and
 // returns its name.
-func smallFmt() (string, error) {
+func overlay() (string, error) {
 	root, err := goroot()
 	if err != nil {
 		return "", err
 	}
-	files, err := filepath.Glob(filepath.Join(root, "src", "fmt", "*.go"))
-	if err != nil || len(files) == 0 {
-		return "", fmt.Errorf("no source of fmt in %s: %w", root, errors.Join(err, fs.ErrNotExist))
-	}
 	replace := map[string]string{}
-	for _, file := range files {
-		replace[file] = "" // absent
-	}
-	if replace[files[0]], err = filepath.Abs("js/build/fmt/fmt.go"); err != nil {
+	if err := substitute(replace, filepath.Join(root, "src", "fmt", "*.go"), "js/build/fmt/fmt.go"); err != nil {
 		return "", err
 	}
-	overlay, err := os.CreateTemp("", "overlay-*.json")
+	if isKnown, _ := knownGo(); isKnown {
+		if err := substitute(replace, filepath.Join(root, "src", "internal", "strconv", "ftoa*.go"), "js/build/strconv/ftoa.go"); err != nil {
+			return "", err
+		}
+	}
+	file, err := os.CreateTemp("", "overlay-*.json")
 	if err != nil {
 		return "", err
 	}
-	err = json.NewEncoder(overlay).Encode(map[string]any{"Replace": replace})
-	return overlay.Name(), errors.Join(err, overlay.Close())
+	err = json.NewEncoder(file).Encode(map[string]any{"Replace": replace})
+	return file.Name(), errors.Join(err, file.Close())
+}
+
+// substitute lets our file stand for those that match the pattern.
+func substitute(replace map[string]string, pattern, ours string) error {
+	files, err := filepath.Glob(pattern)
+	if err != nil || len(files) == 0 {
+		return fmt.Errorf("there is no %s: %w", pattern, errors.Join(err, fs.ErrNotExist))
+	}
+	for _, file := range files {
+		replace[file] = "" // absent
+	}
+	replace[files[0]], err = filepath.Abs(ours)
+	return err
 }
 
 func goroot() (string, error) {
