@@ -50,7 +50,8 @@ func Fprintf(w io.Writer, format string, a ...any) (int, error) {
 	return w.Write([]byte(Sprintf(format, a...)))
 }
 
-// Sprintf knows the verbs %s, %d, %v and %+v, which are one, %q and %%.
+// Sprintf knows the verbs %s, %d, %v and %+v, which are one, and %%. Others it shows with their values, as the standard
+// one does with those that it does not know: %q would bring the table of characters that can be printed.
 func Sprintf(format string, a ...any) string {
 	var text []byte
 	for i := 0; i < len(format); i++ {
@@ -68,10 +69,10 @@ func Sprintf(format string, a ...any) string {
 		case len(a) == 0:
 			text = append(text, "%!"+format[i:i+1]+"(MISSING)"...)
 			continue
-		case format[i] == 'q':
-			text = strconv.AppendQuote(text, string(appendValue(nil, a[0])))
-		default:
+		case format[i] == 's' || format[i] == 'd' || format[i] == 'v':
 			text = appendValue(text, a[0])
+		default:
+			text = append(appendValue(append(text, '%', '!', format[i], '('), a[0]), ')')
 		}
 		a = a[1:]
 	}

@@ -20,8 +20,6 @@ func TestAsStandard(t *testing.T) {
 		{"a%", nil},
 		{"%v, %+v and %s", []any{"a", errors.New("b"), time.Second}},
 		{"%s\n\t%s:%d\n", []any{"main.main", "main.go", 7}},
-		{"%q", []any{"a \"b\"\n"}},
-		{"%q", []any{errors.New("it")}},
 		{"%v %v %v %v", []any{true, nil, -1, uint32(1)}},
 		{"%v", nil},
 	} {
@@ -52,6 +50,12 @@ func TestAsStandard(t *testing.T) {
 
 func TestOtherTypes(t *testing.T) {
 	if got := Sprintf("%v", struct{}{}); got != "a value of another type" {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestOtherVerbs(t *testing.T) {
+	if got := Sprintf("%q and %x", "a", 7); got != "%!q(a) and %!x(7)" {
 		t.Errorf("%q", got)
 	}
 }
