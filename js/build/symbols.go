@@ -73,18 +73,13 @@ const (
 // pcHeader begins with its magic number, two zeros, the size of an instruction and that of a pointer.
 var headerMagic = []byte{0xF1, 0xFF, 0xFF, 0xFF, 0, 0, 1, 8}
 
-// emptySymbols empties the tables in the one segment that has them. It changes nothing unless it understands all.
+// emptySymbols empties the tables, which are in one segment. It changes nothing unless it understands all.
 func emptySymbols(segments []segment) error {
-	for _, s := range segments {
-		if header := bytes.Index(s.data, headerMagic); header >= 0 {
-			tables, err := readSymbols(s, s.address+int64(header))
-			if err != nil {
-				return err
-			}
-			return tables.empty()
-		}
+	tables, err := readSymbols(segments)
+	if err != nil {
+		return err
 	}
-	return errUnknownLayout
+	return tables.empty()
 }
 
 // symbols are the tables of a program.
@@ -101,25 +96,22 @@ type symbols struct {
 // A function is a _func with the two lists of offsets, of four bytes each, that follow it.
 type function struct{ fixed, pcData, funcData []byte }
 
-// readSymbols finds the tables by moduledata, which begins with the addresses of pcHeader and of the names behind it.
-func readSymbols(s segment, header int64) (*symbols, error) {
-	start := binary.LittleEndian.AppendUint64(nil, uint64(header))
-	start = binary.LittleEndian.AppendUint64(start, uint64(header)+headerSize)
-	at := bytes.Index(s.data, start)
-	if at < 0 || len(s.data)-at < 8*words {
-		return nil, errUnknownLayout
+// readSymbols finds the tables by moduledata.
+func readSymbols(segments []segment) (*symbols, error) {
+	m, err := findModuledata(segments)
+	if err != nil {
+		return nil, err
 	}
-	m := moduledata{in: s, words: s.data[at:]}
 	t := &symbols{
 		names: m.slice(wordNames, 1),
 		units: m.slice(wordUnits, 4),
 		files: m.slice(wordFiles, 1),
 		pcs:   m.slice(wordPCs, 1),
-		// A pair of an address and the one where it ends is not a slice, but the linker lays these two out in this order.
+		// Of these two moduledata has no length. The linker lays the first out right before the second.
 		data:    m.between(m.word(wordData), m.word(wordBuckets)),
 		buckets: m.between(m.word(wordBuckets), m.word(wordBuckets)+bucketsLength(m.word(wordMaxPC)-m.word(wordMinPC))),
 	}
-	err := t.readFunctions(m.slice(wordFunctab, functabSize), m.slice(wordFuncs, 1))
+	err = t.readFunctions(m.slice(wordFunctab, functabSize), m.slice(wordFuncs, 1))
 	if err != nil || m.failed {
 		return nil, errUnknownLayout
 	}
@@ -130,11 +122,30 @@ func readSymbols(s segment, header int64) (*symbols, error) {
 // is for 4,096, and a function has 65,536.
 func bucketsLength(pcs uint64) uint64 { return (pcs + 4095) / 4096 * bucketSize }
 
-// moduledata is read from where the tables are, too. What does not fit makes it fail.
+// moduledata is read with what it tells the addresses of, which is in one segment. What does not fit makes it fail.
 type moduledata struct {
 	in     segment
 	words  []byte
 	failed bool
+}
+
+// findModuledata finds it by its beginning, the addresses of pcHeader and of the names behind that. It may be in another
+// segment than these.
+func findModuledata(segments []segment) (*moduledata, error) {
+	for _, in := range segments {
+		i := bytes.Index(in.data, headerMagic)
+		if i < 0 {
+			continue
+		}
+		header := uint64(in.address) + uint64(i)
+		start := binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(nil, header), header+headerSize)
+		for _, s := range segments {
+			if at := bytes.Index(s.data, start); at >= 0 && len(s.data)-at >= 8*words {
+				return &moduledata{in: in, words: s.data[at:]}, nil
+			}
+		}
+	}
+	return nil, errUnknownLayout
 }
 
 func (m *moduledata) word(n int) uint64 { return binary.LittleEndian.Uint64(m.words[8*n:]) }

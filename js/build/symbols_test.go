@@ -23,7 +23,7 @@ func (s segment) clone() segment { return segment{s.address, slices.Clone(s.data
 
 func tablesOf(t *testing.T, s segment) *symbols {
 	t.Helper()
-	tables, err := readSymbols(s, s.address+int64(bytes.Index(s.data, headerMagic)))
+	tables, err := readSymbols([]segment{s})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,11 +137,28 @@ func sameBuckets(t *testing.T, before, after *symbols) {
 	}
 }
 
+// A long run of zeros makes a segment of its own of moduledata.
+func TestEmptySymbolsOfTwoSegments(t *testing.T) {
+	whole := dataOf(t)
+	two := whole.clone()
+	at := bytes.LastIndex(two.data, headerAddresses(two))
+	parts := []segment{{0, two.data[:at]}, {int64(at), two.data[at:]}}
+	if err := errors.Join(emptySymbols([]segment{whole}), emptySymbols(parts)); err != nil || !bytes.Equal(whole.data, two.data) {
+		t.Errorf("%v, or they are not emptied alike", err)
+	}
+}
+
+// headerAddresses returns what moduledata begins with.
+func headerAddresses(s segment) []byte {
+	header := uint64(bytes.Index(s.data, headerMagic))
+	return binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(nil, header), header+headerSize)
+}
+
 // What is not understood stays as it is.
 func TestEmptySymbolsRefuses(t *testing.T) {
 	data := dataOf(t)
 	header := bytes.Index(data.data, headerMagic)
-	at := bytes.Index(data.data, binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(nil, uint64(header)), uint64(header+headerSize)))
+	at := bytes.Index(data.data, headerAddresses(data))
 	word := func(b []byte, n int) []byte { return b[at+8*n:] }
 	for name, spoil := range map[string]func(b []byte, s *symbols) []byte{
 		"no tables":             func(b []byte, _ *symbols) []byte { clear(b[header:][:8]); return b },
