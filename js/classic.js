@@ -2,10 +2,12 @@
 
 import { setDefaultURL } from './engine.js';
 import { EventSource } from './eventsource.js';
+import { setWorkerURL } from './remote.js';
 
 // Only while the script runs for the first time is it known where it came from.
 const script = globalThis.document?.currentScript?.src || scriptOnStack() || globalThis.location?.href;
 setDefaultURL(() => new URL('eventsource.wasm', script).href);
+setWorkerURL(() => new URL('eventsource.worker.js', script).href);
 
 /** In a worker nothing tells a script its address but the stack of an error. */
 function scriptOnStack() {

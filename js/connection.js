@@ -1,35 +1,19 @@
 // A connection does what Go's lifecycle commands for one EventSource, and tells it what came of it.
 
-import { ConnectionEvent } from './connectionevent.js';
-import { note } from './diagnostics.js';
 import { ENGINE_RETRY, LARGEST_PART, loadEngine } from './engine.js';
-import { EventQueue } from './eventqueue.js';
-import { Persisted } from './persist.js';
 import { byteString, request } from './request.js';
-import { StreamEvent } from './streamevent.js';
-import { queueTask } from './task.js';
-import { closeAtUnload, documentIsThere, forget, untilLeft } from './unload.js';
-import { letSleep, wakeUp } from './wake.js';
-
-export const CONNECTING = 0;
-export const OPEN = 1;
-export const CLOSED = 2;
+import { CLOSED, CONNECTING, OPEN, Source } from './source.js';
+import { documentIsThere, untilLeft } from './unload.js';
 
 /** For how many milliseconds after its request nothing that wakes it says that a connection is dead. */
 const JUST_SENT = 2000;
 
-// Taken here, since a page may put a dispatchEvent of its own on an object.
-const dispatchEvent = Function.prototype.call.bind(EventTarget.prototype.dispatchEvent);
-
-export class Connection {
-  readyState = CONNECTING;
-  lastEventId;
+export class Connection extends Source {
   /** The number the engine knows it by. */
   id = 0;
 
   /** The response that the engine is asked about. @type {{ origin: string, body: import('./body.js').Body } | undefined} */
   #response;
-  #target;
   /** @type {import('./engine.js').Engine | undefined} */
   #engine;
   /** Of the request that is under way; another one, or none, tells what comes of it that it is not wanted any more. */
@@ -45,42 +29,10 @@ export class Connection {
   /** How many requests were made since the connection was open, or since there is one. */
   #attempt = 0;
   #reconnectionTime = 3000;
-  /** @type {Persisted | undefined} */
-  #persisted;
   /** Whether events of a chunk are still to come, and whether what of one is left then is to be forgotten. */
   #delivering = false;
   #resetDue = false;
-  /** Of the loops over its events. @type {Set<EventQueue>} */
-  #queues = new Set();
-  /** How many events loops have to make room for: one, and one of each connection that was lost meanwhile. */
-  #waits = 0;
-  /** What is known of the last request: what an event tells, and a function in place of headers. */
-  #details = {};
-
-  /**
-   * @param {EventTarget} target where events are fired
-   * @param {import('./init.js').Init & { url: string, stream?: import('./body.js').Body }} source
-   */
-  constructor(target, source) {
-    this.#target = target;
-    this.source = source;
-    this.lastEventId = source.lastEventId;
-    if (source.signal?.aborted) {
-      this.readyState = CLOSED;
-      return;
-    }
-    if (source.persist) {
-      this.#persisted = new Persisted(source.persist);
-      this.lastEventId = this.#persisted.load(this.lastEventId);
-    }
-    source.signal?.addEventListener('abort', this);
-    if (source.wake) wakeUp(this);
-    // In a task, so that a source which is closed in the one that made it sends nothing.
-    queueTask(() => this.#begin());
-    closeAtUnload(this);
-  }
-
-  #begin() {
+  begin() {
     if (this.readyState === CLOSED) return;
     const { url, stream } = this.source;
     this.#early = stream ? this.#sendNothing(url, stream) : this.#send(url, byteString(this.lastEventId));
@@ -98,12 +50,12 @@ export class Connection {
 
   #send(url, lastEventId) {
     this.#abort = new AbortController();
-    const { reason, status } = this.#details;
-    this.#details = { url, attempt: ++this.#attempt, resumed: lastEventId !== '' };
+    const { reason, status } = this.details;
+    this.details = { url, attempt: ++this.#attempt, resumed: lastEventId !== '' };
     this.#quietSince = performance.now();
     this.#sentAt = Date.now();
     this.#watchIdle();
-    note(this.source, 'request', this.#details);
+    this.delivery.note('request', this.details);
     const attempt = { attempt: this.#attempt, lastEventId: this.lastEventId, reason, status };
     return request(url, lastEventId, this.source, attempt, this.#abort.signal);
   }
@@ -111,7 +63,7 @@ export class Connection {
   /** The page has given the stream. */
   async #sendNothing(url, body) {
     this.#abort = new AbortController();
-    this.#details = { url, attempt: 1, resumed: false };
+    this.details = { url, attempt: 1, resumed: false };
     return { response: { status: 200, url, headers: new Headers({ 'Content-Type': 'text/event-stream' }) }, body };
   }
 
@@ -169,12 +121,6 @@ export class Connection {
 
   // What the page and the engine's loader do.
 
-  close() {
-    if (this.readyState === CLOSED) return;
-    note(this.source, 'close', this.#details);
-    this.#end();
-  }
-
   /** In milliseconds. */
   get reconnectionTime() {
     return this.#engine?.call('reconnectionTime', this.id) || this.#reconnectionTime;
@@ -188,19 +134,6 @@ export class Connection {
     else this.#engine?.call('reset', this.id);
   }
 
-  /** Begins to collect events for a loop, which closes the source when it is left. */
-  iterate() {
-    const queue = new EventQueue(this.source.buffer, () => this.close());
-    if (this.readyState === CLOSED) queue.end();
-    else this.#queues.add(queue);
-    return queue;
-  }
-
-  /** The page's signal was aborted. */
-  handleEvent() {
-    this.close();
-  }
-
   /** What would be waited for may be had now, and what is open may be dead. A body that is sent once is not sent again. */
   wake() {
     if (this.source.once) return;
@@ -211,7 +144,7 @@ export class Connection {
       this.#engine.call('wake', this.id);
     } else if (this.#timer && !this.#abort) {
       clearTimeout(this.#timer);
-      this.#begin();
+      this.begin();
     }
   }
 
@@ -229,28 +162,18 @@ export class Connection {
     }
     this.#abortFetch();
     this.readyState = CONNECTING;
-    this.#timer = setTimeout(() => this.#begin(), ENGINE_RETRY);
+    this.#timer = setTimeout(() => this.begin(), ENGINE_RETRY);
     this.#fireError('wasm', ENGINE_RETRY);
   }
 
   #giveUp(reason) {
-    const queues = [...this.#queues];
-    this.#queues.clear();
-    this.#end();
-    const event = this.#fireError(reason);
-    // To have come to the end is what a loop is for.
-    const error = event.reason === 'ended' || event.status === 204 ? undefined : new Error(`EventSource: ${event.reason}`, { cause: event });
-    for (const queue of queues) queue.end(error);
+    this.end();
+    this.#know({ reason: this.details.reason ?? reason, willRetry: false, retryIn: undefined });
+    this.delivery.fail(this.details);
   }
 
-  #end() {
-    for (const queue of this.#queues) queue.end();
-    this.#queues.clear();
-    this.readyState = CLOSED;
-    forget(this);
-    letSleep(this);
-    this.#persisted?.end(this.lastEventId);
-    this.source.signal?.removeEventListener('abort', this);
+  end() {
+    super.end();
     this.#abortFetch();
     this.source.stream?.cancel();
     this.#reconnectionTime = this.reconnectionTime;
@@ -270,7 +193,7 @@ export class Connection {
   #watchIdle() {
     const { idleTimeout } = this.source;
     if (idleTimeout === Infinity) return;
-    if (this.#waits > 0) this.#quietSince = performance.now();
+    if (this.delivery.waits > 0) this.#quietSince = performance.now();
     const left = this.#quietSince + idleTimeout - performance.now();
     if (left > 0 || !this.#engine) {
       this.#idleTimer = setTimeout(() => this.#watchIdle(), left > 0 ? Math.ceil(left) : idleTimeout);
@@ -294,6 +217,7 @@ export class Connection {
         if (this.source.idleTimeout !== Infinity) this.#quietSince = performance.now();
         if (!done && value?.[Symbol.toStringTag] !== 'Uint8Array') throw new TypeError('The stream has a chunk that is no Uint8Array.');
         if (done || !(await this.#deliverAll(value, origin, abort))) break;
+        if (this.source.idleTimeout !== Infinity) this.#quietSince = performance.now(); // loops may have waited
         if (this.#resetDue) {
           this.#resetDue = false;
           this.#engine.call('reset', this.id);
@@ -317,85 +241,26 @@ export class Connection {
     return open;
   }
 
-  /**
-   * Fires the events of a part of a chunk and returns whether to read on. A browser runs all microtasks after each listener. We can
-   * but let those run that are there already: a listener's close() behind one await stops the next event.
-   */
+  /** Delivers the events of a part of a chunk and returns whether to read on. */
   async #deliver(part, origin, abort) {
-    const { text, table, failed } = this.#engine.parse(this.id, part);
-    const rows = table.length - 1;
-    let start = 0;
-    for (let row = 0; row < rows; row += 3) {
-      const typeEnd = table[row];
-      const dataEnd = table[row + 1];
-      const idEnd = table[row + 2];
-      if (idEnd >= 0) this.lastEventId = text.slice(dataEnd, idEnd);
-      const type = typeEnd > start ? text.slice(start, typeEnd) : 'message';
-      const data = text.slice(typeEnd < 0 ? start : typeEnd, dataEnd);
-      start = idEnd >= 0 ? idEnd : dataEnd;
-      if (typeEnd < 0) this.#call(this.source.onComment, data);
-      else if (!this.#taps) dispatchEvent(this.#target, new StreamEvent(type, data, origin, this.lastEventId));
-      else await this.#pass(type, data, origin, abort);
-      await undefined;
-      if (abort !== this.#abort) return false;
-    }
-    if (table[rows] >= 0) this.lastEventId = text.slice(start, table[rows]);
-    this.#persisted?.keep(this.lastEventId);
-    return !failed;
-  }
-
-  /** Whether anybody but the listeners wants something of an event. */
-  get #taps() {
-    return this.source.parse !== undefined || this.source.onEvent !== undefined || this.#queues.size > 0;
-  }
-
-  /** Fires an event and gives it to those who want all of them. */
-  async #pass(type, data, origin, abort) {
-    const { parse, onEvent } = this.source;
-    let value = data;
-    try {
-      if (parse) value = parse(data, type);
-    } catch (cause) {
-      this.#fire('error', { ...this.#details, reason: 'parse', willRetry: false, cause });
-      return;
-    }
-    const event = new StreamEvent(type, value, origin, this.lastEventId);
-    dispatchEvent(this.#target, event);
-    if (abort === this.#abort) this.#call(onEvent, event);
-    if (abort !== this.#abort) return;
-    const full = [...this.#queues].map((queue) => queue.put(event)).filter(Boolean);
-    if (full.length === 0) return;
-    this.#waits++;
-    await Promise.all(full);
-    this.#waits--;
-    this.#quietSince = performance.now();
-  }
-
-  /** Calls a function of the page's as a listener is called: what it throws is the page's, and stops nothing. */
-  #call(f, value) {
-    try {
-      f?.(value);
-    } catch (error) {
-      reportError(error);
-    }
+    const { failed, ...batch } = this.#engine.parse(this.id, part);
+    const all = await this.delivery.take(batch, origin, () => abort === this.#abort);
+    return all && !failed;
   }
 
   /** An event keeps the details it was fired with. */
   #know(details) {
-    this.#details = { ...this.#details, ...details };
+    this.details = { ...this.details, ...details };
   }
 
   /** Fires error, for the lifecycle's reason unless that is known better. */
   #fireError(reason, retryIn) {
-    this.#know({ reason: this.#details.reason ?? reason, willRetry: retryIn !== undefined, retryIn });
-    return this.#fire('error');
+    this.#know({ reason: this.details.reason ?? reason, willRetry: true, retryIn });
+    this.#fire('error');
   }
 
-  #fire(type, details = this.#details) {
-    note(this.source, type, details);
-    const event = new ConnectionEvent(type, details);
-    if (documentIsThere()) dispatchEvent(this.#target, event);
-    return event;
+  #fire(type) {
+    this.delivery.fire(type, this.details, this.readyState);
   }
 }
 

@@ -25,6 +25,11 @@ export function setDefaultURL(url) {
   defaultURL = url;
 }
 
+/** @returns {string} where the module is */
+export function moduleURL() {
+  return String(globalThis.EVENTSOURCE_WASM_URL ?? defaultURL());
+}
+
 /** What is parsed when nobody is there to do it. */
 const NOTHING = { text: '', table: [-1], failed: false };
 
@@ -201,7 +206,7 @@ const encoder = new TextEncoder();
 const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
 
 async function start() {
-  const url = String(globalThis.EVENTSOURCE_WASM_URL ?? defaultURL());
+  const url = moduleURL();
   const module = await compile(url);
   let build;
   const scope = goScope({

@@ -19,8 +19,11 @@
 //     undefined reset();
 
 import { Body } from './body.js';
-import { CLOSED, CONNECTING, Connection, OPEN } from './connection.js';
+import { Connection } from './connection.js';
+import { Delivery } from './delivery.js';
 import { convertInit } from './init.js';
+import { RemoteConnection } from './remote.js';
+import { CLOSED, CONNECTING, OPEN } from './source.js';
 import { documentIsThere } from './unload.js';
 
 class EventSource extends EventTarget {
@@ -31,7 +34,7 @@ class EventSource extends EventTarget {
   constructor(url, eventSourceInitDict = {}) {
     if (url === GIVEN) {
       super();
-      this.#connection = new Connection(this, { ...convertInit(), url: 'about:event-stream', stream: eventSourceInitDict, once: true });
+      this.#connection = connect(this, { ...convertInit(), url: 'about:event-stream', stream: eventSourceInitDict, once: true });
       return;
     }
     if (arguments.length === 0) {
@@ -40,7 +43,7 @@ class EventSource extends EventTarget {
     const string = `${url}`; // in the order of Web IDL: both arguments are converted, then the steps run
     const init = convertInit(eventSourceInitDict);
     super();
-    this.#connection = new Connection(this, { url: parseURL(string), ...init });
+    this.#connection = connect(this, { url: parseURL(string), ...init });
   }
 
   get url() {
@@ -150,6 +153,12 @@ class EventSource extends EventTarget {
       addEventListener(receiver, type, created.listener);
     }
   }
+}
+
+function connect(target, source) {
+  const delivery = new Delivery(target, source);
+  // Shared and service workers have no Worker in some browsers. They have no page to keep smooth.
+  return source.worker && globalThis.Worker ? new RemoteConnection(delivery, source) : new Connection(delivery, source);
 }
 
 /** In place of a URL: the stream is there already. */

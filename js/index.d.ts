@@ -104,6 +104,14 @@ export interface EventSourceInit {
   /** Whether `console.debug` gets those entries, too. Default: false. */
   debug?: boolean;
 
+  /**
+   * Whether a worker reads and decodes the stream, one for all sources of the page that want it, so that the page's own
+   * thread is left with the events. It needs `eventsource.worker.js` beside the script, and `worker-src` for it in a
+   * Content-Security-Policy; where that is of another origin, for `blob:`. Functions are called in the page. Not with
+   * `fetch`. Where there are no workers in workers, it changes nothing. Default: false.
+   */
+  worker?: boolean;
+
   /** How to try again. Without it: after the stream's reconnection time, for ever, and after no HTTP error. */
   retry?: Retry;
 }

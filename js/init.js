@@ -18,11 +18,9 @@ const RETRY = {
 const RETRIED_STATUSES = [429, 500, 502, 503, 504];
 
 /** All names that mean something, for those that do not. */
-const MEMBERS = [
-  'withCredentials', 'credentials', 'headers', 'method', 'body', 'lastEventId', 'lastEventIdParam', 'persist', 'retry', 'idleTimeout',
-  'wake', 'signal', 'fetch', 'maxEventSize', 'parse', 'onEvent', 'onComment', 'buffer', 'errorBodySize', 'diagnostics',
-  'diagnosticsSize', 'debug',
-];
+const MEMBERS =
+  'withCredentials, credentials, headers, method, body, lastEventId, lastEventIdParam, persist, retry, idleTimeout, wake, signal, ' +
+  'fetch, maxEventSize, parse, onEvent, onComment, buffer, errorBodySize, diagnostics, diagnosticsSize, debug, worker';
 
 /**
  * @typedef {object} Init
@@ -46,6 +44,8 @@ const MEMBERS = [
  * @property {object[] | undefined} diagnostics
  * @property {number} diagnosticsSize
  * @property {boolean} debug
+ * @property {boolean} worker
+ * @property {string} [referrer] of the page, in its worker
  * @property {boolean} wake
  * @property {{ key: string, storage: 'sessionStorage' | 'localStorage' } | undefined} persist
  * @property {Record<string, number> & { statuses: number[] } | undefined} retry
@@ -84,12 +84,18 @@ export function convertInit(init) {
     diagnostics: convertDiagnostics(init?.diagnostics),
     diagnosticsSize: convertNumber('diagnosticsSize', init?.diagnosticsSize, { value: 100, least: 1, most: 10_000, integer: true }),
     debug: convertBoolean('debug', init?.debug),
+    worker: convertWorker(init?.worker, init?.fetch),
     idleTimeout: convertNumber('idleTimeout', init?.idleTimeout, { value: Infinity, least: 1, most: LONGEST_TIMER, integer: true }),
     lastEventIdParam: convertParam(init?.lastEventIdParam),
     retry: convertRetry(init?.retry),
     wake: convertBoolean('wake', init?.wake),
     persist: convertPersist(init?.persist),
   };
+}
+
+function convertWorker(worker, fetch) {
+  if (worker && fetch !== undefined) throw invalid('worker', 'excludes fetch.');
+  return convertBoolean('worker', worker);
 }
 
 function convertCredentials(credentials, withCredentials) {
@@ -203,10 +209,11 @@ let warned = '';
 
 /** One line for each set of names, however many sources are given it. */
 function warnOfUnknown(init) {
-  const unknown = isObject(init) ? Object.keys(init).filter((name) => !MEMBERS.includes(name)).join(', ') : '';
+  const known = MEMBERS.split(', ');
+  const unknown = isObject(init) ? Object.keys(init).filter((name) => !known.includes(name)).join(', ') : '';
   if (unknown === '' || unknown === warned) return;
   warned = unknown;
-  console.warn(`EventSource: options that there are not, and that are ignored: ${unknown}. There are: ${MEMBERS.join(', ')}`);
+  console.warn(`EventSource: options that there are not, and that are ignored: ${unknown}. There are: ${MEMBERS}`);
 }
 
 const isObject = (value) => (typeof value === 'object' && value !== null) || typeof value === 'function';

@@ -17,7 +17,7 @@ import { queueTask } from './task.js';
  *   other attempt would succeed
  */
 export async function request(url, lastEventId, source, attempt, signal) {
-  const init = { credentials: source.credentials, cache: 'no-store', signal };
+  const init = { credentials: source.credentials, cache: 'no-store', signal, referrer: source.referrer };
   let reason = 'headers';
   try {
     const headers = await given(source.headers, attempt);

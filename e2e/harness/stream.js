@@ -51,10 +51,10 @@ export class Exchange {
   #chunked;
   #waitsForBody = false;
 
-  constructor(t, { id, connection, method, headers }) {
+  constructor(t, { id, connection, method, headers, body }) {
     this.#t = t;
     this.#id = id;
-    Object.assign(this, { connection, method, headers });
+    Object.assign(this, { connection, method, headers, body });
   }
 
   /**

@@ -24,4 +24,5 @@ export { default as requests } from './requests.js';
 export { default as responses } from './responses.js';
 export { default as resuming } from './resuming.js';
 export { default as retry } from './retry.js';
+export { default as inworker } from './inworker.js';
 export { default as workers } from './workers.js';

@@ -43,7 +43,7 @@ var copies = map[string]string{
 }
 
 // What a server can send compressed.
-var compressed = []string{module, "eventsource.js", "eventsource.mjs"}
+var compressed = []string{module, "eventsource.js", "eventsource.mjs", "eventsource.worker.js"}
 
 func main() {
 	log.SetFlags(0)
@@ -240,6 +240,7 @@ func bundleScripts(build string) error {
 	}{
 		{"js/classic.js", "eventsource.js", api.FormatIIFE},
 		{"js/module.js", "eventsource.mjs", api.FormatESModule},
+		{"js/worker.js", "eventsource.worker.js", api.FormatIIFE},
 	} {
 		result := api.Build(api.BuildOptions{
 			EntryPoints:       []string{script.entry},

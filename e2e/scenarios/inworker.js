@@ -1,0 +1,108 @@
+// The option `worker`: what holds for a source holds for one whose connection is in a worker.
+import { own, refuse, scenario, tell } from '../harness/addition.js';
+import close from './close.js';
+import headers from './headers.js';
+import ids from './ids.js';
+import options from './options.js';
+import reading from './reading.js';
+import reconnection from './reconnection.js';
+import requests from './requests.js';
+import retry from './retry.js';
+
+const groups = { close, headers, ids, options, reading, reconnection, requests, retry };
+
+/** Those that do not hold, and why. */
+const EXCEPT = {
+  'fetch of the page is used for every request': 'a function of the page cannot be called in its place',
+  'a fetch that rejects is a network error': 'likewise',
+  'a connection on which nothing arrives for long is made anew, before its response and after': "the scenario's clock is the page's",
+};
+
+/** A scenario's t whose sources are in a worker. */
+function inWorker(t) {
+  return new Proxy(t, {
+    get(target, name) {
+      if (name === 'open') return (url, init, more) => target.open(url, { ...init, worker: true }, more);
+      const value = target[name];
+      return typeof value === 'function' && name !== 'EventSource' ? value.bind(target) : value;
+    },
+    set: (target, name, value) => Reflect.set(target, name, value),
+  });
+}
+
+const again = Object.entries(groups).flatMap(([group, scenarios]) =>
+  scenarios
+    .filter(({ name, run }) => run && !(name in EXCEPT))
+    .map((each) => ({ ...each, ...own, name: `${group}: ${each.name}`, run: (t) => each.run(inWorker(t)) })),
+);
+
+export default [
+  ...again,
+  scenario('a stream may be longer than the worker may be ahead of the page', async (t, server) => {
+    const source = t.open(server.url, { worker: true });
+    const connection = await server.accept();
+    await t.until(source, 'open');
+    let [events, length] = [0, 0];
+    source.addEventListener('tick', ({ data }) => {
+      events++;
+      length += data.length;
+    });
+    const text = 'é'.repeat(100_000);
+    for (let i = 0; i < 30; i++) await connection.send(`event: tick\ndata: ${text}\n\n`);
+    await connection.send('data: last\n\n');
+    await t.until(source, 'message');
+    t.note(events, length);
+  }, ['GET A', 'open', 'message "last"', '30 3000000']),
+  scenario('a loop that is behind holds the stream, and loses nothing', async (t, server) => {
+    const source = t.open(server.url, { worker: true, buffer: { size: 1, full: 'wait' } });
+    const events = source[Symbol.asyncIterator]();
+    const connection = await server.accept();
+    for (let i = 0; i < 30; i++) await connection.send(`event: tick\nid: ${i}\ndata: ${'x'.repeat(100_000)}\n\n`);
+    for (let i = 0; i < 30; i++) {
+      const { value } = await events.next();
+      if (value.lastEventId !== `${i}`) t.note(`${value.lastEventId} in place of ${i}`);
+    }
+    t.note('all');
+    await events.return();
+    await connection.closed();
+  }, ['GET A', 'open', 'all', 'connection closed by the client']),
+  {
+    name: 'a form is posted as by the page',
+    ...own,
+    async run(t) {
+      const server = t.stream('A', '', { record: false });
+      const form = new FormData();
+      form.append('name', 'é');
+      t.open(server.url, { worker: true, method: 'POST', body: form });
+      const { body, headers } = await server.request();
+      const [, boundary] = /^multipart\/form-data; boundary=(\S+)$/.exec(headers.find(([name]) => /^content-type$/i.test(name))[1]);
+      t.note(body.split(boundary).length, body.includes('name="name"'));
+    },
+    expect: ['3 true'],
+  },
+  scenario('a worker that fails is an error event, and is made anew', async (t, server) => {
+    const { Worker } = globalThis;
+    let failing;
+    globalThis.Worker = class {
+      constructor() {
+        failing = this;
+      }
+      postMessage() {
+        setTimeout(() => failing.onerror(new Event('error', { cancelable: true })));
+      }
+      terminate() {}
+    };
+    const source = t.open(server.url, { worker: true });
+    tell(t, source, 'error', 'reason', 'willRetry', 'retryIn');
+    try {
+      await t.until(source, 'error');
+    } finally {
+      globalThis.Worker = Worker;
+    }
+    await server.accept();
+    await t.until(source, 'open');
+  }, ['error CONNECTING', 'reason "wasm" willRetry true retryIn 3000', 'GET A', 'open'], { console: ['the worker '] }),
+  scenario('a function in place of fetch is refused', async (t) => refuse(t, [{ worker: true, fetch }, { worker: 'yes' }]), [
+    'TypeError worker', 'TypeError worker',
+  ]),
+];

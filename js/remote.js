@@ -1,0 +1,163 @@
+// The option `worker`: a connection in a worker that the page's sources share. It reads, parses and decodes there, and
+// posts what a chunk held; the page makes the events.
+
+import { ENGINE_RETRY, moduleURL } from './engine.js';
+import { CLOSED, CONNECTING, Source } from './source.js';
+import { documentIsThere } from './unload.js';
+
+/** How much of what a worker has posted is to be delivered until it is told, in UTF-16 code units. */
+const TOLD_EVERY = 64 * 1024;
+
+let workerURL;
+
+/** Sets where the worker's script is. @param {() => string} url */
+export function setWorkerURL(url) {
+  workerURL = url;
+}
+
+/** Those that the worker knows, by number. @type {Map<number, RemoteConnection>} */
+const connections = new Map();
+let lastId = 0;
+
+/** @type {Worker | undefined} */
+let worker;
+
+function post(message, transfer) {
+  worker ??= start();
+  worker.postMessage(message, transfer);
+}
+
+function start() {
+  const url = workerURL();
+  const here = new URL(url).origin === globalThis.origin;
+  // A worker's script must be of the page's origin, and may import others.
+  const script = here ? url : URL.createObjectURL(new Blob([`importScripts(${JSON.stringify(url)})`]));
+  const started = new Worker(script, { name: 'eventsource-wasm' });
+  started.onmessage = ({ data }) => connections.get(data.id)?.receive(data);
+  started.onerror = (event) => {
+    event.preventDefault();
+    console.error(`eventsource-wasm: the worker ${url} has failed: ${event.message}`);
+    started.terminate();
+    worker = undefined;
+    for (const connection of [...connections.values()]) connection.lost();
+  };
+  return started;
+}
+
+export class RemoteConnection extends Source {
+  details = { url: this.source.url };
+  /** In milliseconds. */
+  reconnectionTime = 3000;
+
+  #id = 0;
+  #timer;
+  /** What is delivered now, behind which comes what is posted meanwhile. */
+  #delivered = Promise.resolve();
+  #untold = 0;
+
+  begin() {
+    if (this.readyState === CLOSED) return;
+    // What cannot be posted, or is for this side.
+    const { headers, body, signal, parse, onEvent, onComment, diagnostics, debug, persist, buffer, wake, ...open } = this.source;
+    this.#id = ++lastId;
+    this.#untold = 0;
+    connections.set(this.#id, this);
+    post({
+      id: this.#id,
+      module: moduleURL(),
+      comments: onComment !== undefined,
+      open: { ...open, lastEventId: this.lastEventId, referrer: location.href },
+    });
+  }
+
+  /** Takes what the worker has posted. */
+  receive(message) {
+    if (message.ask) this.#answer(message);
+    else this.#delivered = this.#delivered.then(() => connections.has(message.id) && this.#handle(message));
+  }
+
+  async #handle({ id, batch, origin, note, fire, details, readyState, reconnectionTime }) {
+    if (!documentIsThere()) return;
+    if (details?.headers) details.headers = new Headers(details.headers);
+    this.details = details ?? this.details;
+    if (note) {
+      this.delivery.note(note, details);
+      return;
+    }
+    this.reconnectionTime = reconnectionTime;
+    if (batch) {
+      await this.delivery.take(batch, origin, () => connections.has(id));
+      this.#tell(batch.text.length);
+      return;
+    }
+    this.readyState = readyState;
+    if (readyState === CLOSED) {
+      this.end();
+      this.delivery.fail(details);
+    } else this.delivery.fire(fire, details);
+  }
+
+  #tell(length) {
+    this.#untold += length;
+    if (this.#untold < TOLD_EVERY || this.readyState === CLOSED) return;
+    post({ id: this.#id, taken: this.#untold });
+    this.#untold = 0;
+  }
+
+  /** The worker asks for the headers or the body of a request. */
+  async #answer({ ask, question, attempt }) {
+    const id = this.#id;
+    let answer = { id, question };
+    const transfer = [];
+    try {
+      const given = this.source[ask];
+      const value = typeof given === 'function' ? await given(attempt) : given;
+      answer.value = ask === 'headers' ? [...new Headers(value)] : postable(value);
+      if (tag(value) === 'ReadableStream') transfer.push(value);
+    } catch (error) {
+      answer = { id, question, error };
+    }
+    if (id !== this.#id || this.readyState === CLOSED) return;
+    try {
+      post(answer, transfer);
+    } catch (error) {
+      post({ id, question, error: new TypeError(`${ask}: ${error.message}`) });
+    }
+  }
+
+  /** The worker has ended. What was to come from it is had again from the server. */
+  lost() {
+    connections.delete(this.#id);
+    const { url, once } = this.source;
+    if (once) {
+      this.end();
+      this.delivery.fail({ url, reason: 'wasm', willRetry: false });
+      return;
+    }
+    this.readyState = CONNECTING;
+    this.#timer = setTimeout(() => this.begin(), ENGINE_RETRY);
+    this.delivery.fire('error', { url, reason: 'wasm', willRetry: true, retryIn: ENGINE_RETRY });
+  }
+
+  wake() {
+    if (connections.has(this.#id)) post({ id: this.#id, wake: true });
+  }
+
+  /** A stream that the page has given is never here. */
+  reset() {}
+
+  end() {
+    super.end();
+    clearTimeout(this.#timer);
+    if (connections.delete(this.#id)) post({ id: this.#id, close: true });
+  }
+}
+
+const tag = (value) => Object.prototype.toString.call(value).slice(8, -1);
+
+/** A body as it can be posted: these two, which cannot, as what worker.js makes them of. */
+function postable(body) {
+  if (tag(body) === 'FormData') return { form: [...body] };
+  if (tag(body) === 'URLSearchParams') return { params: `${body}` };
+  return body;
+}
