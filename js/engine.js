@@ -242,7 +242,7 @@ async function compile(url) {
   } catch (error) {
     throw new Error(
       `${url} could not be compiled (Content-Type ${type || 'missing'}): ${error.message}. ` +
-        `A page with a Content-Security-Policy needs 'wasm-unsafe-eval' in script-src`,
+        `A Content-Security-Policy needs 'wasm-unsafe-eval' in script-src`,
     );
   }
 }

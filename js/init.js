@@ -119,8 +119,7 @@ const BODIES = ['String', 'Blob', 'File', 'FormData', 'URLSearchParams', 'Readab
 function convertBody(body, method) {
   if (body === undefined || body === null) return undefined;
   if (method === 'GET') throw invalid('body', "needs a method that has one, such as 'POST'.");
-  const type = Object.prototype.toString.call(body).slice(8, -1);
-  if (typeof body !== 'function' && !ArrayBuffer.isView(body) && !BODIES.includes(type)) {
+  if (typeof body !== 'function' && !ArrayBuffer.isView(body) && !BODIES.includes(tag(body))) {
     throw invalid('body', 'must be a string, Blob, FormData, URLSearchParams, ReadableStream, ArrayBuffer or view of one, or a function.');
   }
   if (body.locked) throw invalid('body', 'is a stream that is locked.');
@@ -213,8 +212,11 @@ function warnOfUnknown(init) {
   const unknown = isObject(init) ? Object.keys(init).filter((name) => !known.includes(name)).join(', ') : '';
   if (unknown === '' || unknown === warned) return;
   warned = unknown;
-  console.warn(`EventSource: options that there are not, and that are ignored: ${unknown}. There are: ${MEMBERS}`);
+  console.warn(`EventSource: options that are ignored: ${unknown}. There are: ${MEMBERS}`);
 }
+
+/** What something is, of whatever realm. */
+export const tag = (value) => Object.prototype.toString.call(value).slice(8, -1);
 
 const isObject = (value) => (typeof value === 'object' && value !== null) || typeof value === 'function';
 

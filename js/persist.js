@@ -60,7 +60,7 @@ export class Persisted {
     try {
       return use(globalThis[this.#name]);
     } catch (error) {
-      report(`EventSource: persist cannot use ${this.#name}, so nothing is resumed after a reload: ${error.message}`);
+      report(`EventSource: persist cannot use ${this.#name}: ${error.message}`);
       return undefined;
     }
   }

@@ -2,6 +2,7 @@
 // posts what a chunk held; the page makes the events.
 
 import { ENGINE_RETRY, moduleURL } from './engine.js';
+import { tag } from './init.js';
 import { CLOSED, CONNECTING, Source } from './source.js';
 import { documentIsThere } from './unload.js';
 
@@ -29,10 +30,9 @@ function post(message, transfer) {
 
 function start() {
   const url = workerURL();
-  const here = new URL(url).origin === globalThis.origin;
   // A worker's script must be of the page's origin, and may import others.
-  const script = here ? url : URL.createObjectURL(new Blob([`importScripts(${JSON.stringify(url)})`]));
-  const started = new Worker(script, { name: 'eventsource-wasm' });
+  const script = url.startsWith(`${origin}/`) ? url : URL.createObjectURL(new Blob([`importScripts(${JSON.stringify(url)})`]));
+  const started = new Worker(script);
   started.onmessage = ({ data }) => connections.get(data.id)?.receive(data);
   started.onerror = (event) => {
     event.preventDefault();
@@ -45,7 +45,6 @@ function start() {
 }
 
 export class RemoteConnection extends Source {
-  details = { url: this.source.url };
   /** In milliseconds. */
   reconnectionTime = 3000;
 
@@ -107,21 +106,12 @@ export class RemoteConnection extends Source {
   /** The worker asks for the headers or the body of a request. */
   async #answer({ ask, question, attempt }) {
     const id = this.#id;
-    let answer = { id, question };
-    const transfer = [];
     try {
       const given = this.source[ask];
       const value = typeof given === 'function' ? await given(attempt) : given;
-      answer.value = ask === 'headers' ? [...new Headers(value)] : postable(value);
-      if (tag(value) === 'ReadableStream') transfer.push(value);
+      post({ id, question, value: ask === 'headers' ? [...new Headers(value)] : postable(value) }, tag(value) === 'ReadableStream' ? [value] : []);
     } catch (error) {
-      answer = { id, question, error };
-    }
-    if (id !== this.#id || this.readyState === CLOSED) return;
-    try {
-      post(answer, transfer);
-    } catch (error) {
-      post({ id, question, error: new TypeError(`${ask}: ${error.message}`) });
+      post({ id, question, error: error instanceof Error ? error : new Error(String(error)) });
     }
   }
 
@@ -152,8 +142,6 @@ export class RemoteConnection extends Source {
     if (connections.delete(this.#id)) post({ id: this.#id, close: true });
   }
 }
-
-const tag = (value) => Object.prototype.toString.call(value).slice(8, -1);
 
 /** A body as it can be posted: these two, which cannot, as what worker.js makes them of. */
 function postable(body) {

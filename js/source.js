@@ -10,7 +10,7 @@ export const CLOSED = 2;
 export class Source {
   readyState = CONNECTING;
   /** What is known of the last request: what an event tells, and a function in place of headers. */
-  details = {};
+  details;
 
   /**
    * @param {import('./delivery.js').Delivery | import('./worker.js').Post} delivery
@@ -19,6 +19,7 @@ export class Source {
   constructor(delivery, source) {
     this.delivery = delivery;
     this.source = source;
+    this.details = { url: source.url };
     if (source.signal?.aborted) {
       this.readyState = CLOSED;
       return;

@@ -19,7 +19,7 @@ type report struct {
 }
 
 // implementations are the columns.
-var implementations = []string{"native", "ours", "floor", "eventsource", "extended-eventsource", "event-source-polyfill", "sse.js", "fetch-event-source"}
+var implementations = []string{"native", "ours", "ours in a worker", "floor", "eventsource", "extended-eventsource", "event-source-polyfill", "sse.js", "fetch-event-source"}
 
 func newReport() *report {
 	return &report{Taken: time.Now().UTC().Truncate(time.Second), Events: map[string]int{}, Figures: map[string]map[string][]figure{}}
@@ -124,7 +124,7 @@ const (
 	mostRatio  = 4.0 // beyond that, a bar is cut and its figure told
 )
 
-var colors = []string{"#8b949e", "#0969da", "#d0d7de", "#bf8700", "#a475f9", "#1a7f37", "#cf222e", "#57606a"}
+var colors = []string{"#8b949e", "#0969da", "#54aeff", "#d0d7de", "#bf8700", "#a475f9", "#1a7f37", "#cf222e", "#57606a"}
 
 // plot is a bar for each implementation in every workload, as an SVG image that reads on light and on dark.
 func (r *report) plot() string {

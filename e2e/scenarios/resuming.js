@@ -93,7 +93,7 @@ export default [
       source.close();
     })), [
       ...(what === 'full' ? ['GET A', 'open', 'message "x" id "1"'] : []),
-      `EventSource: persist cannot use sessionStorage, so nothing is resumed after a reload: ${message}`,
+      `EventSource: persist cannot use sessionStorage: ${message}`,
       ...(what === 'full' ? [] : ['GET A', 'open', 'message "x" id "1"']),
     ])),
   scenario('what a storage has and no stream could have sent is not sent', async (t, server) => {
@@ -180,8 +180,8 @@ export default [
       new t.EventSource('/x', { header: {} }).close();
     }),
     expect: [
-      'EventSource: options that there are not, and that are ignored: header, timeout. …',
-      'EventSource: options that there are not, and that are ignored: header. …',
+      'EventSource: options that are ignored: header, timeout. …',
+      'EventSource: options that are ignored: header. …',
     ],
   },
 ];
