@@ -119,8 +119,9 @@ func readSymbols(segments []segment) (*symbols, error) {
 }
 
 // bucketsLength returns how long the buckets for so many numbers of the runtime's program counter are. Of these, a bucket
-// is for 4,096, and a function has 65,536.
-func bucketsLength(pcs uint64) uint64 { return (pcs + 4095) / 4096 * bucketSize }
+// is for 4,096, each of its bytes for 256, and a function has 65,536. The linker ends the last bucket with the last byte
+// that is needed; behind it lies something else.
+func bucketsLength(pcs uint64) uint64 { return (pcs+4095)/4096*4 + (pcs+255)/256 }
 
 // moduledata is read with what it tells the addresses of, which is in one segment. What does not fit makes it fail.
 type moduledata struct {
@@ -289,9 +290,9 @@ func (f function) useful(offsets []byte, useless []int, none uint32) (useful []u
 // coarsenBuckets lets sixteen functions in a row have the same bucket, which is that of the first of them: the runtime
 // goes on from there. That is seven steps more for a frame, and fewer numbers to load.
 func (t *symbols) coarsenBuckets() {
-	for bucket := t.buckets; len(bucket) > 0; bucket = bucket[bucketSize:] {
+	for bucket := range slices.Chunk(t.buckets, bucketSize) {
 		first := binary.LittleEndian.Uint32(bucket) &^ 15
-		clear(bucket[:bucketSize])
+		clear(bucket)
 		binary.LittleEndian.PutUint32(bucket, first)
 	}
 }
