@@ -120,7 +120,7 @@ function convertBody(body, method) {
   if (body === undefined || body === null) return undefined;
   if (method === 'GET') throw invalid('body', "needs a method that has one, such as 'POST'.");
   if (typeof body !== 'function' && !ArrayBuffer.isView(body) && !BODIES.includes(tag(body))) {
-    throw invalid('body', 'must be a string, Blob, FormData, URLSearchParams, ReadableStream, ArrayBuffer or view of one, or a function.');
+    throw invalid('body', `must be a ${BODIES.join(', ')}, view of one, or a function.`);
   }
   if (body.locked) throw invalid('body', 'is a stream that is locked.');
   return body;

@@ -86,7 +86,11 @@ export class RemoteConnection extends Source {
     this.reconnectionTime = reconnectionTime;
     if (batch) {
       await this.delivery.take(batch, origin, () => connections.has(id));
-      this.#tell(batch.text.length);
+      this.#untold += batch.text.length;
+      if (this.#untold >= TOLD_EVERY && connections.has(id)) {
+        post({ id, taken: this.#untold });
+        this.#untold = 0;
+      }
       return;
     }
     this.readyState = readyState;
@@ -94,13 +98,6 @@ export class RemoteConnection extends Source {
       this.end();
       this.delivery.fail(details);
     } else this.delivery.fire(fire, details);
-  }
-
-  #tell(length) {
-    this.#untold += length;
-    if (this.#untold < TOLD_EVERY || this.readyState === CLOSED) return;
-    post({ id: this.#id, taken: this.#untold });
-    this.#untold = 0;
   }
 
   /** The worker asks for the headers or the body of a request. */

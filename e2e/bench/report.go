@@ -120,7 +120,7 @@ const (
 	barsWidth  = 440
 	barHeight  = 11
 	groupGap   = 14
-	plotTop    = 52
+	plotTop    = 70
 	mostRatio  = 4.0 // beyond that, a bar is cut and its figure told
 )
 
@@ -133,10 +133,13 @@ func (r *report) plot() string {
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" font-family="system-ui, sans-serif" font-size="12">`+"\n",
 		labelWidth+barsWidth+70, plotTop+len(r.Workloads)*group)
 	b.WriteString(`<rect width="100%" height="100%" fill="#fff"/>` + "\n")
-	x := 12
+	x, y := 12, 12
 	for i, name := range implementations {
-		fmt.Fprintf(&b, `<rect x="%d" y="12" width="10" height="10" fill="%s"/><text x="%d" y="21">%s</text>`+"\n", x, colors[i], x+14, name)
-		x += 28 + 6*len(name)
+		if x+28+7*len(name) > labelWidth+barsWidth+70 {
+			x, y = 12, y+18
+		}
+		fmt.Fprintf(&b, `<rect x="%d" y="%d" width="10" height="10" fill="%s"/><text x="%d" y="%d">%s</text>`+"\n", x, y, colors[i], x+14, y+9, name)
+		x += 28 + 7*len(name)
 	}
 	for i, workload := range r.Workloads {
 		y := plotTop + i*group
