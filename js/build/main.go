@@ -133,18 +133,25 @@ func compileModule(build string) error {
 		return fmt.Errorf("replacing parts of the standard library: %w", err)
 	}
 	defer os.Remove(replacements)
-	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-overlay", replacements,
-		"-ldflags", "-s -w -X main.build="+build, "-o", filepath.Join(dist, module), "./wasm/polyfill")
+	if err := goBuild(build, "-overlay", replacements); err != nil {
+		log.Printf("%s is larger than it could be: this Go has another standard library than the one that ours replaces parts of", module)
+		if err := goBuild(build); err != nil {
+			return fmt.Errorf("compiling wasm/polyfill: %w", err)
+		}
+	}
+	return shrinkModule()
+}
+
+func goBuild(build string, flags ...string) error {
+	cmd := exec.Command("go", append(append([]string{"build"}, flags...), "-trimpath", "-buildvcs=false",
+		"-ldflags", "-s -w -X main.build="+build, "-o", filepath.Join(dist, module), "./wasm/polyfill")...)
 	cmd.Env = append(os.Environ(), "GOOS=js", "GOARCH=wasm")
 	if isKnown, _ := knownGo(); isKnown {
 		// Green Tea is for many processors, and larger than the garbage collector before it.
 		cmd.Env = append(cmd.Env, "GOEXPERIMENT=nogreenteagc")
 	}
 	cmd.Stderr = os.Stderr
-	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("compiling wasm/polyfill: %w", err)
-	}
-	return shrinkModule()
+	return cmd.Run()
 }
 
 // shrinkModule makes the module smaller, as far as it is understood: any error in that is a reason to ship more of it.
