@@ -6,7 +6,7 @@ import { requestLine } from './trace.js';
 const needsFirstByte = engine === 'firefox';
 
 /** The first bytes of a body that it is told of by. */
-export const OPENING = ':opening\n';
+export const OPENING = ':-\n';
 
 /** A URL of the scripted server and the requests for it, on any origin and with any path behind it. */
 export class Stream {
