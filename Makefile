@@ -37,7 +37,7 @@ lint:
 	cd server/bench && $$(cd ../.. && go tool -n staticcheck) ./...
 	GOOS=js GOARCH=wasm $$(go tool -n staticcheck) -checks inherit,-U1000 ./sse ./wasm/... # it takes exports for unused
 
-unit: nginx
+unit: nginx node
 	go test -race ./sse ./wasm/... ./server/... ./js/...
 	cd server/bench && go test -race -mod=mod ./... # the peers' modules stay out of ours
 
