@@ -3,6 +3,7 @@ package sse
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"unicode/utf8"
 )
 
@@ -357,6 +358,10 @@ func (p *Parser) own() {
 func (p *Parser) keep(buffer []byte, value ...byte) []byte {
 	if !p.fits(len(value)) {
 		return buffer
+	}
+	if free := cap(buffer) - len(buffer); len(value) > free {
+		// append adds a quarter at a time, and what a large event is copied from stays until the garbage is collected.
+		buffer = slices.Grow(buffer, max(len(value), len(buffer)))
 	}
 	return append(buffer, value...)
 }

@@ -122,11 +122,16 @@ func TestByteString(t *testing.T) {
 // BenchmarkFeed is what wasm does of an event's work, for 16 KiB of small events and for one event in two parts.
 func BenchmarkFeed(b *testing.B) {
 	text := strings.Repeat("x", 110)
-	for _, stream := range []struct{ name, text string }{
-		{"small", strings.Repeat("data: "+text+"\n\n", 138)},
-		{"id", strings.Repeat("id: 0123456789\ndata: "+text+"\n\nid: 1\ndata: "+text+"\n\n", 65)},
-		{"beyondASCII", strings.Repeat("data: "+strings.Repeat("é✓😀x", 11)+"\n\n", 138)},
-		{"100kB", "data: " + strings.Repeat("x", 100<<10) + "\n\n"},
+	for _, stream := range []struct {
+		name  string
+		chunk int
+		text  string
+	}{
+		{"small", 64 << 10, strings.Repeat("data: "+text+"\n\n", 138)},
+		{"id", 64 << 10, strings.Repeat("id: 0123456789\ndata: "+text+"\n\nid: 1\ndata: "+text+"\n\n", 65)},
+		{"beyondASCII", 64 << 10, strings.Repeat("data: "+strings.Repeat("é✓😀x", 11)+"\n\n", 138)},
+		{"100kB", 64 << 10, "data: " + strings.Repeat("x", 100<<10) + "\n\n"},
+		{"8MiB", 4 << 10, "data: " + strings.Repeat("x", 8<<20) + "\n\n"},
 	} {
 		b.Run(stream.name, func(b *testing.B) {
 			sources[1] = &source{Source: lifecycle.New("http://a.example/")}
@@ -134,7 +139,7 @@ func BenchmarkFeed(b *testing.B) {
 			b.SetBytes(int64(len(stream.text)))
 			for b.Loop() {
 				for rest := stream.text; len(rest) > 0; {
-					n := min(len(rest), 64<<10)
+					n := min(len(rest), stream.chunk)
 					copy(unsafe.Slice((*byte)(reserve(int32(n))), n), rest)
 					feed(1, int32(n))
 					rest = rest[n:]
