@@ -21,7 +21,7 @@ type browser struct {
 	profile string
 }
 
-func openBrowser(ctx context.Context, url string) (*browser, error) {
+func openBrowser(ctx context.Context, url string, further ...string) (*browser, error) {
 	path, err := exec.LookPath(cmp.Or(os.Getenv("CHROMIUM"), "chromium"))
 	if err != nil {
 		return nil, fmt.Errorf("%w: install it, on Debian, `apt-get install chromium`, or set CHROMIUM to its path", err)
@@ -30,9 +30,10 @@ func openBrowser(ctx context.Context, url string) (*browser, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &browser{exec.CommandContext(ctx, path, "--headless=new", "--no-sandbox", "--no-zygote", "--disable-gpu", "--disable-quic",
+	options := append(further, "--headless=new", "--no-sandbox", "--no-zygote", "--disable-gpu", "--disable-quic",
 		"--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
-		"--ignore-certificate-errors", "--user-data-dir="+profile, url), profile}
+		"--ignore-certificate-errors", "--user-data-dir="+profile, url)
+	b := &browser{exec.CommandContext(ctx, path, options...), profile}
 	b.command.Cancel = func() error { return b.command.Process.Signal(syscall.SIGTERM) } // a kill would leave its renderers
 	b.command.WaitDelay = 10 * time.Second
 	return b, b.command.Start()

@@ -29,8 +29,10 @@ func main() {
 func run(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	rounds := flags.Int("rounds", 7, "how often each implementation has its turn with a workload, `n` times")
+	starts := flags.Int("starts", 3, "how often each implementation is started on each network, `n` times")
+	events := flags.Int("events", 500_000, "after how many events memory is looked at, `n`")
 	sustain := flags.Duration("sustain", 5*time.Second, "`time` that the workloads take that watch memory")
-	only := flags.String("only", "", "the workloads whose names have this `text` in them")
+	only := flags.String("only", "", "the workloads whose names have this `text` in them, start-up and memory among them")
 	of := flags.String("of", strings.Join(implementations, ","), "the `implementations`, native among them")
 	out := flags.String("out", "dist/bench.json", "`file` for the figures; the plot is beside it, as .svg")
 	if err := flags.Parse(args); err != nil {
@@ -43,7 +45,7 @@ func run(ctx context.Context, args []string) error {
 	if !slices.Contains(implementations, "native") {
 		return errors.New("-of must have native in it, to which all others are compared")
 	}
-	script, err := bundle(ctx)
+	scripts, err := bundle(ctx)
 	if err != nil {
 		return err
 	}
@@ -53,11 +55,25 @@ func run(ctx context.Context, args []string) error {
 			continue
 		}
 		fmt.Fprintf(os.Stderr, "%s\n", w.name)
-		runs, err := measureAll(ctx, w, *rounds, script)
+		runs, err := measureAll(ctx, w, *rounds, scripts)
 		if err != nil {
 			return fmt.Errorf("%s: %w", w.name, err)
 		}
 		report.add(w, runs)
+	}
+	if strings.Contains("start-up", *only) {
+		fmt.Fprintln(os.Stderr, "start-up")
+		if report.Starts, err = measureStarts(ctx, *starts, scripts); err != nil {
+			return fmt.Errorf("start-up: %w", err)
+		}
+		fmt.Println(startTable(report.Starts))
+	}
+	if strings.Contains("memory", *only) {
+		fmt.Fprintln(os.Stderr, "memory")
+		if report.Memories, err = measureMemories(ctx, *events, scripts); err != nil {
+			return fmt.Errorf("memory: %w", err)
+		}
+		fmt.Println(memoryTable(report.Memories, *events))
 	}
 	fmt.Print(report.table())
 	return report.write(*out, strings.TrimSuffix(*out, filepath.Ext(*out))+".svg")

@@ -20,11 +20,14 @@ import (
 	"github.com/evanw/esbuild/pkg/api"
 )
 
-//go:embed page.html peers
+//go:embed *.html peers
 var files embed.FS
 
-// bundle installs the peers, from npm's cache where it has them, and makes one script of them.
-func bundle(ctx context.Context) ([]byte, error) {
+// scripts are the libraries that ours is compared with: all of them as peers.js, and each by itself as its name and .js.
+type scripts map[string][]byte
+
+// bundle installs the libraries, from npm's cache where it has them, and makes scripts of them.
+func bundle(ctx context.Context) (scripts, error) {
 	folder, err := os.MkdirTemp("", "bench-peers-")
 	if err != nil {
 		return nil, err
@@ -39,17 +42,33 @@ func bundle(ctx context.Context) ([]byte, error) {
 	if output, err := install.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("installing the libraries to compare with: %w\n%s", err, output)
 	}
+	all := scripts{}
+	if all["peers.js"], err = script(filepath.Join(peers, "peers.mjs"), "const { peers } = bundle;"); err != nil {
+		return nil, err
+	}
+	for _, name := range libraries {
+		if all[name+".js"], err = script(filepath.Join(peers, name+".mjs"), "const connect = bundle.default;"); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+func script(entry, footer string) ([]byte, error) {
 	built := api.Build(api.BuildOptions{
-		EntryPoints: []string{filepath.Join(peers, "peers.mjs")},
-		Bundle:      true,
-		Platform:    api.PlatformBrowser,
-		Format:      api.FormatIIFE,
-		GlobalName:  "bundle",
-		Footer:      map[string]string{"js": "const { peers } = bundle;"},
-		Define:      map[string]string{"process.env.NODE_ENV": `"production"`},
+		EntryPoints:       []string{entry},
+		Bundle:            true,
+		MinifyWhitespace:  true,
+		MinifyIdentifiers: true,
+		MinifySyntax:      true,
+		Platform:          api.PlatformBrowser,
+		Format:            api.FormatIIFE,
+		GlobalName:        "bundle",
+		Footer:            map[string]string{"js": footer},
+		Define:            map[string]string{"process.env.NODE_ENV": `"production"`},
 	})
 	if len(built.Errors) > 0 {
-		return nil, fmt.Errorf("bundling them: %s", built.Errors[0].Text)
+		return nil, fmt.Errorf("bundling %s: %s", filepath.Base(entry), built.Errors[0].Text)
 	}
 	return built.OutputFiles[0].Contents, nil
 }
@@ -63,13 +82,13 @@ type figure struct {
 }
 
 // measureAll returns the figures by implementation. Where memory is watched, each has a browser of its own.
-func measureAll(ctx context.Context, w workload, rounds int, script []byte) (map[string][]figure, error) {
+func measureAll(ctx context.Context, w workload, rounds int, scripts scripts) (map[string][]figure, error) {
 	if !w.sample {
-		return measure(ctx, w, implementations, rounds, script)
+		return measure(ctx, w, implementations, rounds, scripts)
 	}
 	all := map[string][]figure{}
 	for _, name := range implementations {
-		runs, err := measure(ctx, w, []string{name}, 1, script)
+		runs, err := measure(ctx, w, []string{name}, 1, scripts)
 		if err != nil {
 			return nil, err
 		}
@@ -92,9 +111,9 @@ type measurement struct {
 	over  chan error
 }
 
-func measure(ctx context.Context, w workload, names []string, rounds int, script []byte) (map[string][]figure, error) {
+func measure(ctx context.Context, w workload, names []string, rounds int, scripts scripts) (map[string][]figure, error) {
 	m := &measurement{workload: w, stream: w.stream(), begin: make(chan struct{}), runs: map[string][]figure{}, over: make(chan error, 1)}
-	site := httptest.NewUnstartedServer(m.routes(script))
+	site := httptest.NewUnstartedServer(m.routes(scripts))
 	site.EnableHTTP2 = w.sources > 0
 	site.Config.ErrorLog = log.New(io.Discard, "", 0) // a browser that ends breaks its connections
 	if site.EnableHTTP2 {
@@ -126,12 +145,12 @@ func measure(ctx context.Context, w workload, names []string, rounds int, script
 	}
 }
 
-func (m *measurement) routes(script []byte) http.Handler {
+func (m *measurement) routes(scripts scripts) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { http.ServeFileFS(w, r, files, "page.html") })
 	mux.HandleFunc("GET /peers.js", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/javascript")
-		w.Write(script)
+		w.Write(scripts["peers.js"])
 	})
 	mux.Handle("GET /dist/", http.StripPrefix("/dist/", http.FileServer(http.Dir("dist"))))
 	mux.HandleFunc("GET /stream", func(w http.ResponseWriter, r *http.Request) {

@@ -16,10 +16,15 @@ type report struct {
 	Workloads []string                       `json:"-"`
 	Events    map[string]int                 `json:"events"` // of a workload
 	Figures   map[string]map[string][]figure `json:"figures"`
+	Starts    []starting                     `json:"starts,omitempty"`
+	Memories  []memory                       `json:"memories,omitempty"`
 }
 
-// implementations are the columns.
-var implementations = []string{"native", "ours", "ours in a worker", "floor", "eventsource", "extended-eventsource", "event-source-polyfill", "sse.js", "fetch-event-source"}
+var (
+	libraries = []string{"eventsource", "extended-eventsource", "event-source-polyfill", "sse.js", "fetch-event-source"}
+	// implementations are the columns.
+	implementations = append([]string{"native", "ours", "ours in a worker", "floor"}, libraries...)
+)
 
 func newReport() *report {
 	return &report{Taken: time.Now().UTC().Truncate(time.Second), Events: map[string]int{}, Figures: map[string]map[string][]figure{}}

@@ -1,0 +1,147 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// A memory is what a page of one implementation and its workers hold after a garbage collection, in bytes. What the module
+// in a worker holds cannot be had.
+type memory struct {
+	Name    string  `json:"name"`
+	Empty   int64   `json:"empty"`   // before the first source
+	One     int64   `json:"one"`     // with one that has received an event
+	Many    int64   `json:"many"`    // with heldSources more
+	Closed  int64   `json:"closed"`  // when all are closed
+	Before  int64   `json:"before"`  // with one that has received earlyEvents
+	After   int64   `json:"after"`   // and when it has received all
+	Longest float64 `json:"longest"` // the longest task from then to now that took more than 50 ms, in milliseconds, 0 for none
+	Failure string  `json:"failure,omitempty"`
+}
+
+const (
+	heldSources = 100
+	earlyEvents = 10_000
+)
+
+func measureMemories(ctx context.Context, events int, scripts scripts) (all []memory, err error) {
+	for _, name := range implementations {
+		if name == "floor" {
+			continue
+		}
+		m, err := measureMemory(ctx, name, events, scripts)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		all = append(all, m)
+	}
+	return all, nil
+}
+
+func measureMemory(ctx context.Context, name string, events int, scripts scripts) (memory, error) {
+	results := make(chan memory, 1)
+	site := httptest.NewUnstartedServer(memoryRoutes(events, scripts, results))
+	site.EnableHTTP2 = true // or a browser opens six connections and no more
+	site.Config.ErrorLog = log.New(io.Discard, "", 0)
+	site.StartTLS()
+	defer site.Close()
+	defer site.CloseClientConnections()
+	setting, err := json.Marshal(map[string]any{"name": name, "sources": heldSources, "early": earlyEvents, "events": events})
+	if err != nil {
+		return memory{}, err
+	}
+	// Otherwise a page waits for its measurement until garbage is collected some day.
+	browser, err := openBrowser(ctx, site.URL+"/#"+url.PathEscape(string(setting)), "--enable-blink-features=ForceEagerMeasureMemory")
+	if err != nil {
+		return memory{}, err
+	}
+	defer browser.close()
+	select {
+	case m := <-results:
+		m.Name = name
+		return m, nil
+	case <-ctx.Done():
+		return memory{}, ctx.Err()
+	case <-time.After(20 * time.Minute):
+		return memory{}, errors.New("the page did not come to its end")
+	}
+}
+
+func memoryRoutes(events int, scripts scripts, results chan<- memory) http.Handler {
+	goOn := make(chan struct{})
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { http.ServeFileFS(w, r, files, "memory.html") })
+	mux.HandleFunc("GET /peers.js", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/javascript")
+		w.Write(scripts["peers.js"])
+	})
+	mux.Handle("GET /dist/", http.StripPrefix("/dist/", http.FileServer(http.Dir("dist"))))
+	mux.HandleFunc("GET /stream", func(w http.ResponseWriter, r *http.Request) {
+		sendSmall(w, 1)
+		<-r.Context().Done()
+	})
+	mux.HandleFunc("GET /flood", func(w http.ResponseWriter, r *http.Request) {
+		sendSmall(w, earlyEvents)
+		select {
+		case <-goOn:
+			sendSmall(w, events)
+			<-r.Context().Done()
+		case <-r.Context().Done():
+		}
+	})
+	mux.HandleFunc("POST /go-on", func(http.ResponseWriter, *http.Request) { close(goOn) })
+	mux.HandleFunc("POST /result", func(_ http.ResponseWriter, r *http.Request) {
+		var m memory
+		if err := json.NewDecoder(r.Body).Decode(&m); err != nil {
+			m.Failure = err.Error()
+		}
+		results <- m
+	})
+	return isolated(mux)
+}
+
+// sendSmall stops early if the client has gone.
+func sendSmall(w http.ResponseWriter, events int) {
+	w.Header().Set("Content-Type", "text/event-stream")
+	for i := range events {
+		if _, err := fmt.Fprintf(w, small, i); err != nil {
+			return
+		}
+	}
+	http.NewResponseController(w).Flush()
+}
+
+// isolated gives pages and workers what they need to measure memory.
+func isolated(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cross-Origin-Opener-Policy", "same-origin")
+		w.Header().Set("Cross-Origin-Embedder-Policy", "require-corp")
+		next.ServeHTTP(w, r)
+	})
+}
+
+// memoryTable is Markdown, in kB.
+func memoryTable(all []memory, events int) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "| kB held | with the first source | for each of %d more | left by them when closed | after %d events more than after %d | longest task meanwhile, ms |\n| --- | --- | --- | --- | --- | --- |\n",
+		heldSources, events, earlyEvents)
+	for _, m := range all {
+		if m.Failure != "" {
+			fmt.Fprintf(&b, "| %s | fails: %s | | | | |\n", m.Name, m.Failure)
+			continue
+		}
+		kilobytes := func(bytes int64) float64 { return float64(bytes) / 1000 }
+		fmt.Fprintf(&b, "| %s | %.0f | %.1f | %.0f | %.0f | %.0f |\n", m.Name, kilobytes(m.One-m.Empty), kilobytes(m.Many-m.One)/heldSources,
+			kilobytes(m.Closed-m.One), kilobytes(m.After-m.Before), m.Longest)
+	}
+	return b.String()
+}

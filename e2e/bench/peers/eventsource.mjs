@@ -1,0 +1,4 @@
+import { EventSource } from 'eventsource';
+import { byClass } from './byclass.mjs';
+
+export default byClass(EventSource);

@@ -1,0 +1,4 @@
+import { SSE } from 'sse.js';
+import { byClass } from './byclass.mjs';
+
+export default byClass(SSE);

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"bytes"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+type pipeListener struct {
+	net.Listener
+	conn net.Conn
+}
+
+func (l pipeListener) Accept() (net.Conn, error) { return l.conn, nil }
+
+// A slow link takes a round trip for the handshake, one more for the first byte, and its time for each byte.
+func TestLink(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server, client := net.Pipe()
+		l := link{rate: 100_000, latency: 100 * time.Millisecond}
+		conn, err := l.listen(pipeListener{conn: server}).Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		sent := bytes.Repeat([]byte("0123456789"), 10_000)
+		began := time.Now()
+		go conn.Write(sent)
+		got := make([]byte, len(sent))
+		io.ReadFull(client, got[:1])
+		first := time.Since(began)
+		io.ReadFull(client, got[1:])
+		if all := time.Since(began); first != 200*time.Millisecond || all.Round(100*time.Millisecond) != 1100*time.Millisecond {
+			t.Errorf("the first byte took %v, all %v", first, all)
+		}
+		if !bytes.Equal(got, sent) {
+			t.Error("something else has arrived")
+		}
+		conn.Close()
+		if _, err := conn.Write(sent); err == nil {
+			t.Error("a closed connection takes bytes")
+		}
+		client.Close()
+	})
+}
+
+func TestTablesOfStartsAndMemories(t *testing.T) {
+	ours := starting{Name: "ours", Starts: map[string][]start{}}
+	for _, kind := range startKinds {
+		ours.Starts[kind] = []start{{Request: 1, Ready: 2, Opened: 3, First: 9}, {First: 4, Longest: 51}, {First: 5}}
+	}
+	table := startTable([]starting{ours})
+	for _, want := range []string{"| ours | 0 | 5 (4 to 9) | 5 (4 to 9) | 5 (4 to 9) | 5 (4 to 9) | 51 |", "| the request is at the server | 0 | 0 |"} {
+		if !strings.Contains(table, want) {
+			t.Errorf("there is no %q in\n%s", want, table)
+		}
+	}
+	table = memoryTable([]memory{{Name: "ours", Empty: 1000, One: 5000, Many: 405_000, Closed: 6000, Before: 1000, After: 3000, Longest: 60}, {Name: "b", Failure: "lost"}}, 7)
+	for _, want := range []string{"| ours | 4 | 4.0 | 1 | 2 | 60 |", "| b | fails: lost |"} {
+		if !strings.Contains(table, want) {
+			t.Errorf("there is no %q in\n%s", want, table)
+		}
+	}
+}
