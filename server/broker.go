@@ -95,7 +95,7 @@ type Broker struct {
 	departures   departures
 	broadcasters broadcasters
 
-	connections, detached           atomic.Int64
+	connections, placed, detached   atomic.Int64 // of the first, placed have their place in the log
 	delivered, replayed, written    atomic.Int64
 	gaps, lagged, stalled, timedOut atomic.Int64
 	unstored                        atomic.Int64
@@ -105,7 +105,7 @@ type Broker struct {
 
 // Stats are a broker's figures at one moment. Counts begin with the broker.
 type Stats struct {
-	Connections int64  // streams open
+	Connections int64  // streams open, each from when it gets whatever is published
 	Published   uint64 // events accepted; with a Store, ever, by all brokers
 	Delivered   int64  // events written, counted once for each client
 	Events      int    // events kept
@@ -224,7 +224,7 @@ func (b *Broker) Break() {
 func (b *Broker) Stats() Stats {
 	published, events, bytes := b.log().figures()
 	return Stats{
-		Connections: b.connections.Load(),
+		Connections: b.placed.Load(),
 		Published:   published,
 		Delivered:   b.delivered.Load(),
 		Events:      events,
@@ -304,7 +304,14 @@ func (b *Broker) enter(s seat) error {
 	return nil
 }
 
+// leave is the end of a stream that had its place in the log.
 func (b *Broker) leave(s seat) {
+	b.placed.Add(-1)
+	b.unseat(s)
+}
+
+// unseat takes back what enter did.
+func (b *Broker) unseat(s seat) {
 	b.seats.giveUp(s)
 	b.countOut()
 }

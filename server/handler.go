@@ -220,14 +220,16 @@ func (h *Handler) subscribe(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	s, err := h.newStream(w, r, cmp.Or(r.Header.Get("Last-Event-ID"), query.Get("lastEventId")), topics)
+	if err != nil {
+		h.Broker.unseat(seat)
+		return err
+	}
+	h.Broker.placed.Add(1)
 	defer func() {
-		if s == nil || !s.detached {
+		if !s.detached {
 			h.Broker.leave(seat)
 		}
 	}()
-	if err != nil {
-		return err
-	}
 	s.seat = seat
 	if s.coded != nil {
 		defer h.Broker.shelf.leave(s.coded)

@@ -2,6 +2,8 @@ package server
 
 import (
 	"bufio"
+	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"syscall"
@@ -42,6 +44,55 @@ func TestPeerTimeout(t *testing.T) {
 				t.Errorf("TCP_USER_TIMEOUT is %v, want %v", got, test.want)
 			}
 		})
+	}
+}
+
+// A client that is gone without a word acknowledges nothing from then on: here, because its socket drops all that comes.
+func TestPeerVanishes(t *testing.T) {
+	broker := &Broker{}
+	s := httptest.NewServer(&Handler{Broker: broker, PeerTimeout: 200 * time.Millisecond, Heartbeat: -1})
+	t.Cleanup(s.Close)
+	t.Cleanup(broker.Close)
+	conn, err := net.Dial("tcp", s.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: %s\r\n\r\n", s.Listener.Addr())
+	if _, err := broker.Publish("t", sse.Event{Data: "event"}); err != nil {
+		t.Fatal(err)
+	}
+	waitUntil(t, func() bool { return broker.Stats().Detached == 1 })
+	dropAll(t, conn)
+	if _, err := broker.Publish("t", sse.Event{Data: "lost"}); err != nil {
+		t.Fatal(err)
+	}
+	waitUntil(t, func() bool { return broker.Stats().Connections == 0 })
+}
+
+// dropAll has the system drop whatever comes for the connection before it sees it.
+func dropAll(t *testing.T, conn net.Conn) {
+	raw, err := conn.(*net.TCPConn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = raw.Control(func(fd uintptr) {
+		const nothing = syscall.BPF_RET | syscall.BPF_K // how many bytes to take of a packet: 0
+		if err := syscall.AttachLsf(int(fd), []syscall.SockFilter{{Code: nothing}}); err != nil {
+			t.Error(err)
+		}
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+func waitUntil(t *testing.T, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("not within a minute")
+		}
 	}
 }
 

@@ -27,6 +27,7 @@ type testStore struct {
 	hold    bool
 	failing error
 	reading func() // called before every read
+	asked   func() // called when the state is asked for
 }
 
 func newTestStore() *testStore {
@@ -73,6 +74,9 @@ func (s *testStore) Read(_ context.Context, from uint64) (some []server.StoredRe
 func (s *testStore) State(context.Context) (server.StoreState, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.asked != nil {
+		s.asked()
+	}
 	return s.state, s.failing
 }
 
@@ -371,6 +375,22 @@ func TestStoreUnavailable(t *testing.T) {
 	c.wantData("1", "2", "3")
 	if _, err := c.read(); err != io.EOF {
 		t.Errorf("a replay that cannot go on ends with %v", err)
+	}
+}
+
+// A stream counts from when it gets what is published: whoever has seen it counted may publish.
+func TestConnectionsHaveTheirPlace(t *testing.T) {
+	broker := &server.Broker{MaxEvents: 1}
+	store, url := startStored(t, &server.Handler{Broker: broker})
+	publish(t, broker, "t", "1", "2", "3")
+	placing := int64(-1)
+	store.asked = func() { placing = broker.Stats().Connections }
+	c := opened(t, url, "Last-Event-ID", id(0))
+	wantConnections(t, broker, 1)
+	publish(t, broker, "t", "4")
+	c.wantData("1", "2", "3", "4")
+	if placing != 0 {
+		t.Errorf("%d are counted while it is looked for the place of the first", placing)
 	}
 }
 

@@ -108,6 +108,7 @@ func (c *config) flagsOfLimits(f *flag.FlagSet) {
 		oneOf(&h.GapPolicy, choices[server.GapPolicy]{"oldest": server.FromOldest, "head": server.FromHead}))
 	f.DurationVar(&h.Heartbeat, "heartbeat", server.DefaultHeartbeat, "`time` of silence before a stream gets a comment; -1s is never")
 	f.DurationVar(&h.WriteTimeout, "write-timeout", server.DefaultWriteTimeout, "`time` that a client has to take what is written; -1s is no limit")
+	f.DurationVar(&h.PeerTimeout, "peer-timeout", server.DefaultPeerTimeout, "`time` that what is sent may go unacknowledged before the client counts as vanished, on Linux; -1s is as long as the system tries")
 	f.DurationVar(&h.MaxStreamAge, "max-stream-age", 0, "`time` after which a stream is ended, less up to a tenth (default no limit)")
 	f.BoolVar(&h.NoHijack, "no-hijack", false, "serve every stream by a goroutine of its own, at more memory and time, also where that is not needed")
 	f.BoolFunc("compress", "send streams in zstd or gzip to those who take it, each by a goroutine of its own", c.setCompression)

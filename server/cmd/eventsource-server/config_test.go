@@ -124,7 +124,7 @@ func TestListensOnLoopbackByDefault(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	listener, err := listen(c.addr, "-addr")
+	listener, err := c.listen(t.Context(), c.addr, "-addr")
 	if err != nil {
 		t.Fatal(err)
 	}

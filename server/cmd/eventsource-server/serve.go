@@ -61,7 +61,7 @@ func (p *program) listen(ctx context.Context) (err error) {
 	p.sources = append(sources, p.site.sources...)
 	p.health.register(p.site.mux)
 	p.main.Server = p.server(p.site.mux, secure)
-	if p.main.listener, err = listen(p.config.addr, "-addr"); err != nil {
+	if p.main.listener, err = p.config.listen(ctx, p.config.addr, "-addr"); err != nil {
 		return err
 	}
 	p.url = publicURL(p.config.addr, p.main.listener.Addr(), secure != nil)
@@ -70,7 +70,7 @@ func (p *program) listen(ctx context.Context) (err error) {
 	}
 	p.admin.Server = p.server(adminRoutes(p.config, &p.health, p.site.broker, p.logger), nil)
 	p.admin.WriteTimeout = profileTimeout
-	if p.admin.listener, err = listen(p.config.admin, "-admin"); err != nil {
+	if p.admin.listener, err = p.config.listen(ctx, p.config.admin, "-admin"); err != nil {
 		p.main.listener.Close()
 	}
 	return err
@@ -153,8 +153,15 @@ func (p *program) drain(ctx context.Context) {
 	}
 }
 
-func listen(addr, flag string) (net.Listener, error) {
-	listener, err := net.Listen("tcp", addr)
+func (c *config) listen(ctx context.Context, addr, flag string) (net.Listener, error) {
+	sockets := net.ListenConfig{Control: func(_, _ string, socket syscall.RawConn) (err error) {
+		if c.handler.PeerTimeout < 0 {
+			return nil
+		}
+		failed := socket.Control(func(fd uintptr) { err = setPeerTimeout(fd, c.handler.PeerTimeout) })
+		return cmp.Or(failed, err)
+	}}
+	listener, err := sockets.Listen(ctx, "tcp", addr)
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return nil, fmt.Errorf("%s is in use: choose another port with PORT=, or with %s", addr, flag)
 	}
