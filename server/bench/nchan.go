@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -59,6 +60,14 @@ func launchNchan(history, dataBytes int) (*instance, error) {
 	if err != nil {
 		return nil, err
 	}
+	i, err := startNchan(executable, modules, dir, history, dataBytes)
+	if err != nil {
+		os.RemoveAll(dir)
+	}
+	return i, err
+}
+
+func startNchan(executable, modules, dir string, history, dataBytes int) (*instance, error) {
 	addr, err := freeAddr()
 	if err != nil {
 		return nil, err
@@ -71,6 +80,7 @@ func launchNchan(history, dataBytes int) (*instance, error) {
 	os.Chmod(dir, 0o755) // the workers are another user
 	command := exec.Command(executable, "-p", dir, "-c", file)
 	command.Stderr = os.Stderr
+	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM} // in case the benchmark ends before it stops it
 	if err := command.Start(); err != nil {
 		return nil, err
 	}
