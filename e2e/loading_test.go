@@ -133,6 +133,31 @@ func TestEngineThatCannotBeHadNow(t *testing.T) {
 	}
 }
 
+// A page may ask for the module before the script is there, as the README has it, and then it is asked for once.
+func TestPreloadedModule(t *testing.T) {
+	t.Parallel()
+	s := openSite(t)
+	var times atomic.Int32
+	s.mux.HandleFunc(wasmPath, func(w http.ResponseWriter, r *http.Request) {
+		times.Add(1)
+		s.serveWasm(w, r)
+	})
+	s.mux.HandleFunc("GET /preloaded", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		fmt.Fprint(w, `<!doctype html><link rel="icon" href="data:,"><base href="/dist/">
+			<link rel="preload" href="eventsource.wasm" as="fetch" crossorigin><script src="eventsource.js"></script>`)
+	})
+	got, console := evaluate[[]string](t, s.URL+"/preloaded", `async () => {`+untilMessage+`
+		return untilMessage(new EventSource('/stream'));
+	}`)
+	if want := []string{"open 1", `after ""`}; !slices.Equal(got, want) || len(console) > 0 {
+		t.Errorf("got %q, want %q; on the console: %q", got, want, console)
+	}
+	if n := times.Load(); n != 1 {
+		t.Errorf("the module was asked for %d times", n)
+	}
+}
+
 // otherVersion returns the module with its version, which dist/.build has, put out of joint.
 func otherVersion() ([]byte, error) {
 	module, err1 := os.ReadFile(dist + "/eventsource.wasm")
