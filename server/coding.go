@@ -171,5 +171,5 @@ func (s *stream) deliverCoded(p part) error {
 		return nil
 	}
 	s.broker.delivered.Add(int64(count))
-	return s.flush()
+	return s.control.Flush()
 }

@@ -45,6 +45,8 @@ type stream struct {
 	hijacked *hijacked // the writer, if the connection had to be
 	detached bool      // a broadcaster has the stream
 	silence  *time.Timer
+	active   time.Time // when the last write began
+	deadline time.Time // of writes
 }
 
 // newStream places the stream in the log, or before it. The error is one of the store's.
@@ -261,10 +263,20 @@ func (s *stream) wait(ctx context.Context, wake <-chan struct{}) error {
 	case <-wake:
 		return nil
 	case <-s.silence.C:
-		return s.beat()
+		return s.breakSilence()
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
+}
+
+// breakSilence makes a sign of life if the stream is silent. The timer is set when it has run out, and not with every write.
+func (s *stream) breakSilence() error {
+	if rest := s.handler.heartbeat() - time.Since(s.active); rest > 0 {
+		s.silence.Reset(rest)
+		return nil
+	}
+	s.silence.Reset(s.handler.heartbeat())
+	return s.beat()
 }
 
 // beat is a sign of life. It tells a client that was given nothing of late, as all events were for others, how far it
@@ -299,7 +311,7 @@ func (s *stream) deliver(p part) error {
 	if s.topics.has(p.entries[len(p.entries)-1].topic) {
 		s.told = last
 	}
-	err := s.flush()
+	err := s.control.Flush()
 	s.broker.count(&s.cursor, count, p.entries[0].at)
 	return err
 }
@@ -317,7 +329,7 @@ func (s *stream) send(block []byte) error {
 	if err := s.write(block); err != nil {
 		return err
 	}
-	return s.flush()
+	return s.control.Flush()
 }
 
 func (s *stream) write(block []byte) error {
@@ -326,19 +338,19 @@ func (s *stream) write(block []byte) error {
 	return err
 }
 
-func (s *stream) flush() error {
-	s.silence.Reset(s.handler.heartbeat())
-	return s.control.Flush()
-}
-
-// setDeadline gives the writes up to the next call the time they may take. Without a timeout it still undoes the
-// server's.
+// setDeadline gives the writes up to the next call the time they may take, or up to an eighth less, since a deadline that
+// is that near is not moved. Without a timeout it still undoes the server's.
 func (s *stream) setDeadline() error {
-	var deadline time.Time
-	if timeout := s.handler.writeTimeout(); timeout >= 0 {
-		deadline = time.Now().Add(timeout)
+	s.active = time.Now()
+	timeout := s.handler.writeTimeout()
+	if timeout < 0 {
+		return s.control.SetWriteDeadline(time.Time{})
 	}
-	return s.control.SetWriteDeadline(deadline)
+	if s.deadline.Sub(s.active) > timeout-timeout/8 {
+		return nil
+	}
+	s.deadline = s.active.Add(timeout)
+	return s.control.SetWriteDeadline(s.deadline)
 }
 
 func (h *Handler) logEnd(remote string, reason error) {
