@@ -294,7 +294,7 @@ func TestEngineThatEnds(t *testing.T) {
 	if want := []string{"first", "error 0", `after "7"`, "2 engines"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	if !slices.ContainsFunc(console, func(line string) bool { return strings.Contains(line, "ended unexpectedly and is started again") }) {
+	if !slices.ContainsFunc(console, func(line string) bool { return strings.Contains(line, "ended and is started again") }) {
 		t.Errorf("on the console: %q", console)
 	}
 }

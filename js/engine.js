@@ -14,7 +14,7 @@ export const ENGINE_RETRY = 3000;
 export const LARGEST_PART = 64 * 1024;
 
 let defaultURL = () => {
-  throw new Error('the address of eventsource.wasm is unknown: set EVENTSOURCE_WASM_URL');
+  throw new Error('set EVENTSOURCE_WASM_URL to where eventsource.wasm is');
 };
 
 /**
@@ -180,7 +180,7 @@ class Engine {
     loading = undefined;
     const lost = [...connections.values()];
     connections.clear();
-    report(new Error(`eventsource.wasm ended unexpectedly and is started again: ${reason}`));
+    report(new Error(`eventsource.wasm ended and is started again: ${reason}`));
     // In a task, because the program may have ended below a listener's call.
     for (const connection of lost) queueTask(() => connection.engineLost());
   }
@@ -220,7 +220,7 @@ async function start() {
   const instance = await WebAssembly.instantiate(module, go.importObject);
   go.run(instance);
   if (build !== BUILD) {
-    throw new Error(`${url} is of another version than the script (${build}, not ${BUILD}): deploy both files of one release`);
+    throw new Error(`${url} is of another version than the script (${build}, not ${BUILD}): deploy both of one release`);
   }
   return new Engine(go, instance);
 }

@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 
@@ -291,7 +292,11 @@ func goSupport() (api.Plugin, error) {
 	if err != nil {
 		return api.Plugin{}, fmt.Errorf("reading wasm_exec.js, which belongs to Go: %w", err)
 	}
-	contents := fmt.Sprintf(supportModule, script)
+	linked, err := os.ReadFile(filepath.Join(dist, module))
+	if err != nil {
+		return api.Plugin{}, err
+	}
+	contents := fmt.Sprintf(supportModule, withoutUnused(script, linked))
 	return api.Plugin{Name: "wasm_exec", Setup: func(build api.PluginBuild) {
 		build.OnResolve(api.OnResolveOptions{Filter: `^wasm_exec\.js$`}, func(api.OnResolveArgs) (api.OnResolveResult, error) {
 			return api.OnResolveResult{Path: "wasm_exec.js", Namespace: "go"}, nil
@@ -300,6 +305,20 @@ func goSupport() (api.Plugin, error) {
 			return api.OnLoadResult{Contents: &contents, Loader: api.LoaderJS}, nil
 		})
 	}}, nil
+}
+
+// supportFunction is one of those that wasm_exec.js has for a module to import.
+var supportFunction = regexp.MustCompile(`(?m)^\t{5}"(syscall/js\.\w+)": \(sp\) => \{\n(?:.*\n)*?\t{5}\},\n`)
+
+// withoutUnused returns the script without the functions whose names the module does not have. One too many does no harm;
+// without one that it imports, no module would be instantiated.
+func withoutUnused(script, linked []byte) []byte {
+	return supportFunction.ReplaceAllFunc(script, func(function []byte) []byte {
+		if bytes.Contains(linked, supportFunction.FindSubmatch(function)[1]) {
+			return function
+		}
+		return nil
+	})
 }
 
 func copyFiles(string) error {

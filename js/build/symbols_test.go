@@ -237,3 +237,13 @@ func TestProgramWithoutSymbols(t *testing.T) {
 		t.Errorf("%v\n%s", err, output)
 	}
 }
+
+func TestUnusedFunctionsOfTheSupportScript(t *testing.T) {
+	const used = "\t\t\t\t\t\"syscall/js.valueGet\": (sp) => {\n\t\t\t\t\t\tif (sp) {\n\t\t\t\t\t\t}\n\t\t\t\t\t},\n"
+	const unused = "\t\t\t\t\t\"syscall/js.valueDelete\": (sp) => {\n\t\t\t\t\t\tsp >>>= 0;\n\t\t\t\t\t},\n"
+	const runtime = "\t\t\t\t\t\"runtime.walltime\": (sp) => {\n\t\t\t\t\t},\n"
+	got := withoutUnused([]byte(runtime+unused+used+unused+"rest\n"), []byte("\x00syscall/js.valueGet\x00"))
+	if want := runtime + used + "rest\n"; string(got) != want {
+		t.Errorf("got:\n%s\nwant:\n%s", got, want)
+	}
+}
