@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/eventsource-wasm/eventsource-wasm/sse"
 )
 
@@ -77,8 +79,9 @@ func dropAll(t *testing.T, conn net.Conn) {
 		t.Fatal(err)
 	}
 	err = raw.Control(func(fd uintptr) {
-		const nothing = syscall.BPF_RET | syscall.BPF_K // how many bytes to take of a packet: 0
-		if err := syscall.AttachLsf(int(fd), []syscall.SockFilter{{Code: nothing}}); err != nil {
+		nothing := unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K} // how many bytes to take of a packet: 0
+		program := unix.SockFprog{Len: 1, Filter: &nothing}
+		if err := unix.SetsockoptSockFprog(int(fd), unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &program); err != nil {
 			t.Error(err)
 		}
 	})

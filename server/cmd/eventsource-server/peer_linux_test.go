@@ -5,9 +5,10 @@ import (
 	"net"
 	"net/http"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // A client is gone without a word when its socket drops all that comes. Over every protocol its stream ends once something
@@ -64,8 +65,9 @@ func dropAll(t *testing.T, conn *net.TCPConn) {
 		t.Fatal(err)
 	}
 	if err := raw.Control(func(fd uintptr) {
-		const nothing = syscall.BPF_RET | syscall.BPF_K // how many bytes to take of a packet: 0
-		if err := syscall.AttachLsf(int(fd), []syscall.SockFilter{{Code: nothing}}); err != nil {
+		nothing := unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K} // how many bytes to take of a packet: 0
+		program := unix.SockFprog{Len: 1, Filter: &nothing}
+		if err := unix.SetsockoptSockFprog(int(fd), unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &program); err != nil {
 			t.Error(err)
 		}
 	}); err != nil {
