@@ -343,7 +343,18 @@ func (p *Parser) readData(piece []byte, ended bool) {
 		return
 	}
 	p.own()
+	if !ended {
+		p.grow(len(piece))
+	}
 	p.data = p.keep(p.data, piece...)
+}
+
+// grow makes room for n more bytes of data, and for as many again as there are: append would add a quarter at a time, and
+// what a large event was copied from stays until garbage is collected.
+func (p *Parser) grow(n int) {
+	if n > cap(p.data)-len(p.data) && p.fits(n) {
+		p.data = slices.Grow(p.data, max(n, min(len(p.data), p.limit()-len(p.data))))
+	}
 }
 
 // own moves borrowed data to storage of the parser's own.
@@ -359,22 +370,21 @@ func (p *Parser) keep(buffer []byte, value ...byte) []byte {
 	if !p.fits(len(value)) {
 		return buffer
 	}
-	if free := cap(buffer) - len(buffer); len(value) > free {
-		// append adds a quarter at a time, and what a large event is copied from stays until the garbage is collected.
-		buffer = slices.Grow(buffer, max(len(value), len(buffer)))
-	}
 	return append(buffer, value...)
 }
 
 func (p *Parser) fits(n int) bool {
-	limit := p.MaxEventSize
-	if limit == 0 {
-		limit = DefaultMaxEventSize
-	}
-	if n > limit-len(p.data)-len(p.eventType)-len(p.idValue) {
+	if n > p.limit()-len(p.data)-len(p.eventType)-len(p.idValue) {
 		p.err = ErrEventTooLarge
 	}
 	return p.err == nil
+}
+
+func (p *Parser) limit() int {
+	if p.MaxEventSize == 0 {
+		return DefaultMaxEventSize
+	}
+	return p.MaxEventSize
 }
 
 func (p *Parser) endField() {
