@@ -29,8 +29,8 @@ func main() {
 func run(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	rounds := flags.Int("rounds", 7, "how often each implementation has its turn with a workload, `n` times")
-	starts := flags.Int("starts", 3, "how often each implementation is started on each network, `n` times")
-	events := flags.Int("events", 500_000, "after how many events memory is looked at, `n`")
+	starts := flags.Int("starts", 3, "how often each implementation is started on each network, `n` times; 0 leaves it out")
+	events := flags.Int("events", 500_000, "after how many events memory is looked at, `n`; 0 leaves it out")
 	sustain := flags.Duration("sustain", 5*time.Second, "`time` that the workloads take that watch memory")
 	only := flags.String("only", "", "the workloads whose names have this `text` in them, start-up and memory among them")
 	of := flags.String("of", strings.Join(implementations, ","), "the `implementations`, native among them")
@@ -61,14 +61,14 @@ func run(ctx context.Context, args []string) error {
 		}
 		report.add(w, runs)
 	}
-	if strings.Contains("start-up", *only) {
+	if *starts > 0 && strings.Contains("start-up", *only) {
 		fmt.Fprintln(os.Stderr, "start-up")
 		if report.Starts, err = measureStarts(ctx, *starts, scripts); err != nil {
 			return fmt.Errorf("start-up: %w", err)
 		}
 		fmt.Println(startTable(report.Starts))
 	}
-	if strings.Contains("memory", *only) {
+	if *events > 0 && strings.Contains("memory", *only) {
 		fmt.Fprintln(os.Stderr, "memory")
 		if report.Memories, err = measureMemories(ctx, *events, scripts); err != nil {
 			return fmt.Errorf("memory: %w", err)
