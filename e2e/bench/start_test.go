@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -45,6 +46,37 @@ func TestLink(t *testing.T) {
 		}
 		client.Close()
 	})
+}
+
+// The pages come to their ends in a browser, and tell what can be so.
+func TestPages(t *testing.T) {
+	t.Chdir("../..")
+	if _, err := os.Stat("dist/eventsource.wasm.br"); err != nil {
+		t.Fatalf("%v: run `make build`", err)
+	}
+	for _, name := range []string{"native", "ours, preloaded", "ours in a worker"} {
+		t.Run(name, func(t *testing.T) {
+			cold, warm, err := measureStart(t.Context(), links[0], name, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, s := range []start{cold, warm} {
+				if s.Request <= 0 || s.Opened < s.Request || s.First < s.Opened {
+					t.Errorf("out of order: %+v", s)
+				}
+			}
+			if ours := name != "native"; ours != (cold.Bytes > 100_000) {
+				t.Errorf("%d bytes were sent", cold.Bytes)
+			}
+		})
+	}
+	m, err := measureMemory(t.Context(), "ours", 1000, scripts{"peers.js": []byte("const peers = {};")})
+	if err != nil || m.Failure != "" {
+		t.Fatal(err, m.Failure)
+	}
+	if m.Empty <= 0 || m.One <= m.Empty || m.Many <= m.One || m.Before <= 0 || m.After <= 0 {
+		t.Errorf("not so: %+v", m)
+	}
 }
 
 func TestTablesOfStartsAndMemories(t *testing.T) {
