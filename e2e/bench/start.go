@@ -21,23 +21,27 @@ import (
 	"github.com/andybalholm/brotli"
 )
 
-// starters are the implementations whose start-up is measured, each with what its page has for it.
-var starters = func() map[string]string {
-	all := map[string]string{
-		"native":           `<script>measure(byClass(EventSource))</script>`,
-		"ours":             `<script src="/dist/eventsource.js"></script><script>measure(byClass(EventSource))</script>`,
-		"ours, preloaded":  `<link rel="preload" href="/dist/eventsource.wasm" as="fetch" crossorigin><script src="/dist/eventsource.js"></script><script>measure(byClass(EventSource))</script>`,
-		"ours as a module": `<script type="module">import { EventSource } from '/dist/eventsource.mjs'; measure(byClass(EventSource))</script>`,
-		"ours in a worker": `<script src="/dist/eventsource.js"></script><script>measure(byClass(EventSource, { worker: true }))</script>`,
+// A starter is a way to have an implementation in a page.
+type starter struct {
+	name           string
+	implementation string
+	head           string // what the page has for it
+}
+
+// starters are the rows.
+var starters = func() []starter {
+	all := []starter{
+		{"native", "native", `<script>measure(byClass(EventSource))</script>`},
+		{"ours", "ours", `<script src="/dist/eventsource.js"></script><script>measure(byClass(EventSource))</script>`},
+		{"ours, preloaded", "ours", `<link rel="preload" href="/dist/eventsource.wasm" as="fetch" crossorigin><script src="/dist/eventsource.js"></script><script>measure(byClass(EventSource))</script>`},
+		{"ours as a module", "ours", `<script type="module">import { EventSource } from '/dist/eventsource.mjs'; measure(byClass(EventSource))</script>`},
+		{"ours in a worker", "ours in a worker", `<script src="/dist/eventsource.js"></script><script>measure(byClass(EventSource, { worker: true }))</script>`},
 	}
 	for _, name := range libraries {
-		all[name] = fmt.Sprintf(`<script src="/peers/%s.js"></script><script>measure(connect)</script>`, name)
+		all = append(all, starter{name, name, fmt.Sprintf(`<script src="/peers/%s.js"></script><script>measure(connect)</script>`, name)})
 	}
 	return all
 }()
-
-// starterNames are the rows.
-var starterNames = append([]string{"native", "ours", "ours, preloaded", "ours as a module", "ours in a worker"}, libraries...)
 
 // A start is what one visit to a page has shown, in milliseconds from its first script on.
 type start struct {
@@ -65,8 +69,8 @@ type startSite struct {
 }
 
 // measureStart returns a cold and a warm start, in a new profile.
-func measureStart(ctx context.Context, l link, name string, scripts scripts) (cold, warm start, err error) {
-	s := &startSite{head: starters[name], scripts: scripts, over: make(chan error, 1)}
+func measureStart(ctx context.Context, l link, head string, scripts scripts) (cold, warm start, err error) {
+	s := &startSite{head: head, scripts: scripts, over: make(chan error, 1)}
 	site := httptest.NewUnstartedServer(s.routes())
 	site.Listener = l.listen(site.Listener)
 	site.Config.ErrorLog = log.New(io.Discard, "", 0)
@@ -190,25 +194,35 @@ var startKinds = []string{"no limit, cold", "no limit, warm", "4G, cold", "4G, w
 
 func measureStarts(ctx context.Context, rounds int, scripts scripts) ([]starting, error) {
 	var all []starting
-	for _, name := range starterNames {
-		if !slices.Contains(implementations, strings.NewReplacer(", preloaded", "", " as a module", "").Replace(name)) {
-			continue
-		}
-		all = append(all, starting{name, map[string][]start{}})
-	}
 	for range rounds {
-		for _, s := range all {
-			for _, l := range links {
-				cold, warm, err := measureStart(ctx, l, s.Name, scripts)
-				if err != nil {
-					return nil, fmt.Errorf("%s: %w", s.Name, err)
-				}
-				s.Starts[l.name+", cold"] = append(s.Starts[l.name+", cold"], cold)
-				s.Starts[l.name+", warm"] = append(s.Starts[l.name+", warm"], warm)
+		i := 0
+		for _, starter := range starters {
+			if !slices.Contains(implementations, starter.implementation) {
+				continue
 			}
+			if i == len(all) {
+				all = append(all, starting{starter.name, map[string][]start{}})
+			}
+			if err := all[i].measure(ctx, starter.head, scripts); err != nil {
+				return nil, fmt.Errorf("%s: %w", starter.name, err)
+			}
+			i++
 		}
 	}
 	return all, nil
+}
+
+// measure adds a start of each kind.
+func (s starting) measure(ctx context.Context, head string, scripts scripts) error {
+	for _, l := range links {
+		cold, warm, err := measureStart(ctx, l, head, scripts)
+		if err != nil {
+			return err
+		}
+		s.Starts[l.name+", cold"] = append(s.Starts[l.name+", cold"], cold)
+		s.Starts[l.name+", warm"] = append(s.Starts[l.name+", warm"], warm)
+	}
+	return nil
 }
 
 // spread returns the median, the least and the most of what the starts of a kind have.
@@ -237,27 +251,30 @@ func startTable(all []starting) string {
 		}
 		fmt.Fprintf(&b, " %.0f |\n", longest)
 	}
-	b.WriteString("\n| milliseconds until, of ours | " + strings.Join(startKinds, " | ") + " |\n| --- |" + strings.Repeat(" --- |", len(startKinds)) + "\n")
 	for _, s := range all {
-		if s.Name != "ours" {
-			continue
-		}
-		for _, row := range []struct {
-			name string
-			of   func(start) float64
-		}{
-			{"the request is at the server", func(s start) float64 { return s.Request }},
-			{"the module is ready", func(s start) float64 { return s.Ready }},
-			{"`open`", func(s start) float64 { return s.Opened }},
-			{"the first event", func(s start) float64 { return s.First }},
-		} {
-			fmt.Fprintf(&b, "| %s |", row.name)
-			for _, kind := range startKinds {
-				median, _, _ := s.spread(kind, row.of)
-				fmt.Fprintf(&b, " %.0f |", median)
-			}
-			b.WriteString("\n")
+		if s.Name == "ours" {
+			s.writeWaits(&b)
 		}
 	}
 	return b.String()
+}
+
+func (s starting) writeWaits(b *strings.Builder) {
+	fmt.Fprintf(b, "\n| milliseconds until, of %s | %s |\n| --- |%s\n", s.Name, strings.Join(startKinds, " | "), strings.Repeat(" --- |", len(startKinds)))
+	for _, row := range []struct {
+		name string
+		of   func(start) float64
+	}{
+		{"the request is at the server", func(s start) float64 { return s.Request }},
+		{"the module is ready", func(s start) float64 { return s.Ready }},
+		{"`open`", func(s start) float64 { return s.Opened }},
+		{"the first event", func(s start) float64 { return s.First }},
+	} {
+		fmt.Fprintf(b, "| %s |", row.name)
+		for _, kind := range startKinds {
+			median, _, _ := s.spread(kind, row.of)
+			fmt.Fprintf(b, " %.0f |", median)
+		}
+		b.WriteString("\n")
+	}
 }

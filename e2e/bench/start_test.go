@@ -54,9 +54,9 @@ func TestPages(t *testing.T) {
 	if _, err := os.Stat("dist/eventsource.wasm.br"); err != nil {
 		t.Fatalf("%v: run `make build`", err)
 	}
-	for _, name := range []string{"native", "ours, preloaded", "ours in a worker"} {
-		t.Run(name, func(t *testing.T) {
-			cold, warm, err := measureStart(t.Context(), links[0], name, nil)
+	for _, starter := range starters[:5] {
+		t.Run(starter.name, func(t *testing.T) {
+			cold, warm, err := measureStart(t.Context(), links[0], starter.head, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -65,7 +65,7 @@ func TestPages(t *testing.T) {
 					t.Errorf("out of order: %+v", s)
 				}
 			}
-			if ours := name != "native"; ours != (cold.Bytes > 100_000) {
+			if ours := starter.name != "native"; ours != (cold.Bytes > 100_000) {
 				t.Errorf("%d bytes were sent", cold.Bytes)
 			}
 		})
