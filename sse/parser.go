@@ -3,7 +3,6 @@ package sse
 import (
 	"bytes"
 	"errors"
-	"slices"
 	"unicode/utf8"
 )
 
@@ -353,7 +352,8 @@ func (p *Parser) readData(piece []byte, ended bool) {
 // what a large event was copied from stays until garbage is collected.
 func (p *Parser) grow(n int) {
 	if n > cap(p.data)-len(p.data) && p.fits(n) {
-		p.data = slices.Grow(p.data, max(n, min(len(p.data), p.limit()-len(p.data))))
+		more := max(n, min(len(p.data), p.limit()-len(p.data)))
+		p.data = append(make([]byte, 0, len(p.data)+more), p.data...)
 	}
 }
 

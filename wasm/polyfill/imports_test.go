@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -25,7 +26,7 @@ var ours = []string{
 var never = []string{"net", "net/http", "net/url", "encoding/json", "context", "regexp", "bufio", "log", "math/big"}
 
 func TestImportsOfBrowserBuild(t *testing.T) {
-	cmd := exec.Command("go", "list", "-deps", "-json=ImportPath,Imports", module+"wasm/polyfill")
+	cmd := exec.Command("go", "list", "-deps", "-json=ImportPath,Imports,Dir,GoFiles", module+"wasm/polyfill")
 	cmd.Env = append(os.Environ(), "GOOS=js", "GOARCH=wasm")
 	output, err := cmd.Output()
 	if err != nil {
@@ -36,6 +37,8 @@ func TestImportsOfBrowserBuild(t *testing.T) {
 		var p struct {
 			ImportPath string
 			Imports    []string
+			Dir        string
+			GoFiles    []string
 		}
 		if err := decoder.Decode(&p); err == io.EOF {
 			break
@@ -49,6 +52,9 @@ func TestImportsOfBrowserBuild(t *testing.T) {
 			continue
 		}
 		checked++
+		for _, name := range p.GoFiles {
+			os.Stat(filepath.Join(p.Dir, name)) // or go test would not know that this result depends on it
+		}
 		for _, path := range p.Imports {
 			if !strings.HasPrefix(path, module) && !slices.Contains(ours, path) {
 				t.Errorf("%s imports %s", p.ImportPath, path)
