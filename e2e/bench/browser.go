@@ -6,6 +6,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -79,4 +83,30 @@ func (b *browser) usage() (processor time.Duration, memory int64, err error) {
 		memory += resident * int64(os.Getpagesize())
 	}
 	return processor, memory, nil
+}
+
+// serve starts a server for a browser's pages, over HTTP/2 where more than six streams are to be open at a time.
+func serve(handler http.Handler, l link, http2 bool) *httptest.Server {
+	site := httptest.NewUnstartedServer(handler)
+	site.Listener = l.listen(site.Listener)
+	site.EnableHTTP2 = http2
+	site.Config.ErrorLog = log.New(io.Discard, "", 0) // a browser that ends breaks its connections
+	if http2 {
+		site.StartTLS()
+	} else {
+		site.Start()
+	}
+	return site
+}
+
+// await returns when the page has told that all is over.
+func await(ctx context.Context, over <-chan error) error {
+	select {
+	case err := <-over:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(20 * time.Minute):
+		return errors.New("the page did not come to its end")
+	}
 }

@@ -4,12 +4,8 @@ import (
 	"context"
 	"embed"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"log"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"os"
 	"os/exec"
@@ -113,14 +109,7 @@ type measurement struct {
 
 func measure(ctx context.Context, w workload, names []string, rounds int, scripts scripts) (map[string][]figure, error) {
 	m := &measurement{workload: w, stream: w.stream(), begin: make(chan struct{}), runs: map[string][]figure{}, over: make(chan error, 1)}
-	site := httptest.NewUnstartedServer(m.routes(scripts))
-	site.EnableHTTP2 = w.sources > 0
-	site.Config.ErrorLog = log.New(io.Discard, "", 0) // a browser that ends breaks its connections
-	if site.EnableHTTP2 {
-		site.StartTLS() // or a browser opens six connections and no more
-	} else {
-		site.Start()
-	}
+	site := serve(m.routes(scripts), link{}, w.sources > 0)
 	defer site.Close()
 	defer site.CloseClientConnections()
 	setting, err := json.Marshal(map[string]any{"name": w.name, "names": names, "sources": w.streams(), "events": w.count * w.streams(),
@@ -135,14 +124,8 @@ func measure(ctx context.Context, w workload, names []string, rounds int, script
 		return nil, err
 	}
 	defer m.browser.close()
-	select {
-	case err := <-m.over:
-		return m.runs, err
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	case <-time.After(20 * time.Minute):
-		return nil, errors.New("the page did not come to its end")
-	}
+	err = await(ctx, m.over)
+	return m.runs, err
 }
 
 func (m *measurement) routes(scripts scripts) http.Handler {

@@ -3,15 +3,10 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"log"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"strings"
-	"time"
 )
 
 // A memory is what a page of one implementation and its workers hold after a garbage collection, in bytes. What the module
@@ -48,11 +43,8 @@ func measureMemories(ctx context.Context, events int, scripts scripts) (all []me
 }
 
 func measureMemory(ctx context.Context, name string, events int, scripts scripts) (memory, error) {
-	results := make(chan memory, 1)
-	site := httptest.NewUnstartedServer(memoryRoutes(events, scripts, results))
-	site.EnableHTTP2 = true // or a browser opens six connections and no more
-	site.Config.ErrorLog = log.New(io.Discard, "", 0)
-	site.StartTLS()
+	m, over := memory{Name: name}, make(chan error, 1)
+	site := serve(memoryRoutes(events, scripts, &m, over), link{}, true)
 	defer site.Close()
 	defer site.CloseClientConnections()
 	setting, err := json.Marshal(map[string]any{"name": name, "sources": heldSources, "early": earlyEvents, "events": events})
@@ -65,18 +57,12 @@ func measureMemory(ctx context.Context, name string, events int, scripts scripts
 		return memory{}, err
 	}
 	defer browser.close()
-	select {
-	case m := <-results:
-		m.Name = name
-		return m, nil
-	case <-ctx.Done():
-		return memory{}, ctx.Err()
-	case <-time.After(20 * time.Minute):
-		return memory{}, errors.New("the page did not come to its end")
-	}
+	err = await(ctx, over)
+	return m, err
 }
 
-func memoryRoutes(events int, scripts scripts, results chan<- memory) http.Handler {
+// memoryRoutes writes to m what the page has seen.
+func memoryRoutes(events int, scripts scripts, m *memory, over chan<- error) http.Handler {
 	goOn := make(chan struct{})
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { http.ServeFileFS(w, r, files, "memory.html") })
@@ -100,11 +86,7 @@ func memoryRoutes(events int, scripts scripts, results chan<- memory) http.Handl
 	})
 	mux.HandleFunc("POST /go-on", func(http.ResponseWriter, *http.Request) { close(goOn) })
 	mux.HandleFunc("POST /result", func(_ http.ResponseWriter, r *http.Request) {
-		var m memory
-		if err := json.NewDecoder(r.Body).Decode(&m); err != nil {
-			m.Failure = err.Error()
-		}
-		results <- m
+		over <- json.NewDecoder(r.Body).Decode(m)
 	})
 	return isolated(mux)
 }

@@ -7,9 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -71,10 +69,7 @@ type startSite struct {
 // measureStart returns a cold and a warm start, in a new profile.
 func measureStart(ctx context.Context, l link, head string, scripts scripts) (cold, warm start, err error) {
 	s := &startSite{head: head, scripts: scripts, over: make(chan error, 1)}
-	site := httptest.NewUnstartedServer(s.routes())
-	site.Listener = l.listen(site.Listener)
-	site.Config.ErrorLog = log.New(io.Discard, "", 0)
-	site.Start()
+	site := serve(s.routes(), l, false)
 	defer site.Close()
 	defer site.CloseClientConnections()
 	browser, err := openBrowser(ctx, site.URL)
@@ -82,13 +77,7 @@ func measureStart(ctx context.Context, l link, head string, scripts scripts) (co
 		return start{}, start{}, err
 	}
 	defer browser.close()
-	select {
-	case err = <-s.over:
-	case <-ctx.Done():
-		err = ctx.Err()
-	case <-time.After(2 * time.Minute):
-		err = errors.New("the page did not come to its end")
-	}
+	err = await(ctx, s.over)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.starts[0], s.starts[visits-1], err
