@@ -134,8 +134,8 @@ type Handler struct {
 	// means 15 s; negative, never.
 	Heartbeat time.Duration
 
-	// WriteTimeout is how long one write may take, of at most 64 KiB or one event, before the stream is given up. It
-	// replaces the WriteTimeout of the [http.Server]. Zero means 10 s; negative, no limit.
+	// WriteTimeout is how long one write may take, of at most 64 KiB or one event, before the stream is given up, or up to
+	// an eighth less. It replaces the WriteTimeout of the [http.Server]. Zero means 10 s; negative, no limit.
 	WriteTimeout time.Duration
 
 	// MaxLag bounds, in bytes and across all topics, what is published while a client is being written to and does not

@@ -85,6 +85,18 @@ func (b *browser) usage() (processor time.Duration, memory int64, err error) {
 	return processor, memory, nil
 }
 
+// site has a page of files, the libraries and dist/.
+func site(page string, scripts scripts) *http.ServeMux {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { http.ServeFileFS(w, r, files, page) })
+	mux.HandleFunc("GET /peers.js", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/javascript")
+		w.Write(scripts["peers.js"])
+	})
+	mux.Handle("GET /dist/", http.StripPrefix("/dist/", http.FileServer(http.Dir("dist"))))
+	return mux
+}
+
 // serve starts a server for a browser's pages, over HTTP/2 where more than six streams are to be open at a time.
 func serve(handler http.Handler, l link, http2 bool) *httptest.Server {
 	site := httptest.NewUnstartedServer(handler)

@@ -129,13 +129,7 @@ func measure(ctx context.Context, w workload, names []string, rounds int, script
 }
 
 func (m *measurement) routes(scripts scripts) http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { http.ServeFileFS(w, r, files, "page.html") })
-	mux.HandleFunc("GET /peers.js", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "text/javascript")
-		w.Write(scripts["peers.js"])
-	})
-	mux.Handle("GET /dist/", http.StripPrefix("/dist/", http.FileServer(http.Dir("dist"))))
+	mux := site("page.html", scripts)
 	mux.HandleFunc("GET /stream", func(w http.ResponseWriter, r *http.Request) {
 		m.mu.Lock()
 		begin := m.begin

@@ -64,13 +64,7 @@ func measureMemory(ctx context.Context, name string, events int, scripts scripts
 // memoryRoutes writes to m what the page has seen.
 func memoryRoutes(events int, scripts scripts, m *memory, over chan<- error) http.Handler {
 	goOn := make(chan struct{})
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { http.ServeFileFS(w, r, files, "memory.html") })
-	mux.HandleFunc("GET /peers.js", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "text/javascript")
-		w.Write(scripts["peers.js"])
-	})
-	mux.Handle("GET /dist/", http.StripPrefix("/dist/", http.FileServer(http.Dir("dist"))))
+	mux := site("memory.html", scripts)
 	mux.HandleFunc("GET /stream", func(w http.ResponseWriter, r *http.Request) {
 		sendSmall(w, 1)
 		<-r.Context().Done()

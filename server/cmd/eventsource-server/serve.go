@@ -13,6 +13,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/eventsource-wasm/eventsource-wasm/server"
 )
 
 // Streams are exempt from the timeouts that a server needs against slow and silent clients: package server sets its own.
@@ -155,10 +157,11 @@ func (p *program) drain(ctx context.Context) {
 
 func (c *config) listen(ctx context.Context, addr, flag string) (net.Listener, error) {
 	sockets := net.ListenConfig{Control: func(_, _ string, socket syscall.RawConn) (err error) {
-		if c.handler.PeerTimeout < 0 {
+		timeout := cmp.Or(c.handler.PeerTimeout, server.DefaultPeerTimeout)
+		if timeout < 0 {
 			return nil
 		}
-		failed := socket.Control(func(fd uintptr) { err = setPeerTimeout(fd, c.handler.PeerTimeout) })
+		failed := socket.Control(func(fd uintptr) { err = setPeerTimeout(fd, timeout) })
 		return cmp.Or(failed, err)
 	}}
 	listener, err := sockets.Listen(ctx, "tcp", addr)
