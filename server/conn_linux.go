@@ -124,8 +124,12 @@ func (b *broadcaster) stall(c *conn, rest []byte) {
 	b.schedule(c)
 }
 
-// flush goes on with what is pending.
+// flush continues with what is pending. The poller may report room that was used up in the meantime, so there may be
+// nothing: then c is where it belongs already.
 func (b *broadcaster) flush(c *conn) {
+	if c.pending == nil {
+		return
+	}
 	n, err := send(c.fd, c.pending)
 	b.broker.written.Add(int64(n))
 	if err != nil {

@@ -215,6 +215,29 @@ func TestStalledClient(t *testing.T) {
 	}
 }
 
+// Room for a client that has taken everything in the meantime is reported late, or twice: it means nothing.
+func TestStalledClientReadsOn(t *testing.T) {
+	const events = 8
+	data := strings.Repeat("x", 500_000)
+	broker := &server.Broker{MaxBytes: -1}
+	url := start(t, &server.Handler{Broker: broker, MaxLag: -1, Logger: quiet})
+	for round := range 20 {
+		c := connect(t, url)
+		c.next()
+		for range events {
+			publish(t, broker, "t", data)
+		}
+		for range events {
+			c.wantData(data)
+		}
+		c.conn.Close()
+		wantConnections(t, broker, 0)
+		if t.Failed() {
+			t.Fatalf("in round %d", round)
+		}
+	}
+}
+
 func TestStalledClientIsGivenUp(t *testing.T) {
 	if !canDetach {
 		t.Skip("there is no fast path on " + runtime.GOOS)
