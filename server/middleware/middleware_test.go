@@ -9,11 +9,13 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -233,3 +235,19 @@ func (c *counter) Read(p []byte) (int, error) {
 	c.n += int64(n)
 	return n, err
 }
+
+// record serves the events to a recorder, as a unit test of somebody's handler does, until the broker is closed.
+func record(t *testing.T, events http.Handler, header http.Header) (recorder *httptest.ResponseRecorder, done <-chan struct{}) {
+	t.Helper()
+	request := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/events", nil)
+	request.Header = header
+	recorder = httptest.NewRecorder()
+	finished := make(chan struct{})
+	go func() {
+		defer close(finished)
+		events.ServeHTTP(recorder, request)
+	}()
+	return recorder, finished
+}
+
+func typeOf(v any) string { return fmt.Sprintf("%T", v) }
