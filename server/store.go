@@ -238,17 +238,17 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// fetch reads on from the store, for a stream that is behind what the log keeps. If what is next is missing there, the
-// store's state tells whether the store has dropped it or somebody deleted it.
+// fetch reads on from the store, for a stream that is behind what the log keeps. Its state is asked for afterwards: it
+// tells whether the records are of the epoch that the log has, and whether what is missing was dropped or deleted.
 func (b *Broker) fetch(ctx context.Context, from uint64) (f stream.Fetched) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	records, err := b.Store.Read(ctx, from)
-	if err == nil && (len(records) == 0 || records[0].Sequence > from) {
-		var state StoreState
-		state, err = b.Store.State(ctx)
-		f.Epoch, f.First = state.Epoch, state.First
+	var records []StoredRecord
+	if records, f.Err = b.Store.Read(ctx, from); f.Err != nil {
+		return f
 	}
-	f.Records, f.Err = logRecords(records), err
+	var state StoreState
+	state, f.Err = b.Store.State(ctx)
+	f.Records, f.Epoch, f.First = logRecords(records), state.Epoch, state.First
 	return f
 }

@@ -19,7 +19,7 @@ const CaughtUp = int64(math.MaxInt64)
 
 // What bounds a turn.
 const (
-	turnSteps   = 64                    // of clients that are behind
+	turnSteps   = 64                    // with clients that are behind
 	windowBytes = eventlog.SegmentBytes // of one write
 	clockPace   = 32                    // writes for which one look at the clock is good enough
 	maxFetches  = 8                     // at a time
@@ -61,6 +61,9 @@ type broadcaster struct {
 	orders   []func()
 
 	// The rest belongs to the goroutine.
+	spawn    func(func()) // starts a goroutine
+	steps    int          // turnSteps
+	window   int          // windowBytes
 	poller   *poller
 	sockets  sockets
 	ctx      context.Context // while it runs
@@ -91,6 +94,9 @@ func newBroadcaster(env Env, detached *atomic.Int64) *broadcaster {
 		log:      env.Log,
 		detached: detached,
 		signal:   make(chan struct{}, 1),
+		spawn:    func(f func()) { go f() },
+		steps:    turnSteps,
+		window:   windowBytes,
 		clients:  map[int32]*client{},
 		groups:   map[*topic.Filter]*group{},
 	}
@@ -128,8 +134,11 @@ func (b *broadcaster) release() {
 	b.wake()
 }
 
-// attach takes over a connection for which there is a reservation.
-func (b *broadcaster) attach(c *client) {
+// attach takes over a connection for which there is a reservation, and its stream.
+func (b *broadcaster) attach(fd int, s *stream.Stream, ended Ended) {
+	c := &client{Stream: *s, fd: fd, place: none, ended: ended}
+	c.Detach(&b.counts)
+	b.detached.Add(1)
 	b.mu.Lock()
 	b.attached = append(b.attached, c)
 	b.mu.Unlock()
@@ -240,7 +249,7 @@ func (b *broadcaster) admitClient(c *client) {
 	b.enroll(c)
 	b.setApart(c)
 	if err := b.sockets.watch(c.fd, c.serial); err != nil {
-		c.Fail(err)
+		b.cut(c, err)
 	}
 	if window, draining := b.env.Draining(); draining {
 		b.depart(c, window)
@@ -284,10 +293,16 @@ func (b *broadcaster) publish() bool {
 func (b *broadcaster) breakAll() {
 	for _, serial := range slices.Sorted(maps.Keys(b.clients)) {
 		if c := b.clients[serial]; b.log.Broken(&c.Cursor) {
-			c.Fail(eventlog.ErrBroken)
-			b.push(c)
+			b.cut(c, eventlog.ErrBroken)
 		}
 	}
+}
+
+// cut ends the stream in its middle.
+func (b *broadcaster) cut(c *client, reason error) {
+	c.Fail(reason)
+	b.part(c)
+	b.push(c)
 }
 
 // scatter has everyone who is in a group read on by themselves from there, and reports whether there was anyone.
@@ -359,7 +374,7 @@ func (b *broadcaster) fan(g *group, batch stream.Batch) {
 
 // frame returns what comes next of the client's output, valid until the next call.
 func (b *broadcaster) frame(c *client) []byte {
-	b.scratch = c.AppendPending(b.scratch[:0], windowBytes)
+	b.scratch = c.AppendPending(b.scratch[:0], b.window)
 	return b.scratch
 }
 
@@ -389,7 +404,7 @@ func (b *broadcaster) write(c *client, p []byte) {
 
 // serve takes a step with those who have something to do, in turn.
 func (b *broadcaster) serve() {
-	for range turnSteps {
+	for range b.steps {
 		c := b.ready.pop()
 		if c == nil {
 			return
@@ -403,7 +418,7 @@ func (b *broadcaster) step(c *client) {
 	b.sync(c)
 	c.Cursor.Until = b.cursor.Next
 	command := c.Next(b.now)
-	if !c.Live() {
+	if !c.Live() || command != stream.Wait && command != stream.Write {
 		b.part(c)
 	}
 	switch command {
@@ -420,14 +435,12 @@ func (b *broadcaster) step(c *client) {
 	case stream.Again:
 		b.push(c)
 	case stream.Fetch:
-		b.part(c)
 		b.waiting = append(b.waiting, c)
 		b.fetchNext()
 	case stream.Shutdown:
 		b.leave(c)
 		if err := b.sockets.linger(c.fd, c.serial); err != nil {
-			c.Fail(err)
-			b.push(c)
+			b.cut(c, err)
 		}
 	case stream.Close:
 		b.close(c)
@@ -456,8 +469,7 @@ func (b *broadcaster) relieve() {
 	b.cutoff = cutoff
 	for _, c := range b.apart {
 		if b.log.MustLetGo(&c.Cursor) {
-			c.Fail(stream.ErrPinned)
-			b.push(c)
+			b.cut(c, stream.ErrPinned)
 		}
 	}
 }
@@ -476,20 +488,20 @@ func (b *broadcaster) fetchNext() {
 }
 
 func (b *broadcaster) fetch(ctx context.Context, serial int32, from uint64) {
-	go func() {
+	b.spawn(func() {
 		fetched := b.env.Fetch(ctx, from)
 		b.order(func() {
 			if ctx == b.ctx { // or it was asked for before the broadcaster stopped
 				b.fetched(serial, fetched)
 			}
 		})
-	}()
+	})
 }
 
 func (b *broadcaster) fetched(serial int32, f stream.Fetched) {
 	b.fetches--
 	if c := b.clients[serial]; c != nil {
-		c.Fetched(f, b.now)
+		c.Fetched(f)
 		b.push(c)
 	}
 	b.fetchNext()

@@ -65,10 +65,7 @@ func (d *Driver) Attach(conn net.Conn, s *stream.Stream, peerTimeout time.Durati
 		return err
 	}
 	conn.Close()
-	d.detached.Add(1)
-	c := &client{Stream: *s, fd: fd, place: none, ended: ended}
-	c.Detach(&b.counts)
-	b.attach(c)
+	b.attach(fd, s, ended)
 	return nil
 }
 

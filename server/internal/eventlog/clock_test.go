@@ -27,7 +27,7 @@ var steps = map[string]time.Duration{"forward": -10 * time.Hour, "back": 10 * ti
 func TestSteppedClockExpiresNothing(t *testing.T) {
 	for name, step := range steps {
 		t.Run(name, func(t *testing.T) {
-			minute, instant := newTestLog(Limits{-1, -1, time.Minute, -1, -1}), newTestLog(Limits{-1, -1, 0, -1, -1})
+			minute, instant := newTestLog(Limits{-1, -1, time.Minute, -1, -1, 0}), newTestLog(Limits{-1, -1, 0, -1, -1, 0})
 			for _, l := range []*Log{minute, instant} {
 				fill(t, l, 2, "before")
 				l.start = stepped(t, l.start, step)

@@ -73,6 +73,10 @@ func (l *Log) Read(c *Cursor) (Part, error) {
 	switch {
 	case c.generation != l.generation:
 		return Part{}, ErrBroken
+	case c.Next == l.next && l.closed:
+		return Part{}, ErrEnd
+	case c.Until != 0 && c.Next >= c.Until:
+		return l.await(c), nil // somebody else brings what follows: that is not the reader's lag
 	case !c.behind && over(l.head-max(c.Position, c.settled), c.MaxLag):
 		return Part{}, ErrLag
 	case c.Next < l.first && l.stored:
@@ -80,13 +84,15 @@ func (l *Log) Read(c *Cursor) (Part, error) {
 		return Part{}, ErrBehind
 	case c.Next < l.first:
 		return Part{Gap: l.jump(c, l.afterGap(c), ID(l.epoch, c.Next-1), Expired)}, nil
-	case c.Next < l.next && (c.Until == 0 || c.Next < c.Until):
+	case c.Next < l.next:
 		return l.take(c), nil
-	case c.Next == l.next && l.closed:
-		return Part{}, ErrEnd
 	}
+	return l.await(c), nil
+}
+
+func (l *Log) await(c *Cursor) Part {
 	c.waits = true
-	return Part{Wait: l.waiter()}, nil
+	return Part{Wait: l.waiter()}
 }
 
 func (l *Log) take(c *Cursor) Part {

@@ -42,6 +42,7 @@ type Limits struct {
 	Age        time.Duration
 	EventBytes int
 	Pinned     int64 // bytes of segments that are dropped while readers hold them
+	Segment    int   // bytes of a segment; zero means SegmentBytes
 }
 
 // A Log holds encoded events. Readers are cursors. The zero Log is not usable; its methods are safe for concurrent use.
@@ -94,6 +95,7 @@ const entryBytes = 24
 // New returns an empty log. If stored, it takes its events and its epoch from Update. clock tells the time since the
 // log's start; nil means the system's.
 func New(limits Limits, stored bool, clock func() time.Duration) *Log {
+	limits.Segment = cmp.Or(limits.Segment, SegmentBytes)
 	l := &Log{limits: limits, stored: stored, start: time.Now(), clock: clock, first: 1, next: 1}
 	if !stored {
 		l.epoch = strings.ToLower(rand.Text()[:8])
@@ -215,7 +217,7 @@ func (l *Log) free() []byte {
 // put makes block, the encoder's extension of l.free(), the newest event. It is in its place unless it outgrew that.
 func (l *Log) put(block []byte, topic topic.Name) {
 	if len(block) > cap(l.free()) {
-		data := make([]byte, len(block), max(SegmentBytes, len(block)))
+		data := make([]byte, len(block), max(l.limits.Segment, len(block)))
 		copy(data, block)
 		l.segments = append(l.segments, &Segment{first: l.next, start: l.head, data: data})
 	} else {

@@ -72,13 +72,13 @@ func TestRetention(t *testing.T) {
 		append int
 		first  uint64
 	}{
-		"nothing":            {Limits{5, -1, -1, -1, -1}, 0, 1},
-		"within the count":   {Limits{5, -1, -1, -1, -1}, 5, 1},
-		"over the count":     {Limits{5, -1, -1, -1, -1}, 8, 4},
-		"within the bytes":   {Limits{-1, 4 * size, -1, -1, -1}, 4, 1},
-		"over the bytes":     {Limits{-1, 4*size - 1, -1, -1, -1}, 4, 2},
-		"newest stays":       {Limits{-1, 1, -1, -1, -1}, 9, 9},
-		"newest stays, none": {Limits{0, -1, -1, -1, -1}, 9, 9},
+		"nothing":            {Limits{5, -1, -1, -1, -1, 0}, 0, 1},
+		"within the count":   {Limits{5, -1, -1, -1, -1, 0}, 5, 1},
+		"over the count":     {Limits{5, -1, -1, -1, -1, 0}, 8, 4},
+		"within the bytes":   {Limits{-1, 4 * size, -1, -1, -1, 0}, 4, 1},
+		"over the bytes":     {Limits{-1, 4*size - 1, -1, -1, -1, 0}, 4, 2},
+		"newest stays":       {Limits{-1, 1, -1, -1, -1, 0}, 9, 9},
+		"newest stays, none": {Limits{0, -1, -1, -1, -1, 0}, 9, 9},
 		"unlimited":          {unlimited, 9, 1},
 	}
 	for name, test := range tests {
@@ -98,7 +98,7 @@ func TestRetention(t *testing.T) {
 
 func TestRetentionByAge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newTestLog(Limits{-1, -1, time.Minute, -1, -1})
+		l := newTestLog(Limits{-1, -1, time.Minute, -1, -1, 0})
 		fill(t, l, 2, "old")
 		<-time.After(time.Minute)
 		if _, events, _ := firstKept(l); events != 2 {
@@ -126,7 +126,7 @@ func TestRetentionByAge(t *testing.T) {
 }
 
 func TestMemoryIsGivenBack(t *testing.T) {
-	l := newTestLog(Limits{-1, 4 * SegmentBytes, -1, -1, -1})
+	l := newTestLog(Limits{-1, 4 * SegmentBytes, -1, -1, -1, 0})
 	fill(t, l, 1000, strings.Repeat("x", 4000))
 	held := 0
 	for _, s := range l.segments {
@@ -138,7 +138,7 @@ func TestMemoryIsGivenBack(t *testing.T) {
 }
 
 func TestLocate(t *testing.T) {
-	l := newTestLog(Limits{3, -1, -1, -1, -1})
+	l := newTestLog(Limits{3, -1, -1, -1, -1, 0})
 	fill(t, l, 10, "x") // keeps 8, 9 and 10
 	id := func(sequence string) string { return l.epoch + "-" + sequence }
 	tests := map[string]struct {
@@ -225,7 +225,7 @@ func TestReadAcrossSegments(t *testing.T) {
 }
 
 func TestOvertakenByRetention(t *testing.T) {
-	l := newTestLog(Limits{2, -1, -1, -1, -1})
+	l := newTestLog(Limits{2, -1, -1, -1, -1, 0})
 	c, _ := l.Seek("", Policy{MaxLag: -1})
 	fill(t, l, 5, "x")
 	text, gaps := readAll(t, l, &c)
@@ -321,7 +321,7 @@ func TestWaitingReadersAreWoken(t *testing.T) {
 
 // A publish that fails leaves no trace: the bytes it may have written belong to nobody.
 func TestFailedAppend(t *testing.T) {
-	l := newTestLog(Limits{-1, -1, -1, 100, -1})
+	l := newTestLog(Limits{-1, -1, -1, 100, -1, 0})
 	c, _ := l.Seek("", Policy{MaxLag: -1})
 	fill(t, l, 1, "a")
 	for want, event := range map[error]sse.Event{

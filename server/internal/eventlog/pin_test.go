@@ -9,7 +9,7 @@ import (
 // What is held and dropped is counted, whoever reads and lets go, and no more than that.
 func TestPinnedIsWhatReadersHold(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 1))
-	l := newTestLog(Limits{-1, 3 * SegmentBytes, -1, -1, -1})
+	l := newTestLog(Limits{-1, 3 * SegmentBytes, -1, -1, -1, 0})
 	cursors := make([]Cursor, 20)
 	for i := range cursors {
 		cursors[i], _ = l.Seek("", Policy{MaxLag: -1})
@@ -45,7 +45,7 @@ func TestPinnedIsWhatReadersHold(t *testing.T) {
 // Beyond the limit, exactly those must let go who hold the oldest.
 func TestCutoff(t *testing.T) {
 	const size = 100_000 // a segment each
-	l := newTestLog(Limits{1, -1, -1, -1, 8 * size})
+	l := newTestLog(Limits{1, -1, -1, -1, 8 * size, 0})
 	var cursors []*Cursor
 	for range 20 {
 		c, _ := l.Seek("", Policy{MaxLag: -1})

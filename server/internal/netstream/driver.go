@@ -26,6 +26,10 @@ type Env struct {
 	Log          *eventlog.Log
 	Fetch        func(ctx context.Context, from uint64) stream.Fetched // reads on from the store
 	WriteTimeout time.Duration                                         // of one output; negative means no limit
+
+	// A simulation replaces these.
+	Clock func() time.Time // for deadlines; nil means time.Now
+	Pause func(*Driver)    // returns when Awake reports true; nil means to wait for that
 }
 
 // A Driver is the goroutine of one stream.
@@ -118,8 +122,7 @@ func (d *Driver) Run(ctx context.Context) {
 		case stream.Write:
 			d.write()
 		case stream.Fetch:
-			fetched := d.env.Fetch(ctx, d.Cursor.Next)
-			d.Fetched(fetched, d.env.Log.Now())
+			d.Fetched(d.env.Fetch(ctx, d.Cursor.Next))
 		case stream.Shutdown:
 			d.finish()
 			return
@@ -153,7 +156,23 @@ func (d *Driver) input() {
 	}
 }
 
+// Awake reports whether a stream that waits has something to do.
+func (d *Driver) Awake() bool {
+	select {
+	case <-d.WaitChan():
+		return true
+	case <-d.signal:
+		return true
+	default:
+		return d.env.Log.Now() >= d.Due()
+	}
+}
+
 func (d *Driver) wait() {
+	if d.env.Pause != nil {
+		d.env.Pause(d)
+		return
+	}
 	d.arm()
 	var due <-chan time.Time
 	if d.timer != nil {
@@ -240,6 +259,13 @@ func (d *Driver) finish() {
 	}
 }
 
+func (d *Driver) clock() time.Time {
+	if d.env.Clock != nil {
+		return d.env.Clock()
+	}
+	return time.Now()
+}
+
 // setDeadline gives what is written next the time it may take, or up to an eighth less, since a deadline that is that
 // near is not moved. Without a timeout it still undoes the deadline of the http.Server.
 func (d *Driver) setDeadline() {
@@ -251,7 +277,7 @@ func (d *Driver) setDeadline() {
 		}
 		return
 	}
-	now := time.Now()
+	now := d.clock()
 	if d.deadline.Sub(now) > timeout-timeout/8 {
 		return
 	}

@@ -30,6 +30,7 @@ func After(t, d time.Duration) time.Duration {
 var (
 	ErrGone     = errors.New("the client closed the connection")
 	ErrDraining = errors.New("server: broker is draining")
+	ErrRenewed  = errors.New("the store began a new epoch")
 	ErrPinned   = errors.New("the client held more memory than all clients together may")
 )
 
@@ -83,6 +84,7 @@ type Stream struct {
 	stalled    bool // the socket has no room
 	halfClosed bool // by the client
 	fetching   bool
+	fetched    *Fetched // once the output is written
 	farewell   []byte
 	tailed     bool // the farewell is part of the output, or was
 	whole      bool // the client was sent the end
@@ -172,7 +174,7 @@ func (s *Stream) Fail(reason error) {
 			s.counts.TimedOut.Add(1)
 		}
 	}
-	s.phase, s.stalled = closed, false
+	s.phase, s.stalled, s.fetched = closed, false, nil
 	s.drop()
 }
 
@@ -226,6 +228,9 @@ func (s *Stream) Next(now time.Duration) Command {
 		return Write
 	case s.phase == ending:
 		return s.finish(now)
+	case s.fetched != nil:
+		s.takeFetched(now)
+		return Again
 	case s.fetching || now < s.fetchAt:
 		return s.beat(now)
 	}
@@ -363,24 +368,31 @@ func (s *Stream) beat(now time.Duration) Command {
 // Fetched reports what the store returned.
 type Fetched struct {
 	Records []eventlog.Record // from Cursor.Next on; a first one with a larger sequence means that those before are deleted
-	Epoch   string            // of the store
-	First   uint64            // sequence of the oldest record in the store; zero if Records begin with Cursor.Next
+	Epoch   string            // of the store, as of after Records were read
+	First   uint64            // sequence of the oldest record in the store, likewise
 	Err     error
 }
 
 // fetchPause is how long a stream waits for a copy of the store that has not caught up with what the log had.
 const fetchPause = 20 * time.Millisecond
 
-// Fetched continues with what the store returned, up to where the log begins.
-func (s *Stream) Fetched(f Fetched, now time.Duration) {
-	if s.fetching, s.fetchAt = false, 0; s.phase != live {
-		return
+// Fetched continues with what the store returned, once a heartbeat that is being written is.
+func (s *Stream) Fetched(f Fetched) {
+	if s.fetching && s.phase == live {
+		s.fetched = &f
 	}
-	oldest := s.log.Oldest()
+}
+
+// takeFetched takes what the store returned, up to where the log begins.
+func (s *Stream) takeFetched(now time.Duration) {
+	f, oldest := s.fetched, s.log.Oldest()
+	s.fetched, s.fetching, s.fetchAt = nil, false, 0
 	switch {
 	case f.Err != nil:
 		s.End(f.Err)
-	case f.First > s.Cursor.Next:
+	case f.Epoch != s.log.Extent().Epoch: // and the log is about to hear of it
+		s.End(ErrRenewed)
+	case f.First > s.Cursor.Next && (len(f.Records) == 0 || f.Records[0].Sequence > s.Cursor.Next):
 		next := min(f.First, oldest)
 		g := eventlog.NewGap(f.Epoch, next, eventlog.ID(f.Epoch, s.Cursor.Next-1), eventlog.Expired)
 		s.move(next)
