@@ -2,9 +2,10 @@
 
 PORT ?= 8080
 FUZZTIME ?= 30s
+DURATION ?= 10m
 BROWSER ?= chromium
 
-.PHONY: run run-cluster test build dist bench bench-server conformance fuzz screenshot lint unit e2e chromium nginx node
+.PHONY: run run-cluster test build dist bench bench-server soak conformance fuzz screenshot lint unit e2e chromium nginx node
 
 run: build ## shows it working: http://localhost:8080, or PORT=
 	@PORT=$(PORT) go run ./server/cmd/eventsource-server -demo
@@ -63,6 +64,9 @@ bench: build chromium node ## what an event costs a page, beside native and othe
 bench-server: ## our server beside its peers, each in a process of its own: dist/bench-server.json; FAULTS=1 for what each does when something fails, STORES=1 for our stores
 	@mkdir -p dist
 	@cd server/bench && go run -mod=mod . $(if $(FAULTS),-faults -out $(CURDIR)/dist/faults-server.json,$(if $(STORES),-stores -out $(CURDIR)/dist/stores-server.json,-out $(CURDIR)/dist/bench-server.json)) $(BENCHFLAGS)
+
+soak: ## chaos for the server on real sockets, for DURATION=; SOAKFLAGS='-clients 2000 -seed 1' and others
+	go run ./server/soak -duration $(DURATION) $(SOAKFLAGS)
 
 conformance: build ## every scenario on native and on ours, in BROWSER=chromium, firefox or webkit; IMPL=native, wasm, or the URL or file of a script: dist/conformance.html and .json
 	@test "$(BROWSER)" != chromium || .ci/chromium
