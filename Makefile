@@ -3,6 +3,7 @@
 PORT ?= 8080
 FUZZTIME ?= 30s
 DURATION ?= 10m
+PROTOCOL ?= http
 BROWSER ?= chromium
 
 .PHONY: run run-cluster test build dist bench bench-server soak conformance fuzz screenshot lint unit e2e chromium nginx node
@@ -61,9 +62,9 @@ bench: build chromium node ## what an event costs a page, beside native and othe
 	go run ./e2e/bench $(BENCHFLAGS)
 	go test -run '^$$' -bench . ./sse ./server
 
-bench-server: ## our server beside its peers, each in a process of its own: dist/bench-server.json; FAULTS=1 for what each does when something fails, STORES=1 for our stores
+bench-server: ## our server beside its peers, each in a process of its own: dist/bench-server.json; PROTOCOL=tls or h2 for other protocols than http, FAULTS=1 for what each does when something fails, STALLED=1 for what clients that stall in a replay cost the others, STORES=1 for our stores
 	@mkdir -p dist
-	@cd server/bench && go run -mod=mod . $(if $(FAULTS),-faults -out $(CURDIR)/dist/faults-server.json,$(if $(STORES),-stores -out $(CURDIR)/dist/stores-server.json,-out $(CURDIR)/dist/bench-server.json)) $(BENCHFLAGS)
+	@cd server/bench && go run -mod=mod . $(if $(FAULTS),-faults -out $(CURDIR)/dist/faults-server.json,$(if $(STORES),-stores -out $(CURDIR)/dist/stores-server.json,$(if $(STALLED),-stalled -out $(CURDIR)/dist/stalled-server.json,-protocol $(PROTOCOL) -out $(CURDIR)/dist/bench-server$(patsubst %,-%,$(filter-out http,$(PROTOCOL))).json))) $(BENCHFLAGS)
 
 soak: ## chaos for the server on real sockets, for DURATION=; SOAKFLAGS='-clients 2000 -seed 1' and others
 	go run ./server/soak -duration $(DURATION) $(SOAKFLAGS)

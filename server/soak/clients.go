@@ -276,10 +276,7 @@ func (c *crowd) readSlowly(ctx context.Context, r *rand.Rand) error {
 }
 
 func (c *crowd) stallLive(ctx context.Context, r *rand.Rand) error {
-	f := c.ledger.filter("large.*")
-	if r.IntN(2) == 0 {
-		f = c.ledger.filter("t.>")
-	}
+	f := c.ledger.filter([...]string{"large.burst", "large.*", "t.>"}[r.IntN(3)])
 	return c.stallThenRead(ctx, r, resume(c.ledger, f, "", 0))
 }
 
