@@ -51,6 +51,8 @@ func checkOrigin(pattern string) (problem string) {
 		return "is what every sandboxed page sends, whoever wrote it, so it cannot be allowed: list the origin of the page"
 	case strings.TrimSpace(pattern) != pattern || pattern == "":
 		return `matches nothing: write an origin, such as "https://app.example", without spaces`
+	case strings.ContainsAny(pattern, ", "):
+		return "has a comma or a space: list each origin by itself"
 	case !hasScheme:
 		return fmt.Sprintf("has no scheme: write %q", "https://"+strings.ToLower(strings.TrimLeft(pattern, "/:")))
 	case host == "*":
