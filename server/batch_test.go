@@ -316,9 +316,9 @@ func TestIdempotencyIsBounded(t *testing.T) {
 		"age, option":          {&server.Broker{IdempotencyMaxAge: time.Minute}, time.Minute + 1, 12},
 		"no age":               {&server.Broker{IdempotencyMaxAge: -1}, 1000 * time.Hour, 6},
 		"no age, no bound":     {&server.Broker{IdempotencyMaxAge: -1, IdempotencyMaxBytes: -1}, 1000 * time.Hour, 6},
-		"no age, of two keys":  {&server.Broker{IdempotencyMaxAge: -1, IdempotencyMaxBytes: 2 * 192}, 0, 8}, // a was forgotten
-		"no age, of one key":   {&server.Broker{IdempotencyMaxAge: -1, IdempotencyMaxBytes: 192}, 0, 10},
-		"six keys, half of it": {&server.Broker{IdempotencyMaxBytes: 6 * 192}, 0, 6},
+		"no age, of two keys":  {&server.Broker{IdempotencyMaxAge: -1, IdempotencyMaxBytes: 2 * 256}, 0, 8}, // a was forgotten
+		"no age, of one key":   {&server.Broker{IdempotencyMaxAge: -1, IdempotencyMaxBytes: 256}, 0, 10},
+		"six keys, half of it": {&server.Broker{IdempotencyMaxBytes: 6 * 256}, 0, 6},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -345,7 +345,7 @@ func TestIdempotencyIsBounded(t *testing.T) {
 // A key that is remembered is never forgotten before its time: what does not fit is refused, and said when to come back.
 func TestTooManyKeys(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		broker := &server.Broker{IdempotencyMaxBytes: 6 * 192, IdempotencyMaxAge: time.Minute}
+		broker := &server.Broker{IdempotencyMaxBytes: 6 * 256, IdempotencyMaxAge: time.Minute}
 		h := &server.Handler{Broker: broker, Authorize: bySubject}
 		ask := func(subject, key string, status int, retryAfter string) {
 			t.Helper()
@@ -365,14 +365,14 @@ func TestTooManyKeys(t *testing.T) {
 		ask("cyd", "1", 503, "50")
 		ask("ada", "1", 201, "") // and gets its first answer
 		ids(t, post(h, form, "topic=a", "Authorization", "cyd"))
-		if stats := broker.Stats(); stats.IdempotencyKeys != 6 || stats.IdempotencyBytes != 6*192 || stats.Refused != 2 || stats.Published != 7 {
+		if stats := broker.Stats(); stats.IdempotencyKeys != 6 || stats.IdempotencyBytes != 6*256 || stats.Refused != 2 || stats.Published != 7 {
 			t.Errorf("stats %+v", stats)
 		}
 		time.Sleep(50*time.Second + 1)
 		ask("cyd", "1", 201, "")
 		ask("ada", "4", 201, "")
 		// Without subjects, addresses are apart.
-		anonymous := &server.Handler{Broker: &server.Broker{IdempotencyMaxBytes: 2 * 192}, OpenPublish: true}
+		anonymous := &server.Handler{Broker: &server.Broker{IdempotencyMaxBytes: 2 * 256}, OpenPublish: true}
 		for i, want := range []int{201, 429, 201} {
 			r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader("topic=a"))
 			r.Header = http.Header{"Content-Type": {form}, "Idempotency-Key": {fmt.Sprint(i)}}

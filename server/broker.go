@@ -21,7 +21,7 @@ const (
 	DefaultMaxEventBytes  = 1 << 20
 	DefaultMaxConnections = 10_000
 
-	DefaultIdempotencyMaxBytes  = 64 << 20
+	DefaultIdempotencyMaxBytes  = 128 << 20
 	DefaultIdempotencyMaxAge    = time.Hour
 	DefaultMaxDistinctTopics    = 100_000
 	DefaultDistinctTopicAge     = 24 * time.Hour
@@ -86,10 +86,10 @@ type Broker struct {
 	// own; then this is for how long a key counts against IdempotencyMaxBytes.
 	IdempotencyMaxAge time.Duration
 
-	// IdempotencyMaxBytes bounds the memory of those keys, of which each takes 192 bytes, or with a Store 512 bytes, the
+	// IdempotencyMaxBytes bounds the memory of those keys, of which each takes 256 bytes, or with a Store 768 bytes, the
 	// store's included. One [Grant.Subject], or without one the clients of one address, may have half of it. Beyond
 	// that, a publication with a new key is answered 429, and beyond the whole 503, until keys reach their age;
-	// publications without a key go on. Zero means 64 MiB; negative, no limit.
+	// publications without a key go on. Zero means 128 MiB; negative, no limit.
 	IdempotencyMaxBytes int64
 
 	// MaxDistinctTopics bounds the topics that events are published to. Publishing to a further one fails with

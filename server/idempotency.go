@@ -29,8 +29,8 @@ func idempotencyKey(r *http.Request) (string, error) {
 // Bytes that a key counts: what was measured of many keys, each of an owner of its own, rounded up. Those of a store are
 // in the memory of NATS too.
 const (
-	keyBytes       = 192
-	storedKeyBytes = 512
+	keyBytes       = 256
+	storedKeyBytes = 768
 )
 
 // keyed remembers what was published under a key, so that a client that has missed the answer can ask again. With a

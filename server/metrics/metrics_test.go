@@ -34,7 +34,7 @@ func gathered(t *testing.T, g prometheus.Gatherer) map[string]float64 {
 }
 
 func TestCollector(t *testing.T) {
-	broker := &server.Broker{MaxEvents: 2, MaxConnections: -1, IdempotencyMaxBytes: 192}
+	broker := &server.Broker{MaxEvents: 2, MaxConnections: -1, IdempotencyMaxBytes: 256}
 	h := &server.Handler{Broker: broker, OpenPublish: true, Tickets: &server.Tickets{}, Logger: slog.New(slog.DiscardHandler)}
 	registry := prometheus.NewPedanticRegistry()
 	registry.MustRegister(metrics.NewCollector(broker), metrics.NewTicketsCollector(h.Tickets))
@@ -93,8 +93,8 @@ func TestCollector(t *testing.T) {
 		"eventsource_topics":                   1,
 		"eventsource_topics_limit":             100_000,
 		"eventsource_idempotency_keys":         1,
-		"eventsource_idempotency_bytes":        192,
-		"eventsource_idempotency_limit_bytes":  192,
+		"eventsource_idempotency_bytes":        256,
+		"eventsource_idempotency_limit_bytes":  256,
 		"eventsource_body_bytes":               0,
 		"eventsource_body_limit_bytes":         64 << 20,
 		"eventsource_refused_total":            1,
