@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
-	"io"
 	"mime"
 	"net/http"
 	"net/url"
@@ -108,57 +107,114 @@ func unescape(text string) (string, error) {
 
 var errNoObject = malformed("", "the body is not a JSON object")
 
+// fromJSON reads the object by hand, since package json would take it apart as a whole before it says what is in it.
 func fromJSON(body []byte) (p Publication, err error) {
-	if !utf8.Valid(body) {
+	s := jsonScanner{body}
+	if !utf8.Valid(body) || !s.take('{') {
 		return p, errNoObject
 	}
 	var f fields
-	tokens := json.NewDecoder(bytes.NewReader(body))
-	tokens.UseNumber()
-	if begin, err := tokens.Token(); err != nil || begin != json.Delim('{') {
-		return p, errNoObject
-	}
-	for tokens.More() {
-		name, err := tokens.Token()
-		if err != nil {
+	for first := true; !s.take('}'); first = false {
+		if !first && !s.take(',') {
 			return p, errNoObject
 		}
-		if err := f.begin(name.(string)); err != nil {
+		name, ok := s.text()
+		if !ok {
+			return p, errNoObject
+		}
+		if err := f.begin(name); err != nil {
 			return p, err
 		}
-		if err := setToken(&p, name.(string), tokens); err != nil {
+		if !s.take(':') {
+			return p, errNoObject
+		}
+		if err := s.setNext(&p, name); err != nil {
 			return p, err
 		}
 	}
-	if _, err := tokens.Token(); err != nil { // the object's end
-		return p, errNoObject
-	}
-	if _, err := tokens.Token(); err != io.EOF {
+	if s.space(); len(s.rest) > 0 {
 		return p, errNoObject
 	}
 	return p, nil
 }
 
-// setToken sets a field to what comes next, which is null for none.
-func setToken(p *Publication, name string, tokens *json.Decoder) error {
-	token, err := tokens.Token()
-	if err != nil {
-		return errNoObject
+// A jsonScanner reads an object of strings and numbers.
+type jsonScanner struct{ rest []byte }
+
+func (s *jsonScanner) space() { s.rest = bytes.TrimLeft(s.rest, " \t\r\n") }
+
+// take reads the character, if it comes next.
+func (s *jsonScanner) take(character byte) bool {
+	s.space()
+	if len(s.rest) == 0 || s.rest[0] != character {
+		return false
 	}
-	switch value := token.(type) {
-	case nil:
+	s.rest = s.rest[1:]
+	return true
+}
+
+// setNext sets the field to what comes next, which is null for none.
+func (s *jsonScanner) setNext(p *Publication, name string) error {
+	s.space()
+	if rest, ok := bytes.CutPrefix(s.rest, []byte("null")); ok {
+		s.rest = rest
 		return nil
-	case string:
-		return set(p, name, value)
-	case json.Number:
-		if name == "retry" {
-			return set(p, name, value.String())
-		}
 	}
-	if name == "retry" {
+	if bytes.HasPrefix(s.rest, []byte{'"'}) {
+		value, ok := s.text()
+		if !ok {
+			return errNoObject
+		}
+		return set(p, name, value)
+	}
+	if name != "retry" {
+		return malformed(name, "must be a string")
+	}
+	number := s.number()
+	if !json.Valid(number) {
 		return errRetry
 	}
-	return malformed(name, "must be a string")
+	return set(p, name, string(number))
+}
+
+func (s *jsonScanner) number() []byte {
+	end := 0
+	for end < len(s.rest) && strings.IndexByte("0123456789+-.eE", s.rest[end]) >= 0 {
+		end++
+	}
+	number := s.rest[:end]
+	s.rest = s.rest[end:]
+	return number
+}
+
+// text reads a string.
+func (s *jsonScanner) text() (string, bool) {
+	if s.space(); len(s.rest) == 0 || s.rest[0] != '"' {
+		return "", false
+	}
+	escaped := false
+	for end := 1; end < len(s.rest); end++ {
+		switch character := s.rest[end]; {
+		case character == '\\':
+			escaped = true
+			end++
+		case character < ' ':
+			return "", false
+		case character == '"':
+			quoted := s.rest[:end+1]
+			s.rest = s.rest[end+1:]
+			return unquote(quoted, escaped)
+		}
+	}
+	return "", false
+}
+
+func unquote(quoted []byte, escaped bool) (text string, ok bool) {
+	if !escaped {
+		return string(quoted[1 : len(quoted)-1]), true
+	}
+	err := json.Unmarshal(quoted, &text)
+	return text, err == nil
 }
 
 // fields are those that were seen.
