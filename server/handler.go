@@ -103,13 +103,12 @@ type Handler struct {
 	// those who may know learn what exists. It is called from many goroutines at a time. Nil permits every GET, and POST
 	// as OpenPublish says.
 	//
-	// For a POST it is called twice. The first call is made from the head of the request alone, before a byte of the
-	// body is read and before "100 Continue" is sent; it asks whether the client may publish anything at all, and its
-	// access has no Topics and 0 Events. An error refuses the request. Its grant is not used, and permits no more than
-	// that the body is read. The second call is made when that is decoded, with the topics and the number of events, and
-	// decides. So a function that looks for a topic that is not permitted, and finds none in an empty list, does right,
-	// if it checks the credentials; one that counts what is published counts in the second call. It must not read the
-	// body.
+	// It is called twice for a POST. The first call decides from the head of the request alone, before a byte of the body
+	// is read and before "100 Continue" is sent. Its access has no Topics and 0 Events: it asks whether the client may
+	// publish anything at all. If it returns nil, the body is read; its grant is ignored. The second call has the topics
+	// and the number of events, and decides on the publication. A function that checks the credentials, and then looks
+	// for a topic that is not permitted, needs no change for the first call: it finds none in an empty list. One that
+	// counts publications must count in the second call only. Neither call may read the body.
 	Authorize func(r *http.Request, access Access) (Grant, error)
 
 	// TrustedProxies lists the networks of the proxies in front, whose X-Forwarded-For tells where a client is. It
