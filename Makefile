@@ -7,10 +7,10 @@ BROWSER ?= chromium
 .PHONY: run run-cluster test build dist bench bench-server conformance fuzz screenshot lint unit e2e chromium nginx node
 
 run: build ## shows it working: http://localhost:8080, or PORT=
-	@PORT=$(PORT) go run ./server/cmd/eventsource-server -demo
+	@PORT=$(PORT) go run ./server/cmd/demo
 
 run-cluster: build ## shows one stream over three nodes and a NATS cluster: http://localhost:8080, or PORT=
-	@PORT=$(PORT) go run ./server/cmd/eventsource-server -demo-cluster
+	@PORT=$(PORT) go run ./server/cmd/demo -cluster
 
 build: ## makes dist/, the npm package; with DEBUG=1, one whose panics tell where
 	@go run ./js/build

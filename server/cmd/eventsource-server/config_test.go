@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/eventsource-wasm/eventsource-wasm/server"
+	"github.com/eventsource-wasm/eventsource-wasm/server/cmd/internal/cli"
 )
 
 func TestConfigure(t *testing.T) {
@@ -25,15 +26,13 @@ func TestConfigure(t *testing.T) {
 		"PORT":               {nil, []string{"PORT", "9"}, func(c *config) any { return c.addr }, "localhost:9"},
 		"variable, not PORT": {nil, []string{"PORT", "9", "EVENTSOURCE_ADDR", "h:1"}, func(c *config) any { return c.addr }, "h:1"},
 		"flag, not variable": {[]string{"-addr", ":1"}, []string{"EVENTSOURCE_ADDR", "h:1"}, func(c *config) any { return c.addr }, ":1"},
-		"variable of a word": {nil, []string{"EVENTSOURCE_LOG_LEVEL", "debug"}, func(c *config) any { return c.logLevel }, slog.LevelDebug},
+		"variable of a word": {nil, []string{"EVENTSOURCE_LOG_LEVEL", "debug"}, func(c *config) any { return c.logging.Level }, slog.LevelDebug},
 		"no admin":           {nil, nil, func(c *config) any { return c.admin }, ""},
 		"admin on loopback":  {[]string{"-admin", ":9"}, nil, func(c *config) any { return c.admin }, "127.0.0.1:9"},
 		"admin for all":      {[]string{"-admin", "0.0.0.0:9"}, nil, func(c *config) any { return c.admin }, "0.0.0.0:9"},
 		"no token":           {nil, nil, func(c *config) any { return c.token }, ""},
-		"the demo's token":   {[]string{"-demo"}, nil, func(c *config) any { return c.token }, demoToken},
 		"drain":              {nil, nil, func(c *config) any { return c.drain }, 10 * time.Second},
 		"no drain":           {[]string{"-drain", "0"}, nil, func(c *config) any { return c.drain }, time.Duration(0)},
-		"the demo's drain":   {[]string{"-demo"}, nil, func(c *config) any { return c.drain }, time.Duration(0)},
 		"lists":              {[]string{"-topics", " a.*, b ,"}, nil, func(c *config) any { return c.broker.Topics }, []string{"a.*", "b"}},
 		"origins":            {[]string{"-cors", "https://a.example, http://localhost:1 ,*"}, nil, func(c *config) any { return c.handler.AllowedOrigins }, []string{"https://a.example", "http://localhost:1", "*"}},
 		"proxies":            {nil, []string{"EVENTSOURCE_TRUSTED_PROXIES", "10.0.0.0/8,::1"}, func(c *config) any { return c.handler.TrustedProxies }, "[10.0.0.0/8 ::1/128]"},
@@ -72,11 +71,9 @@ func TestConfigureRefuses(t *testing.T) {
 		args, env []string
 		want      string // of the error
 	}{
-		"a page without demo":    {[]string{"-page", "p"}, nil, "-page is for the demo"},
-		"TLS for the demo":       {[]string{"-demo"}, []string{"EVENTSOURCE_TLS_CERT", "f"}, "-tls-cert is not for the demo"},
-		"limits of the demo":     {[]string{"-demo", "-max-connections", "1"}, nil, "-max-connections is not for the demo"},
-		"a variable's type":      {nil, []string{"EVENTSOURCE_MAX_LAG", "hunter2"}, "$EVENTSOURCE_MAX_LAG cannot be the value of -max-lag"},
-		"a variable's word":      {nil, []string{"EVENTSOURCE_GAP_POLICY", "none"}, "$EVENTSOURCE_GAP_POLICY cannot be the value of -gap-policy"},
+		"a variable's type":      {nil, []string{"EVENTSOURCE_MAX_LAG", "hunter2"}, "$EVENTSOURCE_MAX_LAG is not a valid value of -max-lag"},
+		"a variable's word":      {nil, []string{"EVENTSOURCE_GAP_POLICY", "none"}, "$EVENTSOURCE_GAP_POLICY is not a valid value of -gap-policy"},
+		"a misspelt variable":    {nil, []string{"EVENTSOURCE_PUBLC", "hunter2"}, "did you mean $EVENTSOURCE_PUBLIC?"},
 		"log format":             {[]string{"-log-format", "xml"}, nil, "text or json"},
 		"pprof for all":          {[]string{"-pprof"}, nil, "-pprof needs -admin"},
 		"two tokens":             {[]string{"-token-file", "f"}, []string{"EVENTSOURCE_TOKEN", "t"}, "exclude each other"},
@@ -97,7 +94,7 @@ func TestConfigureRefuses(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			_, err := configure(test.args, environment(test.env...), io.Discard)
-			if err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "hunter2") {
+			if !errors.Is(err, cli.ErrInvalid) || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "hunter2") {
 				t.Errorf("got %v, want %q", err, test.want)
 			}
 		})

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/eventsource-wasm/eventsource-wasm/server/cmd/internal/cli"
 )
 
 func read(t *testing.T, file string) string {
@@ -101,7 +103,7 @@ func TestDockerfile(t *testing.T) {
 	}
 	flags := (&config{}).flags()
 	var variables []string
-	flags.VisitAll(func(f *flag.Flag) { variables = append(variables, variable(f.Name)) })
+	flags.VisitAll(func(f *flag.Flag) { variables = append(variables, cli.Variable(f.Name)) })
 	for i := 0; i < len(pairs); i += 2 {
 		if !slices.Contains(variables, pairs[i]) {
 			t.Errorf("%s is the variable of no flag", pairs[i])

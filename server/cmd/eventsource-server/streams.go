@@ -14,7 +14,6 @@ type site struct {
 	mux    *http.ServeMux
 	broker *server.Broker
 
-	feed    func(context.Context) // publishes on the site's own account until the context is done; may be nil
 	sources []source
 	close   func() // ends the broker, and gives its store back; may be nil
 }
