@@ -14,6 +14,7 @@ import (
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -157,6 +158,29 @@ func TestKeysFromAURL(t *testing.T) {
 	if response, _ := do(t, "GET", p.url+"/events?topic=a", "", "Authorization", token); response.StatusCode != 200 {
 		t.Errorf("status %d", response.StatusCode)
 	}
+}
+
+// Keys that are taken out of their file are not valid once it is read again.
+func TestKeysAreWithdrawn(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "keys.json")
+	public, private, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, file, `{"keys":[{"kty":"OKP","crv":"Ed25519","x":"`+base64.RawURLEncoding.EncodeToString(public)+`"}]}`)
+	p, cmd := child(t, "-jwt-keys", file)
+	token := signed(t, jwt.SigningMethodEdDSA, private, jwt.MapClaims{"events": lists("a", "")})
+	want := func(status int) {
+		t.Helper()
+		if response, _ := do(t, "GET", p.url+"/events?topic=a", "", "Authorization", token); response.StatusCode != status {
+			t.Errorf("status %d, want %d", response.StatusCode, status)
+		}
+	}
+	want(200)
+	write(t, file, `{"keys":[]}`)
+	cmd.Process.Signal(syscall.SIGHUP)
+	p.log.wait(t, "all keys withdrawn: no token is valid", "error")
+	want(401)
 }
 
 func TestTickets(t *testing.T) {
