@@ -67,6 +67,9 @@ func configure(args []string, env cli.Environment, stderr io.Writer) (*config, e
 	} else if c.addr == "" {
 		c.addr = defaultAddr
 	}
+	if _, is := serve.UnixPath(c.addr); is {
+		return nil, cli.Invalid(errors.New("-addr must be host:port: browsers open no Unix sockets"))
+	}
 	for _, name := range notOfCluster {
 		if c.cluster && given[name] {
 			return nil, cli.Invalid(fmt.Errorf("-%s and -cluster exclude each other", name))
@@ -130,7 +133,7 @@ func newSite(ctx context.Context, c *config, logger *slog.Logger) (*site, error)
 func newService(ctx context.Context, s *site, addr string, logger *slog.Logger) (*serve.Service, error) {
 	health := &serve.Health{}
 	health.Register(s.mux)
-	listener, err := serve.Listen(ctx, addr, "-addr", server.DefaultPeerTimeout)
+	listener, err := serve.Sockets{PeerTimeout: server.DefaultPeerTimeout}.Listen(ctx, addr, "-addr")
 	if err != nil {
 		return nil, err
 	}

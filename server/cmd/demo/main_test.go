@@ -90,6 +90,7 @@ func TestRunFails(t *testing.T) {
 		"the cluster's token": {[]string{"-cluster", "-token", "x"}, nil, []string{cli.ErrInvalid.Error(), "-token", "-cluster"}},
 		"an empty token":      {[]string{"-token", ""}, nil, []string{cli.ErrInvalid.Error(), "-token"}},
 		"an origin's slash":   {[]string{"-cors", "https://a.example/"}, nil, []string{cli.ErrInvalid.Error(), "https://a.example/"}},
+		"a Unix socket":       {[]string{"-addr", "unix:/x"}, nil, []string{cli.ErrInvalid.Error(), "-addr", "host:port"}},
 		"log format":          {[]string{"-log-format", "xml"}, nil, []string{cli.ErrInvalid.Error(), "text or json"}},
 	}
 	for name, test := range tests {

@@ -61,25 +61,26 @@ func buildInfo() prometheus.Collector {
 func checkHealth(ctx context.Context, c *config) error {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
-	u := url.URL{Scheme: "http", Host: serve.Reachable(cmp.Or(c.admin, c.addr)), Path: "/healthz"}
-	verify := &tls.Config{InsecureSkipVerify: true}
+	client, host := serve.Client(cmp.Or(c.admin, c.addr))
+	client.TLSClientConfig = &tls.Config{InsecureSkipVerify: true}
+	u := url.URL{Scheme: "http", Host: host, Path: "/healthz"}
 	if c.admin == "" && c.encrypted() {
 		u.Scheme = "https"
 	}
 	if len(c.acme.domains) > 0 {
-		verify.ServerName = c.acme.domains[0]
+		client.TLSClientConfig.ServerName = c.acme.domains[0]
 	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
 		return err
 	}
-	response, err := (&http.Transport{TLSClientConfig: verify, DisableKeepAlives: true}).RoundTrip(request)
+	response, err := client.RoundTrip(request)
 	if err != nil {
 		return fmt.Errorf("not healthy: %w", err)
 	}
 	response.Body.Close()
 	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("not healthy: %s answers %s", u.Host, response.Status)
+		return fmt.Errorf("not healthy: %s answers %s", cmp.Or(c.admin, c.addr), response.Status)
 	}
 	return nil
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/eventsource-wasm/eventsource-wasm/server"
 	"github.com/eventsource-wasm/eventsource-wasm/server/cmd/internal/cli"
+	"github.com/eventsource-wasm/eventsource-wasm/server/cmd/internal/serve"
 	"github.com/eventsource-wasm/eventsource-wasm/server/compress"
 )
 
@@ -27,6 +28,7 @@ const (
 // A config is what the flags and the environment say. The limits of the streams are bound to the very fields they set.
 type config struct {
 	addr, admin string
+	unixMode    serve.Mode
 	pprof, h2c  bool
 
 	broker         server.Broker
@@ -48,8 +50,9 @@ type config struct {
 // flags binds every flag to its field. Defaults that depend on others are set by configure.
 func (c *config) flags() *flag.FlagSet {
 	f := flag.NewFlagSet("eventsource-server", flag.ContinueOnError)
-	f.StringVar(&c.addr, "addr", "", "`host:port` to listen on (default localhost:$PORT, or "+defaultAddr+")")
-	f.StringVar(&c.admin, "admin", "", "`host:port` to serve /metrics, /healthz and /readyz on, without a host 127.0.0.1 (default none)")
+	f.StringVar(&c.addr, "addr", "", "`host:port` or unix:/path to listen on (default localhost:$PORT, or "+defaultAddr+")")
+	f.TextVar(&c.unixMode, "unix-mode", serve.DefaultUnixMode, "`mode` of the socket of -addr unix:/path; who may write to it may connect")
+	f.StringVar(&c.admin, "admin", "", "`host:port` or unix:/path to serve /metrics, /healthz and /readyz on, without a host 127.0.0.1 (default none)")
 	f.BoolVar(&c.pprof, "pprof", false, "serve profiles at /debug/pprof/ of -admin")
 	f.BoolVar(&c.h2c, "h2c", false, "accept HTTP/2 without TLS, as from a proxy that speaks it")
 	f.DurationVar(&c.drain, "drain", defaultDrain, "`time` over which a SIGTERM ends the streams")
@@ -161,12 +164,21 @@ func (c *config) validate(given map[string]bool) error {
 	switch {
 	case c.pprof && c.admin == "":
 		return errors.New("-pprof needs -admin, for profiles are not for the public")
+	case given["unix-mode"] && !isUnix(c.addr) && !isUnix(c.admin):
+		return errors.New("-unix-mode needs -addr unix:/path")
+	case c.drain < 0 || c.grace < 0:
+		return errors.New("-drain and -grace must not be negative: 0 is at once")
 	case c.token != "" && c.tokenFile != "":
 		return errors.New("-token and -token-file exclude each other")
 	case c.h2c && c.encrypted():
 		return errors.New("-h2c is HTTP/2 without TLS: with TLS, HTTP/2 is on by itself")
 	}
 	return cmp.Or(c.logging.Validate(), c.jwt.validate(given), c.publish.validate(), c.store.validate(given), c.tls.validate(), c.acme.validate(c.tls))
+}
+
+func isUnix(addr string) bool {
+	_, is := serve.UnixPath(addr)
+	return is
 }
 
 func (c *config) encrypted() bool { return c.tls.certificate != "" || len(c.acme.domains) > 0 }

@@ -60,7 +60,8 @@ func (p *program) server(routes http.Handler) *http.Server {
 }
 
 func (c *config) listen(ctx context.Context, addr, flag string) (net.Listener, error) {
-	return serve.Listen(ctx, addr, flag, cmp.Or(c.handler.PeerTimeout, server.DefaultPeerTimeout))
+	sockets := serve.Sockets{PeerTimeout: cmp.Or(c.handler.PeerTimeout, server.DefaultPeerTimeout), Mode: c.unixMode}
+	return sockets.Listen(ctx, addr, flag)
 }
 
 // serve returns when ctx is done and the streams have ended, or when a server fails.

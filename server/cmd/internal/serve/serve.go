@@ -65,6 +65,9 @@ type Endpoint struct {
 }
 
 func (e Endpoint) serve() error {
+	if e.Listener.Addr().Network() == "unix" {
+		e.Handler = asLoopback(e.Handler)
+	}
 	if e.TLSConfig != nil {
 		return e.ServeTLS(e.Listener, "", "")
 	}
