@@ -8,7 +8,6 @@ import (
 	"io"
 	"maps"
 	"net"
-	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -34,6 +33,7 @@ type config struct {
 	broker         server.Broker
 	handler        server.Handler
 	public         list
+	proxies        list
 	token          string
 	tokenFile      string
 	jwt            jwtIssuer
@@ -78,7 +78,7 @@ func (c *config) flagsOfAccess(f *flag.FlagSet) {
 	f.StringVar(&c.tokenFile, "token-file", "", "`file` with such a token")
 	f.BoolVar(&c.tickets, "tickets", false, "issue tickets at POST /ticket, for the EventSource of browsers, which sends no token")
 	f.Func("cors", "comma-separated `origins` whose pages may use the streams (default none)", cli.Origins(&c.handler.AllowedOrigins))
-	f.Func("trusted-proxies", "comma-separated `networks` of the proxies whose X-Forwarded-For counts (default none)", c.setProxies)
+	f.Var(&c.proxies, "trusted-proxies", "comma-separated `networks` of the proxies whose X-Forwarded-For counts (default none)")
 }
 
 func (c *config) flagsOfLimits(f *flag.FlagSet) {
@@ -173,7 +173,14 @@ func (c *config) validate(given map[string]bool) error {
 	case c.h2c && c.encrypted():
 		return errors.New("-h2c is HTTP/2 without TLS: with TLS, HTTP/2 is on by itself")
 	}
-	return cmp.Or(c.logging.Validate(), c.jwt.validate(given), c.publish.validate(), c.store.validate(given), c.tls.validate(), c.acme.validate(c.tls))
+	return cmp.Or(c.setProxies(), c.logging.Validate(), c.jwt.validate(given), c.publish.validate(given), c.store.validate(given), c.checkStore(), c.tls.validate(), c.acme.validate(given, c.tls))
+}
+
+func (c *config) checkStore() error {
+	if c.store.inNATS() {
+		return checkNATS(c.store.where)
+	}
+	return nil
 }
 
 func isUnix(addr string) bool {
@@ -183,26 +190,15 @@ func isUnix(addr string) bool {
 
 func (c *config) encrypted() bool { return c.tls.certificate != "" || len(c.acme.domains) > 0 }
 
-func (c *config) setProxies(text string) error {
-	var networks list
-	networks.Set(text)
-	c.handler.TrustedProxies = nil
-	for _, text := range networks {
+func (c *config) setProxies() error {
+	for _, text := range c.proxies {
 		network, err := parseNetwork(text)
 		if err != nil {
-			return err
+			return fmt.Errorf("-trusted-proxies: %w", err)
 		}
 		c.handler.TrustedProxies = append(c.handler.TrustedProxies, network)
 	}
 	return nil
-}
-
-// parseNetwork takes a single address, too.
-func parseNetwork(text string) (netip.Prefix, error) {
-	if ip, err := netip.ParseAddr(text); err == nil {
-		return ip.Prefix(ip.BitLen())
-	}
-	return netip.ParsePrefix(text)
 }
 
 // A list is comma-separated.

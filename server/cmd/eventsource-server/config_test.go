@@ -72,13 +72,20 @@ func TestConfigureRefuses(t *testing.T) {
 		want      string // of the error
 	}{
 		"a variable's type":       {nil, []string{"EVENTSOURCE_MAX_LAG", "hunter2"}, "$EVENTSOURCE_MAX_LAG is not a valid value of -max-lag"},
-		"a variable's word":       {nil, []string{"EVENTSOURCE_GAP_POLICY", "none"}, "$EVENTSOURCE_GAP_POLICY is not a valid value of -gap-policy"},
+		"a variable's word":       {nil, []string{"EVENTSOURCE_GAP_POLICY", "none"}, "$EVENTSOURCE_GAP_POLICY is not a valid value of -gap-policy: it is head or oldest"},
 		"a misspelt variable":     {nil, []string{"EVENTSOURCE_PUBLC", "hunter2"}, "did you mean $EVENTSOURCE_PUBLIC?"},
 		"log format":              {[]string{"-log-format", "xml"}, nil, "text or json"},
 		"pprof for all":           {[]string{"-pprof"}, nil, "-pprof needs -admin"},
 		"a mode without a socket": {[]string{"-unix-mode", "0600"}, nil, "-unix-mode needs -addr unix:/path"},
 		"a mode of letters":       {[]string{"-addr", "unix:/x", "-unix-mode", "rw"}, nil, "0660"},
 		"a negative drain":        {[]string{"-drain", "-1s"}, nil, "-drain"},
+		"a proxy's zone":          {[]string{"-trusted-proxies", "fe80::1%eth0"}, nil, `"fe80::1"`},
+		"a mapped proxy":          {[]string{"-trusted-proxies", "::ffff:10.0.0.0/104"}, nil, `"10.0.0.0/8"`},
+		"a mapped address":        {[]string{"-trusted-proxies", "::ffff:10.0.0.1"}, nil, `"10.0.0.1/32"`},
+		"a proxy's name":          {[]string{"-trusted-proxies", "proxy.example"}, nil, "10.0.0.0/8"},
+		"a burst of any rate":     {[]string{"-publish-burst", "5"}, nil, "-publish-burst needs -publish-rate"},
+		"ACME for nobody":         {[]string{"-acme-email", "a@b.example"}, nil, "-acme-email needs -acme-domains"},
+		"a cookie's name":         {[]string{"-jwt-keys", "f", "-jwt-cookie", "a b"}, nil, "-jwt-cookie"},
 		"two tokens":              {[]string{"-token-file", "f"}, []string{"EVENTSOURCE_TOKEN", "t"}, "exclude each other"},
 		"keys and a secret":       {[]string{"-jwt-keys", "f", "-jwt-secret-file", "f"}, nil, "exclude each other"},
 		"an issuer without keys":  {[]string{"-jwt-issuer", "us"}, nil, "-jwt-issuer needs -jwt-keys"},
@@ -101,6 +108,36 @@ func TestConfigureRefuses(t *testing.T) {
 				t.Errorf("got %v, want %q", err, test.want)
 			}
 		})
+	}
+}
+
+func TestURLsOfNATS(t *testing.T) {
+	const where = "EVENTSOURCE_STORE"
+	for _, url := range []string{"nats://a", "nats://a:4222,tls://b:4222", "nats://user:p%40ss%2Fword@a:4222", "nats://token@a", "nats://[::1]:4222/", "nats://a, nats://b,", "nats://a,b:4222"} {
+		if _, err := configure([]string{"-public", ">"}, environment(where, url), io.Discard); err != nil {
+			t.Errorf("%s: %v", url, err)
+		}
+	}
+	for url, want := range map[string]string{
+		"nats://user:hunter2 @a":       "URL 1 does not parse",
+		"nats://user:hunter2%zz@a":     "URL 1 does not parse",
+		"nats://user:hunter2/@a":       "URL 1 does not parse",
+		"nats://a,nats://u:hunter2@:x": "URL 2 does not parse",
+		"nats://user:12/hunter2@a":     "URL 1 has something after the host",
+		"nats://user:12#hunter2@a":     "URL 1 has something after the host",
+		"nats://user:12?hunter2@a":     "URL 1 has something after the host",
+		"nats://a/hunter2":             "URL 1 has something after the host",
+		"nats://":                      "URL 1 has no host",
+		"nats://user:hunter2@":         "URL 1 has no host",
+		"nats://user:hunter2@a:":       "URL 1 has an empty port",
+		"nats://a,b:hunter2":           "URL 2 does not parse",
+		"nats://user:hun,ter2hunter2@": "URL 1 does not parse",
+		"tls://a,ws://u:hunter2@a":     "URL 2 begins with neither",
+	} {
+		_, err := configure([]string{"-public", ">"}, environment(where, url), io.Discard)
+		if !errors.Is(err, cli.ErrInvalid) || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "nats://user:password@host:4222") || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s: %v, want %q", url, err, want)
+		}
 	}
 }
 

@@ -97,7 +97,7 @@ func (e Environment) Get(name string) string {
 	return ""
 }
 
-// set adds to given. Its errors do not repeat the value of a variable, which may be a secret.
+// set adds to given. Its error does not repeat the value of a variable, which may be a secret that was meant for another.
 func (e Environment) set(f *flag.FlagSet, given map[string]bool) (err error) {
 	f.VisitAll(func(flag *flag.Flag) {
 		value := e.Get(Variable(flag.Name))
@@ -105,8 +105,13 @@ func (e Environment) set(f *flag.FlagSet, given map[string]bool) (err error) {
 			return
 		}
 		given[flag.Name] = true
-		if f.Set(flag.Name, value) != nil && err == nil {
-			err = fmt.Errorf("$%s is not a valid value of -%s", Variable(flag.Name), flag.Name)
+		failed := f.Set(flag.Name, value)
+		if failed == nil || err != nil {
+			return
+		}
+		err = fmt.Errorf("$%s is not a valid value of -%s", Variable(flag.Name), flag.Name)
+		if !strings.Contains(failed.Error(), value) {
+			err = fmt.Errorf("%w: %w", err, failed)
 		}
 	})
 	return err
