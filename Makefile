@@ -4,7 +4,7 @@ PORT ?= 8080
 FUZZTIME ?= 30s
 BROWSER ?= chromium
 
-.PHONY: run run-cluster test build dist bench bench-server conformance fuzz screenshot lint unit e2e chromium nginx node
+.PHONY: run run-cluster test build dist bench bench-server conformance fuzz screenshot lint unit e2e chromium proxies node
 
 run: build ## shows it working: http://localhost:8080, or PORT=
 	@PORT=$(PORT) go run ./server/cmd/demo
@@ -37,7 +37,7 @@ lint:
 	cd server/bench && $$(cd ../.. && go tool -n staticcheck) ./...
 	GOOS=js GOARCH=wasm $$(go tool -n staticcheck) -checks inherit,-U1000 ./sse ./wasm/... # it takes exports for unused
 
-unit: nginx node
+unit: proxies node
 	go test -race ./sse ./wasm/... ./server/... ./js/...
 	cd server/bench && go test -race -mod=mod ./... # the peers' modules stay out of ours
 
@@ -47,8 +47,8 @@ e2e: build chromium node
 chromium:
 	@.ci/chromium
 
-nginx:
-	@.ci/nginx
+proxies:
+	@.ci/proxies
 
 node:
 	@.ci/node

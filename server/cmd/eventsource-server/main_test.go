@@ -26,7 +26,7 @@ var (
 // A journal is a log in JSON that tests read while it is written.
 type journal struct{ cmdtest.Journal }
 
-func (j *journal) wait(t *testing.T, message, attribute string) string {
+func (j *journal) wait(t testing.TB, message, attribute string) string {
 	t.Helper()
 	return j.Wait(t, message, attribute)
 }
@@ -39,7 +39,7 @@ type launched struct {
 }
 
 // launch runs the program on a free port.
-func launch(t *testing.T, args ...string) launched {
+func launch(t testing.TB, args ...string) launched {
 	t.Helper()
 	p := launched{log: &journal{}}
 	p.url, p.stop = cmdtest.Launch(t, &p.log.Journal, func(ctx context.Context, log io.Writer) error {

@@ -112,7 +112,8 @@ func (j *Journal) String() string {
 	return j.text.String()
 }
 
-func (j *Journal) growth() <-chan struct{} {
+// Grown returns a channel that is closed when the log grows.
+func (j *Journal) Grown() <-chan struct{} {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.grown == nil {
@@ -122,28 +123,40 @@ func (j *Journal) growth() <-chan struct{} {
 }
 
 // Wait returns the attribute of the first line that has the message and the attribute, as soon as there is one.
-func (j *Journal) Wait(t *testing.T, message, attribute string) string {
+func (j *Journal) Wait(t testing.TB, message, attribute string) (value string) {
+	t.Helper()
+	j.until(t, fmt.Sprintf("%q with %q", message, attribute), func(log string) bool {
+		for line := range strings.Lines(log) {
+			var record map[string]any
+			if json.Unmarshal([]byte(line), &record) == nil && record["msg"] == message && record[attribute] != nil {
+				value = fmt.Sprint(record[attribute])
+				return true
+			}
+		}
+		return false
+	})
+	return value
+}
+
+func (j *Journal) until(t testing.TB, what string, has func(log string) bool) {
 	t.Helper()
 	limit := time.After(time.Minute)
 	for {
-		grown := j.growth()
-		for line := range strings.Lines(j.String()) {
-			var record map[string]any
-			if json.Unmarshal([]byte(line), &record) == nil && record["msg"] == message && record[attribute] != nil {
-				return fmt.Sprint(record[attribute])
-			}
+		grown := j.Grown()
+		if has(j.String()) {
+			return
 		}
 		select {
 		case <-grown:
 		case <-limit:
-			t.Fatalf("nobody logs %q with %q:\n%s", message, attribute, j)
+			t.Fatalf("nobody logs %s:\n%s", what, j)
 		}
 	}
 }
 
 // Launch runs a program that logs to its argument until the test ends, or until stop is called, which returns what the
 // program does. It returns the URL that the program logs.
-func Launch(t *testing.T, log *Journal, run func(context.Context, io.Writer) error) (url string, stop func() error) {
+func Launch(t testing.TB, log *Journal, run func(context.Context, io.Writer) error) (url string, stop func() error) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
