@@ -232,7 +232,7 @@ func (d *clusterDemo) RoundTrip(r *http.Request) (response *http.Response, err e
 	for range d.nodes {
 		n := d.next()
 		out := r.Clone(r.Context())
-		out.URL.Host = n.addr
+		out.URL.Host, out.Host = n.addr, n.addr
 		if response, err = http.DefaultTransport.RoundTrip(out); err != nil {
 			continue
 		}

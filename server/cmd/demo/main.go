@@ -4,6 +4,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -36,7 +37,8 @@ type config struct {
 	cluster    bool
 	page, dist string
 	token      string
-	origins    []string
+	origins    cli.List
+	hosts      cli.List
 	logging    cli.Logging
 }
 
@@ -47,7 +49,8 @@ func (c *config) flags() *flag.FlagSet {
 	f.StringVar(&c.page, "page", "index.html", "`file` to serve as /; not with -cluster")
 	f.StringVar(&c.dist, "dist", "dist", "`folder` with the built files, to serve as /dist/")
 	f.StringVar(&c.token, "token", demoToken, "bearer `token` that opens /protected; not with -cluster")
-	f.Func("cors", "comma-separated `origins` whose pages may use the streams; not with -cluster (default none)", cli.Origins(&c.origins))
+	f.Var(&c.origins, "cors", "comma-separated `origins` whose pages may use the streams; not with -cluster (default none)")
+	f.Var(&c.hosts, "hosts", "comma-separated `hosts` to answer to besides localhost, 127.0.0.1, [::1] and that of -addr (default none)")
 	c.logging.Flags(f)
 	return f
 }
@@ -78,7 +81,8 @@ func configure(args []string, env cli.Environment, stderr io.Writer) (*config, e
 	if c.token == "" {
 		return nil, cli.Invalid(errors.New("-token must not be empty: leave it out for the demo's own"))
 	}
-	return c, cli.Invalid(c.logging.Validate())
+	checked := &server.Handler{Broker: &server.Broker{}, AllowedOrigins: c.origins, Hosts: c.hosts}
+	return c, cli.Invalid(cmp.Or(serve.Validate(checked), c.logging.Validate()))
 }
 
 // A site is what the demo serves.
@@ -106,7 +110,7 @@ func run(ctx context.Context, args []string, env cli.Environment, stdout, stderr
 	if s.close != nil {
 		defer s.close()
 	}
-	service, err := newService(ctx, s, c.addr, logger)
+	service, err := newService(ctx, s, c.addr, c.hosts, logger)
 	if err != nil {
 		return err
 	}
@@ -129,19 +133,20 @@ func newSite(ctx context.Context, c *config, logger *slog.Logger) (*site, error)
 	return newDemo(c, logger).site(), nil
 }
 
-// newService listens at addr.
-func newService(ctx context.Context, s *site, addr string, logger *slog.Logger) (*serve.Service, error) {
+// newService listens at addr, and answers to the local names of that, and to further hosts.
+func newService(ctx context.Context, s *site, addr string, hosts []string, logger *slog.Logger) (*serve.Service, error) {
 	health := &serve.Health{}
 	health.Register(s.mux)
 	listener, err := serve.Sockets{PeerTimeout: server.DefaultPeerTimeout}.Listen(ctx, addr, "-addr")
 	if err != nil {
 		return nil, err
 	}
+	hosts = append(serve.LocalHosts(addr, listener.Addr()), hosts...)
 	return &serve.Service{
 		Broker: s.broker,
 		Logger: logger,
 		Health: health,
-		Main:   serve.Endpoint{Server: serve.NewServer(s.mux, logger), Listener: listener},
+		Main:   serve.Endpoint{Server: serve.NewServer(serve.OnlyHosts(hosts, s.mux), logger), Listener: listener},
 		Grace:  grace,
 		Tasks:  s.tasks,
 	}, nil

@@ -80,18 +80,19 @@ func TestRunFails(t *testing.T) {
 		env  []string
 		want []string // words of the error
 	}{
-		"port in use":         {[]string{"-page", page, "-dist", dist}, []string{"PORT", port}, []string{port, "in use", "PORT="}},
-		"missing dist":        {[]string{"-page", page, "-dist", dist + "x"}, nil, []string{"distx", "make build"}},
-		"dist is a file":      {[]string{"-page", page, "-dist", page}, nil, []string{"make build"}},
-		"missing page":        {[]string{"-page", page + "x", "-dist", dist}, nil, []string{"index.htmlx", "-page"}},
-		"argument":            {[]string{"serve"}, nil, []string{cli.ErrInvalid.Error(), "serve"}},
-		"a server's flag":     {[]string{"-public", ">"}, nil, []string{cli.ErrInvalid.Error(), "-public"}},
-		"the cluster's page":  {[]string{"-cluster", "-page", page}, nil, []string{cli.ErrInvalid.Error(), "-page", "-cluster"}},
-		"the cluster's token": {[]string{"-cluster", "-token", "x"}, nil, []string{cli.ErrInvalid.Error(), "-token", "-cluster"}},
-		"an empty token":      {[]string{"-token", ""}, nil, []string{cli.ErrInvalid.Error(), "-token"}},
-		"an origin's slash":   {[]string{"-cors", "https://a.example/"}, nil, []string{cli.ErrInvalid.Error(), "https://a.example/"}},
-		"a Unix socket":       {[]string{"-addr", "unix:/x"}, nil, []string{cli.ErrInvalid.Error(), "-addr", "host:port"}},
-		"log format":          {[]string{"-log-format", "xml"}, nil, []string{cli.ErrInvalid.Error(), "text or json"}},
+		"port in use":          {[]string{"-page", page, "-dist", dist}, []string{"PORT", port}, []string{port, "in use", "PORT="}},
+		"missing dist":         {[]string{"-page", page, "-dist", dist + "x"}, nil, []string{"distx", "make build"}},
+		"dist is a file":       {[]string{"-page", page, "-dist", page}, nil, []string{"make build"}},
+		"missing page":         {[]string{"-page", page + "x", "-dist", dist}, nil, []string{"index.htmlx", "-page"}},
+		"argument":             {[]string{"serve"}, nil, []string{cli.ErrInvalid.Error(), "serve"}},
+		"a server's flag":      {[]string{"-public", ">"}, nil, []string{cli.ErrInvalid.Error(), "-public"}},
+		"the cluster's page":   {[]string{"-cluster", "-page", page}, nil, []string{cli.ErrInvalid.Error(), "-page", "-cluster"}},
+		"the cluster's token":  {[]string{"-cluster", "-token", "x"}, nil, []string{cli.ErrInvalid.Error(), "-token", "-cluster"}},
+		"an empty token":       {[]string{"-token", ""}, nil, []string{cli.ErrInvalid.Error(), "-token"}},
+		"an origin's slash":    {[]string{"-cors", "https://a.example/"}, nil, []string{cli.ErrInvalid.Error(), "https://a.example/"}},
+		"a Unix socket":        {[]string{"-addr", "unix:/x"}, nil, []string{cli.ErrInvalid.Error(), "-addr", "host:port"}},
+		"a host with a scheme": {[]string{"-hosts", "http://a"}, nil, []string{cli.ErrInvalid.Error(), "-hosts"}},
+		"log format":           {[]string{"-log-format", "xml"}, nil, []string{cli.ErrInvalid.Error(), "text or json"}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -109,6 +110,24 @@ func TestRunFails(t *testing.T) {
 				t.Errorf("printed %q", stdout.String())
 			}
 		})
+	}
+}
+
+// A page of another site whose name means this machine's address can do nothing.
+func TestHosts(t *testing.T) {
+	page, dist := pageAndDist(t)
+	url, _ := launch(t, "-page", page, "-dist", dist, "-hosts", "demo.lan")
+	port := url[strings.LastIndex(url, ":"):]
+	for host, want := range map[string]int{"localhost" + port: 201, "127.0.0.1" + port: 201, "[::1]" + port: 201, "demo.lan": 201, "demo.lan" + port: 201, "evil.example" + port: 421} {
+		response, _ := do(t, "POST", url+"/events", "topic=chat&data=x", "Host", host, "Origin", "http://"+host)
+		if response.StatusCode != want {
+			t.Errorf("%s: status %d, want %d", host, response.StatusCode, want)
+		}
+	}
+	for _, path := range []string{"/", "/healthz", "/demo/config", "/conformance/"} {
+		if response, _ := do(t, "GET", url+path, "", "Host", "evil.example"+port); response.StatusCode != 421 {
+			t.Errorf("%s: status %d", path, response.StatusCode)
+		}
 	}
 }
 

@@ -32,7 +32,7 @@ func runNode(ctx context.Context, addr, urls string, stderr io.Writer) error {
 	defer broker.Close()
 	mux := http.NewServeMux()
 	mux.Handle("/events", &server.Handler{Broker: broker, Authorize: permitReaders, Logger: logger})
-	service, err := newService(ctx, &site{mux: mux, broker: broker}, addr, logger)
+	service, err := newService(ctx, &site{mux: mux, broker: broker}, addr, nil, logger)
 	if err != nil {
 		return err
 	}

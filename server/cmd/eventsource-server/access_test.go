@@ -202,6 +202,32 @@ func TestTickets(t *testing.T) {
 	}
 }
 
+func TestHosts(t *testing.T) {
+	p := launch(t, "-token", "secret", "-tickets", "-hosts", "events.example,*.app.example:8443")
+	for host, want := range map[string]int{"events.example": 201, "EVENTS.example:1": 201, "a.b.app.example:8443": 201, "app.example:8443": 421, "a.app.example:1": 421, "evil.example": 421} {
+		for _, path := range []string{"/events", "/ticket?topic=a"} {
+			response, body := do(t, "POST", p.url+path, "topic=a&data=x", "Host", host, "Authorization", "Bearer secret")
+			if response.StatusCode != want && (want == 421 || response.StatusCode >= 300) {
+				t.Errorf("%s at %s: status %d, want %d: %s", path, host, response.StatusCode, want, body)
+			}
+		}
+	}
+	if response, _ := do(t, "GET", p.url+"/healthz", "", "Host", "10.0.0.1"); response.StatusCode != 200 {
+		t.Errorf("a health check by address: status %d", response.StatusCode)
+	}
+}
+
+func TestOrigins(t *testing.T) {
+	p := launch(t, "-public", ">", "-cors", "https://*.app.example", "-cors-headers", "X-Tenant,traceparent")
+	for origin, want := range map[string]bool{"https://a.app.example": true, "https://a.b.app.example": true, "https://app.example": false, "https://evilapp.example": false, "https://a.app.example.evil": false, "http://a.app.example": false} {
+		response, _ := do(t, "OPTIONS", p.url+"/events", "", "Origin", origin, "Access-Control-Request-Method", "GET", "Access-Control-Request-Headers", "x-tenant")
+		allowed := response.Header.Get("Access-Control-Allow-Origin") == origin && strings.Contains(response.Header.Get("Access-Control-Allow-Headers"), "X-Tenant, traceparent")
+		if allowed != want {
+			t.Errorf("%s: %v", origin, response.Header)
+		}
+	}
+}
+
 func TestPublishRate(t *testing.T) {
 	p := launch(t, "-token", "secret", "-publish-rate", "0.001", "-publish-burst", "2")
 	for i, want := range []int{201, 201, 429} {

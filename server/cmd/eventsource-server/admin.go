@@ -31,6 +31,9 @@ func adminRoutes(c *config, h *serve.Health, broker *server.Broker, logger *slog
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(metrics.NewCollector(broker), buildInfo(), collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if c.handler.Tickets != nil {
+		registry.MustRegister(metrics.NewTicketsCollector(c.handler.Tickets))
+	}
 	mux := http.NewServeMux()
 	h.Register(mux)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{

@@ -37,7 +37,7 @@ type config struct {
 	token          string
 	tokenFile      string
 	jwt            jwtIssuer
-	tickets        bool
+	tickets        ticketLimits
 	publish        publishLimit
 	store          storeSite
 	tls            tlsFiles
@@ -76,8 +76,10 @@ func (c *config) flagsOfAccess(f *flag.FlagSet) {
 	f.Var(&c.public, "public", "comma-separated `topics` and patterns that everyone may subscribe to; > is all (default none)")
 	f.StringVar(&c.token, "token", "", "bearer `token` that permits everything; other users of the machine see it, so rather set the environment or -token-file")
 	f.StringVar(&c.tokenFile, "token-file", "", "`file` with such a token")
-	f.BoolVar(&c.tickets, "tickets", false, "issue tickets at POST /ticket, for the EventSource of browsers, which sends no token")
-	f.Func("cors", "comma-separated `origins` whose pages may use the streams (default none)", cli.Origins(&c.handler.AllowedOrigins))
+	c.tickets.flags(f)
+	f.Var((*list)(&c.handler.AllowedOrigins), "cors", "comma-separated `origins` whose pages may use the streams: https://app.example, https://*.app.example for subdomains, or * for all, which may only read (default none)")
+	f.Var((*list)(&c.handler.AllowedHeaders), "cors-headers", "comma-separated `names` of further request headers that those pages may set, such as traceparent (default none)")
+	f.Var((*list)(&c.handler.Hosts), "hosts", "comma-separated `hosts` that /events and /ticket answer to, with or without port; *.app.example is all subdomains (default any)")
 	f.Var(&c.proxies, "trusted-proxies", "comma-separated `networks` of the proxies whose X-Forwarded-For counts (default none)")
 }
 
@@ -91,6 +93,14 @@ func (c *config) flagsOfLimits(f *flag.FlagSet) {
 	f.DurationVar(&b.MaxAge, "history-age", server.DefaultMaxAge, "`time` that events are kept; -1s is no limit")
 	f.IntVar(&b.MaxEventBytes, "max-event-bytes", server.DefaultMaxEventBytes, "`bytes` of an event; -1 is no limit")
 	f.Int64Var(&h.MaxBodyBytes, "max-body-bytes", server.DefaultMaxBodyBytes, "`bytes` of a POST; -1 is no limit")
+	f.DurationVar(&h.BodyTimeout, "body-timeout", server.DefaultBodyTimeout, "`time` that the body of a POST may take to arrive; -1s is no limit of its own")
+	f.Int64Var(&b.MaxBodyBytesInFlight, "max-body-bytes-in-flight", server.DefaultMaxBodyBytesInFlight, "`bytes` of the bodies of POST that are in memory at a time; -1 is no limit")
+	f.Int64Var(&b.MaxBodyBytesPerIP, "max-body-bytes-per-ip", server.DefaultMaxBodyBytesPerIP, "`bytes` of those from one address; -1 is no limit")
+	f.IntVar(&b.MaxDistinctTopics, "max-distinct-topics", server.DefaultMaxDistinctTopics, "`number` of topics that events are published to; -1 is no limit")
+	f.DurationVar(&b.IdempotencyMaxAge, "idempotency-age", server.DefaultIdempotencyMaxAge, "`time` that an Idempotency-Key is remembered; with -store at most as long as the store does")
+	f.Int64Var(&b.IdempotencyMaxBytes, "idempotency-bytes", server.DefaultIdempotencyMaxBytes, "`bytes` of memory for those keys; -1 is no limit")
+	f.DurationVar(&b.MinRetry, "min-retry", server.DefaultMinRetry, "least reconnection `time` that an event may set; -1s is no limit")
+	f.DurationVar(&b.MaxRetry, "max-retry", server.DefaultMaxRetry, "greatest reconnection `time` that an event may set; -1s is no limit")
 	f.Int64Var(&h.MaxLag, "max-lag", server.DefaultMaxLag, "`bytes` by which a client may lag before its stream is ended; -1 is no limit")
 	f.Func("lag-policy", "what becomes of a client that lags by more: `end`, or skip to the newest event, with a gap event (default end)",
 		oneOf(&h.LagPolicy, choices[server.LagPolicy]{"end": server.EndLagging, "skip": server.SkipLagging}))
@@ -138,6 +148,8 @@ func configure(args []string, env cli.Environment, stderr io.Writer) (*config, e
 		return nil, err
 	}
 	c.setDefaults(env)
+	c.handler.Broker = &c.broker
+	c.broker.DistinctTopicAge = c.store.options.MaxAge // which is how long the store has something of a topic
 	if c.check || c.version {
 		return c, nil
 	}
@@ -168,12 +180,14 @@ func (c *config) validate(given map[string]bool) error {
 		return errors.New("-unix-mode needs -addr unix:/path")
 	case c.drain < 0 || c.grace < 0:
 		return errors.New("-drain and -grace must not be negative: 0 is at once")
+	case c.broker.MaxRetry > 0 && c.broker.MinRetry > c.broker.MaxRetry:
+		return errors.New("-min-retry must not be greater than -max-retry")
 	case c.token != "" && c.tokenFile != "":
 		return errors.New("-token and -token-file exclude each other")
 	case c.h2c && c.encrypted():
 		return errors.New("-h2c is HTTP/2 without TLS: with TLS, HTTP/2 is on by itself")
 	}
-	return cmp.Or(c.setProxies(), c.logging.Validate(), c.jwt.validate(given), c.publish.validate(given), c.store.validate(given), c.checkStore(), c.tls.validate(), c.acme.validate(given, c.tls))
+	return cmp.Or(c.setProxies(), serve.Validate(&c.handler), c.tickets.validate(given), c.logging.Validate(), c.jwt.validate(given), c.publish.validate(given), c.store.validate(given), c.checkStore(), c.tls.validate(), c.acme.validate(given, c.tls))
 }
 
 func (c *config) checkStore() error {

@@ -48,6 +48,8 @@ func TestConfigure(t *testing.T) {
 			return []any{c.handler.LagPolicy, c.handler.GapPolicy}
 		},
 			[]any{server.SkipLagging, server.FromHead}},
+		"a topic's age":     {[]string{"-store", "file:/x", "-store-age", "5h"}, nil, func(c *config) any { return c.broker.DistinctTopicAge }, 5 * time.Hour},
+		"limits of tickets": {[]string{"-tickets", "-max-tickets-per-ip", "7"}, []string{"EVENTSOURCE_MAX_TICKET_BYTES", "9"}, func(c *config) any { t := c.tickets.tickets(); return []any{t.MaxPerSubject, t.MaxPerIP, t.MaxBytes} }, []any{1000, 7, 9}},
 		"limits as documented": {nil, nil, func(c *config) any {
 			return []any{c.broker.MaxEvents, c.broker.MaxAge, c.handler.MaxLag, c.handler.Heartbeat}
 		},
@@ -86,6 +88,14 @@ func TestConfigureRefuses(t *testing.T) {
 		"a burst of any rate":     {[]string{"-publish-burst", "5"}, nil, "-publish-burst needs -publish-rate"},
 		"ACME for nobody":         {[]string{"-acme-email", "a@b.example"}, nil, "-acme-email needs -acme-domains"},
 		"a cookie's name":         {[]string{"-jwt-keys", "f", "-jwt-cookie", "a b"}, nil, "-jwt-cookie"},
+		"an upper-case origin":    {[]string{"-cors", "https://App.example"}, nil, `-cors: "https://App.example" has capital letters, which browsers do not send: write "https://app.example"`},
+		"a star within a name":    {[]string{"-cors", "https://app*.example"}, nil, `"*.app.example"`},
+		"an origin's path":        {nil, []string{"EVENTSOURCE_CORS", "https://app.example/"}, `write "https://app.example"`},
+		"a header's name":         {[]string{"-cors-headers", "X Tenant"}, nil, "-cors-headers"},
+		"all headers":             {[]string{"-cors-headers", "*"}, nil, "-cors-headers"},
+		"a host's scheme":         {[]string{"-hosts", "https://a.example"}, nil, `-hosts: "https://a.example" has a scheme: write "a.example"`},
+		"limits of no tickets":    {[]string{"-max-ticket-bytes", "1"}, nil, "need -tickets"},
+		"no retry at all":         {[]string{"-min-retry", "2h"}, nil, "-min-retry must not be greater than -max-retry"},
 		"two tokens":              {[]string{"-token-file", "f"}, []string{"EVENTSOURCE_TOKEN", "t"}, "exclude each other"},
 		"keys and a secret":       {[]string{"-jwt-keys", "f", "-jwt-secret-file", "f"}, nil, "exclude each other"},
 		"an issuer without keys":  {[]string{"-jwt-issuer", "us"}, nil, "-jwt-issuer needs -jwt-keys"},

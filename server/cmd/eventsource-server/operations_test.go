@@ -43,7 +43,7 @@ func TestFlagsAreDocumented(t *testing.T) {
 }
 
 func TestMetricsAreDocumented(t *testing.T) {
-	admin := launch(t, "-public", ">", "-admin", "127.0.0.1:0").admin(t)
+	admin := launch(t, "-public", ">", "-tickets", "-admin", "127.0.0.1:0").admin(t)
 	_, text := do(t, "GET", admin+"/metrics", "")
 	var have, documented []string
 	for _, match := range regexp.MustCompile(`(?m)^# TYPE (eventsource_\S+)`).FindAllStringSubmatch(text, -1) {

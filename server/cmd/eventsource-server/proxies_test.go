@@ -377,6 +377,34 @@ func TestLimitPerIPBehindNginx(t *testing.T) {
 	}
 }
 
+// nginx reaches the program over its Unix socket, and the program knows the clients apart.
+func TestNginxOverUnixSocket(t *testing.T) {
+	nginx := proxyPrograms[0]
+	findProxy(t, nginx)
+	folder, err := os.MkdirTemp("", "s") // the path of a socket has little room
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(folder) })
+	if err := os.Chmod(folder, 0o755); err != nil { // for nginx's workers
+		t.Fatal(err)
+	}
+	socket := "unix:" + filepath.Join(folder, "http.sock")
+	launch(t, "-addr", socket, "-unix-mode", "0666", "-public", ">", "-token", "secret", "-max-connections-per-ip", "1", "-trusted-proxies", "127.0.0.1")
+	proxy := startProxy(t, nginx, documented(t, nginx.name), socket)
+	for i, ip := range []string{"127.0.0.2", "127.0.0.3"} {
+		r := &reader{t: t, url: proxy.url + "/events?topic=a", from: &net.TCPAddr{IP: net.ParseIP(ip)}}
+		if status := r.connect(); status != 200 {
+			t.Fatalf("%s: status %d", ip, status)
+		}
+		if status := (&reader{t: t, url: r.url, from: r.from}).connect(); status != 429 {
+			t.Errorf("%s, again: status %d", ip, status)
+		}
+		publishVia(t, proxy.url, fmt.Sprint(i))
+		r.want(fmt.Sprint(i))
+	}
+}
+
 // BenchmarkProxies measures what OPERATIONS.md has in its table: how long the first event takes from the request on, and how
 // much later than its publication began each further one arrives, in milliseconds.
 func BenchmarkProxies(b *testing.B) {

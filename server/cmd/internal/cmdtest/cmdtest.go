@@ -172,7 +172,7 @@ func Launch(t testing.TB, log *Journal, run func(context.Context, io.Writer) err
 		return err
 	}
 	t.Cleanup(func() { stop() })
-	if url = log.Wait(t, "listening", "url"); !strings.HasPrefix(url, "http") {
+	if url = log.Wait(t, "listening", "url"); !strings.HasPrefix(url, "http") && !strings.HasPrefix(url, "unix:") {
 		t.Fatal(url)
 	}
 	return url, stop
