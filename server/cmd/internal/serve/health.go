@@ -7,7 +7,12 @@ import (
 )
 
 // A Health answers those who decide whether this server runs, and whether to send it clients. The zero Health is ready.
-type Health struct{ draining atomic.Bool }
+type Health struct {
+	// Ready returns the error of the store while it cannot be used. Nil means that there is none that can fail.
+	Ready func() error
+
+	draining atomic.Bool
+}
 
 // Register adds /healthz and /readyz.
 func (h *Health) Register(mux *http.ServeMux) {
@@ -15,6 +20,10 @@ func (h *Health) Register(mux *http.ServeMux) {
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		if h.draining.Load() {
 			answer(w, http.StatusServiceUnavailable, "draining")
+			return
+		}
+		if h.Ready != nil && h.Ready() != nil {
+			answer(w, http.StatusServiceUnavailable, "the store is unavailable")
 			return
 		}
 		answer(w, http.StatusOK, "ready")
