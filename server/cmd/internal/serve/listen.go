@@ -17,14 +17,14 @@ type Sockets struct {
 	// system tries.
 	PeerTimeout time.Duration
 
-	// Mode is that of Unix sockets.
+	// Mode is that of Unix sockets. Zero means [DefaultUnixMode].
 	Mode Mode
 }
 
 // Listen listens on host:port or unix:/path. Its error names the flag that the address is from, if another would help.
 func (s Sockets) Listen(ctx context.Context, addr, flag string) (net.Listener, error) {
 	if path, is := UnixPath(addr); is {
-		listener, err := listenUnix(ctx, path, s.Mode)
+		listener, err := listenUnix(ctx, path, cmp.Or(s.Mode, DefaultUnixMode))
 		if err != nil {
 			return nil, fmt.Errorf("%s %w", flag, err)
 		}

@@ -25,13 +25,13 @@ func socketPath(t *testing.T) string {
 }
 
 func TestUnixMode(t *testing.T) {
-	for _, mode := range []Mode{DefaultUnixMode, 0o600, 0o666, 0o777} {
+	for mode, want := range map[Mode]fs.FileMode{0: 0o660, DefaultUnixMode: 0o660, 0o600: 0o600, 0o666: 0o666, 0o777: 0o777} {
 		path := socketPath(t)
 		listener, err := Sockets{Mode: mode}.Listen(t.Context(), "unix:"+path, "-addr")
 		if err != nil {
 			t.Fatal(err)
 		}
-		if info, err := os.Stat(path); err != nil || info.Mode() != fs.ModeSocket|fs.FileMode(mode) {
+		if info, err := os.Stat(path); err != nil || info.Mode() != fs.ModeSocket|want {
 			t.Errorf("%v: %v, %v", mode, info.Mode(), err)
 		}
 		if got := URL("unix:"+path, listener.Addr(), false); got != "unix:"+path {
