@@ -360,22 +360,22 @@ func behindProxy(t *testing.T, program proxyProgram, part string) {
 }
 
 // Behind a proxy that is trusted, a client is who the proxy says, whatever the client says itself.
-func TestLimitPerIPBehindNginx(t *testing.T) {
-	nginx := proxyPrograms[0]
-	findProxy(t, nginx)
-	p := launch(t, "-public", ">", "-max-connections-per-ip", "1", "-trusted-proxies", "127.0.0.2")
-	proxy := startProxy(t, nginx, "proxy_bind 127.0.0.2; "+documented(t, nginx.name), strings.TrimPrefix(p.url, "http://"))
-	connect := func(ip string) int {
-		r := &reader{t: t, url: proxy.url + "/events", from: &net.TCPAddr{IP: net.ParseIP(ip)}}
-		return r.connect("X-Forwarded-For", "203.0.113.9, 127.0.0.2")
-	}
-	for i, test := range []struct {
-		ip   string
-		want int
-	}{{"127.0.0.1", 200}, {"127.0.0.1", 429}, {"127.0.0.3", 200}, {"127.0.0.3", 429}} {
-		if status := connect(test.ip); status != test.want {
-			t.Errorf("%d: %s: status %d, want %d", i, test.ip, status, test.want)
-		}
+func TestLimitPerIPBehindProxies(t *testing.T) {
+	for _, program := range proxyPrograms {
+		t.Run(program.binary, func(t *testing.T) {
+			findProxy(t, program)
+			p := launch(t, "-public", ">", "-max-connections-per-ip", "1", "-trusted-proxies", "127.0.0.1")
+			proxy := startProxy(t, program, documented(t, program.name), strings.TrimPrefix(p.url, "http://"))
+			for i, test := range []struct {
+				ip   string
+				want int
+			}{{"127.0.0.2", 200}, {"127.0.0.2", 429}, {"127.0.0.3", 200}, {"127.0.0.3", 429}} {
+				r := &reader{t: t, url: proxy.url + "/events", from: &net.TCPAddr{IP: net.ParseIP(test.ip)}}
+				if status := r.connect("X-Forwarded-For", "203.0.113.9, 127.0.0.1"); status != test.want {
+					t.Errorf("%d: %s: status %d, want %d", i, test.ip, status, test.want)
+				}
+			}
+		})
 	}
 }
 
