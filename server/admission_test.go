@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -16,6 +17,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 
@@ -350,6 +352,25 @@ func TestBodyMemory(t *testing.T) {
 	t.Logf("%d bodies of %d bytes: %d refused, at most %d bytes counted, %.1f MB of heap at the end", clients, size, broker.Stats().Refused, peak, float64(grown)/1e6)
 	if peak > limit || grown > 3*limit {
 		t.Errorf("%d bytes counted, %d of heap, for a limit of %d", peak, grown, limit)
+	}
+}
+
+// A middleware that decompresses bodies leaves their length as it was.
+func TestBodyLongerThanItsLength(t *testing.T) {
+	for _, length := range []int64{0, 1, 6, 7, 4095, 4096, 4097, 1 << 40} {
+		for _, size := range []int{7, 4096, 4097, 100_000} {
+			for _, limit := range []int64{-1, 99_999, 100_000, math.MaxInt64} {
+				text := "topic=a&data=" + strings.Repeat("x", size)
+				r := httptest.NewRequest(http.MethodPost, "/", iotest.OneByteReader(strings.NewReader(text)))
+				r.Header, r.ContentLength = http.Header{"Content-Type": {form}}, length
+				answer := httptest.NewRecorder()
+				(&server.Handler{Broker: &server.Broker{}, OpenPublish: true, MaxBodyBytes: limit}).ServeHTTP(answer, r)
+				tooLarge := limit >= 0 && (int64(len(text)) > limit || length > limit)
+				if (answer.Code == http.StatusRequestEntityTooLarge) != tooLarge || !tooLarge && answer.Code != http.StatusCreated {
+					t.Errorf("%d bytes, announced as %d, for a limit of %d: status %d", len(text), length, limit, answer.Code)
+				}
+			}
+		}
 	}
 }
 

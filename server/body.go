@@ -123,14 +123,15 @@ func (b *bodyReader) readAll() error {
 	}
 }
 
-// grow doubles the storage, up to one byte more than there can be, in which the reader finds the end.
+// grow doubles the storage, up to one byte more than there can be, in which the reader finds the end. A middleware may
+// have made the body longer than its length says, by decompressing it.
 func (b *bodyReader) grow() error {
-	size := max(firstBodyBytes, 2*int64(cap(b.text)))
-	if length := b.request.ContentLength; length >= 0 {
-		size = min(size, length+1)
-	}
-	if limit := b.limit(); limit >= 0 && limit < math.MaxInt64 {
-		size = min(size, limit+1)
+	has := int64(cap(b.text))
+	size := max(firstBodyBytes, 2*has)
+	for _, most := range []int64{b.request.ContentLength, b.limit()} {
+		if most >= has && most < math.MaxInt64 {
+			size = min(size, most+1)
+		}
 	}
 	if err := b.take(max(size, minBodyBytes)); err != nil {
 		return err

@@ -11,6 +11,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/eventsource-wasm/eventsource-wasm/server/internal/eventlog"
 	"github.com/eventsource-wasm/eventsource-wasm/sse"
 )
 
@@ -223,7 +224,7 @@ func TestMemoryIsWhatIsCounted(t *testing.T) {
 		"topic": {40, func(n int) any {
 			names := &topicNames{}
 			for i := range n {
-				names.admit([]Publication{{Topic: name(i)}}, -1, limits{-1, -1, -1, -1})
+				names.admit([]Publication{{Topic: name(i)}}, -1, eventlog.Limits{Events: -1, Bytes: -1, Age: -1})
 			}
 			return names
 		}},

@@ -104,7 +104,7 @@ func (b *Broker) publishKeyed(a attempt, request []byte, publications []Publicat
 		if before.sum != sum {
 			return nil, ErrKeyReused
 		}
-		return b.log().ids(before.sequence, before.events), nil
+		return b.log().IDs(before.sequence, before.events), nil
 	}
 	if err := b.makeRoom(a.owner); err != nil {
 		return nil, err

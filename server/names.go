@@ -5,6 +5,8 @@ import (
 	"hash/maphash"
 	"sync"
 	"time"
+
+	"github.com/eventsource-wasm/eventsource-wasm/server/internal/eventlog"
 )
 
 // topicNames counts the distinct topics that are published to, and forgets those that have left the log. Hooks for when
@@ -32,9 +34,9 @@ const eventOverhead = len("id: 12345678-1\ndata: \n\n")
 
 // admitTopics returns ErrManyTopics if the publications would make the topics too many.
 func (b *Broker) admitTopics(publications ...Publication) error {
-	lasts := b.log().limits
+	lasts := b.log().Limits()
 	if b.Store != nil {
-		lasts = limits{events: -1, bytes: -1, age: cmp.Or(b.DistinctTopicAge, DefaultDistinctTopicAge)}
+		lasts = eventlog.Limits{Events: -1, Bytes: -1, Age: cmp.Or(b.DistinctTopicAge, DefaultDistinctTopicAge)}
 	}
 	if !b.names.admit(publications, cmp.Or(b.MaxDistinctTopics, DefaultMaxDistinctTopics), lasts) {
 		b.refused.Add(1)
@@ -44,7 +46,7 @@ func (b *Broker) admitTopics(publications ...Publication) error {
 }
 
 // admit adds the topics of all publications or, if that is more than limit, none.
-func (t *topicNames) admit(publications []Publication, limit int, lasts limits) bool {
+func (t *topicNames) admit(publications []Publication, limit int, lasts eventlog.Limits) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.turn(lasts)
@@ -72,13 +74,13 @@ func (t *topicNames) admit(publications []Publication, limit int, lasts limits) 
 }
 
 // turn begins a new generation when the recent one has lasted.
-func (t *topicNames) turn(lasts limits) {
+func (t *topicNames) turn(lasts eventlog.Limits) {
 	now := time.Now()
 	if t.recent == nil {
 		t.seed, t.recent, t.begun = maphash.MakeSeed(), map[uint64]struct{}{}, now
 	}
 	g := t.generation
-	if over(g.events, lasts.events) || over(g.bytes, lasts.bytes) || over(now.Sub(t.begun), lasts.age) {
+	if over(g.events, lasts.Events) || over(g.bytes, lasts.Bytes) || over(now.Sub(t.begun), lasts.Age) {
 		t.recent, t.older = map[uint64]struct{}{}, t.recent
 		t.generation, t.begun = span{}, now
 	}

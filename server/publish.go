@@ -3,6 +3,8 @@ package server
 import (
 	"errors"
 	"net/http"
+
+	"github.com/eventsource-wasm/eventsource-wasm/server/internal/topic"
 )
 
 // A posting is what a POST asks to publish.
@@ -70,7 +72,7 @@ func (h *Handler) admitPublisher(r *http.Request) (decode decoder, key string, e
 
 func (h *Handler) store(p posting, a attempt) ([]string, error) {
 	for i, publication := range p.publications {
-		if err := checkTopic(publication.Topic, h.topics()); err != nil {
+		if err := topic.CheckName(publication.Topic, h.topics()); err != nil {
 			return nil, &PublicationError{i, err}
 		}
 	}

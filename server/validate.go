@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/eventsource-wasm/eventsource-wasm/server/internal/topic"
 )
 
 // Validate finds what a program most likely did not mean: elements of AllowedOrigins, AllowedHeaders, Hosts and Topics
@@ -23,9 +25,9 @@ func (h *Handler) Validate() error {
 	for _, host := range h.Hosts {
 		problems = append(problems, about("Hosts", host, checkHost(host)))
 	}
-	for _, topic := range h.Topics {
-		if err := checkPattern(topic); err != nil {
-			problems = append(problems, about("Topics", topic, strings.TrimPrefix(err.Error(), "server: ")))
+	for _, pattern := range h.Topics {
+		if err := topic.CheckPattern(pattern, nil); err != nil {
+			problems = append(problems, about("Topics", pattern, strings.TrimPrefix(err.Error(), "server: ")))
 		}
 	}
 	if h.Broker == nil {

@@ -1,4 +1,4 @@
-package server
+package eventlog
 
 import (
 	"errors"
@@ -9,43 +9,55 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/eventsource-wasm/eventsource-wasm/server/internal/topic"
 	"github.com/eventsource-wasm/eventsource-wasm/sse"
 )
 
-var unlimited = limits{events: -1, bytes: -1, age: -1, eventBytes: -1}
+var unlimited = Limits{Events: -1, Bytes: -1, Age: -1, EventBytes: -1, Pinned: -1}
 
-func fill(t *testing.T, l *eventLog, count int, data string) {
+func newTestLog(limits Limits) *Log { return New(limits, false, nil) }
+
+func filterFor(t *testing.T, topics ...string) *topic.Filter {
+	t.Helper()
+	f, err := new(topic.Registry).Acquire(topics, nil, -1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+func fill(t *testing.T, l *Log, count int, data string) {
 	t.Helper()
 	for range count {
-		if _, err := l.append("t", sse.Event{Data: data}); err != nil {
+		if _, err := l.Append("t", sse.Event{Data: data}); err != nil {
 			t.Fatal(err)
 		}
 	}
 }
 
 // readAll reads to the head and returns the text, and the gaps met on the way.
-func readAll(t *testing.T, l *eventLog, c *cursor) (text string, gaps []*gap) {
+func readAll(t *testing.T, l *Log, c *Cursor) (text string, gaps []*Gap) {
 	t.Helper()
 	var b strings.Builder
 	for {
-		p, err := l.read(c)
+		p, err := l.Read(c)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if p.wait != nil {
+		if p.Wait != nil {
 			return b.String(), gaps
 		}
-		if p.gap != nil {
-			gaps = append(gaps, p.gap)
+		if p.Gap != nil {
+			gaps = append(gaps, p.Gap)
 		}
-		for run := range (*filter)(nil).runs(p) {
+		for run := range p.Runs(nil) {
 			b.Write(run)
 		}
 	}
 }
 
-func firstKept(l *eventLog) (sequence uint64, events int, bytes int64) {
-	published, events, bytes := l.figures()
+func firstKept(l *Log) (sequence uint64, events int, bytes int64) {
+	published, events, bytes := l.Figures()
 	return published - uint64(events) + 1, events, bytes
 }
 
@@ -56,22 +68,22 @@ func TestRetention(t *testing.T) {
 	}
 	size := int64(len(block)) // of the events 1 to 9
 	tests := map[string]struct {
-		limits limits
+		limits Limits
 		append int
 		first  uint64
 	}{
-		"nothing":            {limits{5, -1, -1, -1}, 0, 1},
-		"within the count":   {limits{5, -1, -1, -1}, 5, 1},
-		"over the count":     {limits{5, -1, -1, -1}, 8, 4},
-		"within the bytes":   {limits{-1, 4 * size, -1, -1}, 4, 1},
-		"over the bytes":     {limits{-1, 4*size - 1, -1, -1}, 4, 2},
-		"newest stays":       {limits{-1, 1, -1, -1}, 9, 9},
-		"newest stays, none": {limits{0, -1, -1, -1}, 9, 9},
+		"nothing":            {Limits{5, -1, -1, -1, -1, 0}, 0, 1},
+		"within the count":   {Limits{5, -1, -1, -1, -1, 0}, 5, 1},
+		"over the count":     {Limits{5, -1, -1, -1, -1, 0}, 8, 4},
+		"within the bytes":   {Limits{-1, 4 * size, -1, -1, -1, 0}, 4, 1},
+		"over the bytes":     {Limits{-1, 4*size - 1, -1, -1, -1, 0}, 4, 2},
+		"newest stays":       {Limits{-1, 1, -1, -1, -1, 0}, 9, 9},
+		"newest stays, none": {Limits{0, -1, -1, -1, -1, 0}, 9, 9},
 		"unlimited":          {unlimited, 9, 1},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			l := newLog(test.limits)
+			l := newTestLog(test.limits)
 			fill(t, l, test.append, "x")
 			first, events, bytes := firstKept(l)
 			if first != test.first {
@@ -86,7 +98,7 @@ func TestRetention(t *testing.T) {
 
 func TestRetentionByAge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLog(limits{-1, -1, time.Minute, -1})
+		l := newTestLog(Limits{-1, -1, time.Minute, -1, -1, 0})
 		fill(t, l, 2, "old")
 		<-time.After(time.Minute)
 		if _, events, _ := firstKept(l); events != 2 {
@@ -105,7 +117,7 @@ func TestRetentionByAge(t *testing.T) {
 			t.Errorf("%d segments are kept for nothing", len(l.segments))
 		}
 		// What is gone must not be in the way of what comes.
-		c, _ := l.seek("", seeker{maxLag: -1})
+		c, _ := l.Seek("", Policy{MaxLag: -1})
 		fill(t, l, 1, "again")
 		if text, gaps := readAll(t, l, &c); !strings.Contains(text, "data: again\n") || len(gaps) > 0 {
 			t.Errorf("read %q and %d gaps", text, len(gaps))
@@ -114,19 +126,19 @@ func TestRetentionByAge(t *testing.T) {
 }
 
 func TestMemoryIsGivenBack(t *testing.T) {
-	l := newLog(limits{-1, 4 * segmentBytes, -1, -1})
+	l := newTestLog(Limits{-1, 4 * SegmentBytes, -1, -1, -1, 0})
 	fill(t, l, 1000, strings.Repeat("x", 4000))
 	held := 0
 	for _, s := range l.segments {
 		held += cap(s.data)
 	}
-	if held > 6*segmentBytes {
-		t.Errorf("%d bytes are held for a limit of %d", held, 4*segmentBytes)
+	if held > 6*SegmentBytes {
+		t.Errorf("%d bytes are held for a limit of %d", held, 4*SegmentBytes)
 	}
 }
 
 func TestLocate(t *testing.T) {
-	l := newLog(limits{3, -1, -1, -1})
+	l := newTestLog(Limits{3, -1, -1, -1, -1, 0})
 	fill(t, l, 10, "x") // keeps 8, 9 and 10
 	id := func(sequence string) string { return l.epoch + "-" + sequence }
 	tests := map[string]struct {
@@ -137,29 +149,29 @@ func TestLocate(t *testing.T) {
 		id("10"):                        {11, ""},
 		id("8"):                         {9, ""},
 		id("7"):                         {8, ""}, // nothing is missing before the first one kept
-		id("6"):                         {8, gapExpired},
-		id("0"):                         {8, gapExpired},
-		id("11"):                        {8, gapFuture},
-		id("18446744073709551615"):      {8, gapFuture},
-		"other-9":                       {8, gapEpoch},
-		id("18446744073709551616"):      {8, gapMalformed},
-		id("09"):                        {8, gapMalformed},
-		id("+9"):                        {8, gapMalformed},
-		id("9 "):                        {8, gapMalformed},
-		id(""):                          {8, gapMalformed},
-		id("-9"):                        {8, gapMalformed},
-		l.epoch:                         {8, gapMalformed},
-		"-9":                            {8, gapMalformed},
-		"9":                             {8, gapMalformed},
-		"<script>alert('\u2028')":       {8, gapMalformed},
-		strings.Repeat("long", 1000):    {8, gapMalformed},
-		"e2b4a0d8-58cc-4372-a567-0e02b": {8, gapMalformed},
+		id("6"):                         {8, Expired},
+		id("0"):                         {8, Expired},
+		id("11"):                        {8, Future},
+		id("18446744073709551615"):      {8, Future},
+		"other-9":                       {8, Epoch},
+		id("18446744073709551616"):      {8, Malformed},
+		id("09"):                        {8, Malformed},
+		id("+9"):                        {8, Malformed},
+		id("9 "):                        {8, Malformed},
+		id(""):                          {8, Malformed},
+		id("-9"):                        {8, Malformed},
+		l.epoch:                         {8, Malformed},
+		"-9":                            {8, Malformed},
+		"9":                             {8, Malformed},
+		"<script>alert('\u2028')":       {8, Malformed},
+		strings.Repeat("long", 1000):    {8, Malformed},
+		"e2b4a0d8-58cc-4372-a567-0e02b": {8, Malformed},
 	}
 	for id, test := range tests {
 		t.Run(id, func(t *testing.T) {
-			c, g := l.seek(id, seeker{maxLag: -1})
-			if c.next != test.next {
-				t.Errorf("continues with %d, want %d", c.next, test.next)
+			c, g := l.Seek(id, Policy{MaxLag: -1})
+			if c.Next != test.next {
+				t.Errorf("continues with %d, want %d", c.Next, test.next)
 			}
 			if (g == nil) != (test.reason == "") {
 				t.Fatalf("gap %v, want %q", g, test.reason)
@@ -167,7 +179,7 @@ func TestLocate(t *testing.T) {
 			if g == nil {
 				return
 			}
-			want := gap{Requested: id[:min(len(id), maxRequested)], First: l.epoch + "-8", Reason: test.reason, id: l.epoch + "-7"}
+			want := Gap{Requested: id[:min(len(id), maxRequested)], First: l.epoch + "-8", Reason: test.reason, id: l.epoch + "-7"}
 			if *g != want {
 				t.Errorf("gap %+v, want %+v", *g, want)
 			}
@@ -177,15 +189,15 @@ func TestLocate(t *testing.T) {
 
 // Whatever the sizes, every reader gets the same bytes, in the order in which they were appended.
 func TestReadAcrossSegments(t *testing.T) {
-	l := newLog(unlimited)
-	live, _ := l.seek("", seeker{maxLag: -1})
+	l := newTestLog(unlimited)
+	live, _ := l.Seek("", Policy{MaxLag: -1})
 	var want, got strings.Builder
 	for i := range 300 {
 		event := sse.Event{Type: "t", Data: strings.Repeat("d", i*i%9000)}
 		if i%100 == 50 {
-			event.Data = strings.Repeat("e", 3*segmentBytes)
+			event.Data = strings.Repeat("e", 3*SegmentBytes)
 		}
-		id, err := l.append("t", event)
+		id, err := l.Append("t", event)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -202,22 +214,22 @@ func TestReadAcrossSegments(t *testing.T) {
 	}
 	text, _ := readAll(t, l, &live)
 	got.WriteString(text)
-	replay, _ := l.seek(l.epoch+"-0", seeker{maxLag: -1})
+	replay, _ := l.Seek(l.epoch+"-0", Policy{MaxLag: -1})
 	all, _ := readAll(t, l, &replay)
 	if got.String() != want.String() || all != want.String() {
 		t.Errorf("live read %d bytes, replayed %d, want %d", got.Len(), len(all), want.Len())
 	}
-	if live.position != l.head || replay.position != l.head {
-		t.Errorf("positions %d and %d, want %d", live.position, replay.position, l.head)
+	if live.Position != l.head || replay.Position != l.head {
+		t.Errorf("positions %d and %d, want %d", live.Position, replay.Position, l.head)
 	}
 }
 
 func TestOvertakenByRetention(t *testing.T) {
-	l := newLog(limits{2, -1, -1, -1})
-	c, _ := l.seek("", seeker{maxLag: -1})
+	l := newTestLog(Limits{2, -1, -1, -1, -1, 0})
+	c, _ := l.Seek("", Policy{MaxLag: -1})
 	fill(t, l, 5, "x")
 	text, gaps := readAll(t, l, &c)
-	want := gap{Requested: l.epoch + "-0", First: l.epoch + "-4", Reason: gapExpired, id: l.epoch + "-3"}
+	want := Gap{Requested: l.epoch + "-0", First: l.epoch + "-4", Reason: Expired, id: l.epoch + "-3"}
 	if len(gaps) != 1 || *gaps[0] != want {
 		t.Fatalf("gaps %v, want %v", gaps, want)
 	}
@@ -230,41 +242,41 @@ func TestLag(t *testing.T) {
 	const maxLag = 1000
 	events := func(n int) string { return strings.Repeat("x", n) }
 	tests := map[string]struct {
-		before func(*eventLog, *cursor) // the reader turns to the log
-		after  int                      // bytes of data published then
+		before func(*Log, *Cursor) // the reader turns to the log
+		after  int                 // bytes of data published then
 		lags   bool
 	}{
-		"history does not count": {func(l *eventLog, c *cursor) {
+		"history does not count": {func(l *Log, c *Cursor) {
 			fill(t, l, 1, events(5*maxLag))
-			*c, _ = l.seek(l.epoch+"-0", seeker{maxLag: maxLag})
+			*c, _ = l.Seek(l.epoch+"-0", Policy{MaxLag: maxLag})
 		}, 900, false},
-		"what follows history does": {func(l *eventLog, c *cursor) {
+		"what follows history does": {func(l *Log, c *Cursor) {
 			fill(t, l, 1, events(5*maxLag))
-			*c, _ = l.seek(l.epoch+"-0", seeker{maxLag: maxLag})
+			*c, _ = l.Seek(l.epoch+"-0", Policy{MaxLag: maxLag})
 		}, 1001, true},
-		"a burst does not count": {func(l *eventLog, c *cursor) {
-			l.read(c)
+		"a burst does not count": {func(l *Log, c *Cursor) {
+			l.Read(c)
 			fill(t, l, 10, events(maxLag))
-			l.read(c)
+			l.Read(c)
 		}, 900, false},
-		"what follows a burst does": {func(l *eventLog, c *cursor) {
-			l.read(c)
+		"what follows a burst does": {func(l *Log, c *Cursor) {
+			l.Read(c)
 			fill(t, l, 10, events(maxLag))
-			l.read(c)
+			l.Read(c)
 		}, 1001, true},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			l := newLog(unlimited)
-			c, _ := l.seek("", seeker{maxLag: maxLag})
+			l := newTestLog(unlimited)
+			c, _ := l.Seek("", Policy{MaxLag: maxLag})
 			test.before(l, &c)
 			fill(t, l, 1, events(test.after))
-			next := c.next
-			_, err := l.read(&c)
-			if got := errors.Is(err, errLag); got != test.lags {
+			next := c.Next
+			_, err := l.Read(&c)
+			if got := errors.Is(err, ErrLag); got != test.lags {
 				t.Fatalf("read: %v, want lag: %v", err, test.lags)
 			}
-			if err != nil && c.next != next {
+			if err != nil && c.Next != next {
 				t.Error("the cursor moved, so that its id is that of an event it did not get")
 			}
 		})
@@ -272,11 +284,11 @@ func TestLag(t *testing.T) {
 }
 
 func TestSkip(t *testing.T) {
-	l := newLog(unlimited)
-	c, _ := l.seek("", seeker{maxLag: 10})
+	l := newTestLog(unlimited)
+	c, _ := l.Seek("", Policy{MaxLag: 10})
 	fill(t, l, 3, "x")
-	want := gap{Requested: l.epoch + "-0", First: l.epoch + "-4", Reason: gapLag, id: l.epoch + "-3"}
-	if g := l.skip(&c); *g != want {
+	want := Gap{Requested: l.epoch + "-0", First: l.epoch + "-4", Reason: Lagged, id: l.epoch + "-3"}
+	if g := l.Skip(&c); *g != want {
 		t.Errorf("gap %+v, want %+v", *g, want)
 	}
 	if text, gaps := readAll(t, l, &c); text != "" || gaps != nil {
@@ -285,21 +297,21 @@ func TestSkip(t *testing.T) {
 }
 
 func TestWaitingReadersAreWoken(t *testing.T) {
-	wakers := map[string]func(*eventLog){
-		"append": func(l *eventLog) { l.append("t", sse.Event{}) },
-		"close":  (*eventLog).close,
-		"break":  (*eventLog).breakReaders,
+	wakers := map[string]func(*Log){
+		"append": func(l *Log) { l.Append("t", sse.Event{}) },
+		"close":  (*Log).Close,
+		"break":  (*Log).Break,
 	}
 	for name, wake := range wakers {
 		t.Run(name, func(t *testing.T) {
-			l := newLog(unlimited)
-			a, _ := l.seek("", seeker{maxLag: -1})
+			l := newTestLog(unlimited)
+			a, _ := l.Seek("", Policy{MaxLag: -1})
 			b := a
-			first, _ := l.read(&a)
-			second, _ := l.read(&b)
+			first, _ := l.Read(&a)
+			second, _ := l.Read(&b)
 			wake(l)
-			<-first.wait
-			<-second.wait
+			<-first.Wait
+			<-second.Wait
 			if l.wake != nil {
 				t.Error("a channel is kept though nobody waits")
 			}
@@ -309,28 +321,28 @@ func TestWaitingReadersAreWoken(t *testing.T) {
 
 // A publish that fails leaves no trace: the bytes it may have written belong to nobody.
 func TestFailedAppend(t *testing.T) {
-	l := newLog(limits{-1, -1, -1, 100})
-	c, _ := l.seek("", seeker{maxLag: -1})
+	l := newTestLog(Limits{-1, -1, -1, 100, -1, 0})
+	c, _ := l.Seek("", Policy{MaxLag: -1})
 	fill(t, l, 1, "a")
 	for want, event := range map[error]sse.Event{
 		sse.ErrInvalidType: {Type: "a\nb"},
 		ErrEventTooLarge:   {Data: strings.Repeat("\n", 20)},
 	} {
-		if _, err := l.append("t", event); !errors.Is(err, want) {
+		if _, err := l.Append("t", event); !errors.Is(err, want) {
 			t.Errorf("append: %v, want %v", err, want)
 		}
 	}
 	fill(t, l, 1, "b")
-	want := "id: " + l.id(1) + "\ndata: a\n\nid: " + l.id(2) + "\ndata: b\n\n"
+	want := "id: " + l.ID(1) + "\ndata: a\n\nid: " + l.ID(2) + "\ndata: b\n\n"
 	if text, _ := readAll(t, l, &c); text != want {
 		t.Errorf("read %q, want %q", text, want)
 	}
 }
 
 func TestRuns(t *testing.T) {
-	l := newLog(unlimited)
-	for i, topic := range strings.Split("aabacbba", "") {
-		if _, err := l.append(topic, sse.Event{Data: strconv.Itoa(i)}); err != nil {
+	l := newTestLog(unlimited)
+	for i, name := range strings.Split("aabacbba", "") {
+		if _, err := l.Append(name, sse.Event{Data: strconv.Itoa(i)}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -347,14 +359,14 @@ func TestRuns(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			c, _ := l.seek(l.id(0), seeker{maxLag: -1})
-			p, err := l.read(&c)
+			c, _ := l.Seek(l.ID(0), Policy{MaxLag: -1})
+			p, err := l.Read(&c)
 			if err != nil {
 				t.Fatal(err)
 			}
 			var runs []int
 			var data strings.Builder
-			for run, events := range newFilter(test.topics, nil).runs(p) {
+			for run, events := range p.Runs(filterFor(t, test.topics...)) {
 				runs = append(runs, events)
 				for line := range strings.Lines(string(run)) {
 					if value, ok := strings.CutPrefix(line, "data: "); ok {
@@ -371,13 +383,13 @@ func TestRuns(t *testing.T) {
 
 // A reader may stop at any run.
 func TestRunsStop(t *testing.T) {
-	l := newLog(unlimited)
-	for _, topic := range []string{"a", "b", "a"} {
-		l.append(topic, sse.Event{})
+	l := newTestLog(unlimited)
+	for _, name := range []string{"a", "b", "a"} {
+		l.Append(name, sse.Event{})
 	}
-	c, _ := l.seek(l.id(0), seeker{maxLag: -1})
-	p, _ := l.read(&c)
-	for range newFilter([]string{"a"}, nil).runs(p) {
+	c, _ := l.Seek(l.ID(0), Policy{MaxLag: -1})
+	p, _ := l.Read(&c)
+	for range p.Runs(filterFor(t, "a")) {
 		break
 	}
 }
