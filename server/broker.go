@@ -162,7 +162,8 @@ type Broker struct {
 	names  topicNames
 	bodies bodies
 
-	counts      stream.Counts // of the streams that are not the epoll driver's
+	counts      [8]stream.Counts // of the streams that are not the epoll driver's, to keep processors apart
+	shards      atomic.Uint32
 	connections atomic.Int64
 	placed      atomic.Int64 // those of them that have their place in the log
 	unstored    atomic.Int64
@@ -367,9 +368,16 @@ func (b *Broker) Stats() Stats {
 		s.Written += c.Written.Load()
 		c.Latency.AddTo(&s.Latency.Counts, &s.Latency.Sum)
 	}
-	add(&b.counts)
+	for i := range b.counts {
+		add(&b.counts[i])
+	}
 	b.epoll.EachCounts(add)
 	return s
+}
+
+// shard returns counts for one more stream.
+func (b *Broker) shard() *stream.Counts {
+	return &b.counts[b.shards.Add(1)%uint32(len(b.counts))]
 }
 
 // lag returns by how many bytes of the log the stream that is furthest behind is behind its head.

@@ -173,11 +173,12 @@ type Handler struct {
 	// ever.
 	MaxStreamAge time.Duration
 
-	// NoHijack keeps every stream on the goroutine of its request. Else, on Linux, those over HTTP/1.1 without TLS
-	// leave it once they have begun: ServeHTTP returns, and the connection is written to by a few goroutines for all,
-	// at a fraction of the memory and time. Set it if a middleware that implements [http.Hijacker] must still see what
-	// is written, or when a stream ends: the request's context and its values end with ServeHTTP, although a deadline
-	// that it had is kept to.
+	// NoHijack keeps every stream on the goroutine of its request. Without it, streams over HTTP/1.1 leave it once they
+	// have begun: ServeHTTP returns, and the connection goes on without net/http, at a fraction of the memory and time.
+	// On Linux and without TLS, a few goroutines write to all of them; others have a goroutine each. Streams in a coding
+	// stay, as do those behind a middleware that sets Content-Encoding or hides [http.Hijacker]. Set it if a middleware
+	// that implements [http.Hijacker] must see what is written. The request's context and its values end with ServeHTTP;
+	// a deadline that it had is kept to. See Trace for when such a stream ends.
 	NoHijack bool
 
 	// PeerTimeout is how long, of a connection taken over so, what is sent may go unacknowledged before the client counts

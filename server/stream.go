@@ -55,6 +55,7 @@ type opening struct {
 	writer  http.ResponseWriter
 	request *http.Request
 	control *http.ResponseController
+	flush   func() error
 	filter  *topic.Filter
 	account account
 	cursor  eventlog.Cursor
@@ -96,10 +97,10 @@ func (o *opening) serve(grant Grant, fresh bool) (detached bool, err error) {
 	if o.handler.Trace != nil {
 		o.onEnd = o.handler.Trace(o.request)
 	}
-	s := stream.New(o.handler.config(), o.broker.log(), o.filter, &o.broker.counts, o.cursor, o.greeting(fresh))
+	s := stream.New(o.handler.config(), o.broker.log(), o.filter, o.broker.shard(), o.cursor, o.greeting(fresh))
 	o.bound(&s, grant)
 	env := netstream.Env{Log: o.broker.log(), Fetch: o.broker.fetch, WriteTimeout: o.handler.writeTimeout()}
-	d := netstream.New(env, &s, &responseConn{o.writer, o.control}, o.coder)
+	d := netstream.New(env, &s, &responseConn{o.writer, o.flush, o.control}, o.coder)
 	if d.Flush() && detachable && o.writer.Header().Get("Content-Encoding") == "" {
 		if o.hijack(d) {
 			return true, nil
@@ -165,7 +166,7 @@ func (o *opening) greeting(fresh bool) []byte {
 	}
 	switch {
 	case o.gap != nil:
-		o.broker.counts.Gaps.Add(1)
+		o.broker.counts[0].Gaps.Add(1)
 		block = o.gap.Append(block)
 	case fresh:
 		block = o.broker.log().AppendIDBlock(block, o.cursor.Next-1)
@@ -192,7 +193,7 @@ func (o *opening) setHeaders() {
 // begin sends the head, unless the writer cannot stream. WriteHeader comes before the first Flush, since middleware may
 // decide there what it does with the body. Errors of the connection are met again by the next write.
 func (o *opening) begin() error {
-	if !canFlush(o.writer) {
+	if o.flush = flusher(o.writer); o.flush == nil {
 		return &Error{
 			Status: http.StatusInternalServerError,
 			Message: fmt.Sprintf("cannot stream: %T has neither Flush nor Unwrap; "+
@@ -209,20 +210,22 @@ func (o *opening) begin() error {
 	}
 	o.setHeaders()
 	o.writer.WriteHeader(http.StatusOK)
-	o.control.Flush()
+	o.flush()
 	return nil
 }
 
-// canFlush reports whether a ResponseController finds a way to flush w.
-func canFlush(w http.ResponseWriter) bool {
+// flusher returns how to flush w, looked up once as a ResponseController does every time, or nil.
+func flusher(w http.ResponseWriter) func() error {
 	for {
 		switch writer := w.(type) {
-		case interface{ FlushError() error }, http.Flusher:
-			return true
+		case interface{ FlushError() error }:
+			return writer.FlushError
+		case http.Flusher:
+			return func() error { writer.Flush(); return nil }
 		case interface{ Unwrap() http.ResponseWriter }:
 			w = writer.Unwrap()
 		default:
-			return false
+			return nil
 		}
 	}
 }
@@ -230,47 +233,50 @@ func canFlush(w http.ResponseWriter) bool {
 // A responseConn writes to the answer of a request.
 type responseConn struct {
 	io.Writer
+	flush   func() error
 	control *http.ResponseController
 }
 
-func (c *responseConn) Flush() error { return c.control.Flush() }
+func (c *responseConn) Flush() error { return c.flush() }
 
 func (c *responseConn) SetWriteDeadline(t time.Time) error { return c.control.SetWriteDeadline(t) }
 
-// detachable reports whether the stream may go on without the goroutine of its request. A writer that is a middleware's
-// says so by being an [http.Hijacker] itself: one that only has Unwrap may need to see what is written.
+// detachable reports whether the stream may leave the goroutine of its request. A writer that is a middleware's says so
+// by being an [http.Hijacker] itself: one that only has Unwrap may need to see what is written.
 func (o *opening) detachable() bool {
 	r := o.request
-	if !epoll.Supported || o.handler.NoHijack || o.coder.Coding() != "" || r.TLS != nil || r.ProtoMajor != 1 || r.ProtoMinor == 0 || r.ContentLength != 0 {
+	if o.handler.NoHijack || o.coder.Coding() != "" || r.ProtoMajor != 1 || r.ProtoMinor == 0 || r.ContentLength != 0 {
 		return false
 	}
-	switch r.Context().Value(http.LocalAddrContextKey).(type) {
-	case *net.TCPAddr, *net.UnixAddr:
-		_, can := o.writer.(http.Hijacker)
-		return can
-	}
-	return false
+	_, can := o.writer.(http.Hijacker)
+	return can && r.Context().Value(http.LocalAddrContextKey) != nil // it is served by net/http
 }
 
-// hijack takes the connection over, and reports whether the stream is detached. If it cannot be, because the connection
-// is not the operating system's own, the driver goes on with the connection.
-func (o *opening) hijack(d *netstream.Driver) (detached bool) {
+// hijack takes the connection over, and reports whether it did. The stream goes on without a goroutine or, if the
+// connection is not the operating system's own, with a new one: that writes chunks directly, and does without the
+// buffers and the stack of the request's.
+func (o *opening) hijack(d *netstream.Driver) bool {
 	conn, buffered, err := o.writer.(http.Hijacker).Hijack()
 	if err != nil {
 		return false
 	}
-	finish := o.finisher()
-	if o.broker.epoll.Attach(conn, d.Stream, o.handler.peerTimeout(), finish) == nil {
+	ended := o.finisher()
+	if o.broker.epoll.Attach(conn, d.Stream, o.handler.peerTimeout(), ended) == nil {
 		return true
 	}
-	d.TakeOver(rawConn{conn}, &o.broker.counts)
-	go watch(d, buffered.Reader)
-	o.broker.goroutines.Add(d)
-	d.Run(o.request.Context())
-	o.broker.goroutines.Remove(d)
-	conn.Close()
-	finish(d.Stream, d.Ended())
+	d.TakeOver(rawConn{conn}, o.broker.shard())
+	go serveRaw(o.broker, d, conn, buffered.Reader, ended)
 	return true
+}
+
+// serveRaw serves a stream on a connection that was hijacked.
+func serveRaw(b *Broker, d *netstream.Driver, conn net.Conn, r *bufio.Reader, ended epoll.Ended) {
+	go watch(d, r)
+	b.goroutines.Add(d)
+	d.Run(context.Background())
+	b.goroutines.Remove(d)
+	conn.Close()
+	ended(d.Stream, d.Ended())
 }
 
 // finisher returns what ends a stream that has left its request. It keeps as little of that as it can.
@@ -286,8 +292,8 @@ func (o *opening) finisher() epoll.Ended {
 	}
 }
 
-// A rawConn is a connection that was hijacked and is not the system's own: a listener's that limits connections, or
-// reads the protocol of a proxy.
+// A rawConn is a connection that was hijacked and is not the system's own: of TLS, or of a listener that limits
+// connections or reads the protocol of a proxy.
 type rawConn struct{ net.Conn }
 
 func (rawConn) Flush() error { return nil }

@@ -266,7 +266,7 @@ func (b *broadcaster) depart(c *client, window time.Duration) {
 // publish gives those in groups what was published, a segment at most, and reports whether there may be more.
 func (b *broadcaster) publish() bool {
 	before := b.cursor.Copy()
-	p, err := b.log.Read(&b.cursor)
+	p, err := b.log.Read(&b.cursor, nil)
 	switch {
 	case err == eventlog.ErrBroken:
 		b.log.Renew(&b.cursor)
@@ -281,7 +281,7 @@ func (b *broadcaster) publish() bool {
 	case p.Gap != nil:
 		b.scatter(&before)
 		return true
-	case p.Wait != nil:
+	case p.Wait:
 		return false
 	}
 	b.deliver(p)

@@ -31,7 +31,7 @@ type Policy struct {
 	FromHead bool  // continue after a gap with the next event, not with the oldest one kept
 }
 
-// A Part is what one reading yields: events of one segment, or a gap before the next event, or a channel to wait on.
+// A Part is what one reading yields: events of one segment, or a gap before the next event, or nothing.
 type Part struct {
 	Data    []byte // of the entries; the first one's block begins at From
 	Entries []Entry
@@ -40,7 +40,7 @@ type Part struct {
 	start   int64  // position of Data[0]
 
 	Gap  *Gap
-	Wait <-chan struct{} // closed when there is more to read
+	Wait bool // there is nothing to read
 }
 
 // Seek returns the cursor of a reader whose last event is lastEventID, and why it is not where that asked to be. Without
@@ -62,11 +62,15 @@ func (l *Log) Seek(lastEventID string, p Policy) (Cursor, *Gap) {
 	return c, nil
 }
 
-// Read returns what follows c and moves c after it. The error is one of ErrEnd, ErrBroken, ErrLag and ErrBehind.
-func (l *Log) Read(c *Cursor) (Part, error) {
+// Read returns what follows c and moves c after it. If there is nothing, the waiter, unless nil, is woken when there is.
+// The error is one of ErrEnd, ErrBroken, ErrLag and ErrBehind.
+func (l *Log) Read(c *Cursor, w *Waiter) (Part, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.hold(c, nil)
+	if w != nil {
+		l.unpark(c, w)
+	}
 	if c.waits {
 		c.settled, c.waits = l.head, false
 	}
@@ -76,7 +80,8 @@ func (l *Log) Read(c *Cursor) (Part, error) {
 	case c.Next == l.next && l.closed:
 		return Part{}, ErrEnd
 	case c.Until != 0 && c.Next >= c.Until:
-		return l.await(c), nil // somebody else brings what follows: that is not the reader's lag
+		c.waits = true // somebody else brings what follows: that is not the reader's lag
+		return Part{Wait: true}, nil
 	case !c.behind && over(l.head-max(c.Position, c.settled), c.MaxLag):
 		return Part{}, ErrLag
 	case c.Next < l.first && l.stored:
@@ -87,12 +92,11 @@ func (l *Log) Read(c *Cursor) (Part, error) {
 	case c.Next < l.next:
 		return l.take(c), nil
 	}
-	return l.await(c), nil
-}
-
-func (l *Log) await(c *Cursor) Part {
 	c.waits = true
-	return Part{Wait: l.waiter()}
+	if w != nil {
+		l.park(c, w)
+	}
+	return Part{Wait: true}, nil
 }
 
 func (l *Log) take(c *Cursor) Part {

@@ -68,6 +68,10 @@ type Log struct {
 	orphans    []*Segment // dropped and still held, oldest first
 	dropped    uint64     // how many segments were dropped while held
 
+	groups map[*topic.Filter]*waiters
+	index  topic.Index[*waiters]
+	called []*Waiter // to be woken
+
 	pinned atomic.Int64  // bytes of the orphans
 	cutoff atomic.Uint64 // holders of orphans up to this one must let go
 }
@@ -117,24 +121,21 @@ func (l *Log) Limits() Limits { return l.limits }
 // Append stores the event under the next id, which it returns, and wakes the readers that wait.
 func (l *Log) Append(topic string, event sse.Event) (id string, err error) {
 	id, wake, err := l.append(unique.Make(topic), event)
-	if wake != nil {
-		close(wake) // without the lock, which every reader that this wakes asks for
-	}
+	wake.now()
 	return id, err
 }
 
-func (l *Log) append(topic topic.Name, event sse.Event) (id string, wake chan struct{}, err error) {
+func (l *Log) append(topic topic.Name, event sse.Event) (id string, w wakening, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
-		return "", nil, ErrClosed
+		return "", w, ErrClosed
 	}
 	if id, err = l.encode(topic, event); err != nil {
-		return "", nil, err
+		return "", w, err
 	}
 	l.trim()
-	wake, l.wake = l.wake, nil
-	return id, wake, nil
+	return id, l.waken(), nil
 }
 
 // An Item is an event to append.
@@ -147,30 +148,27 @@ type Item struct {
 // index.
 func (l *Log) AppendAll(items []Item) (ids []string, failed int, err error) {
 	ids, wake, failed, err := l.appendAll(items)
-	if wake != nil {
-		close(wake)
-	}
+	wake.now()
 	return ids, failed, err
 }
 
-func (l *Log) appendAll(items []Item) (ids []string, wake chan struct{}, failed int, err error) {
+func (l *Log) appendAll(items []Item) (ids []string, w wakening, failed int, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
-		return nil, nil, -1, ErrClosed
+		return nil, w, -1, ErrClosed
 	}
 	undo := l.undo()
 	for i, item := range items {
 		id, err := l.encode(unique.Make(item.Topic), item.Event)
 		if err != nil {
 			undo()
-			return nil, nil, i, err
+			return nil, l.waken(), i, err // those who were called find nothing
 		}
 		ids = append(ids, id)
 	}
 	l.trim()
-	wake, l.wake = l.wake, nil
-	return ids, wake, 0, nil
+	return ids, l.waken(), 0, nil
 }
 
 // undo returns a function that takes back the events stored since. Nobody can have read them: the lock is still held.
@@ -184,6 +182,9 @@ func (l *Log) undo() func() {
 	return func() {
 		l.segments = slices.Delete(l.segments, segments, len(l.segments))
 		l.next, l.head = next, head
+		for _, w := range l.called { // for an event whose sequence is another's now
+			w.first = min(w.first, next)
+		}
 		if segments > 0 {
 			tail := l.segments[segments-1]
 			tail.data, tail.entries = tail.data[:data], tail.entries[:entries]
@@ -226,6 +227,7 @@ func (l *Log) put(block []byte, topic topic.Name) {
 	}
 	tail := l.segments[len(l.segments)-1]
 	tail.entries = append(tail.entries, Entry{topic, len(tail.data), l.Now()})
+	l.call(topic)
 	l.next++
 	l.head += int64(len(block))
 }
@@ -292,10 +294,7 @@ func (l *Log) waiter() <-chan struct{} {
 
 // Close refuses further events. Readers get those that are there, and then ErrEnd.
 func (l *Log) Close() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.closed = true
-	l.interrupt()
+	l.interrupt(func() { l.closed = true })
 }
 
 // Closed reports whether Close was called.
@@ -307,17 +306,17 @@ func (l *Log) Closed() bool {
 
 // Break makes the next reading of every present cursor fail with ErrBroken.
 func (l *Log) Break() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.generation++
-	l.interrupt()
+	l.interrupt(func() { l.generation++ })
 }
 
-func (l *Log) interrupt() {
-	if l.wake != nil {
-		close(l.wake)
-		l.wake = nil
-	}
+// interrupt wakes everyone to what change does.
+func (l *Log) interrupt(change func()) {
+	l.mu.Lock()
+	change()
+	l.callAll()
+	w := l.waken()
+	l.mu.Unlock()
+	w.now()
 }
 
 // Figures returns how many events were ever appended, and what the log keeps of them.

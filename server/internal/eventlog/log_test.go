@@ -2,6 +2,7 @@ package eventlog
 
 import (
 	"errors"
+	"math/rand/v2"
 	"slices"
 	"strconv"
 	"strings"
@@ -40,11 +41,11 @@ func readAll(t *testing.T, l *Log, c *Cursor) (text string, gaps []*Gap) {
 	t.Helper()
 	var b strings.Builder
 	for {
-		p, err := l.Read(c)
+		p, err := l.Read(c, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if p.Wait != nil {
+		if p.Wait {
 			return b.String(), gaps
 		}
 		if p.Gap != nil {
@@ -255,14 +256,14 @@ func TestLag(t *testing.T) {
 			*c, _ = l.Seek(l.epoch+"-0", Policy{MaxLag: maxLag})
 		}, 1001, true},
 		"a burst does not count": {func(l *Log, c *Cursor) {
-			l.Read(c)
+			l.Read(c, nil)
 			fill(t, l, 10, events(maxLag))
-			l.Read(c)
+			l.Read(c, nil)
 		}, 900, false},
 		"what follows a burst does": {func(l *Log, c *Cursor) {
-			l.Read(c)
+			l.Read(c, nil)
 			fill(t, l, 10, events(maxLag))
-			l.Read(c)
+			l.Read(c, nil)
 		}, 1001, true},
 	}
 	for name, test := range tests {
@@ -272,7 +273,7 @@ func TestLag(t *testing.T) {
 			test.before(l, &c)
 			fill(t, l, 1, events(test.after))
 			next := c.Next
-			_, err := l.Read(&c)
+			_, err := l.Read(&c, nil)
 			if got := errors.Is(err, ErrLag); got != test.lags {
 				t.Fatalf("read: %v, want lag: %v", err, test.lags)
 			}
@@ -305,17 +306,86 @@ func TestWaitingReadersAreWoken(t *testing.T) {
 	for name, wake := range wakers {
 		t.Run(name, func(t *testing.T) {
 			l := newTestLog(unlimited)
-			a, _ := l.Seek("", Policy{MaxLag: -1})
-			b := a
-			first, _ := l.Read(&a)
-			second, _ := l.Read(&b)
+			c, _ := l.Seek("", Policy{MaxLag: -1})
+			calls := 0
+			w := l.NewWaiter(nil, func() { calls++ })
+			l.Read(&c, w)
+			first, second := l.Watch(), l.Watch()
 			wake(l)
-			<-first.Wait
-			<-second.Wait
+			<-first
+			<-second
 			if l.wake != nil {
 				t.Error("a channel is kept though nobody waits")
 			}
+			if wake(l); calls != 1 {
+				t.Errorf("a waiter is woken %d times before it reads", calls)
+			}
+			l.Release(w)
 		})
+	}
+}
+
+// A waiter is woken for what its filter selects, continues with the first such event, and misses nothing by what comes
+// for others or is dropped meanwhile.
+func TestWaitersAreWokenForTheirOwn(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	l := newTestLog(Limits{200, -1, -1, -1, -1, 0})
+	type reader struct {
+		cursor Cursor
+		waiter *Waiter
+		filter *topic.Filter
+		woken  bool
+		wants  []string
+	}
+	var readers []*reader
+	for _, topics := range [][]string{{">"}, {"a"}, {"b", "c"}, {"*.x"}, {"none"}} {
+		r := &reader{filter: filterFor(t, topics...)}
+		r.cursor, _ = l.Seek("", Policy{MaxLag: -1})
+		r.waiter = l.NewWaiter(r.filter, func() { r.woken = true })
+		readers = append(readers, r)
+	}
+	read := func(r *reader) {
+		for {
+			p, err := l.Read(&r.cursor, r.waiter)
+			if err != nil || p.Gap != nil {
+				t.Fatalf("read: %v, gap %+v", err, p.Gap)
+			}
+			if p.Wait {
+				break
+			}
+			for run := range p.Runs(r.filter) {
+				for range strings.Count(string(run), "\n\n") {
+					r.wants = r.wants[1:]
+				}
+			}
+		}
+		if r.woken = false; len(r.wants) > 0 {
+			t.Fatalf("%d events are missing", len(r.wants))
+		}
+	}
+	for range 2000 {
+		name := []string{"a", "b", "c", "a.x", "d"}[random.IntN(5)]
+		if random.IntN(10) == 0 { // one that is taken back
+			l.AppendAll([]Item{{Topic: name}, {Topic: "a"}, {"b", sse.Event{Type: "\n"}}})
+			continue
+		}
+		l.Append(name, sse.Event{})
+		for _, r := range readers {
+			if r.filter.Has(topic.Make(name)) {
+				if r.wants = append(r.wants, name); !r.woken && r.waiter.state != awake {
+					t.Fatalf("%v: not woken for %s", r.filter, name)
+				}
+			}
+			if len(r.wants) > 5 || random.IntN(20) == 0 {
+				read(r)
+			}
+		}
+	}
+	for _, r := range readers {
+		l.Release(r.waiter)
+	}
+	if len(l.groups) > 0 {
+		t.Errorf("%d groups of waiters are kept for nobody", len(l.groups))
 	}
 }
 
@@ -360,7 +430,7 @@ func TestRuns(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			c, _ := l.Seek(l.ID(0), Policy{MaxLag: -1})
-			p, err := l.Read(&c)
+			p, err := l.Read(&c, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -388,7 +458,7 @@ func TestRunsStop(t *testing.T) {
 		l.Append(name, sse.Event{})
 	}
 	c, _ := l.Seek(l.ID(0), Policy{MaxLag: -1})
-	p, _ := l.Read(&c)
+	p, _ := l.Read(&c, nil)
 	for range p.Runs(filterFor(t, "a")) {
 		break
 	}

@@ -19,7 +19,7 @@ func TestPinnedIsWhatReadersHold(t *testing.T) {
 		c := &cursors[random.IntN(len(cursors))]
 		if random.IntN(4) == 0 {
 			l.LetGo(c)
-		} else if _, err := l.Read(c); err != nil {
+		} else if _, err := l.Read(c, nil); err != nil {
 			t.Fatal(err)
 		}
 		held := map[*Segment]bool{}
@@ -50,7 +50,7 @@ func TestCutoff(t *testing.T) {
 	for range 20 {
 		c, _ := l.Seek("", Policy{MaxLag: -1})
 		fill(t, l, 1, strings.Repeat("x", size))
-		if _, err := l.Read(&c); err != nil {
+		if _, err := l.Read(&c, nil); err != nil {
 			t.Fatal(err)
 		}
 		cursors = append(cursors, &c)

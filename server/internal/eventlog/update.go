@@ -37,16 +37,14 @@ func (r Record) AppendTo(dst []byte, id string) []byte {
 
 // Update takes what the store reports. Another epoch, or a Last that goes back, makes the log begin anew after Last.
 func (l *Log) Update(u Update) {
-	if wake := l.update(u); wake != nil {
-		close(wake)
-	}
+	l.update(u).now()
 }
 
-func (l *Log) update(u Update) (wake chan struct{}) {
+func (l *Log) update(u Update) (w wakening) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
-		return nil
+		return w
 	}
 	if u.Epoch != l.epoch || len(u.Records) == 0 && u.Last+1 < l.next {
 		l.begin(u)
@@ -60,8 +58,7 @@ func (l *Log) update(u Update) (wake chan struct{}) {
 	}
 	l.omit(u.Last + 1)
 	l.trim()
-	wake, l.wake = l.wake, nil
-	return wake
+	return l.waken()
 }
 
 // begin empties the log, which continues after what the store has. Readers of another epoch have to come back.
@@ -71,6 +68,7 @@ func (l *Log) begin(u Update) {
 	}
 	l.epoch, l.earlier = u.Epoch, u.Earlier
 	l.restart(u.Last + 1)
+	l.callAll()
 }
 
 func (l *Log) restart(next uint64) {

@@ -5,6 +5,7 @@ package netstream
 import (
 	"context"
 	"io"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,6 +33,9 @@ type Env struct {
 	Pause func(*Driver)    // returns when Awake reports true; nil means to wait for that
 }
 
+// caughtUp is the position of a stream that has everything.
+const caughtUp = math.MaxInt64
+
 // A Driver is the goroutine of one stream.
 type Driver struct {
 	*stream.Stream
@@ -41,14 +45,14 @@ type Driver struct {
 
 	framed   bool // the stream frames its chunks
 	scratch  []byte
-	deadline time.Time
+	deadline time.Duration // of writes
 	timer    *time.Timer
-	armed    time.Duration // when the timer goes off, or zero
+	armed    atomic.Int64 // when the timer goes off, or zero
 
 	reached atomic.Int64 // for Set.Lowest
 
-	signal  chan struct{} // that there are inputs
-	waiting atomic.Bool   // there are
+	signal  chan struct{} // that there is something to do
+	waiting atomic.Bool   // there are inputs
 	mu      sync.Mutex
 	inputs  []func(*stream.Stream)
 	evicted bool
@@ -68,6 +72,7 @@ func New(env Env, s *stream.Stream, conn Conn, coder *coding.Client) *Driver {
 // TakeOver makes the driver write to a connection that was hijacked.
 func (d *Driver) TakeOver(conn Conn, counts *stream.Counts) {
 	d.conn, d.framed = conn, true
+	d.deadline = 0 // hijacking undid it
 	d.Detach(counts)
 }
 
@@ -77,6 +82,10 @@ func (d *Driver) Do(f func(*stream.Stream)) {
 	d.inputs = append(d.inputs, f)
 	d.mu.Unlock()
 	d.waiting.Store(true)
+	d.wake()
+}
+
+func (d *Driver) wake() {
 	select {
 	case d.signal <- struct{}{}:
 	default:
@@ -96,8 +105,12 @@ func (d *Driver) evict() {
 
 // Flush writes what is pending, and reports whether the stream goes on.
 func (d *Driver) Flush() bool {
-	for d.Next(d.env.Log.Now()) == stream.Write {
-		d.write()
+	for {
+		now := d.env.Log.Now()
+		if d.Next(now) != stream.Write {
+			break
+		}
+		d.write(now)
 		if !d.Pending() {
 			break
 		}
@@ -107,6 +120,9 @@ func (d *Driver) Flush() bool {
 
 // Run serves the stream until it has ended, or ctx is done.
 func (d *Driver) Run(ctx context.Context) {
+	waiter := d.env.Log.NewWaiter(d.Filter(), d.wake)
+	defer d.env.Log.Release(waiter)
+	d.WakeBy(waiter)
 	forget := context.AfterFunc(ctx, func() {
 		d.Do(func(s *stream.Stream) { s.End(context.Cause(ctx)) })
 	})
@@ -116,20 +132,23 @@ func (d *Driver) Run(ctx context.Context) {
 		if d.waiting.Load() {
 			d.input()
 		}
-		switch d.Next(d.env.Log.Now()) {
+		now := d.env.Log.Now()
+		switch d.Next(now) {
 		case stream.Wait:
-			d.wait()
+			d.reached.Store(caughtUp)
+			d.wait(now)
 		case stream.Write:
-			d.write()
+			d.reached.Store(d.Reached())
+			d.write(now)
 		case stream.Fetch:
+			d.reached.Store(d.Reached())
 			d.Fetched(d.env.Fetch(ctx, d.Cursor.Next))
 		case stream.Shutdown:
-			d.finish()
+			d.finish(now)
 			return
 		case stream.Close:
 			return
 		}
-		d.reached.Store(d.Reached())
 	}
 }
 
@@ -159,8 +178,6 @@ func (d *Driver) input() {
 // Awake reports whether a stream that waits has something to do.
 func (d *Driver) Awake() bool {
 	select {
-	case <-d.WaitChan():
-		return true
 	case <-d.signal:
 		return true
 	default:
@@ -168,43 +185,39 @@ func (d *Driver) Awake() bool {
 	}
 }
 
-func (d *Driver) wait() {
+// wait waits on one channel for everything: select would cost more than all else that a delivery does here.
+func (d *Driver) wait(now time.Duration) {
 	if d.env.Pause != nil {
 		d.env.Pause(d)
 		return
 	}
-	d.arm()
-	var due <-chan time.Time
-	if d.timer != nil {
-		due = d.timer.C
-	}
-	select {
-	case <-d.WaitChan():
-	case <-d.signal:
-	case <-due:
-		d.armed = 0
-	}
+	d.arm(now)
+	<-d.signal
 }
 
 // arm sets the timer. It is left as it is if it goes off before there is something to do: that costs less than setting
 // it at every write.
-func (d *Driver) arm() {
-	due := d.Due()
-	if due == stream.Forever || d.armed != 0 && d.armed <= due {
+func (d *Driver) arm(now time.Duration) {
+	due, armed := d.Due(), time.Duration(d.armed.Load())
+	if due == stream.Forever || armed != 0 && armed <= due {
 		return
 	}
-	rest := max(due-d.env.Log.Now(), 0)
-	if d.timer == nil {
-		d.timer = time.NewTimer(rest)
+	d.armed.Store(int64(due))
+	if rest := max(due-now, 0); d.timer == nil {
+		d.timer = time.AfterFunc(rest, d.goOff)
 	} else {
 		d.timer.Reset(rest)
 	}
-	d.armed = due
+}
+
+func (d *Driver) goOff() {
+	d.armed.Store(0)
+	d.wake()
 }
 
 // write writes the whole output.
-func (d *Driver) write() {
-	d.setDeadline()
+func (d *Driver) write(now time.Duration) {
+	d.setDeadline(now)
 	n, err := d.writeOutput()
 	if err == nil {
 		err = d.conn.Flush()
@@ -248,9 +261,9 @@ func (d *Driver) writeOutput() (n int, err error) {
 }
 
 // finish writes the end of a body in a coding. What follows is net/http's to write.
-func (d *Driver) finish() {
-	d.deadline = time.Time{} // the last one may be long past
-	d.setDeadline()
+func (d *Driver) finish(now time.Duration) {
+	d.deadline = 0 // the last one may be long past
+	d.setDeadline(now)
 	if d.coder == nil {
 		return
 	}
@@ -259,26 +272,11 @@ func (d *Driver) finish() {
 	}
 }
 
-func (d *Driver) clock() time.Time {
-	if d.env.Clock != nil {
-		return d.env.Clock()
-	}
-	return time.Now()
-}
-
 // setDeadline gives what is written next the time it may take, or up to an eighth less, since a deadline that is that
 // near is not moved. Without a timeout it still undoes the deadline of the http.Server.
-func (d *Driver) setDeadline() {
+func (d *Driver) setDeadline(now time.Duration) {
 	timeout := d.env.WriteTimeout
-	if timeout < 0 {
-		if d.deadline.IsZero() {
-			d.conn.SetWriteDeadline(time.Time{})
-			d.deadline = time.Unix(1, 0)
-		}
-		return
-	}
-	now := d.clock()
-	if d.deadline.Sub(now) > timeout-timeout/8 {
+	if timeout < 0 && d.deadline != 0 || timeout >= 0 && d.deadline-now > timeout-timeout/8 {
 		return
 	}
 	d.mu.Lock()
@@ -286,6 +284,16 @@ func (d *Driver) setDeadline() {
 	if d.evicted {
 		return
 	}
-	d.deadline = now.Add(timeout)
-	d.conn.SetWriteDeadline(d.deadline)
+	if d.deadline = stream.After(now, timeout); d.deadline == stream.Forever {
+		d.conn.SetWriteDeadline(time.Time{})
+		return
+	}
+	d.conn.SetWriteDeadline(d.clock().Add(timeout))
+}
+
+func (d *Driver) clock() time.Time {
+	if d.env.Clock != nil {
+		return d.env.Clock()
+	}
+	return time.Now()
 }

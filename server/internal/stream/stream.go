@@ -90,10 +90,10 @@ type Stream struct {
 	whole      bool // the client was sent the end
 
 	out      output
-	wait     <-chan struct{}
-	active   time.Duration // when it was last written to
-	since    time.Duration // when it first stalled with this output, or when it was complete
-	fetchAt  time.Duration // not before
+	waiter   *eventlog.Waiter // nil if the driver knows when there is more to read
+	active   time.Duration    // when it was last written to
+	since    time.Duration    // when it first stalled with this output, or when it was complete
+	fetchAt  time.Duration    // not before
 	expires  time.Duration
 	departs  time.Duration
 	deadline error // why it ends when it expires
@@ -211,8 +211,8 @@ func (s *Stream) Reached() int64 {
 // Retry returns the reconnection time that clients are advised to keep.
 func (s *Stream) Retry() time.Duration { return s.config.Retry }
 
-// WaitChan returns the channel that is closed when there is more to read. It belongs to the last command Wait.
-func (s *Stream) WaitChan() <-chan struct{} { return s.wait }
+// WakeBy has the waiter woken when there is more to read.
+func (s *Stream) WakeBy(w *eventlog.Waiter) { s.waiter = w }
 
 // Next returns what to do at that time.
 func (s *Stream) Next(now time.Duration) Command {
@@ -306,13 +306,13 @@ func (s *Stream) finish(now time.Duration) Command {
 
 // advance reads on in the log, one part at most.
 func (s *Stream) advance(now time.Duration) Command {
-	p, err := s.log.Read(&s.Cursor)
+	p, err := s.log.Read(&s.Cursor, s.waiter)
 	switch {
 	case err == eventlog.ErrLag:
 		s.lag()
 		return Again
 	case err == eventlog.ErrBehind:
-		s.fetching, s.wait = true, nil
+		s.fetching = true
 		return Fetch
 	case err == eventlog.ErrBroken:
 		s.Fail(err)
@@ -323,8 +323,7 @@ func (s *Stream) advance(now time.Duration) Command {
 	case p.Gap != nil:
 		s.sendGap(p.Gap)
 		return Write
-	case p.Wait != nil:
-		s.wait = p.Wait
+	case p.Wait:
 		return s.beat(now)
 	}
 	if b, ok := Select(s.filter, p); ok {
@@ -399,7 +398,7 @@ func (s *Stream) takeFetched(now time.Duration) {
 		s.sendGap(g)
 	case len(f.Records) == 0:
 		if s.move(s.Cursor.Next); s.Cursor.Next < oldest {
-			s.fetchAt, s.wait = now+fetchPause, nil
+			s.fetchAt = now + fetchPause
 		}
 	default:
 		s.takeRecords(f.Records, oldest)
