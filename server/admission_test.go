@@ -183,19 +183,19 @@ func TestSlowBody(t *testing.T) {
 		after           time.Duration
 		sent            string
 	}{
-		"default":             {0, 0, 30 * time.Second, "Content-Length: 20\r\n\r\n"},
-		"option":              {time.Second, 0, time.Second, "Content-Length: 20\r\n\r\ntopic=a&data=x"},
-		"in chunks":           {time.Second, 0, time.Second, "Transfer-Encoding: chunked\r\n\r\n7\r\ntopic=a\r\n"},
-		"within a chunk":      {time.Second, 0, time.Second, "Transfer-Encoding: chunked\r\n\r\n7\r\ntop"},
-		"the server's timout": {-1, 5 * time.Second, 5 * time.Second, "Content-Length: 20\r\n\r\n"},
-		"longer than that":    {10 * time.Second, 5 * time.Second, 10 * time.Second, "Content-Length: 20\r\n\r\n"},
+		"default":              {0, 0, 30 * time.Second, "Content-Length: 20\r\n\r\n"},
+		"option":               {time.Second, 0, time.Second, "Content-Length: 20\r\n\r\ntopic=a&data=x"},
+		"in chunks":            {time.Second, 0, time.Second, "Transfer-Encoding: chunked\r\n\r\n7\r\ntopic=a\r\n"},
+		"within a chunk":       {time.Second, 0, time.Second, "Transfer-Encoding: chunked\r\n\r\n7\r\ntop"},
+		"the server's timeout": {-1, 5 * time.Second, 5 * time.Second, "Content-Length: 20\r\n\r\n"},
+		"longer than that":     {10 * time.Second, 5 * time.Second, 10 * time.Second, "Content-Length: 20\r\n\r\n"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				broker := &server.Broker{}
 				h := &server.Handler{Broker: broker, OpenPublish: true, BodyTimeout: test.timeout}
-				network, done := serveBubble(t, h, &http.Server{ReadTimeout: test.server})
+				network, _ := serveBubble(t, h, &http.Server{ReadTimeout: test.server})
 				conn, _ := network.dial(t.Context(), "", "")
 				defer conn.Close()
 				begun := time.Now()
@@ -208,7 +208,7 @@ func TestSlowBody(t *testing.T) {
 					t.Errorf("status %d after %v, headers %v", answer.StatusCode, waited, answer.Header)
 				}
 				io.Copy(io.Discard, answer.Body)
-				<-done
+				synctest.Wait()
 				if stats := broker.Stats(); stats.BodyBytes != 0 || stats.Published != 0 {
 					t.Errorf("stats %+v", stats)
 				}

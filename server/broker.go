@@ -157,10 +157,9 @@ type Broker struct {
 	codings    coding.Registry
 	quota      quota
 	keyed      keyed
+	names      topicNames
+	bodies     bodies
 	drain      drainState
-
-	names  topicNames
-	bodies bodies
 
 	counts      [8]stream.Counts // of the streams that are not the epoll driver's, to keep processors apart
 	shards      atomic.Uint32
