@@ -3,8 +3,10 @@
 PORT ?= 8080
 FUZZTIME ?= 30s
 BROWSER ?= chromium
+SEEDS ?= 20000
+SEED ?= 0
 
-.PHONY: run run-cluster test build dist bench bench-server conformance fuzz screenshot lint unit e2e chromium proxies node
+.PHONY: run run-cluster test build dist bench bench-server conformance fuzz simulate screenshot lint unit e2e chromium proxies node
 
 run: build ## shows it working: http://localhost:8080, or PORT=
 	@PORT=$(PORT) go run ./server/cmd/demo
@@ -39,6 +41,7 @@ lint:
 
 unit: proxies node
 	go test -race ./sse ./wasm/... ./server/... ./js/...
+	go test ./server/internal/epoll $(if $(CI),-mutations) # the simulation, at full length
 	cd server/bench && go test -race -mod=mod ./... # the peers' modules stay out of ours
 
 e2e: build chromium node
@@ -64,6 +67,10 @@ bench-server: ## our server beside its peers, each in a process of its own: dist
 conformance: build ## every scenario on native and on ours, in BROWSER=chromium, firefox or webkit; IMPL=native, wasm, or the URL or file of a script: dist/conformance.html and .json
 	@test "$(BROWSER)" != chromium || .ci/chromium
 	go run ./e2e/conformance -browser "$(BROWSER)" -impl "$(IMPL)"
+
+simulate: ## the server's streams against simulated sockets and a simulated clock: SEEDS= of them, from SEED= on; then mutations of the code, which it must find
+	go test -count=1 -timeout 0 ./server/internal/epoll -run '^TestSimulation$$' -seeds $(SEEDS) -seed $(SEED)
+	@test "$(SEEDS)" = 1 || go test -count=1 -timeout 0 ./server/internal/epoll -run '^TestMutations$$' -mutations
 
 fuzz: build chromium ## each fuzzer for FUZZTIME, the last one on random streams, native against ours
 	go test ./sse -run '^$$' -fuzz FuzzParser -fuzztime $(FUZZTIME)
