@@ -8,13 +8,13 @@ BROWSER ?= chromium
 SEEDS ?= 20000
 SEED ?= 0
 
-.PHONY: run run-cluster test build dist bench bench-server soak conformance fuzz simulate screenshot lint unit e2e chromium nginx node
+.PHONY: run run-cluster test build dist bench bench-server soak conformance fuzz simulate screenshot lint unit e2e chromium proxies node
 
 run: build ## shows it working: http://localhost:8080, or PORT=
-	@PORT=$(PORT) go run ./server/cmd/eventsource-server -demo
+	@PORT=$(PORT) go run ./server/cmd/demo
 
 run-cluster: build ## shows one stream over three nodes and a NATS cluster: http://localhost:8080, or PORT=
-	@PORT=$(PORT) go run ./server/cmd/eventsource-server -demo-cluster
+	@PORT=$(PORT) go run ./server/cmd/demo -cluster
 
 build: ## makes dist/, the npm package; with DEBUG=1, one whose panics tell where
 	@go run ./js/build
@@ -43,7 +43,7 @@ lint:
 	cd server/middleware && $$(cd ../.. && go tool -n staticcheck) ./...
 	GOOS=js GOARCH=wasm $$(go tool -n staticcheck) -checks inherit,-U1000 ./sse ./wasm/... # it takes exports for unused
 
-unit: nginx node
+unit: proxies node
 	go test -race ./sse ./wasm/... ./server/... ./js/...
 	go test ./server/internal/epoll $(if $(CI),-mutations) # the simulation, at full length
 	cd server/bench && go test -race -mod=mod ./... # the peers' modules stay out of ours
@@ -55,8 +55,8 @@ e2e: build chromium node
 chromium:
 	@.ci/chromium
 
-nginx:
-	@.ci/nginx
+proxies:
+	@.ci/proxies
 
 node:
 	@.ci/node
