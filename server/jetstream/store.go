@@ -1,5 +1,5 @@
 // Package jetstream keeps the events of a [server.Broker] in a stream of NATS JetStream, which any number of brokers can
-// share. Package embedded, in a folder of this one, has the same without a server of NATS beside the program.
+// share. Package filestore keeps events in a folder, without NATS.
 //
 //	conn, err := jetstream.Connect("nats://a:4222,nats://b:4222,nats://c:4222")
 //	store, err := jetstream.Open(ctx, conn, jetstream.Options{Replicas: 3})

@@ -12,8 +12,8 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/eventsource-wasm/eventsource-wasm/server"
+	"github.com/eventsource-wasm/eventsource-wasm/server/filestore"
 	"github.com/eventsource-wasm/eventsource-wasm/server/jetstream"
-	"github.com/eventsource-wasm/eventsource-wasm/server/jetstream/embedded"
 )
 
 // openTimeout bounds how long a program that starts waits for its store, which may have to read what it has.
@@ -34,7 +34,7 @@ func (s *storeSite) flags(f *flag.FlagSet) {
 	o := &s.options
 	f.StringVar(&s.where, "store", inMemory, "`where` events are kept: memory, file:DIR, or comma-separated URLs of a NATS cluster; one with a password belongs into the environment")
 	f.StringVar(&s.credentials, "store-credentials", "", "`file` with the credentials for NATS")
-	f.StringVar(&s.fsync, "store-fsync", embedded.DefaultSync.String(), "`time` between two syncs of file:DIR, or always")
+	f.StringVar(&s.fsync, "store-fsync", filestore.DefaultSync.String(), "`time` between two syncs of file:DIR, or always")
 	f.StringVar(&o.Name, "store-name", jetstream.DefaultName, "`name` of the stream, which servers have in common that share their events")
 	f.IntVar(&o.Replicas, "store-replicas", 1, "`number` of servers of a NATS cluster that have the events")
 	f.Int64Var(&o.MaxEvents, "store-events", -1, "`number` of events kept by -store; -1 is no limit")
@@ -89,7 +89,9 @@ func (s *storeSite) open(ctx context.Context, broker *server.Broker, logger *slo
 	o := s.options
 	o.Logger = logger
 	if dir, inFolder := s.folder(); inFolder {
-		store, err := embedded.Open(ctx, embedded.Options{Dir: dir, Sync: s.sync, Store: o})
+		store, err := filestore.Open(ctx, filestore.Options{
+			Dir: dir, Sync: s.sync, MaxAge: o.MaxAge, MaxBytes: o.MaxBytes, MaxEvents: o.MaxEvents, MaxEventsPerTopic: o.MaxEventsPerTopic, Logger: logger,
+		})
 		if err != nil {
 			return nil, err
 		}

@@ -1,6 +1,6 @@
 //go:build linux
 
-package embedded_test
+package filestore_test
 
 import (
 	"errors"
@@ -12,7 +12,7 @@ import (
 	"testing"
 
 	"github.com/eventsource-wasm/eventsource-wasm/server"
-	"github.com/eventsource-wasm/eventsource-wasm/server/jetstream/embedded"
+	"github.com/eventsource-wasm/eventsource-wasm/server/filestore"
 	"github.com/eventsource-wasm/eventsource-wasm/sse"
 )
 
@@ -32,7 +32,7 @@ func TestFullDisk(t *testing.T) {
 	if err := os.WriteFile(ballast, make([]byte, 20<<20), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	n := startNode(t, embedded.Options{Dir: filepath.Join(disk, "store"), Reserve: 16 << 20}, &server.Broker{MaxEvents: 5})
+	n := startNode(t, filestore.Options{Dir: filepath.Join(disk, "store"), Reserve: 16 << 20}, &server.Broker{MaxEvents: 5})
 	event := sse.Event{Data: strings.Repeat("x", 100_000)}
 	var first, last string
 	for {

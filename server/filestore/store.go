@@ -1,0 +1,465 @@
+// Package filestore keeps the events of a [server.Broker] in a folder.
+//
+//	store, err := filestore.Open(ctx, filestore.Options{Dir: "/var/lib/events"})
+//	broker := &server.Broker{Store: store}
+//
+// STORES.md in the folder above says what is guaranteed.
+package filestore
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/eventsource-wasm/eventsource-wasm/server"
+)
+
+// Defaults for fields of [Options] that are zero.
+const (
+	DefaultSync     = 250 * time.Millisecond
+	DefaultReserve  = 64 << 20
+	DefaultMaxAge   = 24 * time.Hour
+	DefaultMaxBytes = 1 << 30
+	DefaultKeyAge   = time.Hour
+	DefaultMaxKeys  = 1_000_000
+	DefaultMaxReads = 64
+)
+
+// Options configure a [Store].
+type Options struct {
+	// Dir is the folder, for this program alone. It is made if it does not exist.
+	Dir string
+
+	// Sync is how often events are synced to the disk. A program that ends or is killed loses nothing. A machine that
+	// loses its power loses the events of that time. Zero means 250 ms. Negative means that Append returns when the
+	// events are synced.
+	Sync time.Duration
+
+	// Reserve is how many bytes of the disk stay free: with less, Append fails with [server.ErrStoreFull]. Reading goes
+	// on. It works on Linux. Zero means 64 MiB; negative, none.
+	Reserve int64
+
+	// MaxAge, MaxBytes and MaxEvents bound what is kept. The oldest events go first. MaxEventsPerTopic bounds what is
+	// kept of each topic. Bytes are those on disk. Age and bytes are exact to some 4 KiB of events. Zero means 24 hours,
+	// 1 GiB, and no limit for the others; negative, no limit.
+	MaxAge            time.Duration
+	MaxBytes          int64
+	MaxEvents         int64
+	MaxEventsPerTopic int64
+
+	// KeyAge is how long a [server.Key] is remembered, whether or not its events are kept. Zero means 1 hour.
+	KeyAge time.Duration
+
+	// MaxKeys bounds the keys that are remembered, some 150 bytes of memory each. Beyond it, Append fails for new keys.
+	// Zero means 1,000,000; negative, no limit.
+	MaxKeys int
+
+	// MaxReads bounds the reads at a time; further ones wait. A read returns up to 64 KiB, or one event. Zero means 64.
+	MaxReads int
+
+	// Logger reports what happens to the folder. Nil means [slog.Default].
+	Logger *slog.Logger
+}
+
+// Errors of [Open].
+var (
+	ErrInUse     = errors.New("filestore: another process uses the folder")
+	ErrOldFormat = errors.New("filestore: the folder holds events in the format of an earlier version, in \"jetstream\": move that away to begin without them")
+)
+
+// A Store is a [server.Store] in a folder. It has to be closed.
+type Store struct {
+	options Options
+	full    int64 // bytes of a segment after which another begins
+	folder  *folder
+	space   space
+	reads   chan struct{}
+
+	// Of what follows, only the holder of io changes anything.
+	io       sync.Mutex
+	file     *os.File // the newest segment's
+	marker   *marker
+	keys     keys
+	keyFiles []keyFile
+	synced   bool // every write is
+	suspect  bool // a sync of file has failed
+	failing  bool // the last write failed
+	buffer   []byte
+
+	mu        sync.Mutex // for the rest, and short
+	epoch     string
+	earlier   map[string]uint64
+	first     uint64 // sequence of the oldest event kept, or last+1
+	last      uint64
+	group     uint64
+	segments  []*segment // oldest first
+	topics    *topics    // nil without a limit
+	followers map[*follower]bool
+	waiting   []*request
+	closed    bool
+	dirty     bool
+
+	wake    chan struct{} // for whoever commits
+	stop    chan struct{}
+	working sync.WaitGroup
+}
+
+var _ server.Store = (*Store)(nil)
+
+// Open returns the store in the folder. It reads everything that is there, at some gigabyte a second, and checks it.
+func Open(ctx context.Context, o Options) (*Store, error) {
+	o.Sync = cmp.Or(o.Sync, DefaultSync)
+	o.MaxAge = cmp.Or(o.MaxAge, DefaultMaxAge)
+	o.MaxBytes = cmp.Or(o.MaxBytes, DefaultMaxBytes)
+	o.MaxKeys = cmp.Or(o.MaxKeys, DefaultMaxKeys)
+	o.Logger = cmp.Or(o.Logger, slog.Default())
+	s := &Store{
+		options:   o,
+		full:      segmentBytes(o.MaxBytes),
+		space:     space{dir: o.Dir, reserve: cmp.Or(o.Reserve, DefaultReserve), logger: o.Logger},
+		reads:     make(chan struct{}, cmp.Or(o.MaxReads, DefaultMaxReads)),
+		keys:      keys{age: cmp.Or(o.KeyAge, DefaultKeyAge), known: map[keyID]keyed{}},
+		topics:    newTopics(o.MaxEventsPerTopic),
+		followers: map[*follower]bool{},
+		wake:      make(chan struct{}, 1),
+		stop:      make(chan struct{}),
+	}
+	if err := s.open(ctx); err != nil {
+		return nil, fmt.Errorf("%s: %w", o.Dir, err)
+	}
+	s.working.Go(s.commitAll)
+	s.working.Go(s.maintain)
+	return s, nil
+}
+
+// Bounds of the size of a segment, which is an eighth of what is kept.
+const (
+	minSegment = 64 << 10
+	maxSegment = 8 << 20
+)
+
+func segmentBytes(limit int64) int64 {
+	if limit < 0 {
+		return maxSegment
+	}
+	return min(max(limit/8, minSegment), maxSegment)
+}
+
+func (s *Store) open(ctx context.Context) (err error) {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if s.folder, err = lock(s.options.Dir); err != nil {
+		return err
+	}
+	r := &recovery{store: s, dir: s.options.Dir, logger: s.options.Logger}
+	if err := r.run(ctx); err != nil {
+		s.release()
+		return err
+	}
+	s.trim(time.Now())
+	return nil
+}
+
+// openNewest opens the file that grows, or makes one.
+func (s *Store) openNewest() (*os.File, error) {
+	if n := len(s.segments); n > 0 && s.segments[n-1].size < s.full {
+		return os.OpenFile(s.path(s.segments[n-1]), os.O_RDWR, 0)
+	}
+	next := &segment{id: randomID(), first: s.last + 1, last: s.last}
+	file, err := createSegment(s.options.Dir, next)
+	if err == nil {
+		s.segments = append(s.segments, next)
+	}
+	return file, err
+}
+
+func (s *Store) path(segment *segment) string { return filepath.Join(s.options.Dir, segment.name()) }
+
+// writeManifest makes the present files those of the stream.
+func (s *Store) writeManifest() error { return s.putManifest(s.segments, s.keyFiles) }
+
+func (s *Store) putManifest(segments []*segment, keyFiles []keyFile) error {
+	m := &manifest{Epoch: s.epoch, Earlier: s.earlier, Synced: s.synced, Keys: keyFiles}
+	newest := segments[len(segments)-1]
+	for _, segment := range segments {
+		e := entry{ID: segment.id, First: segment.first}
+		if segment != newest {
+			e.Last, e.Events, e.Size = segment.last, segment.events, segment.size
+		}
+		m.Segments = append(m.Segments, e)
+	}
+	id, check, born, err := writeManifest(s.options.Dir, m)
+	if err != nil {
+		return err
+	}
+	mark := mark{manifest: id, check: check, born: born, group: s.group, high: s.last, offset: newest.size}
+	if err := s.marker.writeBoth(mark); err != nil {
+		return err
+	}
+	removeManifests(s.options.Dir, id)
+	return nil
+}
+
+// Close syncs the events, and gives the folder back. The brokers that use the store must be closed before.
+func (s *Store) Close() error {
+	if !s.shut() {
+		return nil
+	}
+	s.io.Lock()
+	defer s.io.Unlock()
+	mark := s.marker.mark
+	mark.closed = true
+	err := s.file.Sync()
+	if err == nil {
+		err = s.marker.writeBoth(mark)
+	}
+	if err == nil {
+		err = s.folder.close()
+	}
+	return errors.Join(err, s.release())
+}
+
+// shut ends what works on the store, and reports whether that is for it to do.
+func (s *Store) shut() bool {
+	s.mu.Lock()
+	closed := s.closed
+	s.closed = true
+	s.mu.Unlock()
+	if closed {
+		return false
+	}
+	close(s.stop)
+	s.working.Wait()
+	return true
+}
+
+func (s *Store) release() (err error) {
+	if s.file != nil {
+		err = s.file.Close()
+	}
+	if s.marker != nil {
+		err = errors.Join(err, s.marker.file.Close())
+	}
+	return errors.Join(err, s.folder.unlock())
+}
+
+// State implements [server.Store].
+func (s *Store) State(ctx context.Context) (server.StoreState, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return server.StoreState{}, errClosed
+	}
+	s.expire(time.Now())
+	return s.state(), nil
+}
+
+func (s *Store) state() server.StoreState {
+	return server.StoreState{Epoch: s.epoch, First: s.first, Last: s.last, Earlier: s.earlier}
+}
+
+var errClosed = fmt.Errorf("%w: it is closed", server.ErrUnavailable)
+
+// trim advances first by all limits. The newest event stays, whatever its size.
+func (s *Store) trim(now time.Time) {
+	if n := s.options.MaxEvents; n > 0 && s.last > uint64(n) {
+		s.first = max(s.first, s.last+1-uint64(n))
+	}
+	if limit := s.options.MaxBytes; limit > 0 {
+		s.trimBytes(limit)
+	}
+	s.expire(now)
+}
+
+func (s *Store) trimBytes(limit int64) {
+	var total int64
+	for _, segment := range s.segments {
+		total += segment.size
+	}
+	for _, segment := range s.segments {
+		if total <= limit {
+			return
+		}
+		if segment != s.segments[len(s.segments)-1] && total-segment.size >= limit {
+			total -= segment.size
+			s.first = max(s.first, segment.last+1)
+			continue
+		}
+		for _, p := range segment.index {
+			s.first = max(s.first, p.sequence)
+			if total-p.offset <= limit {
+				return
+			}
+		}
+		total -= segment.size
+	}
+}
+
+// expire advances first by age.
+func (s *Store) expire(now time.Time) {
+	if s.options.MaxAge <= 0 {
+		return
+	}
+	oldest := now.Add(-s.options.MaxAge).UnixNano()
+	for _, segment := range s.segments {
+		if segment.last < s.first || segment.events == 0 {
+			continue
+		}
+		if segment.newest < oldest {
+			s.first = segment.last + 1
+			continue
+		}
+		for _, p := range segment.index[1:] {
+			if p.at >= oldest {
+				break
+			}
+			s.first = max(s.first, p.sequence)
+		}
+		break
+	}
+	if !slices.ContainsFunc(s.segments, func(segment *segment) bool { return segment.events > 0 && segment.last >= s.first }) {
+		s.first = s.last + 1
+	}
+}
+
+// maintain syncs, and drops what is too old, until the store is closed.
+func (s *Store) maintain() {
+	every := time.Second
+	if s.options.Sync > 0 {
+		every = s.options.Sync
+	}
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-s.stop:
+			return
+		case <-ticker.C:
+			s.sync()
+			s.drop()
+		}
+	}
+}
+
+// sync syncs what was written since the last time. Writing goes on meanwhile.
+func (s *Store) sync() {
+	s.mu.Lock()
+	file, dirty := s.file, s.dirty
+	s.dirty = false
+	s.mu.Unlock()
+	if !dirty || s.synced {
+		return
+	}
+	err := file.Sync()
+	if errors.Is(err, os.ErrClosed) {
+		return // it was synced before
+	}
+	if err = errors.Join(err, s.marker.file.Sync()); err != nil {
+		s.options.Logger.Error("the disk does not take what was written: events may be lost if the machine stops", "dir", s.options.Dir, "error", err)
+		s.io.Lock()
+		s.suspect = true
+		s.io.Unlock()
+	}
+}
+
+// drop removes the segments of which nothing is kept, and rewrites one of which little is.
+func (s *Store) drop() {
+	s.io.Lock()
+	defer s.io.Unlock()
+	s.keys.expire(time.Now())
+	s.mu.Lock()
+	s.trim(time.Now())
+	var kept, gone []*segment
+	for i, segment := range s.segments {
+		if segment.last < s.first && i < len(s.segments)-1 {
+			gone = append(gone, segment)
+		} else {
+			kept = append(kept, segment)
+		}
+	}
+	s.topics.forget(s.first)
+	first := s.first
+	s.mu.Unlock()
+	kept, rewritten, err := s.compact(kept, first)
+	gone = append(gone, rewritten...)
+	keyFiles := slices.DeleteFunc(slices.Clone(s.keyFiles), s.isStale)
+	if err == nil && (len(gone) > 0 || len(keyFiles) < len(s.keyFiles)) {
+		err = s.replace(kept, gone, keyFiles)
+	}
+	if err != nil {
+		s.options.Logger.Error("old events cannot be removed", "dir", s.options.Dir, "error", err)
+	}
+}
+
+func (s *Store) isStale(f keyFile) bool { return time.Since(time.Unix(0, f.Newest)) > s.keys.age }
+
+// replace makes kept the segments, and removes the others once their keys are safe.
+func (s *Store) replace(kept, gone []*segment, keyFiles []keyFile) error {
+	var ids []keyID
+	for _, segment := range gone {
+		ids = append(ids, segment.keys...)
+	}
+	f, err := s.keys.write(s.options.Dir, ids)
+	if err != nil {
+		return err
+	}
+	if f.Keys > 0 {
+		keyFiles = append(keyFiles, f)
+	}
+	if err := s.putManifest(kept, keyFiles); err != nil {
+		return err
+	}
+	for _, f := range s.keyFiles {
+		if s.isStale(f) {
+			os.Remove(filepath.Join(s.options.Dir, f.name()))
+		}
+	}
+	s.keyFiles = keyFiles
+	s.mu.Lock()
+	s.segments = kept
+	s.mu.Unlock()
+	for _, segment := range gone {
+		os.Remove(s.path(segment))
+	}
+	return nil
+}
+
+// compact rewrites one of the segments if most of its events are superseded by newer ones of their topics. It returns
+// the segments with the new one, and the old one.
+func (s *Store) compact(segments []*segment, first uint64) (kept, old []*segment, err error) {
+	if s.topics == nil {
+		return segments, nil, nil
+	}
+	keeps := func(topic string, sequence uint64) bool { return sequence >= first && s.topics.keeps(topic, sequence) }
+	for i, candidate := range segments[:len(segments)-1] {
+		if candidate.checked > s.last-s.last/8 {
+			continue // little can have changed
+		}
+		candidate.checked = s.last
+		found, err := scanSegment(s.options.Dir, copyOf(candidate), 0)
+		if err != nil || len(found.holes) > 0 {
+			continue // reading reports it
+		}
+		live := found.count(keeps)
+		switch {
+		case live == 0:
+			return slices.Concat(segments[:i], segments[i+1:]), segments[i : i+1], nil
+		case 2*live > candidate.events:
+			continue
+		}
+		next, err := rewrite(s.options.Dir, candidate.first, found.frames, keeps)
+		if err != nil {
+			return segments, nil, err
+		}
+		return slices.Concat(segments[:i], []*segment{next}, segments[i+1:]), segments[i : i+1], nil
+	}
+	return segments, nil, nil
+}
