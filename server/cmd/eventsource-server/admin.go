@@ -28,13 +28,20 @@ const (
 )
 
 // A health is what those are told who decide whether this server runs, and whether to send it clients.
-type health struct{ draining atomic.Bool }
+type health struct {
+	draining atomic.Bool
+	ready    func() error // nil is always
+}
 
 func (h *health) register(mux *http.ServeMux) {
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { tell(w, http.StatusOK, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		if h.draining.Load() {
 			tell(w, http.StatusServiceUnavailable, "draining")
+			return
+		}
+		if h.ready != nil && h.ready() != nil {
+			tell(w, http.StatusServiceUnavailable, "the store is unavailable")
 			return
 		}
 		tell(w, http.StatusOK, "ready")

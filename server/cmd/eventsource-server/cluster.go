@@ -160,6 +160,8 @@ func (n *clusterNode) await(ctx context.Context) error {
 		response, err := http.DefaultClient.Do(request)
 		if err == nil {
 			response.Body.Close()
+		}
+		if err == nil && response.StatusCode == http.StatusOK {
 			return nil
 		}
 		if !n.runs() {

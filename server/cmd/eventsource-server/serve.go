@@ -61,6 +61,7 @@ func (p *program) listen(ctx context.Context) (err error) {
 		return err
 	}
 	p.sources = append(sources, p.site.sources...)
+	p.health.ready = p.site.ready
 	p.health.register(p.site.mux)
 	p.main.Server = p.server(p.site.mux, secure)
 	if p.main.listener, err = p.config.listen(ctx, p.config.addr, "-addr"); err != nil {

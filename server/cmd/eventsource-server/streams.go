@@ -16,7 +16,8 @@ type site struct {
 
 	feed    func(context.Context) // publishes on the site's own account until the context is done; may be nil
 	sources []source
-	close   func() // ends the broker, and gives its store back; may be nil
+	close   func()       // ends the broker, and gives its store back; may be nil
+	ready   func() error // why no clients should come; may be nil
 }
 
 // otherDescriptors is how many the program needs besides those of the streams.
@@ -38,7 +39,7 @@ func newStreams(ctx context.Context, c *config, logger *slog.Logger) (*site, err
 		return nil, err
 	}
 	warnOfDescriptors(c.broker.MaxConnections, openFilesLimit(), logger)
-	closeStore, err := c.store.open(ctx, &c.broker, logger)
+	store, err := c.store.open(ctx, &c.broker, logger)
 	if err != nil {
 		return nil, fmt.Errorf("-store: %w", err)
 	}
@@ -50,5 +51,5 @@ func newStreams(ctx context.Context, c *config, logger *slog.Logger) (*site, err
 		h.Tickets = &server.Tickets{}
 		mux.HandleFunc("/ticket", h.ServeTicket)
 	}
-	return &site{mux: mux, broker: &c.broker, sources: access.sources, close: closeStore}, nil
+	return &site{mux: mux, broker: &c.broker, sources: access.sources, close: store.close, ready: store.ready}, nil
 }
