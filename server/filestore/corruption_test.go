@@ -21,7 +21,7 @@ import (
 )
 
 var (
-	corruptions = flag.Int("corruptions", 150, "how many folders TestCorruption damages")
+	corruptions = flag.Int("corruptions", 80, "how many folders TestCorruption damages")
 	corruptSeed = flag.Uint64("corruption-seed", 1, "seed of the first of them")
 )
 

@@ -8,3 +8,27 @@ func (s *Store) Abandon() {
 		s.release()
 	}
 }
+
+// FrameEnds returns where the frames of a file of events end, and how many events precede each end.
+func FrameEnds(dir, name string) (ends map[int64]int64, err error) {
+	found, err := scanSegment(dir, parseSegmentName(name), 0)
+	if err != nil {
+		return nil, err
+	}
+	ends = map[int64]int64{segmentHead: 0}
+	var events int64
+	for _, f := range found.frames {
+		events += int64(f.count)
+		ends[f.offset+int64(f.size)] = events
+	}
+	return ends, nil
+}
+
+// Maintain does what is done from time to time.
+func (s *Store) Maintain() {
+	s.sync()
+	s.drop()
+}
+
+// MaxQueued is what waits for a follower at most.
+const MaxQueued = maxQueued
