@@ -236,6 +236,11 @@ func testKey(key, content string) server.Key {
 
 func (w *world) append() {
 	for range w.rng.IntN(40) {
+		if w.rng.IntN(60) == 0 { // a copy of a running store
+			w.snapshots = append(w.snapshots, w.snapshot())
+			w.note("snapshot %d at %d", len(w.snapshots)-1, w.count)
+			defer w.store.Maintain()
+		}
 		var records []server.Record
 		for range 1 + w.rng.IntN(1+w.rng.IntN(8)) {
 			w.count++
@@ -307,7 +312,14 @@ func (w *world) files() (names []string) {
 func (w *world) snapshot() map[string][]byte {
 	files := map[string][]byte{}
 	for _, name := range w.files() {
-		files[name] = w.load(name)
+		data, err := os.ReadFile(filepath.Join(w.dir, name))
+		if os.IsNotExist(err) {
+			continue // a store that runs has removed it
+		}
+		if err != nil {
+			w.Fatal(err)
+		}
+		files[name] = data
 	}
 	return files
 }
@@ -341,7 +353,7 @@ func (w *world) fault() {
 	name := names[w.rng.IntN(len(names))]
 	data := w.load(name)
 	w.faults++
-	switch kind := w.rng.IntN(12); {
+	switch kind := w.rng.IntN(13); {
 	case kind <= 2 && len(data) > 0:
 		bit := w.rng.IntN(8 * len(data))
 		data[bit/8] ^= 1 << (bit % 8)
@@ -395,6 +407,22 @@ func (w *world) fault() {
 				w.note("put back %s of snapshot %d", name, i)
 				w.save(name, data)
 			}
+		}
+	case kind == 12:
+		files := eventFiles(w, w.dir)
+		if len(files) == 0 {
+			return
+		}
+		path := files[w.rng.IntN(len(files))]
+		ends, err := filestore.FrameEnds(w.dir, filepath.Base(path))
+		if err != nil {
+			return // another file by that name
+		}
+		offsets := slices.Sorted(maps.Keys(ends))
+		offset := offsets[w.rng.IntN(len(offsets))]
+		w.note("cut %s between events, at %d of %d", filepath.Base(path), offset, offsets[len(offsets)-1])
+		if err := os.Truncate(path, offset); err != nil {
+			w.Fatal(err)
 		}
 	case kind == 11:
 		pattern := []string{"*.events", "*.keys", "manifest-*", "mark", "open", "lock"}[w.rng.IntN(6)]

@@ -11,7 +11,11 @@ func (s *Store) Abandon() {
 
 // FrameEnds returns where the frames of a file of events end, and how many events precede each end.
 func FrameEnds(dir, name string) (ends map[int64]int64, err error) {
-	found, err := scanSegment(dir, parseSegmentName(name), 0)
+	segment := parseSegmentName(name)
+	if segment == nil {
+		return nil, errDamage
+	}
+	found, err := scanSegment(dir, segment, 0)
 	if err != nil {
 		return nil, err
 	}

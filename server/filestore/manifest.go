@@ -14,7 +14,8 @@ import (
 )
 
 // A manifest says of which files the stream is. It never changes: another one takes its place, under another name. The
-// mark says which one is in force, and when its file was made. So files that were put back from a copy are noticed.
+// mark says which one is in force, and when the file system last changed its file, which no copy keeps. As long as events
+// are written, a new one takes its place at every sync. So files that were put back from a copy are noticed.
 type manifest struct {
 	Epoch    string            `json:"epoch"`
 	Earlier  map[string]uint64 `json:"earlier,omitempty"`
@@ -68,19 +69,19 @@ func decodeManifest(text []byte) (m *manifest, check uint32, err error) {
 	return m, check, nil
 }
 
-// readManifest returns the manifest, and when its file was made.
-func readManifest(dir string, id uint64) (m *manifest, check uint32, born int64, err error) {
+// readManifest returns the manifest, and when its file was changed.
+func readManifest(dir string, id uint64) (m *manifest, check uint32, at int64, err error) {
 	path := filepath.Join(dir, manifestName(id))
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, 0, 0, err
 	}
 	m, check, err = decodeManifest(text)
-	return m, check, birth(path), err
+	return m, check, changed(path), err
 }
 
 // writeManifest makes the file, and returns its name when it is safe.
-func writeManifest(dir string, m *manifest) (id uint64, check uint32, born int64, err error) {
+func writeManifest(dir string, m *manifest) (id uint64, check uint32, at int64, err error) {
 	text, check, err := m.encode()
 	if err != nil {
 		return 0, 0, 0, err
@@ -91,7 +92,7 @@ func writeManifest(dir string, m *manifest) (id uint64, check uint32, born int64
 		os.Remove(path)
 		return 0, 0, 0, err
 	}
-	return id, check, birth(path), syncPath(dir)
+	return id, check, changed(path), syncPath(dir)
 }
 
 // writeSynced makes a new file.

@@ -17,7 +17,7 @@ type mark struct {
 	counter  uint64 // of the writes of the mark
 	manifest uint64 // name of the manifest in force
 	check    uint32 // its checksum
-	born     int64  // when its file was made, as the file system has it; zero if that is not known
+	changed  int64  // when its file was last changed, as the file system has it; zero if that is not known
 	group    uint64 // the last write of events
 	high     uint64 // the highest sequence that was given
 	offset   int64  // end of the newest segment
@@ -36,7 +36,7 @@ func (m *mark) encode() []byte {
 	b = binary.LittleEndian.AppendUint64(b, m.counter)
 	b = binary.LittleEndian.AppendUint64(b, m.manifest)
 	b = binary.LittleEndian.AppendUint32(b, m.check)
-	b = binary.LittleEndian.AppendUint64(b, uint64(m.born))
+	b = binary.LittleEndian.AppendUint64(b, uint64(m.changed))
 	b = binary.LittleEndian.AppendUint64(b, m.group)
 	b = binary.LittleEndian.AppendUint64(b, m.high)
 	b = binary.LittleEndian.AppendUint64(b, uint64(m.offset))
@@ -61,7 +61,7 @@ func decodeMark(slot []byte) (m mark, ok bool) {
 	m.counter = binary.LittleEndian.Uint64(b)
 	m.manifest = binary.LittleEndian.Uint64(b[8:])
 	m.check = binary.LittleEndian.Uint32(b[16:])
-	m.born = int64(binary.LittleEndian.Uint64(b[20:]))
+	m.changed = int64(binary.LittleEndian.Uint64(b[20:]))
 	m.group = binary.LittleEndian.Uint64(b[28:])
 	m.high = binary.LittleEndian.Uint64(b[36:])
 	m.offset = int64(binary.LittleEndian.Uint64(b[44:]))

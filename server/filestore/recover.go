@@ -104,14 +104,14 @@ func (r *recovery) begin(files []os.DirEntry) (fresh bool, err error) {
 	if !intact || !adjacent && !r.cut { // of two pages, the disk may have either
 		r.doubt("one half of the file that says how far the stream had come is damaged")
 	}
-	m, check, born, err := readManifest(r.dir, r.mark.manifest)
+	m, check, at, err := readManifest(r.dir, r.mark.manifest)
 	switch {
 	case err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errManifest):
 		return false, err
 	case err != nil || check != r.mark.check:
 		r.doubt("the list of the files of the stream is missing or damaged")
 		return false, nil
-	case born != r.mark.born:
+	case at != r.mark.changed:
 		r.doubt("the files were put back from a copy")
 	}
 	r.manifest = m

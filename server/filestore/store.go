@@ -83,15 +83,16 @@ type Store struct {
 	reads   chan struct{}
 
 	// Of what follows, only the holder of io changes anything.
-	io       sync.Mutex
-	file     *os.File // the newest segment's
-	marker   *marker
-	keys     keys
-	keyFiles []keyFile
-	synced   bool // every write is
-	suspect  bool // a sync of file has failed
-	failing  bool // the last write failed
-	buffer   []byte
+	io        sync.Mutex
+	file      *os.File // the newest segment's
+	marker    *marker
+	keys      keys
+	keyFiles  []keyFile
+	synced    bool // every write is
+	suspect   bool // a sync of file has failed
+	manifests int  // that were made
+	failing   bool // the last write failed
+	buffer    []byte
 
 	mu        sync.Mutex // for the rest, and short
 	epoch     string
@@ -186,7 +187,23 @@ func (s *Store) path(segment *segment) string { return filepath.Join(s.options.D
 // writeManifest makes the present files those of the stream.
 func (s *Store) writeManifest() error { return s.putManifest(s.segments, s.keyFiles) }
 
+// putManifest makes these files those of the stream, the last of which grows.
 func (s *Store) putManifest(segments []*segment, keyFiles []keyFile) error {
+	s.manifests++
+	id, check, at, err := writeManifest(s.options.Dir, s.manifestOf(segments, keyFiles))
+	if err != nil {
+		return err
+	}
+	newest := segments[len(segments)-1]
+	mark := mark{manifest: id, check: check, changed: at, group: s.group, high: s.last, offset: newest.size}
+	if err := s.marker.writeBoth(mark); err != nil {
+		return err
+	}
+	removeManifests(s.options.Dir, id)
+	return nil
+}
+
+func (s *Store) manifestOf(segments []*segment, keyFiles []keyFile) *manifest {
 	m := &manifest{Epoch: s.epoch, Earlier: s.earlier, Synced: s.synced, Keys: keyFiles}
 	newest := segments[len(segments)-1]
 	for _, segment := range segments {
@@ -196,16 +213,38 @@ func (s *Store) putManifest(segments []*segment, keyFiles []keyFile) error {
 		}
 		m.Segments = append(m.Segments, e)
 	}
-	id, check, born, err := writeManifest(s.options.Dir, m)
+	return m
+}
+
+// renewManifest has another file take the place of the manifest, so that no mark of before is good any more. Writing
+// goes on while it is synced.
+func (s *Store) renewManifest() error {
+	s.io.Lock()
+	m, manifests := s.manifestOf(s.segments, s.keyFiles), s.manifests
+	s.io.Unlock()
+	id, check, at, err := writeManifest(s.options.Dir, m)
 	if err != nil {
 		return err
 	}
-	mark := mark{manifest: id, check: check, born: born, group: s.group, high: s.last, offset: newest.size}
-	if err := s.marker.writeBoth(mark); err != nil {
+	if !s.adopt(id, check, at, manifests) {
+		return os.Remove(filepath.Join(s.options.Dir, manifestName(id)))
+	}
+	if err := s.marker.file.Sync(); err != nil {
 		return err
 	}
-	removeManifests(s.options.Dir, id)
+	s.io.Lock()
+	defer s.io.Unlock()
+	removeManifests(s.options.Dir, s.marker.manifest)
 	return nil
+}
+
+// adopt makes the manifest the one in force, unless another was made since.
+func (s *Store) adopt(id uint64, check uint32, at int64, manifests int) bool {
+	s.io.Lock()
+	defer s.io.Unlock()
+	mark := s.marker.mark
+	mark.manifest, mark.check, mark.changed = id, check, at
+	return manifests == s.manifests && s.marker.write(mark) == nil && s.marker.write(mark) == nil
 }
 
 // Close syncs the events, and gives the folder back. The brokers that use the store must be closed before.
@@ -332,7 +371,7 @@ func (s *Store) expire(now time.Time) {
 
 // maintain syncs, and drops what is too old, until the store is closed.
 func (s *Store) maintain() {
-	every := time.Second
+	every := DefaultSync
 	if s.options.Sync > 0 {
 		every = s.options.Sync
 	}
@@ -355,14 +394,20 @@ func (s *Store) sync() {
 	file, dirty := s.file, s.dirty
 	s.dirty = false
 	s.mu.Unlock()
-	if !dirty || s.synced {
+	if !dirty {
 		return
 	}
-	err := file.Sync()
-	if errors.Is(err, os.ErrClosed) {
-		return // it was synced before
+	var err error
+	if !s.synced {
+		err = file.Sync()
 	}
-	if err = errors.Join(err, s.marker.file.Sync()); err != nil {
+	if errors.Is(err, os.ErrClosed) {
+		err = nil // it was synced before
+	}
+	if err := s.renewManifest(); err != nil {
+		s.options.Logger.Error("the list of the files of the stream cannot be renewed", "dir", s.options.Dir, "error", err)
+	}
+	if err != nil {
 		s.options.Logger.Error("the disk does not take what was written: events may be lost if the machine stops", "dir", s.options.Dir, "error", err)
 		s.io.Lock()
 		s.suspect = true
