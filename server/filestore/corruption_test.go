@@ -135,6 +135,9 @@ func (w *world) start() {
 		w.Error(err)
 		return
 	}
+	if w.faults > 0 {
+		w.keys = map[string]keyedEvent{} // a file of keys may be damaged, which the log says
+	}
 	got := w.readAll(state)
 	w.note("start: %+v, %d events", state, len(got))
 	for _, e := range got {

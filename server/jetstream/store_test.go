@@ -310,3 +310,48 @@ func TestAppendRefuses(t *testing.T) {
 		t.Errorf("1,000 events: %d ids, %v", len(ids), err)
 	}
 }
+
+// NATS remembers a key for its time while it runs. When it starts again it knows the keys of what it keeps, as STORES.md
+// says.
+func TestKeysAndRetention(t *testing.T) {
+	servers := startServers(t, 1)
+	n := startNode(t, servers, jetstream.Options{MaxEvents: 3}, &server.Broker{}, 0)
+	body := `{"topic":"t","data":"x"}`
+	last := func() uint64 {
+		t.Helper()
+		var state server.StoreState
+		eventually(t, "the state is known", func() (ok bool) {
+			var err error
+			state, err = n.store.State(t.Context())
+			return err == nil
+		})
+		return state.Last
+	}
+	mustPost := func(key string) {
+		t.Helper()
+		eventually(t, "publishing is possible", func() bool {
+			status, _, err := post(t.Context(), n.url, key, body)
+			return err == nil && status == http.StatusCreated
+		})
+	}
+	mustPost("old")
+	for range 5 {
+		mustPost("")
+	}
+	mustPost("new")
+	before := last()
+	mustPost("old")
+	if last() != before {
+		t.Error("a key is forgotten with its event")
+	}
+	servers[0].kill()
+	servers[0].start(t)
+	mustPost("new")
+	if last() != before {
+		t.Error("a key whose event is kept is forgotten")
+	}
+	mustPost("old")
+	if last() != before+1 {
+		t.Error("STORES.md promises too little: NATS remembers keys whose events are gone")
+	}
+}
