@@ -119,7 +119,7 @@ func (r *recovery) begin(files []os.DirEntry) (fresh bool, err error) {
 }
 
 func isOurs(f os.DirEntry) bool {
-	return strings.HasPrefix(f.Name(), manifestPrefix) || strings.HasSuffix(f.Name(), segmentSuffix) || strings.HasSuffix(f.Name(), keySuffix)
+	return f.Name() == openName || strings.HasPrefix(f.Name(), manifestPrefix) || strings.HasSuffix(f.Name(), segmentSuffix) || strings.HasSuffix(f.Name(), keySuffix)
 }
 
 // listed returns the files of the stream, or without a manifest all that may be.
