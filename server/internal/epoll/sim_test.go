@@ -426,6 +426,10 @@ func (w *world) turn() bool {
 		if s.idle++; !servable || before[c] != c.Cursor.Next {
 			s.idle = 0
 		}
+		soon := c.spoke.tick > 0 && c.spoke.tick <= b.wheel.done+1
+		if s.overdue++; soon || c.Due() > b.now-2*wheelTick {
+			s.overdue = 0
+		}
 	}
 	return busy
 }
@@ -511,8 +515,19 @@ func (w *world) check() error {
 			return fmt.Errorf("client %d could be served and was not for %d turns: %v, %+v, cursor %d, now %v",
 				c.socket.fd, c.socket.idle, c, b.clients[c.socket.serial], b.cursor.Next, w.now)
 		}
+		if bound := 3*len(w.clients) + 5; c.socket.overdue > bound {
+			return fmt.Errorf("client %d is overdue for %d turns: %v, now %v", c.socket.fd, c.socket.overdue, c, w.now)
+		}
+		if c.reason == errExpired && w.now < c.expires {
+			return fmt.Errorf("client %d expired %v early", c.socket.fd, c.expires-w.now)
+		}
 		if c.ended > 1 {
 			return fmt.Errorf("client %d ended %d times", c.socket.fd, c.ended)
+		}
+	}
+	for _, c := range b.clients {
+		if _, events := c.Batch(); events && !w.log.Holds(&c.Cursor) {
+			return fmt.Errorf("client %d writes what it does not hold", c.fd)
 		}
 	}
 	if int(w.detached.Load()) != w.attached() {

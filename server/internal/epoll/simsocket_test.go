@@ -21,6 +21,7 @@ type simSocket struct {
 	junk                       int
 	check                      *checker
 	idle                       int // turns without progress
+	overdue                    int // turns
 }
 
 // write takes what there is room for.

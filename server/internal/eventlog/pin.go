@@ -68,6 +68,9 @@ func (l *Log) MustLetGo(c *Cursor) bool {
 	return c.held != nil && c.held.orphan > 0 && c.held.orphan <= l.cutoff.Load()
 }
 
+// Holds reports whether the cursor holds what it has read last.
+func (l *Log) Holds(c *Cursor) bool { return c.held != nil }
+
 // LetGo ends the cursor's hold on what it has read last.
 func (l *Log) LetGo(c *Cursor) {
 	if c.held == nil { // only its reader changes that

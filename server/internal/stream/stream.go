@@ -246,6 +246,10 @@ func (s *Stream) Due() time.Duration {
 		return After(s.since, LingerTime)
 	case s.stalled:
 		return min(After(s.since, s.config.WriteTimeout), s.expires)
+	case s.phase == ending:
+		return Forever // it is written as fast as it can be
+	case s.out.size > 0:
+		return min(s.expires, s.departs)
 	case s.fetchAt > 0:
 		return min(s.expires, s.departs, s.fetchAt)
 	}
