@@ -3,8 +3,10 @@
 PORT ?= 8080
 FUZZTIME ?= 30s
 BROWSER ?= chromium
+SEEDS ?= 20000
+SEED ?= 0
 
-.PHONY: run run-cluster test build dist bench bench-server conformance fuzz screenshot lint unit e2e chromium nginx node
+.PHONY: run run-cluster test build dist bench bench-server conformance fuzz simulate screenshot lint unit e2e chromium nginx node
 
 run: build ## shows it working: http://localhost:8080, or PORT=
 	@PORT=$(PORT) go run ./server/cmd/eventsource-server -demo
@@ -39,6 +41,7 @@ lint:
 
 unit: nginx node
 	go test -race ./sse ./wasm/... ./server/... ./js/...
+	go test ./server/internal/epoll $(if $(CI),-mutations) # the simulation, at full length
 	cd server/bench && go test -race -mod=mod ./... # the peers' modules stay out of ours
 
 e2e: build chromium node
@@ -65,12 +68,23 @@ conformance: build ## every scenario on native and on ours, in BROWSER=chromium,
 	@test "$(BROWSER)" != chromium || .ci/chromium
 	go run ./e2e/conformance -browser "$(BROWSER)" -impl "$(IMPL)"
 
+simulate: ## the server's streams against simulated sockets and a simulated clock: SEEDS= of them, from SEED= on; then mutations of the code, which it must find
+	go test -count=1 -timeout 0 ./server/internal/epoll -run '^TestSimulation$$' -seeds $(SEEDS) -seed $(SEED)
+	@test "$(SEEDS)" = 1 || go test -count=1 -timeout 0 ./server/internal/epoll -run '^TestMutations$$' -mutations
+
 fuzz: build chromium ## each fuzzer for FUZZTIME, the last one on random streams, native against ours
 	go test ./sse -run '^$$' -fuzz FuzzParser -fuzztime $(FUZZTIME)
 	go test ./sse -run '^$$' -fuzz FuzzRoundTrip -fuzztime $(FUZZTIME)
 	go test ./server -run '^$$' -fuzz FuzzPublishRequest -fuzztime $(FUZZTIME)
 	go test ./server -run '^$$' -fuzz FuzzSubscribeRequest -fuzztime $(FUZZTIME)
 	go test ./server -run '^$$' -fuzz FuzzTicketRequest -fuzztime $(FUZZTIME)
+	go test ./server -run '^$$' -fuzz FuzzJSON -fuzztime $(FUZZTIME)
+	go test ./server -run '^$$' -fuzz FuzzForm -fuzztime $(FUZZTIME)
+	go test ./server -run '^$$' -fuzz FuzzLines -fuzztime $(FUZZTIME)
+	go test ./server -run '^$$' -fuzz '^FuzzTicket$$' -fuzztime $(FUZZTIME)
+	go test ./server -run '^$$' -fuzz FuzzParseTicket -fuzztime $(FUZZTIME)
+	go test ./server -run '^$$' -fuzz FuzzMatchOrigin -fuzztime $(FUZZTIME)
+	go test ./server -run '^$$' -fuzz FuzzValidateOrigin -fuzztime $(FUZZTIME)
 	go test ./server -run '^$$' -fuzz FuzzClientIP -fuzztime $(FUZZTIME)
 	go test ./server/jwt -run '^$$' -fuzz FuzzAuthorize -fuzztime $(FUZZTIME)
 	go test ./server/jwt -run '^$$' -fuzz FuzzParse -fuzztime $(FUZZTIME)
