@@ -33,8 +33,6 @@ func TestStoreFlags(t *testing.T) {
 		"too many replicas":    {[]string{"-store", "nats://a", "-store-replicas", "6"}, nil, "1 to 5"},
 		"fsync, no time":       {[]string{"-store", "file:/x", "-store-fsync", "never"}, nil, "250ms"},
 		"fsync, zero":          {[]string{"-store", "file:/x", "-store-fsync", "0"}, nil, "250ms"},
-		"of the demo":          {[]string{"-demo", "-store", "file:/x"}, nil, "-store"},
-		"of the cluster":       {[]string{"-demo-cluster", "-store", "file:/x"}, nil, "-demo-cluster"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -14,7 +14,6 @@ type site struct {
 	mux    *http.ServeMux
 	broker *server.Broker
 
-	feed    func(context.Context) // publishes on the site's own account until the context is done; may be nil
 	sources []source
 	close   func()       // ends the broker, and gives its store back; may be nil
 	ready   func() error // why no clients should come; may be nil
@@ -47,8 +46,7 @@ func newStreams(ctx context.Context, c *config, logger *slog.Logger) (*site, err
 	h.Broker, h.Authorize, h.Logger = &c.broker, c.publish.before(access.authorize, h), logger
 	mux := http.NewServeMux()
 	mux.Handle("/events", h)
-	if c.tickets {
-		h.Tickets = &server.Tickets{}
+	if h.Tickets = c.tickets.tickets(); h.Tickets != nil {
 		mux.HandleFunc("/ticket", h.ServeTicket)
 	}
 	return &site{mux: mux, broker: &c.broker, sources: access.sources, close: store.close, ready: store.ready}, nil

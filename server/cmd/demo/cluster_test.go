@@ -6,24 +6,24 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"strings"
 	"testing"
+
+	"github.com/eventsource-wasm/eventsource-wasm/server/cmd/internal/cmdtest"
 )
 
 // A client of the proxy gets what is published at any node of the demo, in one order, and resumes at another node when
 // its own is killed.
 func TestDemoCluster(t *testing.T) {
-	os.Setenv(asProgram, "1") // for the nodes
-	t.Cleanup(func() { os.Unsetenv(asProgram) })
+	t.Setenv(cmdtest.AsProgram, "1") // for the nodes
 	_, dist := pageAndDist(t)
-	p := launch(t, "-demo-cluster", "-dist", dist)
-	if response, page := do(t, "GET", p.url+"/", ""); response.StatusCode != http.StatusOK || !strings.Contains(page, "/dist/eventsource.mjs") {
+	url, stop := launch(t, "-cluster", "-dist", dist)
+	if response, page := do(t, "GET", url+"/", ""); response.StatusCode != http.StatusOK || !strings.Contains(page, "/dist/eventsource.mjs") {
 		t.Errorf("the page: %d", response.StatusCode)
 	}
 	publish := func(node int, data string) (id string) {
 		t.Helper()
-		response, text := do(t, "POST", fmt.Sprintf("%s/nodes/%d/events", p.url, node), "topic=demo&data="+data)
+		response, text := do(t, "POST", fmt.Sprintf("%s/nodes/%d/events", url, node), "topic=demo&data="+data)
 		var answer struct{ ID string }
 		if err := json.Unmarshal([]byte(text), &answer); err != nil || response.StatusCode != http.StatusCreated {
 			t.Fatalf("node %d answers %d, %s", node, response.StatusCode, text)
@@ -33,7 +33,7 @@ func TestDemoCluster(t *testing.T) {
 	id := publish(0, "first")
 	follow := func() (node string, stream *bufio.Scanner) {
 		t.Helper()
-		request, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, p.url+"/events", nil)
+		request, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, url+"/events", nil)
 		request.Header.Set("Last-Event-ID", id)
 		response, err := http.DefaultTransport.RoundTrip(request)
 		if err != nil {
@@ -66,12 +66,12 @@ func TestDemoCluster(t *testing.T) {
 	for i := range 6 {
 		next(stream, fmt.Sprint(i))
 	}
-	if response, text := do(t, "POST", p.url+"/nodes/"+node+"/kill", ""); response.StatusCode != http.StatusNoContent {
+	if response, text := do(t, "POST", url+"/nodes/"+node+"/kill", ""); response.StatusCode != http.StatusNoContent {
 		t.Fatalf("kill: %d, %s", response.StatusCode, text)
 	}
 	for stream.Scan() {
 	}
-	if response, _ := do(t, "GET", p.url+"/nodes", ""); response.StatusCode != http.StatusOK {
+	if response, _ := do(t, "GET", url+"/nodes", ""); response.StatusCode != http.StatusOK {
 		t.Errorf("nodes: %d", response.StatusCode)
 	}
 	killed := int(node[0] - '0')
@@ -81,24 +81,24 @@ func TestDemoCluster(t *testing.T) {
 		t.Errorf("node %s serves, which is killed", node)
 	}
 	next(stream, "while it is killed")
-	if response, text := do(t, "POST", p.url+"/nodes/"+node+"/events", "topic=demo"); response.StatusCode != http.StatusBadGateway {
+	if response, text := do(t, "POST", url+"/nodes/"+node+"/events", "topic=demo"); response.StatusCode != http.StatusBadGateway {
 		t.Errorf("a killed node answers %d, %s", response.StatusCode, text)
 	}
-	if response, text := do(t, "POST", p.url+"/nodes/"+node+"/start", ""); response.StatusCode != http.StatusNoContent {
+	if response, text := do(t, "POST", url+"/nodes/"+node+"/start", ""); response.StatusCode != http.StatusNoContent {
 		t.Fatalf("start: %d, %s", response.StatusCode, text)
 	}
 	publish(killed, "it is back")
 	next(stream, "it is back")
-	if response, _ := do(t, "POST", p.url+"/nodes/3/kill", ""); response.StatusCode != http.StatusNotFound {
+	if response, _ := do(t, "POST", url+"/nodes/3/kill", ""); response.StatusCode != http.StatusNotFound {
 		t.Errorf("a node that does not exist: %d", response.StatusCode)
 	}
-	if response, err := http.Post(p.url+"/nodes/0/kill", form, strings.NewReader("")); err != nil {
+	if response, err := http.Post(url+"/nodes/0/kill", form, strings.NewReader("")); err != nil {
 		t.Error(err)
 	} else {
 		io.Copy(io.Discard, response.Body)
 		response.Body.Close()
 	}
-	if err := p.stop(); err != nil {
+	if err := stop(); err != nil {
 		t.Error(err)
 	}
 }

@@ -27,6 +27,9 @@ var (
 // 3,600 of its 10,000 events and less than a megabyte of its 16.
 const statsInterval = time.Second
 
+// An authorizer is a [server.Handler.Authorize].
+type authorizer = func(*http.Request, server.Access) (server.Grant, error)
+
 // A demo is everything behind the server's routes.
 type demo struct {
 	config  *config
@@ -46,7 +49,7 @@ func newDemo(c *config, logger *slog.Logger) *demo {
 }
 
 func (d *demo) site() *site {
-	return &site{mux: d.routes(), broker: d.broker, feed: d.feed}
+	return &site{mux: d.routes(), broker: d.broker, tasks: []func(context.Context){d.feed}}
 }
 
 func (d *demo) routes() *http.ServeMux {
@@ -71,7 +74,7 @@ func (d *demo) stream(topics []string, authorize authorizer) http.Handler {
 		Broker:         d.broker,
 		Topics:         topics,
 		Authorize:      d.outage.before(authorize),
-		AllowedOrigins: d.config.handler.AllowedOrigins,
+		AllowedOrigins: d.config.origins,
 		Logger:         d.logger,
 	}
 }

@@ -19,10 +19,15 @@ import (
 	"time"
 
 	nats "github.com/nats-io/nats-server/v2/server"
+
+	"github.com/eventsource-wasm/eventsource-wasm/server"
 )
 
-// clusterSize is how many servers of NATS the demo of a cluster has, and how many of ours.
-const clusterSize = 3
+// clusterSize is how many servers of NATS the demo of a cluster has, and how many of ours. Each gets startTimeout to start.
+const (
+	clusterSize  = 3
+	startTimeout = time.Minute
+)
 
 //go:embed cluster.html
 var clusterPage []byte
@@ -77,7 +82,7 @@ func newCluster(ctx context.Context, c *config, logger *slog.Logger) (_ *site, e
 			return nil, err
 		}
 	}
-	return &site{mux: d.routes(), broker: &c.broker, close: d.close}, nil
+	return &site{mux: d.routes(), broker: &server.Broker{}, close: d.close}, nil
 }
 
 func freeAddress() (string, error) {
@@ -107,7 +112,7 @@ func (d *clusterDemo) startNATS() error {
 		}
 		n.Start()
 		d.nats = append(d.nats, n)
-		if !n.ReadyForConnections(openTimeout) {
+		if !n.ReadyForConnections(startTimeout) {
 			return errors.New("a server of NATS is not ready in a minute")
 		}
 		routes = "nats://" + d.nats[0].ClusterAddr().String()
@@ -129,9 +134,7 @@ func (d *clusterDemo) start(n *clusterNode) error {
 	for _, s := range d.nats {
 		urls = append(urls, s.ClientURL())
 	}
-	process := exec.Command(executable, "-addr", n.addr, "-public", ">", "-log-level", "warn",
-		"-store", strings.Join(urls, ","), "-store-replicas", strconv.Itoa(clusterSize))
-	process.Env = append(os.Environ(), "EVENTSOURCE_TOKEN="+demoToken)
+	process := exec.Command(executable, nodeCommand, n.addr, strings.Join(urls, ","))
 	process.Stderr = os.Stderr
 	if err := process.Start(); err != nil {
 		return err
@@ -150,7 +153,7 @@ func (d *clusterDemo) start(n *clusterNode) error {
 
 // await waits until the node serves.
 func (n *clusterNode) await(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 2*openTimeout)
+	ctx, cancel := context.WithTimeout(ctx, 2*startTimeout)
 	defer cancel()
 	for {
 		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+n.addr+"/readyz", nil)
@@ -231,7 +234,7 @@ func (d *clusterDemo) RoundTrip(r *http.Request) (response *http.Response, err e
 	for range d.nodes {
 		n := d.next()
 		out := r.Clone(r.Context())
-		out.URL.Host = n.addr
+		out.URL.Host, out.Host = n.addr, n.addr
 		if response, err = http.DefaultTransport.RoundTrip(out); err != nil {
 			continue
 		}

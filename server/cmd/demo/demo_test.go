@@ -12,44 +12,13 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/eventsource-wasm/eventsource-wasm/sse"
 )
-
-const form = "application/x-www-form-urlencoded"
 
 func testDemo(t *testing.T, token string) *demo {
 	t.Helper()
 	page, dist := pageAndDist(t)
-	c := &config{page: page, dist: dist, token: token}
-	c.handler.AllowedOrigins = []string{"https://app.example"}
+	c := &config{page: page, dist: dist, token: token, origins: []string{"https://app.example"}}
 	return newDemo(c, slog.New(slog.DiscardHandler))
-}
-
-// do sends one request and returns the answer with its body read, unless that is a stream.
-func do(t *testing.T, method, url, body string, header ...string) (*http.Response, string) {
-	t.Helper()
-	request, err := http.NewRequest(method, url, strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	request.Header.Set("Content-Type", form)
-	for i := 0; i < len(header); i += 2 {
-		request.Header.Set(header[i], header[i+1])
-	}
-	response, err := http.DefaultTransport.RoundTrip(request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { response.Body.Close() })
-	if response.Header.Get("Content-Type") == sse.ContentType {
-		return response, ""
-	}
-	text, err := io.ReadAll(response.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return response, string(text)
 }
 
 func startDemo(t *testing.T, token string) (*demo, string) {
