@@ -34,6 +34,7 @@ func (p *program) listen(ctx context.Context) (err error) {
 		return err
 	}
 	p.sources = append(sources, p.site.sources...)
+	p.health.Ready = p.site.ready
 	p.health.Register(p.site.mux)
 	p.main.Server = p.server(p.site.mux)
 	p.main.TLSConfig = secure

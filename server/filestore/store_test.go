@@ -1,4 +1,4 @@
-package embedded_test
+package filestore_test
 
 import (
 	"bufio"
@@ -19,12 +19,11 @@ import (
 	"time"
 
 	"github.com/eventsource-wasm/eventsource-wasm/server"
-	"github.com/eventsource-wasm/eventsource-wasm/server/jetstream"
-	"github.com/eventsource-wasm/eventsource-wasm/server/jetstream/embedded"
+	"github.com/eventsource-wasm/eventsource-wasm/server/filestore"
 	"github.com/eventsource-wasm/eventsource-wasm/sse"
 )
 
-// TestMain fails if a goroutine outlives the tests that is ours, or NATS's.
+// TestMain fails if a goroutine of ours outlives the tests.
 func TestMain(m *testing.M) {
 	code := m.Run()
 	var leaked []byte
@@ -32,7 +31,7 @@ func TestMain(m *testing.M) {
 		all := make([]byte, 1<<20)
 		all = all[:runtime.Stack(all, true)]
 		_, leaked, _ = bytes.Cut(all, []byte("\n\n")) // the first is this one
-		if !bytes.Contains(leaked, []byte("eventsource-wasm/server")) && !bytes.Contains(leaked, []byte("nats-io/nats.go")) {
+		if !bytes.Contains(leaked, []byte("eventsource-wasm/server")) {
 			break
 		}
 		if time.Now().After(deadline) {
@@ -46,10 +45,10 @@ func TestMain(m *testing.M) {
 
 var quiet = slog.New(slog.DiscardHandler)
 
-func openStore(t testing.TB, o embedded.Options) *embedded.Store {
+func openStore(t testing.TB, o filestore.Options) *filestore.Store {
 	t.Helper()
-	o.Store.Logger = cmp.Or(o.Store.Logger, quiet)
-	store, err := embedded.Open(t.Context(), o)
+	o.Logger = cmp.Or(o.Logger, quiet)
+	store, err := filestore.Open(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,13 +57,13 @@ func openStore(t testing.TB, o embedded.Options) *embedded.Store {
 
 // A node is a broker on a store, that serves.
 type node struct {
-	store  *embedded.Store
+	store  *filestore.Store
 	broker *server.Broker
 	http   *httptest.Server
 }
 
 // startNode serves the events of a folder until the test ends, or until stop is called.
-func startNode(t testing.TB, o embedded.Options, broker *server.Broker) *node {
+func startNode(t testing.TB, o filestore.Options, broker *server.Broker) *node {
 	t.Helper()
 	n := &node{store: openStore(t, o), broker: broker}
 	broker.Store = n.store
@@ -173,7 +172,7 @@ var oddTopics = []string{
 func TestReplayAfterRestart(t *testing.T) {
 	for name, sync := range map[string]time.Duration{"periodic sync": 0, "sync always": -1} {
 		t.Run(name, func(t *testing.T) {
-			o := embedded.Options{Dir: filepath.Join(t.TempDir(), "new", "folder"), Sync: sync}
+			o := filestore.Options{Dir: filepath.Join(t.TempDir(), "new", "folder"), Sync: sync}
 			n := startNode(t, o, &server.Broker{})
 			var want strings.Builder
 			var first, last string
@@ -219,7 +218,7 @@ func TestReplayAfterRestart(t *testing.T) {
 
 // A client that comes back to what memory has forgotten gets it from the folder, and goes on with what is live.
 func TestResumeBehindMemory(t *testing.T) {
-	n := startNode(t, embedded.Options{Dir: t.TempDir()}, &server.Broker{MaxEvents: 5})
+	n := startNode(t, filestore.Options{Dir: t.TempDir()}, &server.Broker{MaxEvents: 5})
 	var ids []string
 	var want strings.Builder
 	add := func() {
@@ -241,7 +240,7 @@ func TestResumeBehindMemory(t *testing.T) {
 }
 
 func TestGaps(t *testing.T) {
-	o := embedded.Options{Dir: t.TempDir(), Store: jetstream.Options{MaxEvents: 10}}
+	o := filestore.Options{Dir: t.TempDir(), MaxEvents: 10}
 	n := startNode(t, o, &server.Broker{MaxEvents: 3})
 	var ids []string
 	for range 30 {
@@ -285,7 +284,7 @@ func TestGaps(t *testing.T) {
 
 // A key is used once, before and after a restart, for one event and for several.
 func TestIdempotencyKey(t *testing.T) {
-	o := embedded.Options{Dir: t.TempDir()}
+	o := filestore.Options{Dir: t.TempDir()}
 	n := startNode(t, o, &server.Broker{})
 	post := func(key, contentType, body string) (int, string) {
 		t.Helper()
@@ -326,43 +325,52 @@ func TestIdempotencyKey(t *testing.T) {
 	}
 }
 
-// After the machine has stopped with events not synced, ids up to what is there go on, and those of lost events are told.
+// After the machine has stopped with events that were perhaps not synced, everybody is told. If every event was synced,
+// ids up to what is there stay good.
 func TestLostPower(t *testing.T) {
-	o := embedded.Options{Dir: t.TempDir()}
-	n := startNode(t, o, &server.Broker{})
-	var ids []string
-	for range 3 {
-		ids = append(ids, publish(t, n.broker, "t", sse.Event{}))
-	}
-	n.stop(t)
-	if err := os.WriteFile(filepath.Join(o.Dir, "open"), []byte("another run of the machine"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	n = startNode(t, o, &server.Broker{})
-	next := publish(t, n.broker, "t", sse.Event{Data: "new"})
-	old, _, _ := strings.Cut(ids[0], "-")
-	epoch, digits, _ := strings.Cut(next, "-")
-	if epoch == old || digits != "4" {
-		t.Fatalf("goes on with %s after %s", next, ids[2])
-	}
-	for id, gap := range map[string]string{ids[2]: "", ids[0]: "", old + "-4": "epoch"} {
-		response, body := n.stream(t, "", id)
-		if got := response.Header.Get("Event-Gap"); got != gap {
-			t.Errorf("%s is met with the gap %q, want %q", id, got, gap)
-		}
-		read(t, body, next)
-	}
-	n.stop(t)
-	n = startNode(t, o, &server.Broker{})
-	if next := publish(t, n.broker, "t", sse.Event{}); next != epoch+"-5" {
-		t.Errorf("after an orderly stop it goes on with %s", next)
+	for name, test := range map[string]struct {
+		sync time.Duration
+		gap  string
+	}{"periodic sync": {0, "epoch"}, "sync always": {-1, ""}} {
+		t.Run(name, func(t *testing.T) {
+			o := filestore.Options{Dir: t.TempDir(), Sync: test.sync, Reserve: -1}
+			n := startNode(t, o, &server.Broker{})
+			var ids []string
+			for range 3 {
+				ids = append(ids, publish(t, n.broker, "t", sse.Event{}))
+			}
+			n.store.Abandon()
+			n.stop(t)
+			if err := os.WriteFile(filepath.Join(o.Dir, "open"), []byte("another run of the machine"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			n = startNode(t, o, &server.Broker{})
+			next := publish(t, n.broker, "t", sse.Event{Data: "new"})
+			old, _, _ := strings.Cut(ids[0], "-")
+			epoch, digits, _ := strings.Cut(next, "-")
+			if epoch == old || digits != "4" {
+				t.Fatalf("goes on with %s after %s", next, ids[2])
+			}
+			for id, gap := range map[string]string{ids[2]: test.gap, ids[0]: test.gap, old + "-4": "epoch"} {
+				response, body := n.stream(t, "", id)
+				if got := response.Header.Get("Event-Gap"); got != gap {
+					t.Errorf("%s is met with the gap %q, want %q", id, got, gap)
+				}
+				read(t, body, next)
+			}
+			n.stop(t)
+			n = startNode(t, o, &server.Broker{})
+			if next := publish(t, n.broker, "t", sse.Event{}); next != epoch+"-5" {
+				t.Errorf("after an orderly stop it goes on with %s", next)
+			}
+		})
 	}
 }
 
 func TestFolderInUse(t *testing.T) {
-	o := embedded.Options{Dir: t.TempDir(), Store: jetstream.Options{Logger: quiet}}
+	o := filestore.Options{Dir: t.TempDir(), Logger: quiet}
 	store := openStore(t, o)
-	if _, err := embedded.Open(t.Context(), o); !errors.Is(err, embedded.ErrInUse) || !strings.Contains(err.Error(), o.Dir) {
+	if _, err := filestore.Open(t.Context(), o); !errors.Is(err, filestore.ErrInUse) || !strings.Contains(err.Error(), o.Dir) {
 		t.Errorf("open: %v", err)
 	}
 	if err := store.Close(); err != nil {
@@ -378,8 +386,12 @@ func TestOpenFails(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	taken := t.TempDir() // where the server of NATS cannot have its folder
-	if err := os.WriteFile(filepath.Join(taken, "jetstream"), nil, 0o600); err != nil {
+	taken := t.TempDir() // where the mark cannot be
+	if err := os.MkdirAll(filepath.Join(taken, "mark"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	old := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(old, "jetstream"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	marked := t.TempDir()
@@ -390,18 +402,18 @@ func TestOpenFails(t *testing.T) {
 	cancel()
 	for name, test := range map[string]struct {
 		ctx     context.Context
-		options embedded.Options
+		options filestore.Options
 	}{
-		"a file":           {t.Context(), embedded.Options{Dir: file}},
-		"below a file":     {t.Context(), embedded.Options{Dir: filepath.Join(file, "folder")}},
-		"no place":         {t.Context(), embedded.Options{Dir: taken}},
-		"no place to mark": {t.Context(), embedded.Options{Dir: marked}},
-		"name":             {t.Context(), embedded.Options{Dir: t.TempDir(), Store: jetstream.Options{Name: "a b"}}},
-		"context":          {ended, embedded.Options{Dir: t.TempDir()}},
+		"a file":           {t.Context(), filestore.Options{Dir: file}},
+		"below a file":     {t.Context(), filestore.Options{Dir: filepath.Join(file, "folder")}},
+		"no place":         {t.Context(), filestore.Options{Dir: taken}},
+		"an old format":    {t.Context(), filestore.Options{Dir: old}},
+		"no place to mark": {t.Context(), filestore.Options{Dir: marked}},
+		"context":          {ended, filestore.Options{Dir: t.TempDir()}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			test.options.Store.Logger = quiet
-			store, err := embedded.Open(test.ctx, test.options)
+			test.options.Logger = quiet
+			store, err := filestore.Open(test.ctx, test.options)
 			if err == nil {
 				t.Fatal(store.Close())
 			}

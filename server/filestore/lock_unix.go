@@ -1,6 +1,6 @@
 //go:build unix && !solaris && !aix
 
-package embedded
+package filestore
 
 import (
 	"errors"
