@@ -175,11 +175,6 @@ func from(t *testing.T, url, lastEventID string) *http.Response {
 	return response
 }
 
-func gapOf(t *testing.T, url, lastEventID string) string {
-	t.Helper()
-	return from(t, url, lastEventID).Header.Get("Event-Gap")
-}
-
 // replay returns the data by sequence, up to the event with the id.
 func replay(t *testing.T, url, lastEventID, to string) map[int]string {
 	t.Helper()
