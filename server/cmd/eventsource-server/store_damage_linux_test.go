@@ -93,9 +93,3 @@ func TestStoreThatWasDamaged(t *testing.T) {
 		})
 	}
 }
-
-
-func gapOf(t *testing.T, url, lastEventID string) string {
-	t.Helper()
-	return from(t, url, lastEventID).Header.Get("Event-Gap")
-}
