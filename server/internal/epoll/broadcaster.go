@@ -347,28 +347,56 @@ func (b *broadcaster) hits(g *group) {
 	g.to = b.entry + 1
 }
 
-// fan writes the batch to every member. It is framed once.
+// fan writes the batch to every member. It is framed once, and a member that takes it whole is changed in one line of
+// memory: there may be very many, and what is not in the processor's cache costs as much as a third of the write.
 func (b *broadcaster) fan(g *group, batch stream.Batch) {
-	var frame []byte
-	for done, written := 0, 1; done < len(g.members); written++ {
+	first := g.members[0]
+	first.Take(batch)
+	frame := b.frame(first)
+	whole := len(frame) == first.Size()
+	first.Untake()
+	sent := 0
+	for done := 0; done < len(g.members); {
 		c := g.members[done]
-		c.Cursor.Follow(&b.cursor)
-		c.Take(batch)
-		if frame == nil {
-			frame = b.frame(c)
-		}
-		switch b.write(c, frame); {
-		case c.Pending():
-			b.log.HoldWith(&c.Cursor, &b.cursor)
-			b.part(c) // and its place is another's
-		case !c.Live():
-			b.part(c)
-		default:
+		n, err := b.sockets.write(c.fd, frame)
+		if whole && err == nil && n == len(frame) {
+			c.Sent(&batch, n, b.now)
 			done++
+			if sent++; sent == clockPace {
+				b.now = b.log.Now()
+				b.counts.Sent(sent, &batch, len(frame), b.now)
+				sent = 0
+			}
+			continue
 		}
-		if written%clockPace == 0 {
-			b.now = b.log.Now()
+		b.continueAlone(c, batch, frame, n, err)
+		if c.place == done {
+			done++ // or the place is another's now
 		}
+	}
+	if sent > 0 {
+		b.now = b.log.Now()
+		b.counts.Sent(sent, &batch, len(frame), b.now)
+	}
+}
+
+// continueAlone takes a member that has taken n bytes of the frame out of its group, unless that is all there is.
+func (b *broadcaster) continueAlone(c *client, batch stream.Batch, frame []byte, n int, err error) {
+	c.Cursor.Follow(&b.cursor)
+	c.Take(batch)
+	c.Wrote(n, b.now)
+	switch {
+	case err != nil:
+		c.Fail(err)
+	case n < len(frame):
+		b.write(c, frame[n:])
+	}
+	if c.Pending() {
+		b.log.HoldWith(&c.Cursor, &b.cursor)
+	}
+	if c.Pending() || !c.Live() {
+		b.part(c)
+		b.push(c)
 	}
 }
 

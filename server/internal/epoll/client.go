@@ -9,15 +9,15 @@ const none = -1
 
 // A client is the stream of one client and its socket. There may be very many.
 type client struct {
+	fd     int // none once it is closed
+	place  int // in group.members, or none
+	serial int32
+	left   bool
+	queued bool
 	stream.Stream
 	ended  Ended
 	group  *group
-	fd     int // none once it is closed
-	serial int32
-	place  int // in group.members, or none
-	aside  int // in broadcaster.apart, if it has no place
-	left   bool
-	queued bool
+	aside  int     // in broadcaster.apart, if it has no place
 	behind *client // in the queue
 	spoke  spoke
 }

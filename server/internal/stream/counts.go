@@ -12,6 +12,22 @@ type Counts struct {
 	Latency                         Latency
 }
 
+// Sent counts a batch that so many streams were sent whole, as n bytes each.
+func (c *Counts) Sent(streams int, b *Batch, n int, now time.Duration) {
+	c.Written.Add(int64(streams * n))
+	c.delivered(streams, b.Events, false, now-b.Part.Entries[0].At)
+}
+
+// delivered counts events that so many streams were sent, and how long that took after the publication of the first.
+func (c *Counts) delivered(streams, events int, history bool, after time.Duration) {
+	c.Delivered.Add(int64(streams * events))
+	if history {
+		c.Replayed.Add(int64(streams * events))
+	} else {
+		c.Latency.observe(after, streams)
+	}
+}
+
 // Bounds are the upper bounds of the buckets of a Latency; the last bucket has none.
 var Bounds = [...]time.Duration{
 	100 * time.Microsecond, 250 * time.Microsecond, 500 * time.Microsecond,
@@ -26,13 +42,13 @@ type Latency struct {
 	sum    atomic.Int64
 }
 
-func (l *Latency) observe(d time.Duration) {
+func (l *Latency) observe(d time.Duration, n int) {
 	bucket := 0
 	for bucket < len(Bounds) && d > Bounds[bucket] {
 		bucket++
 	}
-	l.counts[bucket].Add(1)
-	l.sum.Add(int64(d))
+	l.counts[bucket].Add(uint64(n))
+	l.sum.Add(int64(d) * int64(n))
 }
 
 // AddTo adds the figures to those given.

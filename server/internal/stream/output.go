@@ -68,6 +68,9 @@ func (s *Stream) Take(b Batch) {
 	s.lastSent = b.Last()
 }
 
+// Untake undoes Take, of which nothing is written.
+func (s *Stream) Untake() { s.out = output{} }
+
 // send makes the block the output, if it is not empty.
 func (s *Stream) send(block []byte) {
 	s.out = output{block: block, content: len(block), size: s.framedSize(len(block))}
@@ -122,17 +125,20 @@ func (s *Stream) WroteAll(n int, now time.Duration) {
 }
 
 func (s *Stream) completed(now time.Duration) {
-	if n := int64(s.out.events); n > 0 {
-		s.Events += n
-		s.counts.Delivered.Add(n)
-		if s.out.history {
-			s.counts.Replayed.Add(n)
-		} else {
-			s.counts.Latency.observe(now - s.out.published)
-		}
+	if n := s.out.events; n > 0 {
+		s.Events += int64(n)
+		s.counts.delivered(1, n, s.out.history, now-s.out.published)
 	}
 	s.since, s.stalled = 0, false
 	s.drop()
+}
+
+// Sent is Take and WroteAll in one, for a stream whose driver has written the batch whole, as it was framed for another
+// stream of the same filter. The driver counts it, for all such streams together, by Counts.Sent.
+func (s *Stream) Sent(b *Batch, n int, now time.Duration) {
+	s.lastSent, s.active = b.Part.Next()-1, now
+	s.Bytes += int64(n)
+	s.Events += int64(b.Events)
 }
 
 // drop forgets the output, and lets go of what it refers to.

@@ -71,37 +71,36 @@ type Config struct {
 
 // A Stream is the state of one client's stream. It is used by one goroutine at a time.
 type Stream struct {
+	// What every delivery changes comes first, so that it is in one line of a processor's cache.
+	lastSent      uint64        // sequence of the id that the client has
+	active        time.Duration // when it was last written to
+	Bytes, Events int64         // written
+	phase         phase
+	framed        bool // in chunks, as the driver writes to the connection itself
+	stalled       bool // the socket has no room
+	halfClosed    bool // by the client
+	fetching      bool
+	tailed        bool // the farewell is part of the output, or was
+	whole         bool // the client was sent the end
+
 	config *Config
 	log    *eventlog.Log
 	filter *topic.Filter
 	counts *Counts
+	waiter *eventlog.Waiter // nil if the driver knows when there is more to read
 
 	Cursor   eventlog.Cursor
-	lastSent uint64 // sequence of the id that the client has
-
-	phase      phase
-	framed     bool // in chunks, as the driver writes to the connection itself
-	stalled    bool // the socket has no room
-	halfClosed bool // by the client
-	fetching   bool
-	fetched    *Fetched // once the output is written
-	farewell   []byte
-	tailed     bool // the farewell is part of the output, or was
-	whole      bool // the client was sent the end
-
 	out      output
-	waiter   *eventlog.Waiter // nil if the driver knows when there is more to read
-	active   time.Duration    // when it was last written to
-	since    time.Duration    // when it first stalled with this output, or when it was complete
-	fetchAt  time.Duration    // not before
+	fetched  *Fetched      // once the output is written
+	fetchAt  time.Duration // not before
+	since    time.Duration // when it first stalled with this output, or when it was complete
 	expires  time.Duration
-	departs  time.Duration
 	deadline error // why it ends when it expires
+	departs  time.Duration
 	retry    uint64
+	farewell []byte
 	reason   error
-
-	Begun         time.Duration
-	Bytes, Events int64 // written
+	Begun    time.Duration
 }
 
 // New returns the stream of a client at that place in the log, which begins with the greeting. The filter nil selects
