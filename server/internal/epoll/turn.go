@@ -1,0 +1,400 @@
+package epoll
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/eventsource-wasm/eventsource-wasm/server/internal/eventlog"
+	"github.com/eventsource-wasm/eventsource-wasm/server/internal/stream"
+)
+
+// turn does what there is to do, within bounds, and reports whether there is more.
+func (b *broadcaster) turn() (busy bool) {
+	b.admit()
+	busy = b.publish()
+	b.relieve()
+	b.serve()
+	b.wheel.turn(b.now, b.due)
+	b.measure()
+	return busy || b.ready.first != nil
+}
+
+// admit takes in what is new, and does what it is ordered to.
+func (b *broadcaster) admit() {
+	b.mu.Lock()
+	attached, orders := b.attached, b.orders
+	b.attached, b.orders = nil, nil
+	b.mu.Unlock()
+	for _, c := range attached {
+		b.admitClient(c)
+	}
+	for _, f := range orders {
+		f()
+	}
+}
+
+func (b *broadcaster) admitClient(c *client) {
+	b.serial++
+	c.serial = b.serial
+	b.clients[c.serial] = c
+	b.enroll(c)
+	b.setApart(c)
+	if err := b.sockets.watch(c.fd, c.serial); err != nil {
+		b.cut(c, err)
+	}
+	if window, draining := b.env.Draining(); draining {
+		b.depart(c, window)
+	}
+	b.push(c)
+}
+
+// depart gives the client its moment within the window, and a reconnection time of its own.
+func (b *broadcaster) depart(c *client, window time.Duration) {
+	c.DepartAt(b.now+b.env.Within(window), c.Retry()+b.env.Within(c.Retry()))
+	b.schedule(c)
+}
+
+// publish gives those in groups what was published, a segment at most, and reports whether there may be more.
+func (b *broadcaster) publish() bool {
+	before := b.cursor.Copy()
+	p, err := b.log.Read(&b.cursor, nil)
+	switch {
+	case err == eventlog.ErrBroken:
+		b.log.Renew(&b.cursor)
+		b.breakAll()
+		return true
+	case err == eventlog.ErrEnd:
+		return b.scatter(&before)
+	case err != nil:
+		b.log.Renew(&b.cursor)
+		b.scatter(&before)
+		return true
+	case p.Gap != nil:
+		b.scatter(&before)
+		return true
+	case p.Wait:
+		return false
+	}
+	b.deliver(p)
+	b.log.LetGo(&b.cursor)
+	return true
+}
+
+// breakAll cuts the streams that were broken, be they written to or not.
+func (b *broadcaster) breakAll() {
+	for _, serial := range slices.Sorted(maps.Keys(b.clients)) {
+		if c := b.clients[serial]; b.log.Broken(&c.Cursor) {
+			b.cut(c, eventlog.ErrBroken)
+		}
+	}
+}
+
+// cut ends the stream in its middle.
+func (b *broadcaster) cut(c *client, reason error) {
+	c.Fail(reason)
+	b.part(c)
+	b.push(c)
+}
+
+// scatter has everyone who is in a group read on by themselves from there, and reports whether there was anyone.
+func (b *broadcaster) scatter(from *eventlog.Cursor) (any bool) {
+	for _, g := range b.ordered {
+		for len(g.members) > 0 {
+			c := g.members[len(g.members)-1]
+			c.Cursor.Follow(from)
+			b.part(c)
+			b.push(c)
+			any = true
+		}
+	}
+	return any
+}
+
+// deliver writes the part to those who want something of it. What others want does not matter.
+func (b *broadcaster) deliver(p eventlog.Part) {
+	b.mark++
+	b.hit = b.hit[:0]
+	for i, e := range p.Entries {
+		b.entry = i
+		b.index.Find(e.Topic, b.hits)
+	}
+	for _, g := range b.hit {
+		if batch, ok := stream.Select(g.filter, p.Within(g.from, g.to)); ok {
+			b.fan(g, batch)
+		}
+	}
+	clear(b.hit)
+}
+
+// hits notes that the group wants the present entry.
+func (b *broadcaster) hits(g *group) {
+	if len(g.members) == 0 {
+		return
+	}
+	if g.mark != b.mark {
+		g.mark, g.from = b.mark, b.entry
+		b.hit = append(b.hit, g)
+	}
+	g.to = b.entry + 1
+}
+
+// fan writes the batch to every member. It is framed once, and a member that takes it whole is changed in one line of
+// memory: there may be very many, and what is not in the processor's cache costs as much as a third of the write.
+func (b *broadcaster) fan(g *group, batch stream.Batch) {
+	first := g.members[0]
+	first.Take(batch)
+	frame := b.frame(first)
+	whole := len(frame) == first.Size()
+	first.Untake()
+	sent := 0
+	for done := 0; done < len(g.members); {
+		c := g.members[done]
+		n, err := b.sockets.write(c.fd, frame)
+		if whole && err == nil && n == len(frame) {
+			c.Sent(&batch, n, b.now)
+			done++
+			if sent++; sent == clockPace {
+				b.now = b.log.Now()
+				b.counts.Sent(sent, &batch, len(frame), b.now)
+				sent = 0
+			}
+			continue
+		}
+		b.continueAlone(c, batch, frame, n, err)
+		if c.place == done {
+			done++ // or the place is another's now
+		}
+	}
+	if sent > 0 {
+		b.now = b.log.Now()
+		b.counts.Sent(sent, &batch, len(frame), b.now)
+	}
+}
+
+// continueAlone takes a member that has taken n bytes of the frame out of its group, unless that is all there is.
+func (b *broadcaster) continueAlone(c *client, batch stream.Batch, frame []byte, n int, err error) {
+	c.Cursor.Follow(&b.cursor)
+	c.Take(batch)
+	c.Wrote(n, b.now)
+	switch {
+	case err != nil:
+		c.Fail(err)
+	case n < len(frame):
+		b.write(c, frame[n:])
+	}
+	if c.Pending() {
+		b.log.HoldWith(&c.Cursor, &b.cursor)
+	}
+	if c.Pending() || !c.Live() {
+		b.part(c)
+		b.push(c)
+	}
+}
+
+// frame returns what comes next of the client's output, valid until the next call.
+func (b *broadcaster) frame(c *client) []byte {
+	b.scratch = c.AppendPending(b.scratch[:0], b.window)
+	return b.scratch
+}
+
+// write writes to the client as much as its socket takes. If that is not all, it tries again, since readiness is
+// reported only after the socket was found full.
+func (b *broadcaster) write(c *client, p []byte) {
+	for {
+		n, err := b.sockets.write(c.fd, p)
+		c.Wrote(n, b.now)
+		if err != nil {
+			c.Fail(err)
+			break
+		}
+		if p = p[n:]; len(p) == 0 {
+			break
+		}
+		if n == 0 {
+			c.Stall(b.now)
+			b.schedule(c)
+			return
+		}
+	}
+	if c.Pending() || !c.Live() {
+		b.push(c)
+	}
+}
+
+// serve takes a step with those who have something to do, in turn.
+func (b *broadcaster) serve() {
+	for range b.steps {
+		c := b.ready.pop()
+		if c == nil {
+			return
+		}
+		b.step(c)
+	}
+}
+
+// step does the next thing for the client.
+func (b *broadcaster) step(c *client) {
+	b.sync(c)
+	c.Cursor.Until = b.cursor.Next
+	command := c.Next(b.now)
+	if !c.Live() || command != stream.Wait && command != stream.Write {
+		b.part(c)
+	}
+	switch command {
+	case stream.Wait:
+		b.settle(c)
+	case stream.Write:
+		b.write(c, b.frame(c))
+		if c.Pending() || !c.Live() {
+			b.part(c)
+		}
+		if c.place == none && !c.Stalled() {
+			b.push(c)
+		}
+	case stream.Again:
+		b.push(c)
+	case stream.Fetch:
+		b.waiting = append(b.waiting, c)
+		b.fetchNext()
+	case stream.Shutdown:
+		b.leave(c)
+		if err := b.sockets.linger(c.fd, c.serial); err != nil {
+			b.cut(c, err)
+		}
+	case stream.Close:
+		b.close(c)
+		return
+	}
+	b.schedule(c)
+}
+
+// settle puts a client that has everything into its group.
+func (b *broadcaster) settle(c *client) {
+	switch {
+	case !c.Idle() || c.place != none:
+	case c.Cursor.Next == b.cursor.Next:
+		b.join(c)
+	case c.Cursor.Next > b.cursor.Next:
+		b.push(c) // until the groups have what was published since
+	}
+}
+
+// relieve cuts those who make the log keep too much.
+func (b *broadcaster) relieve() {
+	cutoff := b.log.Cutoff()
+	if cutoff == b.cutoff {
+		return
+	}
+	b.cutoff = cutoff
+	for _, c := range b.apart {
+		if b.log.MustLetGo(&c.Cursor) {
+			b.cut(c, stream.ErrPinned)
+		}
+	}
+}
+
+// fetchNext starts reading the store for those who wait for that, unless clients hold as much as they may.
+func (b *broadcaster) fetchNext() {
+	for len(b.waiting) > 0 && b.fetches < maxFetches && !(b.log.Full() && b.fetches > 0) {
+		c := b.waiting[0]
+		b.waiting[0] = nil
+		if b.waiting = b.waiting[1:]; !c.Live() {
+			continue
+		}
+		b.fetches++
+		b.fetch(b.ctx, c.serial, c.Cursor.Next)
+	}
+}
+
+func (b *broadcaster) fetch(ctx context.Context, serial int32, from uint64) {
+	b.spawn(func() {
+		fetched := b.env.Fetch(ctx, from)
+		b.order(func() {
+			if ctx == b.ctx { // or it was asked for before the broadcaster stopped
+				b.fetched(serial, fetched)
+			}
+		})
+	})
+}
+
+func (b *broadcaster) fetched(serial int32, f stream.Fetched) {
+	b.fetches--
+	if c := b.clients[serial]; c != nil {
+		c.Fetched(f)
+		b.push(c)
+	}
+	b.fetchNext()
+}
+
+// handle notes what the sockets report.
+func (b *broadcaster) handle(events []event) {
+	for _, e := range events {
+		c := b.clients[e.serial]
+		if c == nil { // it is from before the client was closed
+			continue
+		}
+		if e.room {
+			c.HasRoom()
+		}
+		if e.halfClosed {
+			b.sync(c)
+			c.HalfClosed()
+		}
+		if e.gone || e.readable && c.Complete() && !b.sockets.discard(c.fd) {
+			c.Fail(stream.ErrGone)
+		}
+		if !c.Live() {
+			b.part(c)
+		}
+		if c.place == none {
+			b.push(c)
+		}
+	}
+}
+
+// sync makes explicit the place in the log that a client in a group has.
+func (b *broadcaster) sync(c *client) {
+	if c.place != none {
+		c.Cursor.Follow(&b.cursor)
+	}
+}
+
+// due does what the client's time has come for.
+func (b *broadcaster) due(c *client) {
+	if b.now < c.Due() { // it was put off since
+		b.schedule(c)
+		return
+	}
+	b.push(c)
+}
+
+// schedule has due called for c when it is time. It need not be called when that is put off.
+func (b *broadcaster) schedule(c *client) {
+	if c.fd == none {
+		return
+	}
+	due := c.Due()
+	if due < stream.Forever && (c.spoke.tick == 0 || ticks(due) < c.spoke.tick) {
+		b.wheel.put(c, due)
+	}
+}
+
+// measurePace is how often it is looked who is furthest behind, if many are.
+const measurePace = 20 * time.Millisecond
+
+func (b *broadcaster) measure() {
+	if len(b.apart) > turnSteps && b.now < b.measured+measurePace {
+		return
+	}
+	b.measured = b.now
+	lowest := CaughtUp
+	if len(b.clients) > len(b.apart) {
+		lowest = b.cursor.Position
+	}
+	for _, c := range b.apart {
+		lowest = min(lowest, c.Reached())
+	}
+	b.lowest.Store(lowest)
+}
