@@ -249,6 +249,7 @@ func bundleScripts(build string) error {
 		{"js/classic.js", "eventsource.js", api.FormatIIFE},
 		{"js/module.js", "eventsource.mjs", api.FormatESModule},
 		{"js/worker.js", "eventsource.worker.js", api.FormatIIFE},
+		{"js/testing.js", "test/eventsource.mjs", api.FormatESModule},
 	} {
 		result := api.Build(api.BuildOptions{
 			EntryPoints:       []string{script.entry},
