@@ -62,7 +62,7 @@ export class Connection extends Source {
     const lifecycle = this.#current();
     if (!lifecycle) return undefined;
     this.#commanded = false;
-    const result = lifecycle[name](...values);
+    const result = lifecycle.input(name, ...values);
     const unanswered = result === false && !this.#commanded && this.readyState !== CLOSED;
     this.#commanded = true; // or this would not have been called by a command
     return unanswered ? this.#input(name, ...values) : result;

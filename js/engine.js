@@ -21,9 +21,7 @@ const LONGEST_BUSY = 2000;
 
 const CR = 0x0d;
 
-let defaultURL = () => {
-  throw failure('url', 'set EVENTSOURCE_WASM_URL to where eventsource.wasm is');
-};
+let defaultURL;
 
 /**
  * Sets where the module is, as a function, since a page can set EVENTSOURCE_WASM_URL after this script has run.
@@ -81,7 +79,7 @@ let reported = '';
 
 /** One line for each reason, however often it is met. It is no error: all works without the engine. */
 function report({ message, reason }) {
-  const text = `eventsource-wasm goes on without its module: ${message}`;
+  const text = `eventsource-wasm runs without its module: ${message}`;
   if (text !== reported && reason !== 'disabled') console.info(text);
   reported = text;
 }
@@ -114,8 +112,8 @@ class Engine {
     const strings = [state.url, parser.lastEventId, parser.id, parser.type, parser.data, parser.line].map(bytesOf);
     // In the order of wasm/polyfill/driver.go.
     const numbers = Float64Array.of(
-      state.phase, state.wait, state.failures, options.maxEventSize, options.comments ? 1 : 0,
-      parser.idChanged ? 1 : 0, parser.dataLines, parser.bom, parser.afterCR ? 1 : 0, parser.retry, parser.hasRetry ? 1 : 0,
+      state.phase, state.wait, state.failures, options.maxEventSize, options.comments,
+      parser.idChanged, parser.dataLines, parser.bom, parser.afterCR, parser.retry, parser.hasRetry,
       retry.initial, retry.max, retry.factor, retry.jitter, Number.isFinite(retry.attempts) ? retry.attempts : 0, retry.resetAfter,
       retry.seed >>> 0, retry.statuses.length, ...strings.map(({ length }) => length),
     );
@@ -254,37 +252,19 @@ class GoSource {
     return { parser, since: this.#since.copy() };
   }
 
-  respond(status, contentType, url, retryAfter) {
-    this.#mark({ ...BETWEEN_EVENTS, bom: 0 });
-    return this.#answered(this.#engine.respond(this.#id, status, contentType, url, retryAfter));
-  }
-
-  interrupt(futile) {
-    return this.#answered(this.#engine.call('interrupt', this.#id, futile));
-  }
-
-  end() {
-    return this.#answered(this.#engine.call('end', this.#id));
-  }
-
-  timer() {
-    return this.#answered(this.#engine.call('timer', this.#id));
-  }
-
-  wake() {
-    return this.#answered(this.#engine.call('wake', this.#id));
-  }
-
-  reset() {
-    this.#mark({ ...BETWEEN_EVENTS, bom: 0 });
-    return this.#answered(this.#engine.call('reset', this.#id));
-  }
-
   close() {
     this.#engine.close(this.#id);
   }
 
-  parse(part) {
+  input(name, ...values) {
+    if (name === 'parse') return this.#parse(...values);
+    if (name === 'respond' || name === 'reset') this.#mark({ ...BETWEEN_EVENTS, bom: 0 }); // a stream begins
+    if (name === 'respond') this.#engine.respond(this.#id, ...values);
+    else this.#engine.call(name, this.#id, ...values);
+    return this.lost ? false : undefined;
+  }
+
+  #parse(part) {
     const batch = this.#engine.parse(this.#id, part);
     if (!batch) return false;
     this.reconnectionTime = batch.reconnectionTime;
@@ -301,17 +281,13 @@ class GoSource {
     this.#state = afterCR ? { ...state, afterCR } : state;
     if (this.#since.size > 0) this.#since.clear();
   }
-
-  #answered() {
-    return this.#engine.ended ? false : undefined;
-  }
 }
 
 const bytesOf = (value) => (typeof value === 'string' ? encode(value) : Uint8Array.from(value));
 
 async function start() {
   const url = moduleURL();
-  if (url === null) throw failure('disabled', 'it is not to be loaded');
+  if (url === null) throw failure('disabled');
   try {
     return await instantiate(url, 'default');
   } catch (error) {
@@ -334,7 +310,7 @@ async function instantiate(url, cache) {
   const instance = await WebAssembly.instantiate(module, go.importObject);
   go.run(instance);
   if (build !== BUILD) {
-    throw failure('version', `${url} is of another version than the script (${build}, not ${BUILD}): deploy both of one release`);
+    throw failure('version', `${url} is of another version than the script: deploy both of one release`);
   }
   return new Engine(go, instance);
 }
@@ -345,15 +321,15 @@ async function compile(url, cache) {
   try {
     new WebAssembly.Module(EMPTY_MODULE);
   } catch (error) {
-    throw failure('unsupported', `WebAssembly is not allowed here (${error.message}): a Content-Security-Policy needs 'wasm-unsafe-eval' in script-src`);
+    throw failure('unsupported', `${error.message}. A Content-Security-Policy needs 'wasm-unsafe-eval' in script-src`);
   }
   // From there neither browsers nor Node.js load anything.
-  if (url.startsWith('file:')) throw failure('disabled', 'it is a file');
+  if (url.startsWith('file:')) throw failure('disabled');
   let response;
   try {
     response = await fetch(url, { credentials: 'same-origin', cache, priority: 'low' });
   } catch {
-    throw failure('network', `${url} could not be loaded: check the address and, on another origin, its CORS headers`);
+    throw failure('network', `${url} could not be loaded: check the address and CORS`);
   }
   if (!response.ok) throw failure('status', `${url} could not be loaded: the server answered ${response.status}`);
   const type = response.headers.get('Content-Type') ?? '';

@@ -50,6 +50,11 @@ export class Lifecycle {
     return this.#parser.reconnectionTime;
   }
 
+  /** Gives the input with that name, as Go's half has it. */
+  input(name, ...values) {
+    return this[name](...values);
+  }
+
   connect() {
     if (this.#phase === IDLE) this.#fetch();
   }

@@ -1,7 +1,6 @@
 // The MIME type of a response, as wasm/lifecycle/mime.go has it.
 
-const TOKEN = "[!#$%&'*+.^_`|~0-9A-Za-z-]+";
-const ESSENCE = new RegExp(`^[ \\t\\r\\n]*(${TOKEN}/${TOKEN})[ \\t\\r\\n]*$`);
+const ESSENCE = /^[ \t\r\n]*([\w!#$%&'*+.^`|~-]+\/[\w!#$%&'*+.^`|~-]+)[ \t\r\n]*$/;
 
 /**
  * Whether the MIME type that the Fetch Standard's "extract a MIME type" gets from a Content-Type header is an event

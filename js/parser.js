@@ -12,7 +12,6 @@ const BOM = [0xef, 0xbb, 0xbf];
 const NEAR = 32;
 
 const LONGEST_NAME = 'retry'.length;
-const LARGEST_RETRY = '18446744073709551615';
 export const DEFAULT_RECONNECTION_TIME = 3000; // in milliseconds
 
 /** How many bytes of a line of `retry` are kept as they came. What is longer has leading zeros. */
@@ -375,6 +374,5 @@ function includesNull(buffer, start, end) {
 function retryDigits(value) {
   if (!/^\d*$/.test(value)) return undefined;
   const digits = value.replace(/^0+(?=\d)/, '');
-  const { length } = LARGEST_RETRY;
-  return digits.length > length || (digits.length === length && digits > LARGEST_RETRY) ? undefined : digits;
+  return digits.length <= 20 && BigInt(digits) < 2n ** 64n ? digits : undefined;
 }

@@ -44,14 +44,14 @@ function start() {
   started.onerror = (event) => {
     event.preventDefault();
     started.terminate();
-    fail(`${url}: ${event.message ?? 'it could not be loaded'}`);
+    fail(`${url}: ${event.message}`);
   };
   return started;
 }
 
 /** All goes on without a worker. */
 function fail(message) {
-  console.info(`eventsource-wasm goes on without its worker: ${message}`);
+  console.info(`eventsource-wasm runs without its worker: ${message}`);
   failed = true;
   for (const connection of [...connections.values()]) connection.lost();
 }

@@ -29,13 +29,11 @@ export async function handOverAlways() {
     const source = adopt.apply(engine, values);
     let answered = false;
     Object.defineProperty(source, 'lost', { get: () => answered || engine.ended });
-    for (const name of ['respond', 'interrupt', 'end', 'timer', 'wake', 'reset', 'parse']) {
-      source[name] = (...values) => {
-        const result = Object.getPrototypeOf(source)[name].apply(source, values);
-        answered = true;
-        return result;
-      };
-    }
+    source.input = (...values) => {
+      const result = Object.getPrototypeOf(source).input.apply(source, values);
+      answered = true;
+      return result;
+    };
     return source;
   };
 }
