@@ -256,16 +256,17 @@ export class Connection extends Source {
 
   async #read(body, origin, abort) {
     const watched = this.source.idleTimeout !== Infinity;
+    const wanted = () => abort === this.#abort;
     try {
       for (;;) {
         const { done, value } = await body.read();
         documentIsThere();
-        if (abort !== this.#abort) return;
+        if (!wanted()) return;
         if (watched) this.#quietSince = performance.now();
         if (done) break;
-        if (value?.[Symbol.toStringTag] !== 'Uint8Array') throw new TypeError('The stream has a chunk that is no Uint8Array.');
+        if (value?.[Symbol.toStringTag] !== 'Uint8Array') throw new TypeError('The stream has a chunk that is no Uint8Array');
         this.#delivering = true;
-        const all = this.#deliver(value, origin, abort);
+        const all = this.#deliver(value, origin, wanted);
         const open = all === true || (await all);
         this.#delivering = false;
         if (!open) break;
@@ -276,26 +277,26 @@ export class Connection extends Source {
     } catch (cause) {
       this.#know({ cause });
       await untilLeft();
-      if (abort === this.#abort) this.#input('interrupt', false);
+      if (wanted()) this.#input('interrupt', false);
       return;
     }
-    if (abort === this.#abort) this.#input('end');
+    if (wanted()) this.#input('end');
   }
 
   /** Delivers the events of a chunk and returns whether to read on, or a promise of that where there is something to wait for. */
-  #deliver(chunk, origin, abort) {
-    if (chunk.length > LARGEST_PART) return this.#deliverParts(chunk, origin, abort);
-    const batch = this.#input('parse', chunk);
-    if (abort !== this.#abort) return false;
-    const { text, table, failed } = batch;
-    const all = this.delivery.take({ text, table }, origin, () => abort === this.#abort);
-    if (!failed) return all;
+  #deliver(chunk, origin, wanted) {
+    if (chunk.length > LARGEST_PART) return this.#deliverParts(chunk, origin, wanted);
+    let batch = this.#current()?.parse(chunk);
+    if (batch === false) batch = this.#current()?.parse(chunk); // the engine has ended
+    if (!wanted()) return false;
+    const all = this.delivery.take(batch, origin, wanted);
+    if (!batch.failed) return all;
     return typeof all === 'boolean' ? false : all.then(() => false);
   }
 
-  async #deliverParts(chunk, origin, abort) {
+  async #deliverParts(chunk, origin, wanted) {
     for (let at = 0; at < chunk.length; at += LARGEST_PART) {
-      if (!(await this.#deliver(chunk.subarray(at, at + LARGEST_PART), origin, abort))) return false;
+      if (!(await this.#deliver(chunk.subarray(at, at + LARGEST_PART), origin, wanted))) return false;
     }
     return true;
   }

@@ -257,14 +257,13 @@ class GoSource {
   }
 
   input(name, ...values) {
-    if (name === 'parse') return this.#parse(...values);
     if (name === 'respond' || name === 'reset') this.#mark({ ...BETWEEN_EVENTS, bom: 0 }); // a stream begins
     if (name === 'respond') this.#engine.respond(this.#id, ...values);
     else this.#engine.call(name, this.#id, ...values);
     return this.lost ? false : undefined;
   }
 
-  #parse(part) {
+  parse(part) {
     const batch = this.#engine.parse(this.#id, part);
     if (!batch) return false;
     this.reconnectionTime = batch.reconnectionTime;
@@ -337,7 +336,7 @@ async function compile(url, cache) {
     if (/^\s*application\/wasm\s*(;|$)/i.test(type)) return await WebAssembly.compileStreaming(response);
     return await WebAssembly.compile(await response.arrayBuffer());
   } catch (error) {
-    throw failure('compile', `${url} could not be compiled (Content-Type ${type || 'missing'}): ${error.message}`);
+    throw failure('compile', `${url} could not be compiled (Content-Type ${type}): ${error.message}`);
   }
 }
 

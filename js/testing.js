@@ -29,11 +29,13 @@ export async function handOverAlways() {
     const source = adopt.apply(engine, values);
     let answered = false;
     Object.defineProperty(source, 'lost', { get: () => answered || engine.ended });
-    source.input = (...values) => {
-      const result = Object.getPrototypeOf(source).input.apply(source, values);
-      answered = true;
-      return result;
-    };
+    for (const name of ['input', 'parse']) {
+      source[name] = (...values) => {
+        const result = Object.getPrototypeOf(source)[name].apply(source, values);
+        answered = true;
+        return result;
+      };
+    }
     return source;
   };
 }

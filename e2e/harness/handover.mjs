@@ -61,7 +61,7 @@ function byScript(stream, options) {
 }
 
 function feed(source, bytes, trace) {
-  for (let at = 0; at < bytes.length && !trace.failed; at += LARGEST_PART) trace.add(source.input('parse', bytes.subarray(at, at + LARGEST_PART)));
+  for (let at = 0; at < bytes.length && !trace.failed; at += LARGEST_PART) trace.add(source.parse(bytes.subarray(at, at + LARGEST_PART)));
 }
 
 function byGo(stream, options) {
