@@ -33,8 +33,11 @@ func (s scenario) id() string { return s.File + "/" + s.Name }
 
 // isFor reports whether the scenario runs on the implementation, or on that way to run ours.
 func (s scenario) isFor(implementation string) bool {
-	if slices.Contains(ways, implementation) {
-		return s.Only != "native" && s.File != "loading" // which chooses a way by itself
+	switch {
+	case implementation == "script" && s.File != "loading": // which chooses a way by itself
+		return s.Only != "native"
+	case slices.Contains(ways, implementation):
+		return s.Only != "native" && s.File != "loading" && s.File != "inworker" // whose worker runs in one way
 	}
 	return s.Only == "" || s.Only == implementation
 }

@@ -15,7 +15,7 @@ const RETRY = { statuses: [], initial: 0, max: 0, factor: 1, jitter: 0, attempts
 const STREAMING = 2;
 
 /** Of a stream that is longer, not every byte is a place to hand over at: the time for that is quadratic. */
-const MOST_PLACES = 2000;
+const MOST_PLACES = 400;
 
 const LARGEST_PART = 65536;
 

@@ -189,8 +189,7 @@ func warning(r lifecycle.Reason) string {
 }
 
 func (s *source) call(id int32, command string, args ...any) {
-	// An error means that js/ broke its side of the contract. js/engine.js then starts a new program, and connections
-	// resume from their last event IDs.
+	// An error means that js/ broke its side of the contract. js/connection.js then goes on without this program.
 	if _, err := engine.Call("command", append([]any{id, command}, args...)...); err != nil {
 		panic(err)
 	}
