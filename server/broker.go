@@ -5,11 +5,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/eventsource-wasm/eventsource-wasm/server/internal/coding"
+	"github.com/eventsource-wasm/eventsource-wasm/server/internal/epoll"
+	"github.com/eventsource-wasm/eventsource-wasm/server/internal/eventlog"
+	"github.com/eventsource-wasm/eventsource-wasm/server/internal/netstream"
+	"github.com/eventsource-wasm/eventsource-wasm/server/internal/stream"
+	"github.com/eventsource-wasm/eventsource-wasm/server/internal/topic"
 	"github.com/eventsource-wasm/eventsource-wasm/sse"
 )
 
@@ -20,6 +25,7 @@ const (
 	DefaultMaxAge         = time.Hour
 	DefaultMaxEventBytes  = 1 << 20
 	DefaultMaxConnections = 10_000
+	DefaultMaxPinnedBytes = 64 << 20
 
 	DefaultIdempotencyMaxEvents = 10_000
 	DefaultIdempotencyMaxAge    = time.Hour
@@ -27,18 +33,21 @@ const (
 
 // Errors of [Broker.Publish], besides [sse.ErrInvalidType].
 var (
-	ErrClosed        = errors.New("server: broker is closed")
-	ErrUnknownTopic  = errors.New("server: unknown topic")
-	ErrInvalidTopic  = errors.New("server: topic is not valid")
-	ErrEventHasID    = errors.New("server: event has an id, which is for the broker to assign")
-	ErrEventTooLarge = errors.New("server: event is larger than the limit")
+	ErrClosed        = eventlog.ErrClosed
+	ErrUnknownTopic  = topic.ErrUnknown
+	ErrInvalidTopic  = topic.ErrInvalid
+	ErrEventHasID    = errors.New("server: event has an id; the broker assigns ids")
+	ErrEventTooLarge = eventlog.ErrEventTooLarge
 )
 
 // Why a stream is refused that another time will be welcome.
 var (
-	errFull          = errors.New("server: as many connections as the broker takes")
-	errManyFromIP    = errors.New("server: as many connections as one address may have")
-	errManyOfSubject = errors.New("server: as many connections as one subject may have")
+	errFull                 = errors.New("server: too many connections")
+	errManyFromIP           = errors.New("server: too many connections from this address")
+	errManyOfSubject        = errors.New("server: too many connections of this subject")
+	errManyFilters          = topic.ErrTooManyFilters
+	errManyFiltersFromIP    = errors.New("server: too many distinct sets of topics from this address")
+	errManyFiltersOfSubject = errors.New("server: too many distinct sets of topics of this subject")
 )
 
 // A Broker keeps the most recent events of any number of topics, in one order, and streams them through the [Handler]s
@@ -72,6 +81,21 @@ type Broker struct {
 	// how many people share an address, and whether [Handler.TrustedProxies] tells them apart, is not known here.
 	MaxConnectionsPerIP, MaxConnectionsPerSubject int
 
+	// MaxFilters bounds the distinct sets of topics and patterns that the streams open at a time are for. Further ones
+	// are answered 503. A set takes memory for its names, and an event costs what the sets that have its topic cost.
+	// Zero means MaxConnections; negative, no limit.
+	MaxFilters int
+
+	// MaxFiltersPerIP and MaxFiltersPerSubject bound those of one address and of one subject, as MaxConnectionsPerIP
+	// and MaxConnectionsPerSubject bound connections. Zero means no limit.
+	MaxFiltersPerIP, MaxFiltersPerSubject int
+
+	// MaxPinnedBytes bounds the memory that clients together keep from being released: a client that takes what was
+	// written to it slowly holds a segment of the history, which is 64 KiB or one larger event, until it has taken it,
+	// even if the history is through with it. Beyond the bound the streams that hold the oldest are cut; their clients
+	// reconnect and resume. Zero means 64 MiB; negative, no limit.
+	MaxPinnedBytes int64
+
 	// IdempotencyMaxEvents and IdempotencyMaxAge bound what is remembered of publications over HTTP that have an
 	// Idempotency-Key: the ids of so many events, for so long. Zero means 10,000, and 1 hour; negative, no limit.
 	IdempotencyMaxEvents int
@@ -84,23 +108,25 @@ type Broker struct {
 	// not close it. Nil means that memory is all there is.
 	Store Store
 
-	once   sync.Once
-	events *eventLog
-	ignore context.CancelFunc // the Store
+	once       sync.Once
+	events     *eventlog.Log
+	ignore     context.CancelFunc // the Store
+	epoll      *epoll.Driver
+	goroutines netstream.Set
+	filters    topic.Registry
+	codings    coding.Registry
+	quota      quota
+	keyed      keyed
+	drain      drainState
 
-	filters      filters
-	shelf        shelf
-	seats        seats
-	keyed        keyed
-	departures   departures
-	broadcasters broadcasters
-
-	connections, placed, detached   atomic.Int64 // of the first, placed have their place in the log
-	delivered, replayed, written    atomic.Int64
-	gaps, lagged, stalled, timedOut atomic.Int64
-	unstored                        atomic.Int64
-	offline                         atomic.Bool
-	latency                         latency
+	counts      [8]stream.Counts // of the streams that are not the epoll driver's, to keep processors apart
+	shards      atomic.Uint32
+	connections atomic.Int64
+	placed      atomic.Int64 // those of them that have their place in the log
+	unstored    atomic.Int64
+	offline     atomic.Bool
+	relieved    atomic.Uint64 // the cutoff that was last acted on
+	noDeadlines sync.Once
 }
 
 // Stats are a broker's figures at one moment. Counts begin with the broker.
@@ -119,7 +145,11 @@ type Stats struct {
 	Replayed int64 // of Delivered, events that had been published before their stream began
 	Written  int64 // bytes written to streams, with the chunk framing of those detached
 
-	Lag int64 // bytes, as kept, by which the stream that is furthest behind lags at this moment
+	Lag int64 // bytes, as kept, by which the stream that is furthest behind lags, as of the last 20 ms
+
+	Pinned   int64 // bytes of the history that is dropped and held by clients: see MaxPinnedBytes
+	Filters  int   // distinct sets of topics
+	Encoders int   // sets of topics that are compressed
 
 	Unstored int64 // publications that failed for want of the Store
 	Offline  bool  // the Store does not tell what is new
@@ -141,7 +171,9 @@ func (b *Broker) Publish(topic string, event sse.Event) (id string, err error) {
 		return "", err
 	}
 	if b.Store == nil {
-		return b.log().append(topic, event)
+		id, err := b.log().Append(topic, event)
+		b.relieve()
+		return id, err
 	}
 	ids, err := b.publishStored(Key{}, []Publication{p})
 	if about, ok := errors.AsType[*PublicationError](err); ok {
@@ -179,7 +211,29 @@ func (b *Broker) publishAll(key Key, publications []Publication) (ids []string, 
 	case b.Store != nil:
 		return b.publishStored(key, publications)
 	}
-	return b.log().appendAll(publications)
+	return b.publishInMemory(publications)
+}
+
+func (b *Broker) publishInMemory(publications []Publication) ([]string, error) {
+	items := make([]eventlog.Item, len(publications))
+	for i, p := range publications {
+		items[i] = eventlog.Item(p)
+	}
+	ids, failed, err := b.log().AppendAll(items)
+	if err != nil && failed >= 0 {
+		return nil, &PublicationError{failed, err}
+	}
+	b.relieve()
+	return ids, err
+}
+
+// relieve cuts the streams with goroutines that hold the oldest memory, if all hold too much.
+func (b *Broker) relieve() {
+	cutoff := b.log().Cutoff()
+	if before := b.relieved.Load(); cutoff == before || !b.relieved.CompareAndSwap(before, cutoff) {
+		return
+	}
+	go b.goroutines.Relieve(b.log())
 }
 
 // A PublicationError is why nothing of what was given to [Broker.PublishAll] is published.
@@ -199,10 +253,10 @@ func (b *Broker) check(p Publication) error {
 	switch {
 	case p.Event.ID != "":
 		return ErrEventHasID
-	case over(len(p.Event.Data), b.log().limits.eventBytes):
+	case over(len(p.Event.Data), b.log().Limits().EventBytes):
 		return ErrEventTooLarge
 	}
-	return checkTopic(p.Topic, b.Topics)
+	return topic.CheckName(p.Topic, b.Topics)
 }
 
 // Close ends every stream once it has delivered what is published, and lets [http.Server.Shutdown] complete, to whose
@@ -210,54 +264,71 @@ func (b *Broker) check(p Publication) error {
 // answered 503. Close does not wait for the streams to end, nor does Shutdown for those that left the goroutines of
 // their requests (see [Handler.NoHijack]): Drain does, also after Close.
 func (b *Broker) Close() {
-	b.log().close()
+	b.log().Close()
 	b.ignore()
 }
 
 // Break cuts every stream that is open, in the middle of its transfer, as a failing network would. Clients reconnect
 // and resume. A stream that is being written to is cut when that write is done or its deadline has passed.
 func (b *Broker) Break() {
-	b.log().breakReaders()
+	b.log().Break()
 }
 
 // Stats returns the broker's figures. It is cheap enough to be called for every scrape of a monitor.
 func (b *Broker) Stats() Stats {
-	published, events, bytes := b.log().figures()
-	return Stats{
+	log := b.log()
+	s := Stats{
 		Connections: b.placed.Load(),
-		Published:   published,
-		Delivered:   b.delivered.Load(),
-		Events:      events,
-		Bytes:       bytes,
-		Gaps:        b.gaps.Load(),
-		Lagged:      b.lagged.Load(),
-
-		Detached: b.detached.Load(),
-		Stalled:  b.stalled.Load(),
-		TimedOut: b.timedOut.Load(),
-		Replayed: b.replayed.Load(),
-		Written:  b.written.Load(),
-
-		Lag: b.lag(),
-
-		Unstored: b.unstored.Load(),
-		Offline:  b.offline.Load(),
-
-		Latency: b.latency.figures(),
+		Detached:    b.epoll.Detached(),
+		Lag:         b.lag(),
+		Pinned:      log.Pinned(),
+		Filters:     b.filters.Len(),
+		Encoders:    b.codings.Encoders(),
+		Unstored:    b.unstored.Load(),
+		Offline:     b.offline.Load(),
 	}
+	s.Published, s.Events, s.Bytes = log.Figures()
+	add := func(c *stream.Counts) {
+		s.Delivered += c.Delivered.Load()
+		s.Gaps += c.Gaps.Load()
+		s.Lagged += c.Lagged.Load()
+		s.Stalled += c.Stalled.Load()
+		s.TimedOut += c.TimedOut.Load()
+		s.Replayed += c.Replayed.Load()
+		s.Written += c.Written.Load()
+		c.Latency.AddTo(&s.Latency.Counts, &s.Latency.Sum)
+	}
+	for i := range b.counts {
+		add(&b.counts[i])
+	}
+	b.epoll.EachCounts(add)
+	return s
 }
 
-func (b *Broker) log() *eventLog {
+// shard returns counts for one more stream.
+func (b *Broker) shard() *stream.Counts {
+	return &b.counts[b.shards.Add(1)%uint32(len(b.counts))]
+}
+
+// lag returns by how many bytes of the log the stream that is furthest behind is behind its head.
+func (b *Broker) lag() int64 {
+	head := b.log().Head()
+	return max(head-min(b.goroutines.Lowest(), b.epoll.Lowest()), 0)
+}
+
+func (b *Broker) log() *eventlog.Log {
 	b.once.Do(func() {
-		b.events = newLog(limits{
-			events:     cmp.Or(b.MaxEvents, DefaultMaxEvents),
-			bytes:      cmp.Or(b.MaxBytes, DefaultMaxBytes),
-			age:        cmp.Or(b.MaxAge, DefaultMaxAge),
-			eventBytes: cmp.Or(b.MaxEventBytes, DefaultMaxEventBytes),
-		})
+		b.events = eventlog.New(eventlog.Limits{
+			Events:     cmp.Or(b.MaxEvents, DefaultMaxEvents),
+			Bytes:      cmp.Or(b.MaxBytes, DefaultMaxBytes),
+			Age:        cmp.Or(b.MaxAge, DefaultMaxAge),
+			EventBytes: cmp.Or(b.MaxEventBytes, DefaultMaxEventBytes),
+			Pinned:     cmp.Or(b.MaxPinnedBytes, DefaultMaxPinnedBytes),
+		}, b.Store != nil, nil)
+		env := epoll.Env{Log: b.events, Draining: b.drain.begun, Within: within, Fetch: b.fetch}
+		b.epoll = epoll.New(env)
 		b.ignore = func() {}
 		if b.Store != nil {
-			b.events.stored, b.events.epoch = true, ""
 			var ctx context.Context
 			ctx, b.ignore = context.WithCancel(context.Background())
 			go b.follow(ctx)
@@ -266,58 +337,49 @@ func (b *Broker) log() *eventLog {
 	return b.events
 }
 
-// count counts what was delivered to the owner of the cursor, the first of which was published at that time.
-func (b *Broker) count(c *cursor, events int, published time.Duration) {
-	b.delivered.Add(int64(events))
-	if c.next <= c.live {
-		b.replayed.Add(int64(events))
-	} else {
-		b.latency.observe(time.Since(b.log().start)-published, 1)
-	}
-}
-
-// countEnd counts why a stream ended.
-func (b *Broker) countEnd(reason error) {
-	if errors.Is(reason, os.ErrDeadlineExceeded) {
-		b.timedOut.Add(1)
-	}
-}
-
 // enter counts a stream in, which must leave when it ends, or refuses it.
-func (b *Broker) enter(s seat) error {
-	if b.log().isClosed() {
+func (b *Broker) enter(a account, f *topic.Filter) error {
+	if b.log().Closed() {
 		return ErrClosed
 	}
-	if over(b.connections.Add(1), int64(cmp.Or(b.MaxConnections, DefaultMaxConnections))) {
+	if over(b.connections.Add(1), int64(b.maxConnections())) {
 		b.countOut()
 		return errFull
 	}
 	// Having been counted in, it is either seen by Drain or sees it.
-	if _, draining := b.departures.begun(); draining {
+	if _, draining := b.drain.begun(); draining {
 		b.countOut()
-		return errDraining
+		return ErrDraining
 	}
-	if err := b.seats.take(s, b.MaxConnectionsPerIP, b.MaxConnectionsPerSubject); err != nil {
+	if err := b.quota.take(b, a, f); err != nil {
 		b.countOut()
 		return err
 	}
 	return nil
 }
 
+func (b *Broker) maxConnections() int { return cmp.Or(b.MaxConnections, DefaultMaxConnections) }
+
 // leave is the end of a stream that had its place in the log.
-func (b *Broker) leave(s seat) {
+func (b *Broker) leave(a account, f *topic.Filter) {
 	b.placed.Add(-1)
-	b.unseat(s)
+	b.cancel(a, f)
 }
 
-// unseat takes back what enter did.
-func (b *Broker) unseat(s seat) {
-	b.seats.giveUp(s)
+// cancel undoes enter, and gives the filter back.
+func (b *Broker) cancel(a account, f *topic.Filter) {
+	b.quota.giveBack(b, a, f)
+	b.filters.Release(f)
 	b.countOut()
 }
 
 func (b *Broker) countOut() {
 	if b.connections.Add(-1) == 0 {
-		b.departures.done()
+		b.drain.done()
 	}
+}
+
+// over reports whether n exceeds a limit. A negative limit does not apply.
+func over[T ~int | ~int64](n, limit T) bool {
+	return limit >= 0 && n > limit
 }

@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"sync"
 )
 
 // ClientIP returns the address that a request comes from: that of the connection, unless it is one of the trusted
@@ -50,64 +49,4 @@ func ClientNetwork(ip netip.Addr) netip.Prefix {
 	}
 	prefix, _ := ip.Prefix(bits)
 	return prefix
-}
-
-// A seat says on whose account a stream is open. Zero fields are on none.
-type seat struct {
-	network netip.Prefix
-	subject string
-}
-
-// seat returns that of a request, for as much as is limited.
-func (h *Handler) seat(r *http.Request, grant Grant) (s seat) {
-	if h.Broker.MaxConnectionsPerIP > 0 {
-		s.network = ClientNetwork(ClientIP(r, h.TrustedProxies))
-	}
-	if h.Broker.MaxConnectionsPerSubject > 0 {
-		s.subject = grant.Subject
-	}
-	return s
-}
-
-// seats counts those taken.
-type seats struct {
-	mu        sync.Mutex
-	byNetwork map[netip.Prefix]int
-	bySubject map[string]int
-}
-
-// take returns the error of the limit that it would exceed, if there is one. A limit of zero or less is none.
-func (t *seats) take(s seat, perNetwork, perSubject int) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	switch {
-	case perNetwork > 0 && s.network.IsValid() && t.byNetwork[s.network] >= perNetwork:
-		return errManyFromIP
-	case perSubject > 0 && s.subject != "" && t.bySubject[s.subject] >= perSubject:
-		return errManyOfSubject
-	}
-	count(&t.byNetwork, s.network, 1)
-	count(&t.bySubject, s.subject, 1)
-	return nil
-}
-
-func (t *seats) giveUp(s seat) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	count(&t.byNetwork, s.network, -1)
-	count(&t.bySubject, s.subject, -1)
-}
-
-// count keeps no entry for what is at zero, nor for the zero key.
-func count[K comparable](counts *map[K]int, key K, step int) {
-	var none K
-	if key == none {
-		return
-	}
-	if *counts == nil {
-		*counts = map[K]int{}
-	}
-	if (*counts)[key] += step; (*counts)[key] == 0 {
-		delete(*counts, key)
-	}
 }

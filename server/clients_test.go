@@ -356,7 +356,6 @@ func TestTokenExpiresMidStream(t *testing.T) {
 		if again := network.get(t, "/?topic=t.*", "Authorization", first, "Last-Event-ID", id); again.response.StatusCode != http.StatusUnauthorized {
 			t.Errorf("the old token: status %d", again.response.StatusCode)
 		}
-		<-done
 		c = network.get(t, "/?topic=t.*", "Authorization", token(time.Minute), "Last-Event-ID", id)
 		read()
 		<-done

@@ -1,18 +1,13 @@
 package server
 
 import (
-	"cmp"
 	"context"
-	"errors"
 	"math/rand/v2"
 	"sync"
 	"time"
 
-	"github.com/eventsource-wasm/eventsource-wasm/sse"
+	"github.com/eventsource-wasm/eventsource-wasm/server/internal/stream"
 )
-
-// errDraining refuses a stream, and ends those that are there.
-var errDraining = errors.New("server: the broker is being drained")
 
 // commonRetry is the reconnection time of Chromium and WebKit. Firefox has 5 s.
 const commonRetry = 3 * time.Second
@@ -27,9 +22,11 @@ const commonRetry = 3 * time.Second
 // the goroutines of their requests, and then Close. After Close, which ends streams when they have everything, it only
 // waits.
 func (b *Broker) Drain(ctx context.Context, window time.Duration) error {
-	empty := b.departures.begin(window)
-	b.broadcasters.each(func(c *broadcaster) {
-		c.order(func() { c.drain(window) })
+	log := b.log()
+	empty := b.drain.begin(window)
+	b.epoll.Drain(window)
+	b.goroutines.Drain(func(s *stream.Stream) {
+		s.DepartAt(log.Now()+within(window), s.Retry()+within(s.Retry()))
 	})
 	if b.connections.Load() == 0 {
 		return nil
@@ -42,65 +39,32 @@ func (b *Broker) Drain(ctx context.Context, window time.Duration) error {
 	}
 }
 
-// departures ends the streams that have goroutines, and knows when none is left of either kind.
-type departures struct {
+// drainState knows whether the broker drains, and when no stream is left.
+type drainState struct {
 	mu       sync.Mutex
-	open     map[*stream]context.CancelCauseFunc
 	draining bool
 	window   time.Duration
 	empty    chan struct{} // closed when draining and done
 }
 
-func (d *departures) begin(window time.Duration) (empty <-chan struct{}) {
+func (d *drainState) begin(window time.Duration) (empty <-chan struct{}) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.draining, d.window = true, window
 	if d.empty == nil {
 		d.empty = make(chan struct{})
 	}
-	for s, end := range d.open {
-		d.schedule(s, end)
-	}
 	return d.empty
 }
 
-// schedule ends the stream at its moment, unless the log is closed by then: such a stream ends when it has all of it,
-// and nowhere else could its client get that.
-func (d *departures) schedule(s *stream, end context.CancelCauseFunc) {
-	time.AfterFunc(within(d.window), func() {
-		if !s.log.isClosed() {
-			end(errDraining)
-		}
-	})
-}
-
-// add has end called when it is time for the stream.
-func (d *departures) add(s *stream, end context.CancelCauseFunc) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.open == nil {
-		d.open = map[*stream]context.CancelCauseFunc{}
-	}
-	d.open[s] = end
-	if d.draining {
-		d.schedule(s, end)
-	}
-}
-
-func (d *departures) remove(s *stream) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	delete(d.open, s)
-}
-
-func (d *departures) begun() (window time.Duration, draining bool) {
+func (d *drainState) begun() (window time.Duration, draining bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.window, d.draining
 }
 
 // done is called when no stream is left.
-func (d *departures) done() {
+func (d *drainState) done() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.empty == nil {
@@ -119,11 +83,4 @@ func within(d time.Duration) time.Duration {
 		return 0
 	}
 	return rand.N(d)
-}
-
-// farewell returns what a stream says last that is drained.
-func (h *Handler) farewell() []byte {
-	retry := cmp.Or(h.Retry, commonRetry)
-	retry += within(retry)
-	return append(sse.AppendRetry(nil, uint64(retry.Milliseconds())), '\n')
 }

@@ -13,12 +13,13 @@ import (
 	"cmp"
 	"fmt"
 	"log/slog"
-	"math"
 	"net/http"
 	"net/netip"
 	"net/url"
-	"slices"
 	"time"
+
+	"github.com/eventsource-wasm/eventsource-wasm/server/internal/stream"
+	"github.com/eventsource-wasm/eventsource-wasm/server/internal/topic"
 )
 
 // Limits and intervals of a [Handler] whose fields are zero.
@@ -153,11 +154,12 @@ type Handler struct {
 	// ever.
 	MaxStreamAge time.Duration
 
-	// NoHijack keeps every stream on the goroutine of its request. Else, on Linux, those over HTTP/1.1 without TLS
-	// leave it once they have begun: ServeHTTP returns, and the connection is written to by a few goroutines for all,
-	// at a fraction of the memory and time. Set it if a middleware that implements [http.Hijacker] must still see what
-	// is written, or when a stream ends: the request's context and its values end with ServeHTTP, although a deadline
-	// that it had is kept to.
+	// NoHijack keeps every stream on the goroutine of its request. Without it, streams over HTTP/1.1 leave it once they
+	// have begun: ServeHTTP returns, and the connection goes on without net/http, at a fraction of the memory and time.
+	// On Linux and without TLS, a few goroutines write to all of them; others have a goroutine each. Streams in a coding
+	// stay, as do those behind a middleware that sets Content-Encoding or hides [http.Hijacker]. Set it if a middleware
+	// that implements [http.Hijacker] must see what is written. The request's context and its values end with ServeHTTP;
+	// a deadline that it had is kept to. See Trace for when such a stream ends.
 	NoHijack bool
 
 	// PeerTimeout is how long, of a connection taken over so, what is sent may go unacknowledged before the client counts
@@ -165,11 +167,18 @@ type Handler struct {
 	PeerTimeout time.Duration
 
 	// Codings are the content codings that streams may be sent in, the most preferred first; package compress has them.
-	// What clients of the same topics receive is compressed once for all of them. One that comes to others gets events
-	// as they are until it can join, for some kilobytes. Such streams stay on the goroutines of their requests. The
+	// What clients of the same topics receive is compressed once for all of them, if they are enough: see MinSharing. One
+	// that comes to others gets events uncompressed until it can join, for some kilobytes. Such streams stay on the goroutines of their requests. The
 	// size of what is compressed tells of its content: whoever can publish, and watch the traffic of another client,
 	// could guess at a secret in the events beside. Empty means none.
 	Codings []Coding
+
+	// MinSharing is how many streams must be for the same topics, the new one among them, for it to be sent in a coding:
+	// an encoder takes up to 700 kB, which pays off only where it is shared. Zero means 4.
+	MinSharing int
+
+	// MaxEncoders bounds the encoders; further streams are sent as they are. Zero means 64; negative, no limit.
+	MaxEncoders int
 
 	// MaxTopics bounds the topics and patterns of one request; more are answered 400. Zero means 32; negative, no limit.
 	MaxTopics int
@@ -179,6 +188,12 @@ type Handler struct {
 
 	// MaxBodyBytes bounds the body of a POST; more is answered 413. Zero means 1 MiB; negative, no limit.
 	MaxBodyBytes int64
+
+	// Trace is called when a stream begins, and what it returns, unless nil, once when it has ended. To a middleware, a
+	// stream that left its goroutine (see NoHijack) looks finished after some microseconds: this is where to learn how
+	// long it lasted, and why it ended. The function returned must not keep the request, nor wait: it may run on a
+	// goroutine that serves others.
+	Trace func(r *http.Request) func(StreamEnd)
 
 	// Logger gets what the handler has to say, and never a token or a query. Nil means [slog.Default].
 	Logger *slog.Logger
@@ -215,31 +230,36 @@ func (h *Handler) subscribe(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	seat := h.seat(r, grant)
-	if err := h.Broker.enter(seat); err != nil {
-		return err
-	}
-	s, err := h.newStream(w, r, cmp.Or(r.Header.Get("Last-Event-ID"), query.Get("lastEventId")), topics)
+	b := h.Broker
+	filter, err := b.filters.Acquire(topics, h.topics(), cmp.Or(b.MaxFilters, b.maxConnections()))
 	if err != nil {
-		h.Broker.unseat(seat)
 		return err
 	}
-	h.Broker.placed.Add(1)
+	account := h.account(r, grant)
+	if err := b.enter(account, filter); err != nil {
+		b.filters.Release(filter)
+		return err
+	}
+	lastEventID := cmp.Or(r.Header.Get("Last-Event-ID"), query.Get("lastEventId"))
+	o, err := h.newOpening(w, r, lastEventID, filter, account)
+	if err != nil {
+		b.cancel(account, filter)
+		return err
+	}
+	b.placed.Add(1)
+	detached := false
 	defer func() {
-		if !s.detached {
-			h.Broker.leave(seat)
+		if !detached {
+			o.coder.Leave()
+			b.leave(account, filter)
 		}
 	}()
-	s.seat = seat
-	if s.coded != nil {
-		defer h.Broker.shelf.leave(s.coded)
-	}
 	if r.Method == http.MethodHead {
-		s.setHeaders()
+		o.setHeaders()
 		return nil
 	}
-	s.bound(grant)
-	return s.serve()
+	detached, err = o.serve(grant, lastEventID == "")
+	return err
 }
 
 func parseQuery(r *http.Request) (url.Values, error) {
@@ -250,20 +270,12 @@ func parseQuery(r *http.Request) (url.Values, error) {
 	return query, nil
 }
 
-// subscribable returns the filter for the topics that the request names, if it gets them.
-func (h *Handler) subscribable(r *http.Request, query url.Values) (*filter, Grant, error) {
-	var topics []string
-	var grant Grant
-	var err error
+// subscribable returns the topics that the request names, if it gets them.
+func (h *Handler) subscribable(r *http.Request, query url.Values) ([]string, Grant, error) {
 	if h.Tickets != nil && query.Has("ticket") {
-		topics, grant, err = h.redeem(r, query)
-	} else {
-		topics, grant, err = h.permitted(r, query["topic"])
+		return h.redeem(r, query)
 	}
-	if err != nil {
-		return nil, Grant{}, err
-	}
-	return h.Broker.filters.get(topics, h.topics()), grant, nil
+	return h.permitted(r, query["topic"])
 }
 
 // permitted returns the topics asked for, or all, if they exist and may be had.
@@ -278,39 +290,27 @@ func (h *Handler) permitted(r *http.Request, topics []string) ([]string, Grant, 
 	if err != nil {
 		return nil, Grant{}, err
 	}
-	for _, topic := range topics {
-		if err := checkSubscription(topic, h.topics()); err != nil {
+	for _, pattern := range topics {
+		if err := topic.CheckPattern(pattern, h.topics()); err != nil {
 			return nil, Grant{}, err
 		}
 	}
 	return topics, grant, nil
 }
 
-// all is what a request gets that names no topic.
-func (h *Handler) all() []string {
-	if len(h.topics()) == 0 {
-		return []string{moreTokens}
-	}
-	return slices.Clone(h.topics()) // for Authorize, which is not to change the handler's
-}
-
-func (h *Handler) topics() []string {
-	if len(h.Topics) > 0 {
-		return h.Topics
-	}
-	return h.Broker.Topics
-}
-
 func (h *Handler) logger() *slog.Logger {
 	return cmp.Or(h.Logger, slog.Default())
 }
 
-// heartbeat returns how long a stream is silent at most.
-func (h *Handler) heartbeat() time.Duration {
-	if h.Heartbeat < 0 {
-		return math.MaxInt64
+// config returns what the machine of a stream needs to know.
+func (h *Handler) config() *stream.Config {
+	return &stream.Config{
+		Heartbeat:    stream.After(0, cmp.Or(h.Heartbeat, DefaultHeartbeat)),
+		WriteTimeout: h.writeTimeout(),
+		SkipLagging:  h.LagPolicy == SkipLagging,
+		Retry:        cmp.Or(h.Retry, commonRetry),
+		Beat:         h.Broker.beat,
 	}
-	return cmp.Or(h.Heartbeat, DefaultHeartbeat)
 }
 
 func (h *Handler) writeTimeout() time.Duration { return cmp.Or(h.WriteTimeout, DefaultWriteTimeout) }

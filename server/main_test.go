@@ -246,15 +246,15 @@ func (n *pipeNetwork) get(t testing.TB, path string, header ...string) *client {
 	return &client{t: t, response: response, reader: bufio.NewReader(response.Body)}
 }
 
-// serveBubble serves h in a bubble. done is sent to whenever a request has been served.
-func serveBubble(t testing.TB, h http.Handler, config *http.Server) (network *pipeNetwork, done chan struct{}) {
+// serveBubble serves h in a bubble. ended is sent to whenever a stream has ended.
+func serveBubble(t testing.TB, h *server.Handler, config *http.Server) (network *pipeNetwork, ended chan server.StreamEnd) {
 	t.Helper()
-	network, done = newPipeNetwork(), make(chan struct{}, 10)
-	config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		defer func() { done <- struct{}{} }()
-		h.ServeHTTP(w, r)
-	})
+	network, ended = newPipeNetwork(), make(chan server.StreamEnd, 10)
+	h.Trace = func(*http.Request) func(server.StreamEnd) {
+		return func(e server.StreamEnd) { ended <- e }
+	}
+	config.Handler = h
 	go config.Serve(network)
 	t.Cleanup(func() { config.Close() })
-	return network, done
+	return network, ended
 }

@@ -39,9 +39,7 @@ func TestPeerTimeout(t *testing.T) {
 			}
 			scanTo(t, bufio.NewScanner(response.Body), "data: event") // by which a broadcaster has the stream
 			timeouts := make(chan int, 1)
-			broker.broadcasters.each(func(b *broadcaster) {
-				b.order(func() { userTimeouts(t, b, timeouts) })
-			})
+			broker.epoll.EachSocket(func(fd int) { timeouts <- userTimeout(t, fd) })
 			if got := time.Duration(<-timeouts) * time.Millisecond; got != test.want {
 				t.Errorf("TCP_USER_TIMEOUT is %v, want %v", got, test.want)
 			}
@@ -99,14 +97,22 @@ func waitUntil(t *testing.T, ok func() bool) {
 	}
 }
 
-// userTimeouts sends what the sockets of b have for TCP_USER_TIMEOUT.
-func userTimeouts(t *testing.T, b *broadcaster, timeouts chan<- int) {
+// userTimeout returns what the socket has for TCP_USER_TIMEOUT, in milliseconds.
+func userTimeout(t *testing.T, fd int) int {
 	const option = 18 // in linux/tcp.h: not the code's own constant, which may be wrong
-	for _, c := range b.conns {
-		ms, err := syscall.GetsockoptInt(c.fd, syscall.IPPROTO_TCP, option)
-		if err != nil {
-			t.Error(err)
-		}
-		timeouts <- ms
+	ms, err := syscall.GetsockoptInt(fd, syscall.IPPROTO_TCP, option)
+	if err != nil {
+		t.Error(err)
 	}
+	return ms
+}
+
+func scanTo(t *testing.T, lines *bufio.Scanner, want string) {
+	t.Helper()
+	for lines.Scan() {
+		if lines.Text() == want {
+			return
+		}
+	}
+	t.Fatalf("the stream ends before %q: %v", want, lines.Err())
 }

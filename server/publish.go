@@ -14,6 +14,8 @@ import (
 	"slices"
 	"strconv"
 	"unicode/utf8"
+
+	"github.com/eventsource-wasm/eventsource-wasm/server/internal/topic"
 )
 
 // A posting is what a POST asks to publish.
@@ -55,7 +57,7 @@ func (h *Handler) publish(w http.ResponseWriter, r *http.Request) error {
 
 func (h *Handler) store(p posting, a attempt) ([]string, error) {
 	for i, publication := range p.publications {
-		if err := checkTopic(publication.Topic, h.topics()); err != nil {
+		if err := topic.CheckName(publication.Topic, h.topics()); err != nil {
 			return nil, &PublicationError{i, err}
 		}
 	}

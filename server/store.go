@@ -7,8 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"time"
-	"unique"
 
+	"github.com/eventsource-wasm/eventsource-wasm/server/internal/eventlog"
+	"github.com/eventsource-wasm/eventsource-wasm/server/internal/stream"
 	"github.com/eventsource-wasm/eventsource-wasm/sse"
 )
 
@@ -87,9 +88,6 @@ type StoreUpdate struct {
 	Err     error          // why nothing can be told for now, if that is so
 }
 
-// idLineBytes is what an id takes of the limit of an event's size: the sequence is not known before it is stored.
-const idLineBytes = len("id: 12345678-18446744073709551615\n")
-
 // storeTimeout bounds what a request waits for the store. It leaves the time that the writing of the answer needs
 // within the server's own timeouts.
 const storeTimeout = 10 * time.Second
@@ -97,7 +95,7 @@ const storeTimeout = 10 * time.Second
 // beatOffline is the sign of life while the store is not followed.
 var beatOffline = sse.AppendComment(nil, "the store is unavailable: events are late")
 
-func (b *Broker) heartbeat() []byte {
+func (b *Broker) beat() []byte {
 	if b.offline.Load() {
 		return beatOffline
 	}
@@ -109,22 +107,31 @@ func (b *Broker) follow(ctx context.Context) {
 	b.Store.Follow(ctx, func(u StoreUpdate) {
 		b.offline.Store(u.Err != nil)
 		if u.Err == nil {
-			b.events.update(u)
+			b.events.Update(eventlog.Update{Epoch: u.Epoch, Earlier: u.Earlier, Last: u.Last, Records: logRecords(u.Records)})
+			b.relieve()
 		}
 	})
+}
+
+func logRecords(stored []StoredRecord) []eventlog.Record {
+	records := make([]eventlog.Record, len(stored))
+	for i, r := range stored {
+		records[i] = eventlog.Record{Topic: r.Topic, Block: r.Block, Sequence: r.Sequence}
+	}
+	return records
 }
 
 // publishStored is publishAll with a Store. The log gets the events from there.
 func (b *Broker) publishStored(key Key, publications []Publication) ([]string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	defer cancel()
-	if err := b.log().await(ctx, func() bool { return b.events.epoch != "" }); err != nil {
+	if err := b.awaitStore(ctx, func(e eventlog.Extent) bool { return e.Epoch != "" }); err != nil {
 		return nil, err
 	}
 	records := make([]Record, len(publications))
 	for i, p := range publications {
 		block, err := sse.Append(nil, p.Event)
-		if err == nil && over(len(block)+idLineBytes, b.log().limits.eventBytes) {
+		if err == nil && over(len(block)+eventlog.IDLineBytes, b.log().Limits().EventBytes) {
 			err = ErrEventTooLarge
 		}
 		if err != nil {
@@ -137,7 +144,16 @@ func (b *Broker) publishStored(key Key, publications []Publication) ([]string, e
 		b.unstored.Add(1)
 		return nil, err
 	}
-	return b.log().ids(first, len(records)), nil
+	return b.log().IDs(first, len(records)), nil
+}
+
+// awaitStore waits until the store has reported enough.
+func (b *Broker) awaitStore(ctx context.Context, reached func(eventlog.Extent) bool) error {
+	err := b.log().Await(ctx, reached)
+	if err == nil || errors.Is(err, ErrClosed) {
+		return err
+	}
+	return fmt.Errorf("%w: it does not report what is new", ErrUnavailable)
 }
 
 // storeKey returns the key under which a store remembers the attempt.
@@ -150,19 +166,19 @@ func (a attempt) storeKey(request []byte) Key {
 }
 
 // seek returns the cursor of a reader whose last event is lastEventID, and why it is not where that asked to be. It may
-// be before the first event of the log: then the reader has to replay. The error is one of the store's.
-func (b *Broker) seek(ctx context.Context, lastEventID string, s seeker) (cursor, *gap, error) {
+// be before the first event of the log: then the reader continues from the store. The error is one of the store's.
+func (b *Broker) seek(ctx context.Context, lastEventID string, p eventlog.Policy) (eventlog.Cursor, *eventlog.Gap, error) {
 	l := b.log()
 	if b.Store == nil {
-		c, g := l.seek(lastEventID, s)
+		c, g := l.Seek(lastEventID, p)
 		return c, g, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	if err := l.await(ctx, func() bool { return l.epoch != "" }); err != nil {
-		return cursor{}, nil, err
+	if err := b.awaitStore(ctx, func(e eventlog.Extent) bool { return e.Epoch != "" }); err != nil {
+		return eventlog.Cursor{}, nil, err
 	}
-	c, g := l.seek(lastEventID, s)
+	c, g := l.Seek(lastEventID, p)
 	if g == nil {
 		return c, nil, nil
 	}
@@ -171,39 +187,40 @@ func (b *Broker) seek(ctx context.Context, lastEventID string, s seeker) (cursor
 		return c, nil, err
 	}
 	if reason == "" {
-		c.next, g = last+1, nil
+		c.Next, g = last+1, nil
 	} else {
-		c.next = state.First
-		if s.fromHead {
-			c.next = state.Last + 1
+		c.Next = state.First
+		if p.FromHead {
+			c.Next = state.Last + 1
 		}
-		g = newGap(state.Epoch, c.next, lastEventID, reason)
+		g = eventlog.NewGap(state.Epoch, c.Next, lastEventID, reason)
 	}
-	err = l.await(ctx, func() bool { return l.epoch == state.Epoch && l.next >= c.next })
+	err = b.awaitStore(ctx, func(e eventlog.Extent) bool { return e.Epoch == state.Epoch && e.Next >= c.Next })
 	if err != nil {
 		return c, nil, err
 	}
-	if _, err := l.resume(&c); err != nil {
-		return c, nil, fmt.Errorf("%w: it begins anew", ErrUnavailable)
+	if _, err := l.Resume(&c); err != nil {
+		return c, nil, fmt.Errorf("%w: its stream begins anew", ErrUnavailable)
 	}
 	return c, g, nil
 }
 
-// A store of several servers may for a moment not have what another node has told: one of them that was stopped takes
-// itself for the leader until it hears of the others.
+// A store of several servers may for a moment not have what another node has reported: one of them that was stopped
+// takes itself for the leader until it hears of the others.
 const (
 	futureWait  = 2 * time.Second
 	futureRetry = 50 * time.Millisecond
 )
 
-// locateStored returns the state of the store, and what [extent.locate] finds there.
+// locateStored returns the state of the store, and what [eventlog.Extent.Locate] finds there.
 func (b *Broker) locateStored(ctx context.Context, id string) (state StoreState, last uint64, reason string, err error) {
 	for start := time.Now(); ; {
 		if state, err = b.Store.State(ctx); err != nil {
 			return state, 0, "", err
 		}
-		last, reason = extent{state.Epoch, state.Earlier, state.First, state.Last + 1}.locate(id)
-		if reason != gapFuture || time.Since(start) >= futureWait {
+		extent := eventlog.Extent{Epoch: state.Epoch, Earlier: state.Earlier, First: state.First, Next: state.Last + 1}
+		last, reason = extent.Locate(id)
+		if reason != eventlog.Future || time.Since(start) >= futureWait {
 			return state, last, reason, nil
 		}
 		if err := pause(ctx, futureRetry); err != nil {
@@ -221,126 +238,17 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// await waits until the store has told enough for reached, which is called under the lock, to be true.
-func (l *eventLog) await(ctx context.Context, reached func() bool) error {
-	for {
-		l.mu.Lock()
-		done, closed, wake := reached(), l.closed, l.waiter()
-		l.mu.Unlock()
-		switch {
-		case closed:
-			return ErrClosed
-		case done:
-			return nil
-		}
-		select {
-		case <-wake:
-		case <-ctx.Done():
-			return fmt.Errorf("%w: it does not tell what is new", ErrUnavailable)
-		}
+// fetch reads on from the store, for a stream that is behind what the log keeps. Its state is asked for afterwards: it
+// tells whether the records are of the epoch that the log has, and whether what is missing was dropped or deleted.
+func (b *Broker) fetch(ctx context.Context, from uint64) (f stream.Fetched) {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	var records []StoredRecord
+	if records, f.Err = b.Store.Read(ctx, from); f.Err != nil {
+		return f
 	}
-}
-
-// resume places a cursor in the log, if that has what follows it.
-func (l *eventLog) resume(c *cursor) (bool, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	switch {
-	case c.generation != l.generation:
-		return false, errBroken
-	case c.next < l.first:
-		c.position = l.position(l.first) // as Stats.Lag counts what is kept
-		return false, nil
-	}
-	l.move(c, c.next)
-	c.settled = l.head
-	return true, nil
-}
-
-// update takes what the store tells.
-func (l *eventLog) update(u StoreUpdate) {
-	if wake := l.apply(u); wake != nil {
-		close(wake)
-	}
-}
-
-func (l *eventLog) apply(u StoreUpdate) (wake chan struct{}) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.closed {
-		return nil
-	}
-	if u.Epoch != l.epoch || len(u.Records) == 0 && u.Last+1 < l.next {
-		l.begin(u.StoreState)
-	}
-	for _, r := range u.Records {
-		if r.Sequence < l.next {
-			continue
-		}
-		l.omit(r.Sequence)
-		l.put(appendStored(l.free(), l.id(r.Sequence), r), unique.Make(r.Topic))
-	}
-	l.omit(u.Last + 1)
-	l.trim()
-	wake, l.wake = l.wake, nil
-	return wake
-}
-
-// appendStored appends the encoding of the event with its id, byte for byte as the log without a store has it.
-func appendStored(dst []byte, id string, r StoredRecord) []byte {
-	line, err := sse.AppendID(dst, id)
-	if err != nil {
-		panic(err) // an epoch does not break its line
-	}
-	return append(line[:len(line)-1], r.Block...) // without the end of the block that sets an id alone
-}
-
-// begin empties the log, which goes on behind what the store has. Those who read in another epoch have to come back.
-func (l *eventLog) begin(s StoreState) {
-	if l.epoch != "" {
-		l.generation++
-	}
-	l.epoch, l.earlier = s.Epoch, s.Earlier
-	l.segments, l.first, l.next = nil, s.Last+1, s.Last+1
-}
-
-// maxOmitted is how many events that are missing in a row have entries. Beyond that, the log begins anew behind them.
-const maxOmitted = 1000
-
-// omit lets the log go on at that sequence, as what was before is deleted.
-func (l *eventLog) omit(to uint64) {
-	if to <= l.next {
-		return
-	}
-	if to-l.next > maxOmitted || len(l.segments) == 0 {
-		l.segments, l.first, l.next = nil, to, to
-		return
-	}
-	for l.next < to {
-		l.put(l.free()[:0], absent)
-	}
-}
-
-// oldest returns the sequence of the oldest event in the log.
-func (l *eventLog) oldest() uint64 {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.first
-}
-
-func (l *eventLog) eventID(sequence uint64) string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.id(sequence)
-}
-
-// ids returns n successive ids.
-func (l *eventLog) ids(first uint64, n int) []string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	ids := make([]string, n)
-	for i := range ids {
-		ids[i] = l.id(first + uint64(i))
-	}
-	return ids
+	var state StoreState
+	state, f.Err = b.Store.State(ctx)
+	f.Records, f.Epoch, f.First = logRecords(records), state.Epoch, state.First
+	return f
 }

@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -327,41 +328,87 @@ type hiding struct{ http.ResponseWriter }
 
 type hidingDeadlines struct{ hiding }
 
-func (hidingDeadlines) Flush() {}
+func (w hidingDeadlines) Flush() { w.ResponseWriter.(http.Flusher).Flush() }
 
-type hidingFlush struct{ hiding }
-
-func (w hidingFlush) SetReadDeadline(time.Time) error  { return nil }
-func (w hidingFlush) SetWriteDeadline(time.Time) error { return nil }
-
-func TestMiddlewareThatHides(t *testing.T) {
-	wrap := map[string]func(http.ResponseWriter) http.ResponseWriter{
-		"SetReadDeadline": func(w http.ResponseWriter) http.ResponseWriter { return hidingDeadlines{hiding{w}} },
-		"Flush":           func(w http.ResponseWriter) http.ResponseWriter { return hidingFlush{hiding{w}} },
+// A writer that can flush is enough. Without deadlines the log says so, once.
+func TestMiddlewareThatHidesDeadlines(t *testing.T) {
+	var log syncBuffer
+	broker := &server.Broker{}
+	h := &server.Handler{Broker: broker, Logger: slog.New(slog.NewTextHandler(&log, nil))}
+	url := start(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h.ServeHTTP(hidingDeadlines{hiding{w}}, r)
+	}))
+	for range 2 {
+		c := opened(t, url)
+		c.next()
+		publish(t, broker, "t", "event")
+		c.wantData("event")
 	}
-	for method, wrap := range wrap {
-		t.Run(method, func(t *testing.T) {
-			var log bytes.Buffer
-			broker := &server.Broker{}
-			h := &server.Handler{Broker: broker, Logger: slog.New(slog.NewTextHandler(&log, nil))}
-			recorder := httptest.NewRecorder()
-			h.ServeHTTP(wrap(recorder), httptest.NewRequest(http.MethodGet, "/?topic=private", nil))
-			if recorder.Code != http.StatusInternalServerError {
-				t.Errorf("status %d", recorder.Code)
-			}
-			for name, text := range map[string]string{"answer": recorder.Body.String(), "log": log.String()} {
-				if !strings.Contains(text, "has no "+method) || strings.Contains(text, "private") {
-					t.Errorf("the %s is %q", name, text)
-				}
-			}
-			if recorder.Header().Get("Content-Type") != "application/json" {
-				t.Errorf("headers %v", recorder.Header())
-			}
-			if got := broker.Stats().Connections; got != 0 {
-				t.Errorf("%d connections", got)
-			}
-		})
+	if text := log.String(); strings.Count(text, "streams have no deadlines") != 1 || !strings.Contains(text, "hidingDeadlines") {
+		t.Errorf("log %q", text)
 	}
+}
+
+// What cannot flush cannot stream. The answer names the type that is in the way, and what it lacks.
+func TestMiddlewareThatHidesFlush(t *testing.T) {
+	var log bytes.Buffer
+	broker := &server.Broker{}
+	h := &server.Handler{Broker: broker, Logger: slog.New(slog.NewTextHandler(&log, nil))}
+	recorder := httptest.NewRecorder()
+	h.ServeHTTP(hiding{recorder}, httptest.NewRequest(http.MethodGet, "/?topic=private", nil))
+	if recorder.Code != http.StatusInternalServerError {
+		t.Errorf("status %d", recorder.Code)
+	}
+	for name, text := range map[string]string{"answer": recorder.Body.String(), "log": log.String()} {
+		if !strings.Contains(text, "server_test.hiding has neither Flush nor Unwrap") || strings.Contains(text, "private") {
+			t.Errorf("the %s is %q", name, text)
+		}
+	}
+	if recorder.Header().Get("Content-Type") != "application/json" {
+		t.Errorf("headers %v", recorder.Header())
+	}
+	if got := broker.Stats().Connections; got != 0 {
+		t.Errorf("%d connections", got)
+	}
+}
+
+// A recorder has neither deadlines nor a connection.
+func TestRecorder(t *testing.T) {
+	broker := &server.Broker{}
+	h := &server.Handler{Broker: broker, Logger: quiet}
+	recorder := httptest.NewRecorder()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		h.ServeHTTP(recorder, httptest.NewRequest(http.MethodGet, "/", nil).WithContext(ctx))
+	}()
+	wantConnections(t, broker, 1)
+	publish(t, broker, "t", "event")
+	eventually(t, "the event is delivered", func() bool { return broker.Stats().Delivered == 1 })
+	cancel()
+	<-done
+	if body := recorder.Body.String(); recorder.Code != http.StatusOK || !strings.Contains(body, "data: event\n\n") {
+		t.Errorf("status %d, body %q", recorder.Code, body)
+	}
+}
+
+// A syncBuffer is a log that several goroutines write to.
+type syncBuffer struct {
+	mu     sync.Mutex
+	buffer bytes.Buffer
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buffer.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buffer.String()
 }
 
 func TestStats(t *testing.T) { onEachPath(t, testStats) }

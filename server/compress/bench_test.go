@@ -41,7 +41,7 @@ func deliver(b *testing.B, coding server.Coding, size, window int) {
 	handler := &server.Handler{Broker: broker, NoHijack: true, Logger: quiet}
 	accept := "identity"
 	if coding != nil {
-		handler.Codings, accept = []server.Coding{coding}, coding.Name()
+		handler.MinSharing, handler.Codings, accept = 1, []server.Coding{coding}, coding.Name()
 	}
 	s := httptest.NewServer(handler)
 	defer s.Close()

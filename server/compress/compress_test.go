@@ -22,6 +22,7 @@ import (
 
 	"github.com/eventsource-wasm/eventsource-wasm/server"
 	"github.com/eventsource-wasm/eventsource-wasm/server/compress"
+	"github.com/eventsource-wasm/eventsource-wasm/server/internal/coding"
 	"github.com/eventsource-wasm/eventsource-wasm/sse"
 )
 
@@ -163,7 +164,7 @@ func each(t *testing.T, test func(t *testing.T, f format)) {
 func TestEventsDoNotWait(t *testing.T) {
 	each(t, func(t *testing.T, f format) {
 		broker := &server.Broker{}
-		url := start(t, &server.Handler{Broker: broker, Codings: []server.Coding{f.coding}, Logger: quiet})
+		url := start(t, &server.Handler{Broker: broker, MinSharing: 1, Codings: []server.Coding{f.coding}, Logger: quiet})
 		clients := []*client{f.open(t, url, ""), f.open(t, url, ""), f.open(t, url, "")}
 		for n := range 500 { // several sections
 			publish(t, broker, "t", n+1, n+1)
@@ -183,7 +184,7 @@ func TestEventsDoNotWait(t *testing.T) {
 func TestClientsJoin(t *testing.T) {
 	each(t, func(t *testing.T, f format) {
 		broker := &server.Broker{}
-		url := start(t, &server.Handler{Broker: broker, Codings: []server.Coding{f.coding}, Logger: quiet})
+		url := start(t, &server.Handler{Broker: broker, MinSharing: 1, Codings: []server.Coding{f.coding}, Logger: quiet})
 		first := f.open(t, url, "")
 		var clients []*client
 		lastID := ""
@@ -216,7 +217,7 @@ func TestRandomTraffic(t *testing.T) {
 	each(t, func(t *testing.T, f format) {
 		random := rand.New(rand.NewPCG(1, 2))
 		broker := &server.Broker{}
-		handler := &server.Handler{Broker: broker, Codings: []server.Coding{f.coding}, MaxLag: -1, Logger: quiet}
+		handler := &server.Handler{Broker: broker, MinSharing: 1, Codings: []server.Coding{f.coding}, MaxLag: -1, Logger: quiet}
 		url := start(t, handler)
 		queries := []string{"", "?topic=a.x", "?topic=a.y", "?topic=a.*", "?topic=b", "?topic=a.x&topic=b"}
 		wants := [][]string{{"a.x", "a.y", "b"}, {"a.x"}, {"a.y"}, {"a.x", "a.y"}, {"b"}, {"a.x", "b"}}
@@ -288,11 +289,11 @@ type counting struct {
 }
 
 type countingEncoder struct {
-	server.Encoder
+	coding.Encoder
 	counts *counting
 }
 
-func (c *counting) NewEncoder() server.Encoder {
+func (c *counting) NewEncoder() coding.Encoder {
 	c.encoders.Add(1)
 	return &countingEncoder{c.Coding.NewEncoder(), c}
 }
@@ -308,7 +309,7 @@ func TestClientsShare(t *testing.T) {
 	each(t, func(t *testing.T, f format) {
 		counts := &counting{Coding: f.coding}
 		broker := &server.Broker{}
-		url := start(t, &server.Handler{Broker: broker, Codings: []server.Coding{counts}, Heartbeat: -1, Logger: quiet})
+		url := start(t, &server.Handler{Broker: broker, MinSharing: 1, Codings: []server.Coding{counts}, Heartbeat: -1, Logger: quiet})
 		var clients []*client
 		for range 30 {
 			clients = append(clients, f.open(t, url, ""))
@@ -339,7 +340,7 @@ func TestClientsShare(t *testing.T) {
 func TestHeartbeats(t *testing.T) {
 	each(t, func(t *testing.T, f format) {
 		broker := &server.Broker{}
-		handler := &server.Handler{Broker: broker, Codings: []server.Coding{f.coding}, Heartbeat: 5 * time.Millisecond, Logger: quiet}
+		handler := &server.Handler{Broker: broker, MinSharing: 1, Codings: []server.Coding{f.coding}, Heartbeat: 5 * time.Millisecond, Logger: quiet}
 		c := f.open(t, start(t, handler), "")
 		seen := ""
 		for n := 1; !strings.Contains(seen, "ccccc") || n < 100; n++ {
@@ -381,7 +382,7 @@ func TestNegotiation(t *testing.T) {
 		{"gzip;level=3", ""},
 		{";;,,=", ""},
 	} {
-		h := &server.Handler{Broker: &server.Broker{}, Codings: both, Logger: quiet}
+		h := &server.Handler{Broker: &server.Broker{}, MinSharing: 1, Codings: both, Logger: quiet}
 		w := httptest.NewRecorder()
 		request := httptest.NewRequest(http.MethodHead, "/", nil)
 		if test.accept != "" {

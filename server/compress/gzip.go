@@ -12,6 +12,7 @@ import (
 	"math"
 
 	"github.com/eventsource-wasm/eventsource-wasm/server"
+	"github.com/eventsource-wasm/eventsource-wasm/server/internal/coding"
 )
 
 // Gzip returns the coding of RFC 1952. A body is one member: browsers ignore what follows the first. Sections are blocks
@@ -23,8 +24,8 @@ func Gzip() server.Coding {
 type gzip struct{}
 
 func (gzip) Name() string               { return "gzip" }
-func (gzip) NewEncoder() server.Encoder { return newFlateEncoder() }
-func (gzip) NewBody() server.Body       { return &gzipBody{} }
+func (gzip) NewEncoder() coding.Encoder { return newFlateEncoder() }
+func (gzip) NewBody() coding.Body       { return &gzipBody{} }
 
 type flateEncoder struct {
 	writer *flate.Writer

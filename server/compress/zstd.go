@@ -7,6 +7,7 @@ import (
 	zstandard "github.com/klauspost/compress/zstd"
 
 	"github.com/eventsource-wasm/eventsource-wasm/server"
+	"github.com/eventsource-wasm/eventsource-wasm/server/internal/coding"
 )
 
 // Zstd returns the coding of RFC 8878. A body is a sequence of frames: one for each section, and for data between them
@@ -21,8 +22,8 @@ const zstdWindow = 64 << 10
 type zstd struct{}
 
 func (zstd) Name() string               { return "zstd" }
-func (zstd) NewEncoder() server.Encoder { return newZstdEncoder() }
-func (zstd) NewBody() server.Body       { return zstdBody{} }
+func (zstd) NewEncoder() coding.Encoder { return newZstdEncoder() }
+func (zstd) NewBody() coding.Body       { return zstdBody{} }
 
 type zstdEncoder struct {
 	writer *zstandard.Encoder

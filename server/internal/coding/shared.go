@@ -1,6 +1,11 @@
-package server
+package coding
 
-import "sync"
+import (
+	"sync"
+
+	"github.com/eventsource-wasm/eventsource-wasm/server/internal/eventlog"
+	"github.com/eventsource-wasm/eventsource-wasm/server/internal/topic"
+)
 
 // A section ends after so many bytes of events: then a coding that looks back 32 KiB, as deflate does, has little more to
 // gain, or sooner if clients wait for the next.
@@ -15,11 +20,13 @@ const (
 // Only the newest section is held here. A client that lags holds the one it is in, and by that those that follow, for
 // no longer than the log and MaxLag let it lag.
 type shared struct {
-	pool  *sync.Pool // of Encoders, for what is not shared
-	users int        // under the shelf's lock
+	coding Coding
+	spare  *spare // encoders for what is not shared
+	users  int    // that want the coding, and how many have it, under the registry's lock
+	coded  int
 
 	mu      sync.Mutex
-	encoder Encoder // of the newest section
+	encoder Encoder // of the newest section, once there is one
 	newest  *section
 	next    uint64 // sequence behind the last event in it
 	waiting bool   // a client is not in step
@@ -43,13 +50,13 @@ type chunk struct {
 }
 
 // move places c in another section, or in none.
-func (s *shared) move(c *coded, to *section) {
+func (s *shared) move(c *Client, to *section) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.place(c, to)
 }
 
-func (s *shared) place(c *coded, to *section) {
+func (s *shared) place(c *Client, to *section) {
 	if c.section != nil {
 		c.section.members--
 	}
@@ -61,7 +68,7 @@ func (s *shared) place(c *coded, to *section) {
 
 // take returns what is next for c, and whether that is in step with others, as data that is coded already. p is what
 // its cursor has read, and begins with an event for it.
-func (s *shared) take(c *coded, p piece) (next chunk, inStep bool) {
+func (s *shared) take(c *Client, p piece) (next chunk, inStep bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch section := c.section; {
@@ -72,7 +79,7 @@ func (s *shared) take(c *coded, p piece) (next chunk, inStep bool) {
 		s.place(c, section.follow)
 	case s.newest.begins(p):
 		s.place(c, s.newest)
-	case p.sequence >= s.next && (s.newest.members == 0 || s.full()):
+	case p.First >= s.next && (s.newest.members == 0 || s.full()):
 		s.extend(c, p)
 	default:
 		s.waiting = true
@@ -83,10 +90,13 @@ func (s *shared) take(c *coded, p piece) (next chunk, inStep bool) {
 }
 
 // extend codes p, in a new section if it is time for one, and places c there.
-func (s *shared) extend(c *coded, p piece) {
+func (s *shared) extend(c *Client, p piece) {
 	if c.section != s.newest || s.full() {
 		follow := &section{}
 		s.newest.follow, s.newest, s.waiting = follow, follow, false
+		if s.encoder == nil {
+			s.encoder = s.coding.NewEncoder()
+		}
 		s.encoder.Reset()
 		s.place(c, follow)
 	}
@@ -98,7 +108,7 @@ func (s *shared) extend(c *coded, p piece) {
 }
 
 func (s *section) begins(p piece) bool {
-	return len(s.chunks) > 0 && s.chunks[0].first == p.sequence
+	return len(s.chunks) > 0 && s.chunks[0].first == p.First
 }
 
 func (s *shared) full() bool {
@@ -107,86 +117,36 @@ func (s *shared) full() bool {
 
 // unshared returns the events of p up to where a client that is not in step can join the others.
 func (s *shared) unshared(p piece) chunk {
-	if chunks := s.newest.chunks; len(chunks) > 0 && chunks[0].first > p.sequence {
-		p.entries = p.entries[:min(uint64(len(p.entries)), chunks[0].first-p.sequence)]
+	if chunks := s.newest.chunks; len(chunks) > 0 && chunks[0].first > p.First {
+		p.Part = p.Within(0, int(min(uint64(len(p.Entries)), chunks[0].first-p.First)))
 	}
 	return p.chunk()
 }
 
 // A piece is events of one segment, of which the first is in the filter.
 type piece struct {
-	part
-	filter   *filter
-	sequence uint64 // of the first
-	start    int64  // position of data[0]
+	eventlog.Part
+	filter *topic.Filter
 }
 
 // after returns the piece that begins with the first event from that sequence on, or false if there is none.
 func (p piece) after(sequence uint64) (piece, bool) {
-	for i, e := range p.entries {
-		if p.sequence+uint64(i) >= sequence && p.filter.has(e.topic) {
-			p.sequence += uint64(i)
-			p.entries = p.entries[i:]
-			return p, true
+	for i, e := range p.Entries {
+		if p.First+uint64(i) >= sequence && p.filter.Has(e.Topic) {
+			return piece{p.Within(i, len(p.Entries)), p.filter}, true
 		}
-		p.from = e.end
 	}
 	return p, false
 }
 
 func (p piece) chunk() chunk {
-	c := chunk{
-		first:    p.sequence,
-		last:     p.sequence + uint64(len(p.entries)) - 1,
-		next:     p.sequence + uint64(len(p.entries)),
-		position: p.start + int64(p.entries[len(p.entries)-1].end),
-	}
-	for run, events := range p.filter.runs(p.part) {
+	c := chunk{first: p.First, last: p.Next() - 1, next: p.Next(), position: p.Position()}
+	for run, events := range p.Runs(p.filter) {
 		c.plain = append(c.plain, run...)
 		c.events += events
 	}
-	for i := len(p.entries) - 1; !p.filter.has(p.entries[i].topic); i-- {
+	for i := len(p.Entries) - 1; !p.filter.Has(p.Entries[i].Topic); i-- {
 		c.last--
 	}
 	return c
-}
-
-// A shelf holds what the clients of a broker share, as long as there are any.
-type shelf struct {
-	mu   sync.Mutex
-	kept map[shelfKey]*shared
-}
-
-type shelfKey struct {
-	filter *filter
-	coding string
-}
-
-func (s *shelf) enter(f *filter, coding Coding) *coded {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	key := shelfKey{f, coding.Name()}
-	common := s.kept[key]
-	if common == nil {
-		common = &shared{
-			newest:  &section{},
-			encoder: coding.NewEncoder(),
-			pool:    &sync.Pool{New: func() any { return coding.NewEncoder() }},
-		}
-		if s.kept == nil {
-			s.kept = map[shelfKey]*shared{}
-		}
-		s.kept[key] = common
-	}
-	common.users++
-	return &coded{Body: coding.NewBody(), shared: common, key: key}
-}
-
-func (s *shelf) leave(c *coded) {
-	c.shared.move(c, nil)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if c.shared.users--; c.shared.users == 0 {
-		delete(s.kept, c.key)
-	}
 }

@@ -1,16 +1,14 @@
-package server
+package topic
 
 import (
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"regexp"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 	"unique"
 )
 
@@ -109,7 +107,7 @@ func TestPatternsAreSetsOfTopics(t *testing.T) {
 
 func TestTopicsAreChecked(t *testing.T) {
 	known := []string{"chat", "orders.*", "log.>"}
-	long := strings.Repeat("t", MaxTopicBytes)
+	long := strings.Repeat("t", MaxBytes)
 	tests := map[string]struct {
 		topic              string
 		known              []string
@@ -117,31 +115,31 @@ func TestTopicsAreChecked(t *testing.T) {
 	}{
 		"any":                       {"a b\x00\xff", nil, nil, nil},
 		"longest":                   {long, nil, nil, nil},
-		"too long":                  {long + "t", nil, ErrInvalidTopic, ErrInvalidTopic},
-		"empty":                     {"", nil, ErrInvalidTopic, ErrInvalidTopic},
-		"empty, of a list":          {"", known, ErrInvalidTopic, ErrInvalidTopic},
-		"star":                      {"*", nil, ErrInvalidTopic, nil},
-		"star within":               {"a.*.b", nil, ErrInvalidTopic, nil},
-		"rest":                      {"a.>", nil, ErrInvalidTopic, nil},
-		"rest within":               {"a.>.b", nil, ErrInvalidTopic, ErrInvalidTopic},
-		"rest first":                {">.b", nil, ErrInvalidTopic, ErrInvalidTopic},
+		"too long":                  {long + "t", nil, ErrInvalid, ErrInvalid},
+		"empty":                     {"", nil, ErrInvalid, ErrInvalid},
+		"empty, of a list":          {"", known, ErrInvalid, ErrInvalid},
+		"star":                      {"*", nil, ErrInvalid, nil},
+		"star within":               {"a.*.b", nil, ErrInvalid, nil},
+		"rest":                      {"a.>", nil, ErrInvalid, nil},
+		"rest within":               {"a.>.b", nil, ErrInvalid, ErrInvalid},
+		"rest first":                {">.b", nil, ErrInvalid, ErrInvalid},
 		"no wildcard":               {"a*.>b", nil, nil, nil},
 		"listed":                    {"chat", known, nil, nil},
-		"unlisted":                  {"chats", known, ErrUnknownTopic, ErrUnknownTopic},
+		"unlisted":                  {"chats", known, ErrUnknown, ErrUnknown},
 		"of a listed pattern":       {"orders.new", known, nil, nil},
-		"outside a listed pattern":  {"orders.new.eu", known, ErrUnknownTopic, ErrUnknownTopic},
+		"outside a listed pattern":  {"orders.new.eu", known, ErrUnknown, ErrUnknown},
 		"below a listed pattern":    {"log.a.b.c", known, nil, nil},
-		"a listed pattern":          {"orders.*", known, ErrInvalidTopic, nil},
-		"more than a listed one":    {"orders.>", known, ErrInvalidTopic, nil},
-		"everything":                {">", known, ErrInvalidTopic, nil},
-		"pattern that none matches": {"chat.*", known, ErrInvalidTopic, ErrUnknownTopic},
+		"a listed pattern":          {"orders.*", known, ErrInvalid, nil},
+		"more than a listed one":    {"orders.>", known, ErrInvalid, nil},
+		"everything":                {">", known, ErrInvalid, nil},
+		"pattern that none matches": {"chat.*", known, ErrInvalid, ErrUnknown},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			if err := checkTopic(test.topic, test.known); !errors.Is(err, test.publish) {
+			if err := CheckName(test.topic, test.known); !errors.Is(err, test.publish) {
 				t.Errorf("publishing: %v, want %v", err, test.publish)
 			}
-			if err := checkSubscription(test.topic, test.known); !errors.Is(err, test.subscribe) {
+			if err := CheckPattern(test.topic, test.known); !errors.Is(err, test.subscribe) {
 				t.Errorf("subscribing: %v, want %v", err, test.subscribe)
 			}
 		})
@@ -169,12 +167,12 @@ func TestFilter(t *testing.T) {
 			f := newFilter(test.asked, test.served)
 			for range 2 { // compared, and remembered
 				for _, topic := range test.has {
-					if !f.has(unique.Make(topic)) {
+					if !f.Has(unique.Make(topic)) {
 						t.Errorf("%s is not in the filter", topic)
 					}
 				}
 				for _, topic := range test.hasNot {
-					if f.has(unique.Make(topic)) {
+					if f.Has(unique.Make(topic)) {
 						t.Errorf("%s is in the filter", topic)
 					}
 				}
@@ -183,47 +181,67 @@ func TestFilter(t *testing.T) {
 	}
 }
 
+func acquire(t *testing.T, r *Registry, asked, served []string) *Filter {
+	t.Helper()
+	f, err := r.Acquire(asked, served, -1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
 func TestStreamsShareFilters(t *testing.T) {
-	var s filters
-	f := s.get([]string{"b", "a.*", "b"}, nil)
-	if again := s.get([]string{"a.*", "b"}, nil); again != f {
+	var r Registry
+	f := acquire(t, &r, []string{"b", "a.*", "b"}, nil)
+	if again := acquire(t, &r, []string{"a.*", "b"}, nil); again != f {
 		t.Error("the same topics have two filters")
 	}
-	others := []*filter{s.get([]string{"a.*", "b"}, []string{"b"}), s.get([]string{"a.*"}, nil), s.get([]string{">"}, nil)}
+	others := []*Filter{
+		acquire(t, &r, []string{"a.*", "b"}, []string{"b"}),
+		acquire(t, &r, []string{"a.*"}, nil),
+		acquire(t, &r, []string{">"}, nil),
+	}
 	if slices.Contains(others, f) || others[2] != nil {
 		t.Errorf("other topics have %v", others)
 	}
 	// A name may hold what separates names elsewhere.
-	if s.get([]string{"x\" \"y"}, nil) == s.get([]string{"x", "y"}, nil) {
+	if acquire(t, &r, []string{"x\" \"y"}, nil) == acquire(t, &r, []string{"x", "y"}, nil) {
 		t.Error("one topic and two have the same filter")
 	}
-	runtime.KeepAlive(f)
 }
 
 func TestFiltersEnd(t *testing.T) {
-	var s filters
-	kept := s.get([]string{"kept"}, nil)
+	var r Registry
+	kept := acquire(t, &r, []string{"kept"}, nil)
+	acquire(t, &r, []string{"kept"}, nil)
 	for i := range 100 {
-		s.get([]string{fmt.Sprint("topic ", i)}, nil)
+		f := acquire(t, &r, []string{fmt.Sprint("topic ", i)}, nil)
+		r.Release(f)
 	}
-	known := func() int {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		return len(s.known)
+	r.Release(kept)
+	r.Release(acquire(t, &r, []string{">"}, nil))
+	if n := r.Len(); n != 1 {
+		t.Errorf("%d filters are in use, want 1", n)
 	}
-	for deadline := time.Now().Add(time.Minute); known() > 1; runtime.Gosched() {
-		if runtime.GC(); time.Now().After(deadline) {
-			t.Fatalf("%d filters are remembered", known())
-		}
-	}
-	if s.get([]string{"kept"}, nil) != kept {
+	if acquire(t, &r, []string{"kept"}, nil) != kept {
 		t.Error("a filter in use was forgotten")
 	}
-	for key := range s.known {
-		s.forget(key) // as is done late for a filter that has a successor by then
+}
+
+func TestFiltersAreBounded(t *testing.T) {
+	var r Registry
+	for i := range 3 {
+		if _, err := r.Acquire([]string{fmt.Sprint(i)}, nil, 3); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if s.get([]string{"kept"}, nil) != kept {
-		t.Error("the successor of a filter was forgotten")
+	if _, err := r.Acquire([]string{"more"}, nil, 3); err != ErrTooManyFilters {
+		t.Errorf("beyond the limit: %v", err)
+	}
+	for _, asked := range []string{"1", ">"} {
+		if _, err := r.Acquire([]string{asked}, nil, 3); err != nil {
+			t.Errorf("%s, which takes nothing more: %v", asked, err)
+		}
 	}
 }
 
@@ -241,24 +259,24 @@ func TestFilterIsBounded(t *testing.T) {
 	for range 4 {
 		readers.Go(func() {
 			for i := range maxMisses {
-				if in, out := unique.Make(fmt.Sprint("a.", i)), unique.Make(fmt.Sprint("c.", i)); !f.has(in) || f.has(out) {
+				if in, out := unique.Make(fmt.Sprint("a.", i)), unique.Make(fmt.Sprint("c.", i)); !f.Has(in) || f.Has(out) {
 					t.Errorf("wrong of topic %d", i)
 				}
 			}
 		})
 	}
 	readers.Wait()
-	f.has(unique.Make("a.last")) // in case the one before has emptied it
+	f.Has(unique.Make("a.last")) // in case the one before has emptied it
 	if n := len(remembered()); n == 0 || n > maxResolved+4 {
 		t.Errorf("%d topics are remembered", n)
 	}
 	for range maxMisses + maxResolved {
-		f.has(unique.Make("x.c"))
-		f.has(unique.Make("new"))
-		f.has(unique.Make(rand.Text()))
+		f.Has(unique.Make("x.c"))
+		f.Has(unique.Make("new"))
+		f.Has(unique.Make(rand.Text()))
 	}
-	f.has(unique.Make("x.c"))
-	f.has(unique.Make("new"))
+	f.Has(unique.Make("x.c"))
+	f.Has(unique.Make("new"))
 	if all := remembered(); !slices.Contains(all, "x.c") || !slices.Contains(all, "new") {
 		t.Errorf("of today's topics none is among %d", len(all))
 	}
@@ -268,7 +286,7 @@ func TestFilterIsBounded(t *testing.T) {
 func TestFilterRemembersItsTopics(t *testing.T) {
 	f := newFilter([]string{"user.7.*", "news"}, nil)
 	for i := range 10 * maxResolved {
-		f.has(unique.Make(fmt.Sprintf("user.%d.inbox", i)))
+		f.Has(unique.Make(fmt.Sprintf("user.%d.inbox", i)))
 	}
 	n := 0
 	f.resolved.Range(func(any, any) bool { n++; return true })
@@ -292,14 +310,14 @@ func BenchmarkFilter(b *testing.B) {
 			b.Run(name+"/"+kind, func(b *testing.B) {
 				b.ReportAllocs()
 				for handle := unique.Make(topic); b.Loop(); {
-					f.has(handle)
+					f.Has(handle)
 				}
 			})
 		}
 		b.Run(name+"/many topics", func(b *testing.B) {
 			b.ReportAllocs()
 			for i := 0; b.Loop(); i++ {
-				f.has(topics[i%len(topics)])
+				f.Has(topics[i%len(topics)])
 			}
 		})
 		b.Run(name+"/compared", func(b *testing.B) {

@@ -1,16 +1,16 @@
-package server
+package coding
 
 import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
-	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
+	"github.com/eventsource-wasm/eventsource-wasm/server/internal/eventlog"
+	"github.com/eventsource-wasm/eventsource-wasm/server/internal/stream"
+	"github.com/eventsource-wasm/eventsource-wasm/server/internal/topic"
 	"github.com/eventsource-wasm/eventsource-wasm/sse"
 )
 
@@ -76,16 +76,36 @@ func scan(text, format string, values ...any) bool {
 	return err == nil && n == len(values)
 }
 
-// A scripted stream is one without a connection.
+// A world is what the clients of a test have in common.
+type world struct {
+	log       *eventlog.Log
+	filters   topic.Registry
+	codings   Registry
+	config    stream.Config
+	counts    stream.Counts
+	published [][2]string // topic and block
+}
+
+// A scripted client is one without a connection.
 type scripted struct {
-	*stream
-	recorder *httptest.ResponseRecorder
+	stream.Stream
+	world    *world
+	coder    *Client
+	body     bytes.Buffer
 	topics   []string
 	from     int    // in what is published
 	greeting string // but for heartbeats
 }
 
-func (r *scripted) behind() bool { return r.cursor.next < r.log.next }
+var heartbeat = sse.AppendComment(nil, "")
+
+func newWorld() *world {
+	limits := eventlog.Limits{Events: -1, Bytes: -1, Age: -1, EventBytes: -1, Pinned: -1}
+	return &world{
+		log:    eventlog.New(limits, false, nil),
+		config: stream.Config{Heartbeat: stream.Forever, WriteTimeout: -1, Beat: func() []byte { return heartbeat }},
+	}
+}
 
 // In every order in which clients of all kinds come, read, are silent for long and go, each gets a body that can be
 // decoded, and in it all events of its topics and only those.
@@ -93,36 +113,31 @@ func TestSharedSections(t *testing.T) {
 	shared := 0
 	for seed := range uint64(50) {
 		random := rand.New(rand.NewPCG(seed, 0))
-		broker := &Broker{}
-		handler := &Handler{Broker: broker, Codings: []Coding{&script{}}, MaxLag: -1, NoHijack: true}
-		var published [][2]string // topic and block
+		w := newWorld()
 		var readers []*scripted
 		for range 300 {
 			switch n := random.IntN(20); {
 			case n == 0 || len(readers) == 0:
-				readers = append(readers, newScripted(t, handler, random, published))
+				readers = append(readers, w.enter(t, random))
 			case n == 1 && len(readers) > 1:
 				i := random.IntN(len(readers))
-				shared += finish(t, readers[i], published)
+				shared += readers[i].finish(t)
 				readers = slices.Delete(readers, i, i+1)
 			case n < 9:
 				for range 1 + random.IntN(6) {
-					published = append(published, publishScripted(t, broker, random))
+					w.publish(t, random)
 				}
 			case n == 9:
-				if err := readers[random.IntN(len(readers))].send(heartbeat); err != nil {
-					t.Fatal(err)
-				}
+				r := readers[random.IntN(len(readers))]
+				r.body.Write(r.coder.plain(heartbeat))
 			default:
-				if r := readers[random.IntN(len(readers))]; r.behind() {
-					step(t, r)
-				}
+				readers[random.IntN(len(readers))].step(t)
 			}
 		}
 		for _, r := range readers {
-			shared += finish(t, r, published)
+			shared += r.finish(t)
 		}
-		if len(broker.shelf.kept) > 0 {
+		if len(w.codings.kept) > 0 || w.codings.Encoders() > 0 {
 			t.Fatal("what the clients shared outlives them")
 		}
 		if t.Failed() {
@@ -134,38 +149,32 @@ func TestSharedSections(t *testing.T) {
 	}
 }
 
-func newScripted(t *testing.T, h *Handler, random *rand.Rand, published [][2]string) *scripted {
+func (w *world) enter(t *testing.T, random *rand.Rand) *scripted {
 	t.Helper()
-	topics := [][]string{nil, {"a"}, {"a", "b"}, {"*"}}[random.IntN(4)]
-	recorder := httptest.NewRecorder()
-	request := httptest.NewRequest(http.MethodGet, "/", nil)
-	request.Header.Set("Accept-Encoding", "script")
-	stream, err := h.newStream(recorder, request, "", h.Broker.filters.get(topics, nil))
+	topics := [][]string{{">"}, {"a"}, {"a", "b"}, {"*"}}[random.IntN(4)]
+	f, err := w.filters.Acquire(topics, nil, -1)
 	if err != nil {
 		t.Fatal(err)
 	}
+	cursor, _ := w.log.Seek("", eventlog.Policy{MaxLag: -1})
+	greeting := w.log.AppendIDBlock(nil, cursor.Next-1)
 	r := &scripted{
-		stream:   stream,
-		recorder: recorder,
+		Stream:   stream.New(&w.config, w.log, f, &w.counts, cursor, greeting),
+		world:    w,
+		coder:    w.codings.Enter(f, &script{}, Limits{Sharing: 1, Encoders: -1}),
 		topics:   topics,
-		from:     len(published),
+		from:     len(w.published),
+		greeting: string(greeting),
 	}
-	if topics == nil {
-		r.stream.topics = nil
-	}
-	r.silence = time.NewTimer(time.Hour)
-	r.greeting = string(r.log.idBlock(r.told))
-	if err := r.greet(); err != nil {
-		t.Fatal(err)
-	}
+	r.step(t)
 	return r
 }
 
-func publishScripted(t *testing.T, b *Broker, random *rand.Rand) [2]string {
+func (w *world) publish(t *testing.T, random *rand.Rand) {
 	t.Helper()
 	topic := []string{"a", "b", "c"}[random.IntN(3)]
 	event := sse.Event{Data: strings.Repeat("x", 1+random.IntN(3000))}
-	id, err := b.Publish(topic, event)
+	id, err := w.log.Append(topic, event)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,39 +183,82 @@ func publishScripted(t *testing.T, b *Broker, random *rand.Rand) [2]string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return [2]string{topic, string(block)}
+	w.published = append(w.published, [2]string{topic, string(block)})
 }
 
-func step(t *testing.T, r *scripted) {
+// step does what is next, and reports whether there was anything.
+func (r *scripted) step(t *testing.T) bool {
 	t.Helper()
-	if err := r.step(t.Context()); err != nil {
-		t.Fatal(err)
+	switch command := r.Next(r.world.log.Now()); command {
+	case stream.Write:
+		n, err := r.coder.Write(&r.Stream, func(p []byte) error { r.body.Write(p); return nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.WroteAll(n, r.world.log.Now())
+	case stream.Wait:
+		return false
+	case stream.Again:
+	default:
+		t.Fatalf("command %d", command)
 	}
+	return true
 }
 
 // finish reads to the end, checks the body, and returns how many parts of it are in sections that others began.
-func finish(t *testing.T, r *scripted, published [][2]string) (shared int) {
+func (r *scripted) finish(t *testing.T) (shared int) {
 	t.Helper()
-	for r.behind() {
-		step(t, r)
+	for r.step(t) {
 	}
-	r.write(r.coded.end())
-	r.broker.shelf.leave(r.coded)
-	r.silence.Stop()
-	body := r.recorder.Body.Bytes()
-	got, err := play(body)
+	r.body.Write(r.coder.End())
+	r.coder.Leave()
+	got, err := play(r.body.Bytes())
 	if err != nil {
 		t.Error(err)
 	}
 	var want strings.Builder
 	want.WriteString(r.greeting)
-	for _, p := range published[r.from:] {
-		if r.topics == nil || r.topics[0] == "*" || slices.Contains(r.topics, p[0]) {
+	for _, p := range r.world.published[r.from:] {
+		if topic.Covers(r.topics[0], p[0]) || slices.Contains(r.topics, p[0]) {
 			want.WriteString(p[1])
 		}
 	}
 	if got = strings.ReplaceAll(got, string(heartbeat), ""); got != want.String() {
 		t.Errorf("the client of %v that came at %d has %d bytes of %d", r.topics, r.from, len(got), want.Len())
 	}
-	return bytes.Count(body, []byte("\nS "))
+	return bytes.Count(r.body.Bytes(), []byte("\nS "))
+}
+
+// Encoders are only for those who share them, and only so many.
+func TestEncodersAreBounded(t *testing.T) {
+	w := newWorld()
+	limits := Limits{Sharing: 3, Encoders: 2}
+	var all []*Client
+	enter := func(topic string) bool {
+		f, err := w.filters.Acquire([]string{topic}, nil, -1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := w.codings.Enter(f, &script{}, limits)
+		all = append(all, c)
+		return c.Coding() != ""
+	}
+	got := ""
+	for _, topic := range strings.Split("aaaa bbb ccc a dd", "") {
+		if topic != " " {
+			got += map[bool]string{true: topic, false: "-"}[enter(topic)]
+		}
+	}
+	if want := "--aa--b---a--"; got != want {
+		t.Errorf("coded are %s, want %s", got, want)
+	}
+	if n := w.codings.Encoders(); n != 2 {
+		t.Errorf("%d encoders", n)
+	}
+	for _, c := range all {
+		c.Leave()
+	}
+	if n := w.codings.Encoders(); n != 0 || len(w.codings.kept) > 0 {
+		t.Errorf("%d encoders are kept for nobody", n)
+	}
 }

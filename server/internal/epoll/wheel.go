@@ -1,4 +1,4 @@
-package server
+package epoll
 
 import "time"
 
@@ -11,19 +11,19 @@ const (
 // A wheel tells which connections are due, a tick late at most. To put one in, to take it out and to find it due costs
 // the same for one connection as for a million.
 type wheel struct {
-	slots [wheelSlots]*conn // doubly linked lists
-	done  int64             // ticks
+	slots [wheelSlots]*client // doubly linked lists
+	done  int64               // ticks
 	count int
 }
 
-// A spoke is a connection's place in a wheel.
+// A spoke is a client's place in a wheel.
 type spoke struct {
-	next, previous *conn
+	next, previous *client
 	tick           int64 // zero: it has none
 }
 
 // put places c, which may be in the wheel already, so that it is due at that time or before.
-func (w *wheel) put(c *conn, due time.Duration) {
+func (w *wheel) put(c *client, due time.Duration) {
 	w.remove(c)
 	tick := min(max(ticks(due), w.done+1), w.done+wheelSlots-1)
 	head := &w.slots[tick%wheelSlots]
@@ -35,7 +35,7 @@ func (w *wheel) put(c *conn, due time.Duration) {
 	w.count++
 }
 
-func (w *wheel) remove(c *conn) {
+func (w *wheel) remove(c *client) {
 	s := &c.spoke
 	if s.tick == 0 {
 		return
@@ -53,7 +53,7 @@ func (w *wheel) remove(c *conn) {
 }
 
 // turn takes out what is due at now, and calls due with it, which may put it back and take out others.
-func (w *wheel) turn(now time.Duration, due func(*conn)) {
+func (w *wheel) turn(now time.Duration, due func(*client)) {
 	last := int64(now / wheelTick)
 	if w.count == 0 {
 		w.done = max(w.done, last)

@@ -1,4 +1,4 @@
-package server
+package epoll
 
 import (
 	"math"
@@ -12,13 +12,13 @@ import (
 func TestWheel(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	var w wheel
-	want := map[*conn]time.Duration{}
+	want := map[*client]time.Duration{}
 	var now time.Duration
 	later := func() time.Duration { return now + time.Duration(random.Int64N(int64(3*wheelSlots*wheelTick/2))) }
 	for range 20_000 {
 		switch random.IntN(4) {
 		case 0, 1:
-			c := &conn{}
+			c := &client{}
 			want[c] = later()
 			w.put(c, want[c])
 		case 2:
@@ -33,7 +33,7 @@ func TestWheel(t *testing.T) {
 			}
 		case 3:
 			now += time.Duration(random.Int64N(int64(10 * wheelTick)))
-			w.turn(now, func(c *conn) {
+			w.turn(now, func(c *client) {
 				due, ok := want[c]
 				switch {
 				case !ok:
@@ -61,8 +61,8 @@ func TestWheelNext(t *testing.T) {
 	if _, ok := w.next(); ok {
 		t.Error("an empty wheel has a next time")
 	}
-	w.turn(time.Hour, func(*conn) { t.Error("an empty wheel has one due") })
-	var soon, late, never conn
+	w.turn(time.Hour, func(*client) { t.Error("an empty wheel has one due") })
+	var soon, late, never client
 	w.put(&never, math.MaxInt64)
 	w.put(&late, time.Hour+10*wheelTick)
 	w.put(&soon, 0) // long past
@@ -70,7 +70,7 @@ func TestWheelNext(t *testing.T) {
 		if got, ok := w.next(); !ok || got != want {
 			t.Errorf("next is %v, want %v", got, want)
 		}
-		w.turn(want, func(*conn) {})
+		w.turn(want, func(*client) {})
 	}
 	if got, ok := w.next(); !ok || got > time.Hour+wheelSlots*wheelTick {
 		t.Errorf("next is %v", got)

@@ -1,4 +1,4 @@
-package server
+package epoll
 
 import (
 	"cmp"
@@ -13,7 +13,7 @@ type poller struct {
 	fd     int
 	file   *os.File // closes fd
 	raw    syscall.RawConn
-	events chan []syscall.EpollEvent // valid until the next is received
+	events chan []event // valid until the next is received
 	closed chan struct{}
 }
 
@@ -29,31 +29,42 @@ func newPoller() (*poller, error) {
 	p := &poller{
 		fd:     fd,
 		file:   os.NewFile(uintptr(fd), "epoll"),
-		events: make(chan []syscall.EpollEvent),
+		events: make(chan []event),
 		closed: make(chan struct{}),
 	}
 	if p.raw, err = p.file.SyscallConn(); err != nil {
 		p.file.Close()
 		return nil, err
 	}
-	go p.watch()
+	go p.run()
 	return p, nil
 }
 
-func (p *poller) close() {
+func (p *poller) stop() {
 	close(p.closed)
 	p.file.Close()
 }
 
-func (p *poller) watch() {
-	var buffers [2][64]syscall.EpollEvent // the one is read while the other is filled
+func (p *poller) run() {
+	var buffers [2][64]event // one is read while the other is filled
+	var ready [64]syscall.EpollEvent
 	for i := 0; ; i = 1 - i {
-		n := p.wait(buffers[i][:])
+		n := p.wait(ready[:])
 		if n == 0 {
 			return
 		}
+		events := buffers[i][:n]
+		for i, e := range ready[:n] {
+			events[i] = event{
+				serial:     e.Fd,
+				room:       e.Events&syscall.EPOLLOUT != 0,
+				readable:   e.Events&syscall.EPOLLIN != 0,
+				halfClosed: e.Events&syscall.EPOLLRDHUP != 0,
+				gone:       e.Events&(syscall.EPOLLERR|syscall.EPOLLHUP) != 0,
+			}
+		}
 		select {
-		case p.events <- buffers[i][:n]:
+		case p.events <- events:
 		case <-p.closed:
 			return
 		}
@@ -75,18 +86,25 @@ func (p *poller) wait(events []syscall.EpollEvent) (n int) {
 	return n
 }
 
-// add begins to watch fd for interest, and for errors. Events carry the serial.
-func (p *poller) add(fd int, serial int32, interest uint32) error {
-	return p.control(syscall.EPOLL_CTL_ADD, fd, serial, interest)
+// Readiness is reported when it changes (EPOLLET): no call is needed to turn reports on and off, and a client that has
+// closed its side is not reported without end.
+// Supported says that streams can do without goroutines.
+const Supported = true
+
+const edge = 1 << 31
+
+func (p *poller) watch(fd int, serial int32) error {
+	return p.control(syscall.EPOLL_CTL_ADD, fd, serial, syscall.EPOLLOUT|syscall.EPOLLRDHUP|edge)
 }
 
-func (p *poller) modify(fd int, serial int32, interest uint32) error {
-	return p.control(syscall.EPOLL_CTL_MOD, fd, serial, interest)
+func (p *poller) linger(fd int, serial int32) error {
+	syscall.Shutdown(fd, syscall.SHUT_WR)
+	return p.control(syscall.EPOLL_CTL_MOD, fd, serial, syscall.EPOLLIN|syscall.EPOLLRDHUP|edge)
 }
 
 func (p *poller) control(operation, fd int, serial int32, interest uint32) error {
-	event := syscall.EpollEvent{Events: interest, Fd: serial}
-	return os.NewSyscallError("epoll_ctl", syscall.EpollCtl(p.fd, operation, fd, &event))
+	e := syscall.EpollEvent{Events: interest, Fd: serial}
+	return os.NewSyscallError("epoll_ctl", syscall.EpollCtl(p.fd, operation, fd, &e))
 }
 
 // tcpUserTimeout is TCP_USER_TIMEOUT of linux/tcp.h, which package syscall lacks.
@@ -110,6 +128,9 @@ func detachSocket(conn syscall.Conn, peerTimeout time.Duration) (fd int, err err
 	if err := cmp.Or(err, failed); err != nil {
 		return none, err
 	}
+	// A stream's request is over, so what its client still sends means nothing: let it fill no memory. It is not read
+	// before the stream has ended.
+	syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_RCVBUF, 1)
 	if peerTimeout >= 0 {
 		// It fails for sockets that are not TCP's, whose peers cannot vanish.
 		syscall.SetsockoptInt(fd, syscall.IPPROTO_TCP, tcpUserTimeout, int(peerTimeout.Milliseconds()))
@@ -117,8 +138,8 @@ func detachSocket(conn syscall.Conn, peerTimeout time.Duration) (fd int, err err
 	return fd, nil
 }
 
-// send writes what the socket takes at once.
-func send(fd int, data []byte) (n int, err error) {
+// write writes what the socket takes at once.
+func (p *poller) write(fd int, data []byte) (n int, err error) {
 	for {
 		n, err = syscall.Write(fd, data)
 		if err != syscall.EINTR {
@@ -131,10 +152,10 @@ func send(fd int, data []byte) (n int, err error) {
 	return max(n, 0), err
 }
 
-// discard reads what has arrived, and reports whether more may follow.
-func discard(fd int) bool {
+// discard reads what has arrived, up to a bound, and reports whether the client has left its side open.
+func (p *poller) discard(fd int) (open bool) {
 	var buffer [4096]byte
-	for range 16 { // others wait, too
+	for range 16 { // others wait, too; what is left over is given up when the time for lingering is
 		n, err := syscall.Read(fd, buffer[:])
 		switch {
 		case err == syscall.EAGAIN:
@@ -146,3 +167,5 @@ func discard(fd int) bool {
 	}
 	return true
 }
+
+func (p *poller) close(fd int) { syscall.Close(fd) }

@@ -1,0 +1,126 @@
+package coding
+
+import (
+	"runtime"
+	"sync"
+
+	"github.com/eventsource-wasm/eventsource-wasm/server/internal/topic"
+)
+
+// A Registry holds what clients share, as long as there are any. The zero Registry is empty.
+type Registry struct {
+	mu       sync.Mutex
+	kept     map[key]*shared
+	spares   map[string]*spare // by coding
+	encoders int
+}
+
+// A key is what clients have in common that can share an encoder.
+type key struct {
+	filter *topic.Filter
+	coding string
+}
+
+// Limits say when a stream is worth an encoder.
+type Limits struct {
+	Sharing  int // streams of the same filter, this one among them, that an encoder takes at least
+	Encoders int // at a time, for all filters; negative means no limit
+}
+
+// Enter returns the body of a stream. It must leave when the stream ends. Its coding is settled here, for good: it is
+// sent as it is if too few share its filter, or all encoders are in use.
+func (r *Registry) Enter(f *topic.Filter, coding Coding, limits Limits) *Client {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c := &Client{registry: r, key: key{f, coding.Name()}}
+	common := r.kept[c.key]
+	if common == nil {
+		common = &shared{newest: &section{}, coding: coding, spare: r.spare(coding)}
+		if r.kept == nil {
+			r.kept = map[key]*shared{}
+		}
+		r.kept[c.key] = common
+	}
+	c.shared = common
+	common.users++
+	full := limits.Encoders >= 0 && r.encoders >= limits.Encoders
+	if common.coded == 0 && (common.users < limits.Sharing || full) {
+		return c
+	}
+	if common.coded == 0 {
+		r.encoders++
+	}
+	common.coded++
+	c.coded, c.Body = true, coding.NewBody()
+	return c
+}
+
+// Leave ends the stream's part in what it shares.
+func (c *Client) Leave() {
+	if c == nil {
+		return
+	}
+	if c.coded {
+		c.shared.move(c, nil)
+	}
+	r := c.registry
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if c.coded {
+		if c.shared.coded--; c.shared.coded == 0 {
+			c.shared.reset()
+			r.encoders--
+		}
+	}
+	if c.shared.users--; c.shared.users == 0 {
+		delete(r.kept, c.key)
+	}
+}
+
+// reset gives up the encoder, which nobody has use for.
+func (s *shared) reset() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.newest, s.encoder, s.next, s.waiting = &section{}, nil, 0, false
+}
+
+// Encoders returns how many sets of topics have an encoder.
+func (r *Registry) Encoders() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.encoders
+}
+
+func (r *Registry) spare(coding Coding) *spare {
+	s := r.spares[coding.Name()]
+	if s == nil {
+		s = &spare{make(chan Encoder, runtime.GOMAXPROCS(0))}
+		for range cap(s.encoders) {
+			s.encoders <- &lazy{coding: coding}
+		}
+		if r.spares == nil {
+			r.spares = map[string]*spare{}
+		}
+		r.spares[coding.Name()] = s
+	}
+	return s
+}
+
+// A spare is encoders for what is not shared: as many as can work at a time.
+type spare struct{ encoders chan Encoder }
+
+func (s *spare) get() Encoder  { return <-s.encoders }
+func (s *spare) put(e Encoder) { s.encoders <- e }
+
+// A lazy encoder is made when it is needed.
+type lazy struct {
+	Encoder
+	coding Coding
+}
+
+func (l *lazy) Reset() {
+	if l.Encoder == nil {
+		l.Encoder = l.coding.NewEncoder()
+	}
+	l.Encoder.Reset()
+}

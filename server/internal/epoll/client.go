@@ -1,0 +1,145 @@
+package epoll
+
+import (
+	"github.com/eventsource-wasm/eventsource-wasm/server/internal/stream"
+	"github.com/eventsource-wasm/eventsource-wasm/server/internal/topic"
+)
+
+const none = -1
+
+// A client is the stream of one client and its socket. There may be very many.
+type client struct {
+	stream.Stream
+	ended  Ended
+	group  *group
+	fd     int // none once it is closed
+	serial int32
+	place  int // in group.members, or none
+	aside  int // in broadcaster.apart, if it has no place
+	left   bool
+	queued bool
+	behind *client // in the queue
+	spoke  spoke
+}
+
+// A group is the clients with the same filter. Its members have everything up to the broadcaster's cursor.
+type group struct {
+	filter  *topic.Filter
+	members []*client
+	users   int // members, and those that may become or were ones
+	number  int // in broadcaster.order
+
+	mark     uint64 // of the part to which the next two belong
+	from, to int    // the entries that the group wants are between these
+}
+
+// enroll finds the client's group, or makes it.
+func (b *broadcaster) enroll(c *client) {
+	filter := c.Filter()
+	g := b.groups[filter]
+	if g == nil {
+		g = &group{filter: filter, number: len(b.ordered)}
+		b.groups[filter] = g
+		b.ordered = append(b.ordered, g)
+		b.index.Add(filter, g)
+	}
+	g.users++
+	c.group = g
+}
+
+func (b *broadcaster) disenroll(c *client) {
+	g := c.group
+	if g.users--; g.users > 0 {
+		return
+	}
+	last := len(b.ordered) - 1
+	b.ordered[g.number] = b.ordered[last]
+	b.ordered[g.number].number = g.number
+	b.ordered[last] = nil
+	b.ordered = b.ordered[:last]
+	b.index.Remove(g.filter, g)
+	delete(b.groups, g.filter)
+}
+
+// join makes c, which has everything that its group has, a member.
+func (b *broadcaster) join(c *client) {
+	b.unsetApart(c)
+	c.place = len(c.group.members)
+	c.group.members = append(c.group.members, c)
+}
+
+// part takes c out of the members of its group. It is where they are.
+func (b *broadcaster) part(c *client) {
+	if c.place == none {
+		return
+	}
+	g := c.group
+	last := len(g.members) - 1
+	g.members[c.place] = g.members[last]
+	g.members[c.place].place = c.place
+	g.members[last] = nil
+	g.members = g.members[:last]
+	c.place = none
+	b.setApart(c)
+}
+
+func (b *broadcaster) setApart(c *client) {
+	c.aside = len(b.apart)
+	b.apart = append(b.apart, c)
+}
+
+func (b *broadcaster) unsetApart(c *client) {
+	last := len(b.apart) - 1
+	b.apart[c.aside] = b.apart[last]
+	b.apart[c.aside].aside = c.aside
+	b.apart[last] = nil
+	b.apart = b.apart[:last]
+}
+
+// leave is the end of the stream, if not yet of the connection.
+func (b *broadcaster) leave(c *client) {
+	if c.left {
+		return
+	}
+	c.left = true
+	b.part(c)
+	b.detached.Add(-1)
+	c.ended(&c.Stream, c.Ended())
+}
+
+// close closes the connection.
+func (b *broadcaster) close(c *client) {
+	b.leave(c)
+	b.unsetApart(c)
+	b.disenroll(c)
+	b.wheel.remove(c)
+	delete(b.clients, c.serial)
+	b.sockets.close(c.fd)
+	c.fd = none
+	b.release()
+}
+
+// A queue is clients in the order of their arrival. Each is in it once.
+type queue struct{ first, last *client }
+
+// push has step called for c.
+func (b *broadcaster) push(c *client) {
+	if c.queued || c.fd == none {
+		return
+	}
+	c.queued = true
+	if q := &b.ready; q.first == nil {
+		q.first, q.last = c, c
+	} else {
+		q.last.behind, q.last = c, c
+	}
+}
+
+// pop returns nil if the queue is empty.
+func (q *queue) pop() *client {
+	c := q.first
+	if c != nil {
+		q.first, c.behind, c.queued = c.behind, nil, false
+	}
+	return c
+}

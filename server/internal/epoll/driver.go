@@ -1,0 +1,128 @@
+// Package epoll drives streams on sockets of their own, without a goroutine each. A few broadcasters share them; each
+// writes to any number of sockets and waits for none.
+package epoll
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/eventsource-wasm/eventsource-wasm/server/internal/eventlog"
+	"github.com/eventsource-wasm/eventsource-wasm/server/internal/stream"
+)
+
+// Env is what a driver needs besides the connections.
+type Env struct {
+	Log *eventlog.Log
+
+	// Fetch reads on from the store. Nil means that there is none.
+	Fetch func(ctx context.Context, from uint64) stream.Fetched
+
+	// Draining returns the window over which new streams end, if they are to.
+	Draining func() (window time.Duration, draining bool)
+
+	// Within returns a random duration less than d.
+	Within func(d time.Duration) time.Duration
+}
+
+// A Driver divides connections among broadcasters.
+type Driver struct {
+	env      Env
+	detached atomic.Int64
+
+	mu   sync.Mutex
+	all  []*broadcaster
+	turn int
+}
+
+func New(env Env) *Driver { return &Driver{env: env} }
+
+// An Ended is called once, when a stream has ended, with what Stream.Ended returns.
+type Ended func(s *stream.Stream, reason error)
+
+// Attach hands the connection and its stream, which has no output pending, over to the driver. If that fails, conn is as
+// it was.
+func (d *Driver) Attach(conn net.Conn, s *stream.Stream, peerTimeout time.Duration, ended Ended) error {
+	// Types that embed these may change what their methods do.
+	switch conn.(type) {
+	case *net.TCPConn, *net.UnixConn:
+	default:
+		return fmt.Errorf("%T: %w", conn, errors.ErrUnsupported)
+	}
+	b, err := d.reserve()
+	if err != nil {
+		return err
+	}
+	fd, err := detachSocket(conn.(syscall.Conn), peerTimeout)
+	if err != nil {
+		b.release()
+		return err
+	}
+	conn.Close()
+	b.attach(fd, s, ended)
+	return nil
+}
+
+// Detached returns how many streams the driver has.
+func (d *Driver) Detached() int64 { return d.detached.Load() }
+
+// reserve returns the broadcaster for one more connection, which must be attached to it or released.
+func (d *Driver) reserve() (*broadcaster, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.all == nil {
+		for range runtime.GOMAXPROCS(0) {
+			d.all = append(d.all, newBroadcaster(d.env, &d.detached))
+		}
+	}
+	d.turn = (d.turn + 1) % len(d.all)
+	return d.all[d.turn], d.all[d.turn].reserve()
+}
+
+func (d *Driver) each(f func(*broadcaster)) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, b := range d.all {
+		f(b)
+	}
+}
+
+// Drain ends every stream at a random moment within the window.
+func (d *Driver) Drain(window time.Duration) {
+	d.each(func(b *broadcaster) {
+		b.order(func() {
+			for _, c := range b.clients {
+				b.depart(c, window)
+			}
+		})
+	})
+}
+
+// EachCounts calls f with the figures of every broadcaster.
+func (d *Driver) EachCounts(f func(*stream.Counts)) {
+	d.each(func(b *broadcaster) { f(&b.counts) })
+}
+
+// Lowest returns the position of the stream that is furthest behind, or noLag.
+func (d *Driver) Lowest() int64 {
+	lowest := CaughtUp
+	d.each(func(b *broadcaster) { lowest = min(lowest, b.lowest.Load()) })
+	return lowest
+}
+
+// EachSocket calls f with the descriptor of every connection, on the goroutine of its broadcaster.
+func (d *Driver) EachSocket(f func(fd int)) {
+	d.each(func(b *broadcaster) {
+		b.order(func() {
+			for _, c := range b.clients {
+				f(c.fd)
+			}
+		})
+	})
+}

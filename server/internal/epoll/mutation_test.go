@@ -1,0 +1,138 @@
+package epoll
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// A mutation takes out a guard.
+type mutation struct {
+	name, file string
+	old, new   string
+}
+
+var mutations = []mutation{
+	{"a stream that fails stays in its group", "epoll/broadcaster.go",
+		"	c.Fail(reason)\n	b.part(c)\n", "	c.Fail(reason)\n"},
+	{"a stream that stalls stays in its group", "epoll/broadcaster.go",
+		"			b.part(c) // and its place is another's\n", "			done++\n"},
+	{"a stream that stalls holds nothing", "epoll/broadcaster.go",
+		"			b.log.HoldWith(&c.Cursor, &b.cursor)\n", ""},
+	{"a stream that ends stays in its group", "epoll/broadcaster.go",
+		"	if !c.Live() || command != stream.Wait && command != stream.Write {\n		b.part(c)\n	}\n", ""},
+	{"a client that goes is not noticed", "epoll/broadcaster.go",
+		"if e.gone || ", "if "},
+	{"a half-closed connection is not noticed", "epoll/broadcaster.go",
+		"			c.HalfClosed()\n", ""},
+	{"room is not noticed", "epoll/broadcaster.go",
+		"			c.HasRoom()\n", ""},
+	{"room means that something is pending", "epoll/broadcaster.go",
+		"			c.HasRoom()\n", "			c.HasRoom()\n			b.write(c, b.frame(c))\n			b.part(c)\n			b.join(c)\n"},
+	{"groups that retention overtakes go on", "epoll/broadcaster.go",
+		"	case p.Gap != nil:\n		b.scatter(&before)\n", "	case p.Gap != nil:\n"},
+	{"groups that lose the store's place go on", "epoll/broadcaster.go",
+		"		b.log.Renew(&b.cursor)\n		b.scatter(&before)\n", "		b.log.Renew(&b.cursor)\n"},
+	{"streams that were broken go on", "epoll/broadcaster.go",
+		"		b.breakAll()\n", ""},
+	{"what a group reads is bounded by nothing", "epoll/broadcaster.go",
+		"	c.Cursor.Until = b.cursor.Next\n", ""},
+	{"those who hold too much are left alone", "epoll/broadcaster.go",
+		"			b.cut(c, stream.ErrPinned)\n", "			_ = c\n"},
+	{"timers are not set", "epoll/broadcaster.go",
+		"		b.wheel.put(c, due)\n", ""},
+	{"only the first who is behind is served", "epoll/client.go",
+		"		q.last.behind, q.last = c, c\n", "		q.last.behind = c\n"},
+	{"groups outlive their clients", "epoll/client.go",
+		"	if g.users--; g.users > 0 {\n", "	if g.users > 0 {\n"},
+	{"an end is reported twice", "epoll/client.go",
+		"	c.left = true\n", ""},
+	{"a heartbeat is replaced by what the store returns", "stream/stream.go",
+		"		s.fetched = &f\n", "		s.fetched = &f\n		s.takeFetched(s.log.Now())\n"},
+	{"the store's epoch does not matter", "stream/stream.go",
+		"	case f.Epoch != s.log.Extent().Epoch:", "	case f.Epoch == \"none\":"},
+	{"the end of the body is written twice", "stream/stream.go",
+		"		s.tailed = true\n		if s.sendTail", "		s.tailed = s.halfClosed\n		if s.sendTail"},
+	{"whoever does not read outlives a grant", "stream/stream.go",
+		"	case s.stalled && now >= s.expires:\n		s.Fail(s.deadline)", "	case false:\n		s.Fail(s.deadline)"},
+	{"a time far away is long past", "stream/stream.go",
+		"d < 0 || d > Forever-t", "d < 0"},
+	{"a write has all the time", "stream/stream.go",
+		"		s.Fail(os.ErrDeadlineExceeded)\n", ""},
+	{"a client is not told how far it is", "stream/stream.go",
+		"	s.lastSent = s.Cursor.Next - 1\n	s.send(g.Append(nil))", "	s.send(nil)"},
+	{"a rest begins with the beginning", "stream/output.go",
+		"w := window{dst, s.out.written, room}", "w := window{dst, 0, room}"},
+	{"what is written stays held", "stream/output.go",
+		"	s.out = output{}\n	s.log.LetGo(&s.Cursor)\n", "	s.out = output{}\n"},
+	{"events are counted when they are begun", "stream/output.go",
+		"	s.lastSent = b.Last()\n", "	s.lastSent = b.Last()\n	s.counts.Delivered.Add(int64(b.Events))\n"},
+	{"a cursor survives a break", "eventlog/cursor.go",
+		"	case c.generation != l.generation:\n		return Part{}, ErrBroken\n	case c.Next == l.next && l.closed", "	case c.Next == l.next && l.closed"},
+	{"a part begins at its segment", "eventlog/cursor.go",
+		"		p.From = p.Entries[from-1].End\n", ""},
+	{"retention does not make a gap", "eventlog/cursor.go",
+		"return Part{Gap: l.jump(c, l.afterGap(c), ID(l.epoch, c.Next-1), Expired)}, nil", "l.jump(c, l.afterGap(c), \"\", Expired)\n		return Part{Wait: true}, nil"},
+	{"a goroutine continues after what it was woken for", "eventlog/waiter.go",
+		"		next = min(w.first, l.next) // or the event was taken back\n", ""},
+	{"a goroutine is not woken", "eventlog/waiter.go",
+		"		waiter.wake()\n", "		_ = waiter\n"},
+}
+
+var mutate = flag.Bool("mutations", false, "hold the simulation against mutations of the code")
+
+// Every guard that is taken out must be found missing. What this runs is the simulation of a changed copy.
+func TestMutations(t *testing.T) {
+	if raceEnabled || !*mutate {
+		t.Skip("each mutation is compiled: run it with -mutations, as make simulate and CI do")
+	}
+	for _, m := range mutations {
+		t.Run(strings.ReplaceAll(m.name, " ", "-"), func(t *testing.T) {
+			t.Parallel()
+			out := m.run(t)
+			if !bytes.Contains(out, []byte("--- FAIL: TestSimulation")) {
+				t.Errorf("the simulation does not find it:\n%s", out)
+			}
+		})
+	}
+}
+
+// run runs the simulation with the mutation.
+func (m mutation) run(t *testing.T) []byte {
+	file, err := filepath.Abs(filepath.Join("..", filepath.FromSlash(m.file)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	source, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if bytes.Count(source, []byte(m.old)) != 1 {
+		t.Fatalf("%s has %d times %q: adapt the mutation", m.file, bytes.Count(source, []byte(m.old)), m.old)
+	}
+	dir := t.TempDir()
+	changed, overlay, binary := filepath.Join(dir, "changed.go"), filepath.Join(dir, "overlay.json"), filepath.Join(dir, "simulation")
+	write(t, changed, bytes.Replace(source, []byte(m.old), []byte(m.new), 1))
+	replace, err := json.Marshal(map[string]any{"Replace": map[string]string{file: changed}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, overlay, replace)
+	if out, err := exec.Command("go", "test", "-c", "-overlay", overlay, "-o", binary, ".").CombinedOutput(); err != nil {
+		t.Fatalf("the copy does not compile: %v\n%s", err, out)
+	}
+	out, _ := exec.Command(binary, "-test.run", "^TestSimulation$", "-test.timeout", "5m", "-seeds", "20000").CombinedOutput()
+	return out
+}
+
+func write(t *testing.T, file string, data []byte) {
+	t.Helper()
+	if err := os.WriteFile(file, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}

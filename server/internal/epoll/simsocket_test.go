@@ -1,0 +1,146 @@
+package epoll
+
+import (
+	"os"
+	"syscall"
+	"time"
+)
+
+// A simSocket is one end of a connection whose other end the simulation has.
+type simSocket struct {
+	world    *world
+	fd       int
+	serial   int32
+	capacity int
+	inFlight int
+	wants    bool // room is reported when there is some
+	partial  bool // the system takes less than there is room for, at times
+
+	watched, lingering, closed bool
+	reset, halfClosed, gone    bool // by the client
+	junk                       int
+	check                      *checker
+	idle                       int // turns without progress
+	overdue                    int // turns
+}
+
+// write takes what there is room for.
+func (s *simSocket) write(p []byte) (int, error) {
+	switch {
+	case s.closed:
+		s.check.fail("write after close")
+		return 0, syscall.EBADF
+	case s.lingering:
+		s.check.fail("write after shutdown")
+		return 0, syscall.EPIPE
+	case s.reset:
+		return 0, syscall.ECONNRESET
+	}
+	n := min(len(p), s.capacity-s.inFlight)
+	if s.partial && s.world.random.IntN(3) == 0 {
+		n = s.world.random.IntN(n + 1)
+	}
+	s.inFlight += n
+	if n < len(p) {
+		s.wants = true
+	}
+	if n > 0 {
+		s.idle = 0
+	}
+	s.check.write(p[:n])
+	return n, nil
+}
+
+// drain has the client read, and the socket report room if that was wanted.
+func (s *simSocket) drain(n int) {
+	s.inFlight -= min(n, s.inFlight)
+	if s.wants && s.inFlight < s.capacity {
+		s.wants = false
+		s.report(event{room: true})
+	}
+}
+
+// report queues what epoll would report of a socket that is watched.
+func (s *simSocket) report(e event) {
+	if s.serial == 0 || s.closed {
+		return
+	}
+	e.serial = s.serial
+	s.world.events = append(s.world.events, e)
+}
+
+// simSockets is the system to a broadcaster.
+type simSockets struct{ world *world }
+
+func (x simSockets) socket(fd int) *simSocket { return x.world.sockets[fd] }
+
+func (x simSockets) watch(fd int, serial int32) error {
+	s := x.socket(fd)
+	if x.world.chance(100) {
+		return os.NewSyscallError("epoll_ctl", syscall.ENOSPC)
+	}
+	s.serial, s.watched = serial, true
+	s.report(event{room: s.inFlight < s.capacity, halfClosed: s.halfClosed, gone: s.reset})
+	return nil
+}
+
+func (x simSockets) linger(fd int, serial int32) error {
+	s := x.socket(fd)
+	if s.closed || s.lingering {
+		s.check.fail("shut down twice")
+	}
+	s.lingering = true
+	if x.world.chance(100) {
+		return os.NewSyscallError("epoll_ctl", syscall.ENOMEM)
+	}
+	if !s.check.ended {
+		s.check.fail("shut down before the end of the body")
+	}
+	s.report(event{readable: s.junk > 0 || s.halfClosed, halfClosed: s.halfClosed, gone: s.reset})
+	return nil
+}
+
+func (x simSockets) write(fd int, p []byte) (int, error) { return x.socket(fd).write(p) }
+
+func (x simSockets) discard(fd int) bool {
+	s := x.socket(fd)
+	s.junk = 0
+	return !s.halfClosed && !s.reset
+}
+
+func (x simSockets) close(fd int) {
+	s := x.socket(fd)
+	if s.closed {
+		s.check.fail("closed twice")
+	}
+	s.closed = true
+}
+
+// A simConn is the same to a driver with a goroutine: writing blocks.
+type simConn struct {
+	*simSocket
+	yield    func(struct{}) bool
+	deadline time.Time
+}
+
+func (c *simConn) Write(p []byte) (written int, err error) {
+	for {
+		if !c.deadline.IsZero() && !c.world.clock().Before(c.deadline) {
+			return written, os.ErrDeadlineExceeded
+		}
+		n, err := c.write(p[written:])
+		if written += n; err != nil || written == len(p) {
+			return written, err
+		}
+		if !c.yield(struct{}{}) {
+			return written, os.ErrClosed
+		}
+	}
+}
+
+func (c *simConn) Flush() error { return nil }
+
+func (c *simConn) SetWriteDeadline(t time.Time) error {
+	c.deadline = t
+	return nil
+}

@@ -1,0 +1,219 @@
+package eventlog
+
+import (
+	"iter"
+
+	"github.com/eventsource-wasm/eventsource-wasm/server/internal/topic"
+)
+
+// A Cursor is a reader's place in the log. It is used by one goroutine at a time, save for Log.MustLetGo.
+type Cursor struct {
+	Next     uint64 // sequence of the next event to read
+	Position int64  // where that begins
+	Until    uint64 // sequence not to read beyond, unless zero
+	Live     uint64 // sequence of the first event that was published since the reader came
+
+	Policy
+	generation uint64
+
+	// What the log held when the reader last turned to it, be it history or a burst, does not show a slow reader: only
+	// what was published after this position counts as lag.
+	settled int64
+	waits   bool
+	behind  bool // it continues from the store, at its own pace
+
+	held *Segment // under the log's lock
+}
+
+// A Policy says what a reader wants.
+type Policy struct {
+	MaxLag   int64 // in bytes; negative means no bound
+	FromHead bool  // continue after a gap with the next event, not with the oldest one kept
+}
+
+// A Part is what one reading yields: events of one segment, or a gap before the next event, or nothing.
+type Part struct {
+	Data    []byte // of the entries; the first one's block begins at From
+	Entries []Entry
+	From    int
+	First   uint64 // sequence of Entries[0]
+	start   int64  // position of Data[0]
+
+	Gap  *Gap
+	Wait bool // there is nothing to read
+}
+
+// Seek returns the cursor of a reader whose last event is lastEventID, and why it is not where that asked to be. Without
+// an id, it is after the newest event.
+func (l *Log) Seek(lastEventID string, p Policy) (Cursor, *Gap) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.trim()
+	c := Cursor{generation: l.generation, settled: l.head, Policy: p, Live: l.next}
+	if lastEventID == "" {
+		l.move(&c, l.next)
+		return c, nil
+	}
+	last, reason := l.extent().Locate(lastEventID)
+	if reason != "" {
+		return c, l.jump(&c, l.afterGap(&c), lastEventID, reason)
+	}
+	l.move(&c, last+1)
+	return c, nil
+}
+
+// Read returns what follows c and moves c after it. If there is nothing, the waiter, unless nil, is woken when there is.
+// The error is one of ErrEnd, ErrBroken, ErrLag and ErrBehind.
+func (l *Log) Read(c *Cursor, w *Waiter) (Part, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.hold(c, nil)
+	if w != nil {
+		l.unpark(c, w)
+	}
+	if c.waits {
+		c.settled, c.waits = l.head, false
+	}
+	switch {
+	case c.generation != l.generation:
+		return Part{}, ErrBroken
+	case c.Next == l.next && l.closed:
+		return Part{}, ErrEnd
+	case c.Until != 0 && c.Next >= c.Until:
+		c.waits = true // somebody else brings what follows: that is not the reader's lag
+		return Part{Wait: true}, nil
+	case !c.behind && over(l.head-max(c.Position, c.settled), c.MaxLag):
+		return Part{}, ErrLag
+	case c.Next < l.first && l.stored:
+		c.behind = true
+		return Part{}, ErrBehind
+	case c.Next < l.first:
+		return Part{Gap: l.jump(c, l.afterGap(c), ID(l.epoch, c.Next-1), Expired)}, nil
+	case c.Next < l.next:
+		return l.take(c), nil
+	}
+	c.waits = true
+	if w != nil {
+		l.park(c, w)
+	}
+	return Part{Wait: true}, nil
+}
+
+func (l *Log) take(c *Cursor) Part {
+	s := l.segment(c.Next)
+	p := Part{Data: s.data, Entries: s.entries[c.Next-s.first:], From: int(c.Position - s.start), First: c.Next, start: s.start}
+	for _, bound := range []uint64{c.Until, c.Live} { // history and live events come apart
+		if bound > c.Next && bound-c.Next < uint64(len(p.Entries)) {
+			p.Entries = p.Entries[:bound-c.Next]
+		}
+	}
+	p.Data = p.Data[:p.Entries[len(p.Entries)-1].End]
+	c.Next += uint64(len(p.Entries))
+	c.Position = p.Position()
+	l.hold(c, s)
+	return p
+}
+
+// Next returns the sequence after the part.
+func (p Part) Next() uint64 { return p.First + uint64(len(p.Entries)) }
+
+// Position returns where the part ends.
+func (p Part) Position() int64 { return p.start + int64(p.Entries[len(p.Entries)-1].End) }
+
+// Within returns the part from the entry with index from to the one before to.
+func (p Part) Within(from, to int) Part {
+	if from > 0 {
+		p.From = p.Entries[from-1].End
+	}
+	p.First += uint64(from)
+	p.Entries = p.Entries[from:to]
+	p.Data = p.Data[:p.Entries[len(p.Entries)-1].End]
+	return p
+}
+
+// Runs yields the blocks of the events that the filter selects, joined where nothing lies between them, and how many
+// events each is.
+func (p Part) Runs(f *topic.Filter) iter.Seq2[[]byte, int] {
+	return func(yield func([]byte, int) bool) {
+		from, end, count := p.From, p.From, 0
+		for _, e := range p.Entries {
+			if f.Has(e.Topic) {
+				count++
+			} else {
+				if count > 0 && !yield(p.Data[from:end], count) {
+					return
+				}
+				from, count = e.End, 0
+			}
+			end = e.End
+		}
+		if count > 0 {
+			yield(p.Data[from:end], count)
+		}
+	}
+}
+
+// Skip moves a cursor that lags to after the newest event, and returns what it misses.
+func (l *Log) Skip(c *Cursor) *Gap {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.jump(c, l.next, ID(l.epoch, c.Next-1), Lagged)
+}
+
+// Resume places a cursor in the log if it has what follows it, and reports whether it does. The error is ErrBroken.
+func (l *Log) Resume(c *Cursor) (bool, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case c.generation != l.generation:
+		return false, ErrBroken
+	case c.Next < l.first:
+		c.Position = l.position(l.first) // lag counts what is kept
+		return false, nil
+	}
+	l.move(c, c.Next)
+	c.settled, c.behind = l.head, false
+	return true, nil
+}
+
+// Copy returns a cursor at the same place that holds nothing.
+func (c Cursor) Copy() Cursor {
+	c.held = nil
+	return c
+}
+
+// Follow moves c to where other is, whose reader turned to the log at the same time.
+func (c *Cursor) Follow(other *Cursor) {
+	c.Next, c.Position, c.settled, c.waits = other.Next, other.Position, other.settled, other.waits
+}
+
+// Broken reports whether the cursor was broken.
+func (l *Log) Broken(c *Cursor) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return c.generation != l.generation
+}
+
+// Renew makes a cursor that was broken one of the present generation, after the newest event.
+func (l *Log) Renew(c *Cursor) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c.generation, c.settled = l.generation, l.head
+	l.move(c, l.next)
+}
+
+func (l *Log) afterGap(c *Cursor) uint64 {
+	if c.FromHead {
+		return l.next
+	}
+	return l.first
+}
+
+func (l *Log) jump(c *Cursor, to uint64, requested, reason string) *Gap {
+	l.move(c, to)
+	return NewGap(l.epoch, to, requested, reason)
+}
+
+func (l *Log) move(c *Cursor, to uint64) {
+	c.Next, c.Position = to, l.position(to)
+}

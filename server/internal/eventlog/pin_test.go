@@ -1,0 +1,73 @@
+package eventlog
+
+import (
+	"math/rand/v2"
+	"strings"
+	"testing"
+)
+
+// What is held and dropped is counted, whoever reads and lets go, and no more than that.
+func TestPinnedIsWhatReadersHold(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 1))
+	l := newTestLog(Limits{-1, 3 * SegmentBytes, -1, -1, -1, 0})
+	cursors := make([]Cursor, 20)
+	for i := range cursors {
+		cursors[i], _ = l.Seek("", Policy{MaxLag: -1})
+	}
+	for range 3000 {
+		fill(t, l, 1, strings.Repeat("x", random.IntN(20_000)))
+		c := &cursors[random.IntN(len(cursors))]
+		if random.IntN(4) == 0 {
+			l.LetGo(c)
+		} else if _, err := l.Read(c, nil); err != nil {
+			t.Fatal(err)
+		}
+		held := map[*Segment]bool{}
+		var want int64
+		for _, c := range cursors {
+			if s := c.held; s != nil && !held[s] && s.first+uint64(len(s.entries)) <= l.first {
+				held[s] = true
+				want += s.size()
+			}
+		}
+		if got := l.Pinned(); got != want {
+			t.Fatalf("%d bytes are pinned, want %d", got, want)
+		}
+	}
+	for i := range cursors {
+		l.LetGo(&cursors[i])
+	}
+	if got := l.Pinned(); got != 0 || len(l.orphans) > 0 {
+		t.Errorf("%d bytes in %d segments are pinned by nobody", got, len(l.orphans))
+	}
+}
+
+// Beyond the limit, exactly those must let go who hold the oldest.
+func TestCutoff(t *testing.T) {
+	const size = 100_000 // a segment each
+	l := newTestLog(Limits{1, -1, -1, -1, 8 * size, 0})
+	var cursors []*Cursor
+	for range 20 {
+		c, _ := l.Seek("", Policy{MaxLag: -1})
+		fill(t, l, 1, strings.Repeat("x", size))
+		if _, err := l.Read(&c, nil); err != nil {
+			t.Fatal(err)
+		}
+		cursors = append(cursors, &c)
+		for len(cursors) > 1 && l.MustLetGo(cursors[0]) {
+			l.LetGo(cursors[0])
+			cursors = cursors[1:]
+		}
+		for _, c := range cursors {
+			if l.MustLetGo(c) {
+				t.Fatal("one who holds what is newer must let go, and one who holds what is older not")
+			}
+		}
+		if l.Pinned() > 8*size {
+			t.Fatalf("%d bytes are pinned after all who must have let go", l.Pinned())
+		}
+	}
+	if len(cursors) < 4 {
+		t.Errorf("only %d hold something: too many must let go", len(cursors))
+	}
+}

@@ -1,0 +1,142 @@
+package eventlog
+
+import "github.com/eventsource-wasm/eventsource-wasm/server/internal/topic"
+
+// A Waiter is a reader that is woken when something is published that its filter selects, and not for what others want.
+type Waiter struct {
+	wake  func()
+	group *waiters
+	place int    // in the group's list, while it is parked there
+	state uint8  // under the log's lock
+	first uint64 // sequence of the first event that it was woken for
+}
+
+// States of a waiter.
+const (
+	awake  uint8 = iota
+	parked       // nothing was published for it since it read to the end
+	called       // something was, and it has not read it
+)
+
+// waiters are those with the same filter.
+type waiters struct {
+	filter *topic.Filter
+	users  int
+	parked []*Waiter
+}
+
+// NewWaiter returns a waiter, for which wake is called when a Read that found nothing would find something. wake must
+// not block, nor call the log. Release it when its reader has ended.
+func (l *Log) NewWaiter(f *topic.Filter, wake func()) *Waiter {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	g := l.groups[f]
+	if g == nil {
+		g = &waiters{filter: f}
+		if l.groups == nil {
+			l.groups = map[*topic.Filter]*waiters{}
+		}
+		l.groups[f] = g
+		l.index.Add(f, g)
+	}
+	g.users++
+	return &Waiter{wake: wake, group: g}
+}
+
+// Release ends the use of a waiter.
+func (l *Log) Release(w *Waiter) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	w.remove()
+	g := w.group
+	if g.users--; g.users == 0 {
+		l.index.Remove(g.filter, g)
+		delete(l.groups, g.filter)
+	}
+}
+
+// park makes w, whose reader has everything, wait.
+func (l *Log) park(c *Cursor, w *Waiter) {
+	w.state, w.place = parked, len(w.group.parked)
+	w.group.parked = append(w.group.parked, w)
+}
+
+// unpark ends the wait, and moves the cursor to the first event for it, or past all that was for others.
+func (l *Log) unpark(c *Cursor, w *Waiter) {
+	if w.state == awake || c.generation != l.generation {
+		w.remove()
+		return
+	}
+	next := l.next
+	if w.state == called {
+		next = min(w.first, l.next) // or the event was taken back
+	}
+	w.remove()
+	if next >= l.first {
+		l.move(c, next)
+	} else {
+		c.Next = next
+	}
+}
+
+func (w *Waiter) remove() {
+	if w.state == parked {
+		g := w.group
+		last := len(g.parked) - 1
+		g.parked[w.place] = g.parked[last]
+		g.parked[w.place].place = w.place
+		g.parked[last] = nil
+		g.parked = g.parked[:last]
+	}
+	w.state = awake
+}
+
+// call notes that the newest event is for those whose filter selects it. They are woken without the lock.
+func (l *Log) call(name topic.Name) {
+	if len(l.groups) > 0 {
+		l.index.Find(name, l.callGroup)
+	}
+}
+
+func (l *Log) callGroup(g *waiters) {
+	for _, w := range g.parked {
+		w.state, w.first = called, l.next
+	}
+	l.called = append(l.called, g.parked...)
+	clear(g.parked)
+	g.parked = g.parked[:0]
+}
+
+// callAll has every reader look, as the log is closed or broken.
+func (l *Log) callAll() {
+	for _, g := range l.groups {
+		for _, w := range g.parked {
+			w.state, w.first = called, l.next
+		}
+		l.called = append(l.called, g.parked...)
+		clear(g.parked)
+		g.parked = g.parked[:0]
+	}
+}
+
+// A wakening is who is to be woken, once the lock is released: they ask for it.
+type wakening struct {
+	broadcast chan struct{}
+	called    []*Waiter
+}
+
+// waken returns who is to be woken by what was done under the lock.
+func (l *Log) waken() (w wakening) {
+	w = wakening{l.wake, l.called}
+	l.wake, l.called = nil, nil
+	return w
+}
+
+func (w wakening) now() {
+	if w.broadcast != nil {
+		close(w.broadcast)
+	}
+	for _, waiter := range w.called {
+		waiter.wake()
+	}
+}

@@ -1,0 +1,439 @@
+// Package stream has the state machine of one client's event stream: what is written next, when a silent stream shows
+// that it is alive, what becomes of a client that lags, and how a stream ends. It has no I/O, no goroutine and no clock.
+// Drivers give it inputs, ask for the next command and carry that out. Every input is valid at any time, and an input
+// that means nothing changes nothing: a socket that reports room twice, or too late, does no harm.
+package stream
+
+import (
+	"errors"
+	"math"
+	"os"
+	"time"
+
+	"github.com/eventsource-wasm/eventsource-wasm/server/internal/eventlog"
+	"github.com/eventsource-wasm/eventsource-wasm/server/internal/topic"
+	"github.com/eventsource-wasm/eventsource-wasm/sse"
+)
+
+// Forever is a time that does not come. Times are those of the log: since its start.
+const Forever = time.Duration(math.MaxInt64)
+
+// After returns t + d, or Forever if d is negative or the sum too large.
+func After(t, d time.Duration) time.Duration {
+	if d < 0 || d > Forever-t {
+		return Forever
+	}
+	return t + d
+}
+
+// Why a stream ends, besides the errors of reading the log.
+var (
+	ErrGone     = errors.New("the client closed the connection")
+	ErrDraining = errors.New("server: broker is draining")
+	ErrRenewed  = errors.New("the store began a new epoch")
+	ErrPinned   = errors.New("the client held more memory than all clients together may")
+)
+
+// LingerTime is how long a connection whose stream has ended waits for its client to close it. Closed at once, it would
+// be reset if the client had sent anything, and the reset may overtake the end of the stream.
+const LingerTime = time.Second
+
+// A Command is what a driver does next.
+type Command uint8
+
+const (
+	Wait     Command = iota // until more is published, an input, or Due
+	Write                   // what AppendPending or Blocks returns, and report it by Wrote, Stall or Fail
+	Room                    // wait until the socket has room and report it by HasRoom, or until Due
+	Again                   // call Next again, after others have had their turn
+	Fetch                   // read on from the store, and report by Fetched
+	Shutdown                // the stream is complete: close the sending side, and wait for the client to close
+	Close                   // the connection, in the middle of the stream unless Complete
+)
+
+type phase uint8
+
+const (
+	live     phase = iota
+	ending         // what is pending and the farewell are the last
+	complete       // they are written
+	closed
+)
+
+// Config is what the streams of a handler have in common.
+type Config struct {
+	Heartbeat    time.Duration // silence before a stream gets a comment; Forever means never
+	WriteTimeout time.Duration // for a client to take one output; negative means no limit
+	SkipLagging  bool          // to the newest event, with a gap, in place of ending the stream
+	Retry        time.Duration // what clients are advised when the server drains, or up to twice that
+	Beat         func() []byte // returns the comment that breaks the silence
+}
+
+// A Stream is the state of one client's stream. It is used by one goroutine at a time.
+type Stream struct {
+	config *Config
+	log    *eventlog.Log
+	filter *topic.Filter
+	counts *Counts
+
+	Cursor   eventlog.Cursor
+	lastSent uint64 // sequence of the id that the client has
+
+	phase      phase
+	framed     bool // in chunks, as the driver writes to the connection itself
+	stalled    bool // the socket has no room
+	halfClosed bool // by the client
+	fetching   bool
+	fetched    *Fetched // once the output is written
+	farewell   []byte
+	tailed     bool // the farewell is part of the output, or was
+	whole      bool // the client was sent the end
+
+	out      output
+	waiter   *eventlog.Waiter // nil if the driver knows when there is more to read
+	active   time.Duration    // when it was last written to
+	since    time.Duration    // when it first stalled with this output, or when it was complete
+	fetchAt  time.Duration    // not before
+	expires  time.Duration
+	departs  time.Duration
+	deadline error // why it ends when it expires
+	retry    uint64
+	reason   error
+
+	Begun         time.Duration
+	Bytes, Events int64 // written
+}
+
+// New returns the stream of a client at that place in the log, which begins with the greeting. The filter nil selects
+// everything.
+func New(config *Config, log *eventlog.Log, filter *topic.Filter, counts *Counts, cursor eventlog.Cursor, greeting []byte) Stream {
+	now := log.Now()
+	s := Stream{
+		config: config, log: log, filter: filter, counts: counts,
+		Cursor: cursor, lastSent: cursor.Next - 1,
+		active: now, Begun: now, expires: Forever, departs: Forever,
+	}
+	s.send(greeting)
+	return s
+}
+
+// Filter returns what the stream selects.
+func (s *Stream) Filter() *topic.Filter { return s.filter }
+
+// Detach tells the stream that its driver writes to the connection itself, so that it has to frame its chunks. Its
+// figures count in counts from then on.
+func (s *Stream) Detach(counts *Counts) { s.framed, s.counts = true, counts }
+
+// ExpireAt makes the stream end at that time, for that reason.
+func (s *Stream) ExpireAt(t time.Duration, reason error) {
+	if t < s.expires {
+		s.expires, s.deadline = t, reason
+	}
+}
+
+// DepartAt makes the stream end at that time with the advice to reconnect after retry, unless the log is closed by
+// then: such a stream ends when it has everything, which its client could get nowhere else.
+func (s *Stream) DepartAt(t, retry time.Duration) {
+	if t < s.departs {
+		s.departs, s.retry = t, uint64(retry.Milliseconds())
+	}
+}
+
+// HasRoom reports that the socket may have room.
+func (s *Stream) HasRoom() { s.stalled = false }
+
+// Stall reports that the socket has no room for the rest of the output.
+func (s *Stream) Stall(now time.Duration) {
+	if s.out.size == 0 {
+		return
+	}
+	s.stalled = true
+	if s.since == 0 {
+		s.since = now
+		s.counts.Stalled.Add(1)
+	}
+}
+
+// HalfClosed reports that the client has closed its side. The stream ends, as it does in net/http; the client may still
+// read the end.
+func (s *Stream) HalfClosed() {
+	if s.halfClosed = true; s.phase == complete {
+		s.phase = closed
+	}
+	s.End(ErrGone)
+}
+
+// Fail ends the stream in its middle.
+func (s *Stream) Fail(reason error) {
+	if s.phase == closed {
+		return
+	}
+	if s.phase != complete {
+		s.reason = reason
+		if errors.Is(reason, os.ErrDeadlineExceeded) {
+			s.counts.TimedOut.Add(1)
+		}
+	}
+	s.phase, s.stalled, s.fetched = closed, false, nil
+	s.drop()
+}
+
+// Ended returns why the stream ended, or nil while it has not.
+func (s *Stream) Ended() error {
+	if s.phase < complete {
+		return nil
+	}
+	return s.reason
+}
+
+// Complete reports whether the client was sent the end of the stream.
+func (s *Stream) Complete() bool { return s.whole }
+
+// Live reports whether the stream goes on.
+func (s *Stream) Live() bool { return s.phase == live }
+
+// Idle reports whether the stream has nothing to do but to wait for what is published.
+func (s *Stream) Idle() bool {
+	return s.phase == live && s.out.size == 0 && !s.fetching && s.fetchAt == 0
+}
+
+// Stalled reports whether the stream waits for room in the socket.
+func (s *Stream) Stalled() bool { return s.stalled }
+
+// Reached returns the position in the log up to which the connection has taken everything.
+func (s *Stream) Reached() int64 {
+	if s.out.batch.Events == 0 {
+		return s.Cursor.Position
+	}
+	return s.Cursor.Position - int64(s.out.size-s.out.written)
+}
+
+// Retry returns the reconnection time that clients are advised to keep.
+func (s *Stream) Retry() time.Duration { return s.config.Retry }
+
+// WakeBy has the waiter woken when there is more to read.
+func (s *Stream) WakeBy(w *eventlog.Waiter) { s.waiter = w }
+
+// Next returns what to do at that time.
+func (s *Stream) Next(now time.Duration) Command {
+	s.expire(now)
+	switch {
+	case s.phase == closed:
+		return Close
+	case s.phase == complete:
+		return Wait
+	case s.stalled:
+		return Room
+	case s.out.size > 0:
+		return Write
+	case s.phase == ending:
+		return s.finish(now)
+	case s.fetched != nil:
+		s.takeFetched(now)
+		return Again
+	case s.fetching || now < s.fetchAt:
+		return s.beat(now)
+	}
+	return s.advance(now)
+}
+
+// Due returns when Next has a command that no input brings about.
+func (s *Stream) Due() time.Duration {
+	switch {
+	case s.phase == closed:
+		return Forever
+	case s.phase == complete:
+		return After(s.since, LingerTime)
+	case s.stalled:
+		return min(After(s.since, s.config.WriteTimeout), s.expires)
+	case s.phase == ending:
+		return Forever // it is written as fast as it can be
+	case s.out.size > 0:
+		return min(s.expires, s.departs)
+	case s.fetchAt > 0:
+		return min(s.expires, s.departs, s.fetchAt)
+	}
+	return min(s.expires, s.departs, After(s.active, s.config.Heartbeat))
+}
+
+// expire does what it is time for.
+func (s *Stream) expire(now time.Duration) {
+	switch {
+	case s.phase == closed:
+	case s.phase == complete:
+		if now >= After(s.since, LingerTime) {
+			s.phase = closed
+		}
+	case s.stalled && now >= s.expires:
+		s.Fail(s.deadline) // whoever does not read cannot stay longer than who does
+	case s.stalled && now >= After(s.since, s.config.WriteTimeout):
+		s.Fail(os.ErrDeadlineExceeded)
+	case now >= s.expires:
+		s.End(s.deadline)
+	case s.phase == live && now >= s.departs:
+		s.depart()
+	}
+}
+
+func (s *Stream) depart() {
+	if s.log.Closed() {
+		s.departs = Forever
+		return
+	}
+	s.farewell = append(sse.AppendRetry(nil, s.retry), '\n')
+	s.End(ErrDraining)
+}
+
+// End makes what is pending the last of the stream, but for the farewell.
+func (s *Stream) End(reason error) {
+	if s.phase == live {
+		s.phase, s.reason = ending, reason
+	}
+}
+
+// finish sends the farewell, and then ends the stream.
+func (s *Stream) finish(now time.Duration) Command {
+	if !s.tailed {
+		s.tailed = true
+		if s.sendTail(s.farewell) {
+			return Write
+		}
+	}
+	s.phase, s.since, s.whole = complete, now, true
+	s.drop()
+	if s.halfClosed {
+		s.phase = closed
+		return Close
+	}
+	return Shutdown
+}
+
+// advance reads on in the log, one part at most.
+func (s *Stream) advance(now time.Duration) Command {
+	p, err := s.log.Read(&s.Cursor, s.waiter)
+	switch {
+	case err == eventlog.ErrLag:
+		s.lag()
+		return Again
+	case err == eventlog.ErrBehind:
+		s.fetching = true
+		return Fetch
+	case err == eventlog.ErrBroken:
+		s.Fail(err)
+		return Close
+	case err != nil:
+		s.End(err)
+		return Again
+	case p.Gap != nil:
+		s.sendGap(p.Gap)
+		return Write
+	case p.Wait:
+		return s.beat(now)
+	}
+	if b, ok := Select(s.filter, p); ok {
+		s.Take(b)
+		return Write
+	}
+	return Again
+}
+
+func (s *Stream) lag() {
+	s.counts.Lagged.Add(1)
+	if s.config.SkipLagging {
+		s.sendGap(s.log.Skip(&s.Cursor))
+		return
+	}
+	s.End(eventlog.ErrLag)
+}
+
+func (s *Stream) sendGap(g *eventlog.Gap) {
+	s.counts.Gaps.Add(1)
+	s.lastSent = s.Cursor.Next - 1
+	s.send(g.Append(nil))
+}
+
+// beat breaks the silence when it is time. A client that was sent nothing of late, because all events were for others,
+// is told how far it is: otherwise it would come back with an id that expired long ago.
+func (s *Stream) beat(now time.Duration) Command {
+	if now < After(s.active, s.config.Heartbeat) {
+		return Wait
+	}
+	s.active = now
+	if last := s.Cursor.Next - 1; !s.fetching && s.filter != nil && s.lastSent < last {
+		s.lastSent = last
+		s.send(s.log.AppendIDBlock(nil, last))
+	} else {
+		s.send(s.config.Beat())
+	}
+	return Write
+}
+
+// Fetched reports what the store returned.
+type Fetched struct {
+	Records []eventlog.Record // from Cursor.Next on; a first one with a larger sequence means that those before are deleted
+	Epoch   string            // of the store, as of after Records were read
+	First   uint64            // sequence of the oldest record in the store, likewise
+	Err     error
+}
+
+// fetchPause is how long a stream waits for a copy of the store that has not caught up with what the log had.
+const fetchPause = 20 * time.Millisecond
+
+// Fetched continues with what the store returned, once a heartbeat that is being written is.
+func (s *Stream) Fetched(f Fetched) {
+	if s.fetching && s.phase == live {
+		s.fetched = &f
+	}
+}
+
+// takeFetched takes what the store returned, up to where the log begins.
+func (s *Stream) takeFetched(now time.Duration) {
+	f, oldest := s.fetched, s.log.Oldest()
+	s.fetched, s.fetching, s.fetchAt = nil, false, 0
+	switch {
+	case f.Err != nil:
+		s.End(f.Err)
+	case f.Epoch != s.log.Extent().Epoch: // and the log is about to hear of it
+		s.End(ErrRenewed)
+	case f.First > s.Cursor.Next && (len(f.Records) == 0 || f.Records[0].Sequence > s.Cursor.Next):
+		next := min(f.First, oldest)
+		g := eventlog.NewGap(f.Epoch, next, eventlog.ID(f.Epoch, s.Cursor.Next-1), eventlog.Expired)
+		s.move(next)
+		s.sendGap(g)
+	case len(f.Records) == 0:
+		if s.move(s.Cursor.Next); s.Cursor.Next < oldest {
+			s.fetchAt = now + fetchPause
+		}
+	default:
+		s.takeRecords(f.Records, oldest)
+	}
+}
+
+// move places the cursor at that sequence, be it in the log or before it.
+func (s *Stream) move(next uint64) {
+	s.Cursor.Next = next
+	if _, err := s.log.Resume(&s.Cursor); err != nil {
+		s.Fail(err)
+	}
+}
+
+func (s *Stream) takeRecords(records []eventlog.Record, oldest uint64) {
+	var block []byte
+	events, next := 0, s.Cursor.Next
+	for _, r := range records {
+		if r.Sequence >= oldest {
+			next = oldest
+			break
+		}
+		if next = r.Sequence + 1; s.filter.Has(topic.Make(r.Topic)) {
+			block = r.AppendTo(block, s.log.ID(r.Sequence))
+			s.lastSent = r.Sequence
+			events++
+		}
+	}
+	if s.move(next); s.phase == live && events > 0 {
+		s.send(block)
+		s.out.events, s.out.history, s.out.charged = events, true, int64(cap(block))
+		s.log.Charge(s.out.charged)
+	}
+}

@@ -1,0 +1,167 @@
+package topic
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"unique"
+)
+
+// A Filter selects topics. Nil selects all. It is safe for concurrent use.
+type Filter struct {
+	exact []Name // all that it selects, if it has no pattern
+
+	patterns []string // asked for
+	prefixes []string // of patterns, what precedes the first wildcard
+	within   []string // a topic must also match one of these, if there are any
+
+	resolved sync.Map     // from topics with one of the prefixes to whether the filter has them
+	misses   atomic.Int64 // since resolved was empty
+
+	key   filterKey
+	users int // under the registry's lock
+}
+
+// maxResolved bounds the memory of a filter: a topic takes some 100 bytes. Beyond it, topics are compared each time,
+// and resolved starts anew after maxMisses.
+const (
+	maxResolved = 128
+	maxMisses   = 16 * maxResolved
+)
+
+func newFilter(asked, served []string) *Filter {
+	if len(served) == 0 && slices.Contains(asked, moreTokens) {
+		return nil
+	}
+	f := &Filter{patterns: asked, within: served}
+	if !slices.ContainsFunc(asked, func(topic string) bool { return !anyCovers(served, topic) }) {
+		f.within = nil
+	}
+	if !slices.ContainsFunc(asked, hasWildcard) {
+		f.exact = []Name{}
+		for _, topic := range asked {
+			if f.serves(topic) {
+				f.exact = append(f.exact, unique.Make(topic))
+			}
+		}
+		f.within = nil
+		return f
+	}
+	for _, pattern := range asked {
+		f.prefixes = append(f.prefixes, literalPrefix(pattern))
+	}
+	return f
+}
+
+// literalPrefix returns what every topic that the pattern matches begins with.
+func literalPrefix(pattern string) string {
+	end := 0
+	for token := range strings.SplitAfterSeq(pattern, ".") {
+		if hasWildcard(strings.TrimSuffix(token, ".")) {
+			break
+		}
+		end += len(token)
+	}
+	return pattern[:end]
+}
+
+// Has reports whether the filter selects the topic. A name is compared with the patterns once; most calls end before
+// that, at a prefix.
+func (f *Filter) Has(topic Name) bool {
+	switch {
+	case topic == Absent:
+		return false
+	case f == nil:
+		return true
+	case f.exact != nil:
+		return slices.Contains(f.exact, topic)
+	}
+	name := topic.Value()
+	for _, prefix := range f.prefixes {
+		if strings.HasPrefix(name, prefix) {
+			if has, known := f.resolved.Load(topic); known {
+				return has.(bool)
+			}
+			return f.resolve(topic)
+		}
+	}
+	return false
+}
+
+func (f *Filter) resolve(topic Name) bool {
+	name := topic.Value()
+	has := anyCovers(f.patterns, name) && f.serves(name)
+	switch misses := f.misses.Add(1); {
+	case misses <= maxResolved:
+		f.resolved.Store(topic, has)
+	case misses == maxMisses:
+		f.resolved.Clear()
+		f.misses.Store(0)
+	}
+	return has
+}
+
+func (f *Filter) serves(name string) bool {
+	return len(f.within) == 0 || anyCovers(f.within, name)
+}
+
+// ErrTooManyFilters is the error of [Registry.Acquire] at its limit.
+var ErrTooManyFilters = errors.New("server: too many distinct sets of topics")
+
+// A Registry interns filters, so that those who ask for the same topics share one. The zero Registry is empty.
+type Registry struct {
+	mu    sync.Mutex
+	known map[filterKey]*Filter
+}
+
+// A filterKey identifies what a filter selects, which may be as long as a query.
+type filterKey [sha256.Size]byte
+
+// Acquire returns the filter for what is asked for, as far as it is served; an empty served means all. Release it once.
+// A negative limit on the number of filters means none.
+func (r *Registry) Acquire(asked, served []string, limit int) (*Filter, error) {
+	asked = slices.Compact(slices.Sorted(slices.Values(asked)))
+	key := filterKey(sha256.Sum256(fmt.Appendf(nil, "%q of %q", asked, served))) // quoted: a name may hold any byte
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if f := r.known[key]; f != nil {
+		f.users++
+		return f, nil
+	}
+	f := newFilter(asked, served)
+	if f == nil {
+		return nil, nil
+	}
+	if limit >= 0 && len(r.known) >= limit {
+		return nil, ErrTooManyFilters
+	}
+	if r.known == nil {
+		r.known = map[filterKey]*Filter{}
+	}
+	f.key, f.users = key, 1
+	r.known[key] = f
+	return f, nil
+}
+
+// Release ends one use of the filter.
+func (r *Registry) Release(f *Filter) {
+	if f == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if f.users--; f.users == 0 {
+		delete(r.known, f.key)
+	}
+}
+
+// Len returns the number of distinct filters in use.
+func (r *Registry) Len() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.known)
+}

@@ -1,0 +1,126 @@
+// Package topic has the names of topics, the patterns and filters that select them, and an index from a topic to
+// everyone whose filter has it.
+package topic
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"unique"
+)
+
+// MaxBytes bounds a name and a pattern.
+const MaxBytes = 255
+
+// The tokens of a pattern that stand for others.
+const (
+	oneToken   = "*"
+	moreTokens = ">"
+)
+
+// All is the pattern that matches every topic.
+const All = moreTokens
+
+var (
+	ErrInvalid = errors.New("server: invalid topic")
+	ErrUnknown = errors.New("server: unknown topic")
+)
+
+// A Name is a topic that compares in constant time.
+type Name = unique.Handle[string]
+
+// Make returns the name of a topic.
+func Make(topic string) Name { return unique.Make(topic) }
+
+// Absent is the topic of a sequence number without an event. No filter has it.
+var Absent = unique.Make("")
+
+// Covers reports whether pattern matches every topic that topic, which may be a pattern itself, stands for.
+func Covers(pattern, topic string) bool {
+	for {
+		p, patternRest, patternMore := strings.Cut(pattern, ".")
+		t, topicRest, topicMore := strings.Cut(topic, ".")
+		switch {
+		case p == moreTokens && !patternMore:
+			return true
+		case t == moreTokens, p != oneToken && p != t, patternMore != topicMore:
+			return false
+		case !patternMore:
+			return true
+		}
+		pattern, topic = patternRest, topicRest
+	}
+}
+
+// overlap reports whether there can be a topic that both patterns match.
+func overlap(a, b string) bool {
+	for {
+		s, aRest, aMore := strings.Cut(a, ".")
+		t, bRest, bMore := strings.Cut(b, ".")
+		switch {
+		case s == moreTokens && !aMore, t == moreTokens && !bMore:
+			return true
+		case s != t && s != oneToken && t != oneToken, aMore != bMore:
+			return false
+		case !aMore:
+			return true
+		}
+		a, b = aRest, bRest
+	}
+}
+
+func anyCovers(patterns []string, topic string) bool {
+	return slices.ContainsFunc(patterns, func(pattern string) bool { return Covers(pattern, topic) })
+}
+
+// CheckName returns why an event cannot be published to the topic. known lists the names and patterns that exist;
+// empty means any.
+func CheckName(topic string, known []string) error {
+	if err := checkPattern(topic); err != nil {
+		return err
+	}
+	if hasWildcard(topic) {
+		return fmt.Errorf("%w: publish to one topic, not to a pattern", ErrInvalid)
+	}
+	if len(known) > 0 && !anyCovers(known, topic) {
+		return fmt.Errorf("%w %q", ErrUnknown, topic)
+	}
+	return nil
+}
+
+// CheckPattern returns why no event can match the name or pattern.
+func CheckPattern(pattern string, known []string) error {
+	if err := checkPattern(pattern); err != nil {
+		return err
+	}
+	meets := func(topic string) bool { return overlap(topic, pattern) }
+	if len(known) > 0 && !slices.ContainsFunc(known, meets) {
+		return fmt.Errorf("%w %q", ErrUnknown, pattern)
+	}
+	return nil
+}
+
+func checkPattern(pattern string) error {
+	switch {
+	case pattern == "":
+		return fmt.Errorf("%w: it is empty", ErrInvalid)
+	case len(pattern) > MaxBytes:
+		return fmt.Errorf("%w: it is longer than %d bytes", ErrInvalid, MaxBytes)
+	case strings.HasPrefix(pattern, moreTokens+"."), strings.Contains(pattern, "."+moreTokens+"."):
+		return fmt.Errorf("%w: %q must be its last token", ErrInvalid, moreTokens)
+	}
+	return nil
+}
+
+func hasWildcard(pattern string) bool {
+	if !strings.ContainsAny(pattern, oneToken+moreTokens) {
+		return false // most names, at a fraction of the cost
+	}
+	for token := range strings.SplitSeq(pattern, ".") {
+		if token == oneToken || token == moreTokens {
+			return true
+		}
+	}
+	return false
+}
