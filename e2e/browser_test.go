@@ -88,13 +88,6 @@ func newTab(t *testing.T) context.Context {
 	return limit(t, tab.Context)
 }
 
-// borrowTab is newTab for tests that leave a tab as it was, but for the page that it shows: to open a tab takes as long
-// as to run a scenario. A test that fails does not give its tab back.
-func borrowTab(t *testing.T) context.Context {
-	t.Helper()
-	return mainTabs.borrow(t)
-}
-
 // A tabPool has the tabs of a browser that nobody uses.
 type tabPool struct {
 	browser *context.Context
@@ -121,6 +114,8 @@ var startBare = sync.OnceValues(func() (*tabPool, error) {
 
 var stopBare func()
 
+// borrow is newTab for tests that leave a tab as it was, but for the page that it shows: to open a tab takes as long as to
+// run a scenario. A test that fails does not give its tab back.
 func (p *tabPool) borrow(t *testing.T) context.Context {
 	t.Helper()
 	var borrowed tab
