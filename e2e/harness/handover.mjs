@@ -93,7 +93,7 @@ function compare(stream, options) {
   const differences = [];
   const check = (name, other) => other !== script && differences.length < 3 && differences.push({ name, other });
   check('Go', byGo(stream, options));
-  const step = Math.ceil(stream.length / MOST_PLACES);
+  const step = Math.ceil(stream.length / MOST_PLACES) || 1;
   for (let at = 0; at <= stream.length; at += step) {
     check(`to Go at ${at}`, handedOver(stream, options, at, stream.length));
     check(`to Go at 0 and back at ${at}`, handedOver(stream, options, 0, at));
