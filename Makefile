@@ -2,15 +2,19 @@
 
 PORT ?= 8080
 FUZZTIME ?= 30s
+DURATION ?= 10m
+PROTOCOL ?= http
 BROWSER ?= chromium
+SEEDS ?= 20000
+SEED ?= 0
 
-.PHONY: run run-cluster test build dist bench bench-server conformance fuzz screenshot lint unit e2e chromium nginx node
+.PHONY: run run-cluster test build dist bench bench-server soak conformance fuzz simulate screenshot lint unit e2e chromium proxies node
 
 run: build ## shows it working: http://localhost:8080, or PORT=
-	@PORT=$(PORT) go run ./server/cmd/eventsource-server -demo
+	@PORT=$(PORT) go run ./server/cmd/demo
 
 run-cluster: build ## shows one stream over three nodes and a NATS cluster: http://localhost:8080, or PORT=
-	@PORT=$(PORT) go run ./server/cmd/eventsource-server -demo-cluster
+	@PORT=$(PORT) go run ./server/cmd/demo -cluster
 
 build: ## makes dist/, the npm package; with DEBUG=1, one whose panics tell where
 	@go run ./js/build
@@ -32,14 +36,18 @@ lint:
 	go mod tidy -diff
 	go vet ./...
 	cd server/bench && go vet -mod=mod ./...
+	cd server/middleware && go vet -mod=mod ./...
 	GOOS=js GOARCH=wasm go vet ./sse ./wasm/...
 	go tool staticcheck ./...
 	cd server/bench && $$(cd ../.. && go tool -n staticcheck) ./...
+	cd server/middleware && $$(cd ../.. && go tool -n staticcheck) ./...
 	GOOS=js GOARCH=wasm $$(go tool -n staticcheck) -checks inherit,-U1000 ./sse ./wasm/... # it takes exports for unused
 
-unit: nginx node
+unit: proxies node
 	go test -race ./sse ./wasm/... ./server/... ./js/...
+	go test ./server/internal/epoll $(if $(CI),-mutations) # the simulation, at full length
 	cd server/bench && go test -race -mod=mod ./... # the peers' modules stay out of ours
+	cd server/middleware && go test -race -mod=mod ./... # and so do the middlewares'
 
 e2e: build chromium node
 	go test -count=1 -timeout 20m -p 1 ./e2e/...
@@ -47,8 +55,8 @@ e2e: build chromium node
 chromium:
 	@.ci/chromium
 
-nginx:
-	@.ci/nginx
+proxies:
+	@.ci/proxies
 
 node:
 	@.ci/node
@@ -57,13 +65,20 @@ bench: build chromium node ## what an event costs a page, beside native and othe
 	go run ./e2e/bench $(BENCHFLAGS)
 	go test -run '^$$' -bench . ./sse ./server
 
-bench-server: ## our server beside its peers, each in a process of its own: dist/bench-server.json; FAULTS=1 for what each does when something fails, STORES=1 for our stores
+bench-server: ## our server beside its peers, each in a process of its own: dist/bench-server.json; PROTOCOL=tls or h2 for other protocols than http, FAULTS=1 for what each does when something fails, STALLED=1 for what clients that stall in a replay cost the others, STORES=1 for our stores
 	@mkdir -p dist
-	@cd server/bench && go run -mod=mod . $(if $(FAULTS),-faults -out $(CURDIR)/dist/faults-server.json,$(if $(STORES),-stores -out $(CURDIR)/dist/stores-server.json,-out $(CURDIR)/dist/bench-server.json)) $(BENCHFLAGS)
+	@cd server/bench && go run -mod=mod . $(if $(FAULTS),-faults -out $(CURDIR)/dist/faults-server.json,$(if $(STORES),-stores -out $(CURDIR)/dist/stores-server.json,$(if $(STALLED),-stalled -out $(CURDIR)/dist/stalled-server.json,-protocol $(PROTOCOL) -out $(CURDIR)/dist/bench-server$(patsubst %,-%,$(filter-out http,$(PROTOCOL))).json))) $(BENCHFLAGS)
+
+soak: ## chaos for the server on real sockets, for DURATION=; SOAKFLAGS='-clients 2000 -seed 1' and others
+	go run ./server/soak -duration $(DURATION) $(SOAKFLAGS)
 
 conformance: build ## every scenario on native and on ours, in BROWSER=chromium, firefox or webkit; IMPL=native, wasm, or the URL or file of a script: dist/conformance.html and .json
 	@test "$(BROWSER)" != chromium || .ci/chromium
 	go run ./e2e/conformance -browser "$(BROWSER)" -impl "$(IMPL)"
+
+simulate: ## the server's streams against simulated sockets and a simulated clock: SEEDS= of them, from SEED= on; then mutations of the code, which it must find
+	go test -count=1 -timeout 0 ./server/internal/epoll -run '^TestSimulation$$' -seeds $(SEEDS) -seed $(SEED)
+	@test "$(SEEDS)" = 1 || go test -count=1 -timeout 0 ./server/internal/epoll -run '^TestMutations$$' -mutations
 
 fuzz: build chromium ## each fuzzer for FUZZTIME, the last one on random streams, native against ours
 	go test ./sse -run '^$$' -fuzz FuzzParser -fuzztime $(FUZZTIME)
@@ -71,6 +86,13 @@ fuzz: build chromium ## each fuzzer for FUZZTIME, the last one on random streams
 	go test ./server -run '^$$' -fuzz FuzzPublishRequest -fuzztime $(FUZZTIME)
 	go test ./server -run '^$$' -fuzz FuzzSubscribeRequest -fuzztime $(FUZZTIME)
 	go test ./server -run '^$$' -fuzz FuzzTicketRequest -fuzztime $(FUZZTIME)
+	go test ./server -run '^$$' -fuzz FuzzJSON -fuzztime $(FUZZTIME)
+	go test ./server -run '^$$' -fuzz FuzzForm -fuzztime $(FUZZTIME)
+	go test ./server -run '^$$' -fuzz FuzzLines -fuzztime $(FUZZTIME)
+	go test ./server -run '^$$' -fuzz '^FuzzTicket$$' -fuzztime $(FUZZTIME)
+	go test ./server -run '^$$' -fuzz FuzzParseTicket -fuzztime $(FUZZTIME)
+	go test ./server -run '^$$' -fuzz FuzzMatchOrigin -fuzztime $(FUZZTIME)
+	go test ./server -run '^$$' -fuzz FuzzValidateOrigin -fuzztime $(FUZZTIME)
 	go test ./server -run '^$$' -fuzz FuzzClientIP -fuzztime $(FUZZTIME)
 	go test ./server/jwt -run '^$$' -fuzz FuzzAuthorize -fuzztime $(FUZZTIME)
 	go test ./server/jwt -run '^$$' -fuzz FuzzParse -fuzztime $(FUZZTIME)

@@ -18,15 +18,15 @@ import (
 
 var screenshot = flag.String("screenshot", "", "write a picture of the demo to this `file`")
 
-// startDemo builds and starts the server as `make run` does, on a free port, and returns its URL.
+// startDemo builds and starts the demo as `make run` does, on a free port, and returns its URL.
 func startDemo(t *testing.T) string {
 	t.Helper()
 	requireDist(t)
-	binary := filepath.Join(t.TempDir(), "eventsource-server")
-	if output, err := exec.Command("go", "build", "-o", binary, "../server/cmd/eventsource-server").CombinedOutput(); err != nil {
-		t.Fatalf("building the server: %v\n%s", err, output)
+	binary := filepath.Join(t.TempDir(), "demo")
+	if output, err := exec.Command("go", "build", "-o", binary, "../server/cmd/demo").CombinedOutput(); err != nil {
+		t.Fatalf("building the demo: %v\n%s", err, output)
 	}
-	server := exec.Command(binary, "-demo", "-addr", "127.0.0.1:0")
+	server := exec.Command(binary, "-addr", "127.0.0.1:0")
 	server.Dir = ".."
 	stdout, err := server.StdoutPipe()
 	if err != nil {

@@ -20,11 +20,12 @@ const (
 type Access struct {
 	Action Action
 
-	// Topics are what it names, or if it names none, all of the handler's. There is at least one: ">" stands for any.
-	// Those of Subscribe may be patterns: compare them by [Covers].
+	// Topics are what the request names, or if it names none, all of the handler's: ">" stands for any. Those of
+	// Subscribe may be patterns: compare them by [Covers]. There is at least one, except in the first of the two calls for
+	// a POST (see [Handler.Authorize]): its topics are in the body, which is not read yet.
 	Topics []string
 
-	// Events is how many events a request publishes. It is 0 for Subscribe.
+	// Events is how many events the request publishes. It is 0 for Subscribe and in the first call for a POST.
 	Events int
 }
 

@@ -73,7 +73,7 @@ func TestBatchRefused(t *testing.T) {
 		"type of lines":   {lines(good, `{"topic":"a","type":"x\ny"}`), 400, "type", ""},
 		"event too large": {lines("", good, `{"topic":"a","data":"`+strings.Repeat(`\n`, 60)+`"}`), 413, "", "line 3: event is larger than the limit"},
 		"too many events": {strings.Repeat(good+"\n", 11), 413, "", "more than 10 events"},
-		"body too large":  {strings.Repeat(" ", 501), 413, "", "Request Entity Too Large"},
+		"body too large":  {strings.Repeat(" ", 501), 413, "", "the body is larger than 500 bytes"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -311,13 +311,14 @@ func TestIdempotencyIsBounded(t *testing.T) {
 		wait   time.Duration
 		stored uint64 // after a, b, c of two events each, and after the wait c, b, a again
 	}{
-		"defaults":        {&server.Broker{}, time.Hour, 6},
-		"age":             {&server.Broker{}, time.Hour + 1, 12},
-		"age, option":     {&server.Broker{IdempotencyMaxAge: time.Minute}, time.Minute + 1, 12},
-		"no age":          {&server.Broker{IdempotencyMaxAge: -1}, 1000 * time.Hour, 6},
-		"events":          {&server.Broker{IdempotencyMaxEvents: 4}, 0, 8}, // a was forgotten
-		"fewer than them": {&server.Broker{IdempotencyMaxEvents: 1}, 0, 10},
-		"no bound":        {&server.Broker{IdempotencyMaxEvents: -1}, 0, 6},
+		"defaults":             {&server.Broker{}, time.Hour, 6},
+		"age":                  {&server.Broker{}, time.Hour + 1, 12},
+		"age, option":          {&server.Broker{IdempotencyMaxAge: time.Minute}, time.Minute + 1, 12},
+		"no age":               {&server.Broker{IdempotencyMaxAge: -1}, 1000 * time.Hour, 6},
+		"no age, no bound":     {&server.Broker{IdempotencyMaxAge: -1, IdempotencyMaxBytes: -1}, 1000 * time.Hour, 6},
+		"no age, of two keys":  {&server.Broker{IdempotencyMaxAge: -1, IdempotencyMaxBytes: 2 * 256}, 0, 8}, // a was forgotten
+		"no age, of one key":   {&server.Broker{IdempotencyMaxAge: -1, IdempotencyMaxBytes: 256}, 0, 10},
+		"six keys, half of it": {&server.Broker{IdempotencyMaxBytes: 6 * 256}, 0, 6},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -339,4 +340,47 @@ func TestIdempotencyIsBounded(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A key that is remembered is never forgotten before its time: what does not fit is refused, and said when to come back.
+func TestTooManyKeys(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		broker := &server.Broker{IdempotencyMaxBytes: 6 * 256, IdempotencyMaxAge: time.Minute}
+		h := &server.Handler{Broker: broker, Authorize: bySubject}
+		ask := func(subject, key string, status int, retryAfter string) {
+			t.Helper()
+			answer := post(h, form, "topic=a", "Authorization", subject, "Idempotency-Key", key)
+			if answer.Code != status || answer.Header().Get("Retry-After") != retryAfter || status != 201 && !strings.Contains(answer.Body.String(), "too many keys") {
+				t.Errorf("%s of %s: status %d, headers %v, %s", key, subject, answer.Code, answer.Header(), answer.Body)
+			}
+		}
+		for _, key := range []string{"1", "2", "3", "3"} {
+			ask("ada", key, 201, "")
+		}
+		ask("ada", "4", 429, "60")
+		time.Sleep(10 * time.Second)
+		for _, key := range []string{"1", "2", "3"} {
+			ask("bob", key, 201, "")
+		}
+		ask("cyd", "1", 503, "50")
+		ask("ada", "1", 201, "") // and gets its first answer
+		ids(t, post(h, form, "topic=a", "Authorization", "cyd"))
+		if stats := broker.Stats(); stats.IdempotencyKeys != 6 || stats.IdempotencyBytes != 6*256 || stats.Refused != 2 || stats.Published != 7 {
+			t.Errorf("stats %+v", stats)
+		}
+		time.Sleep(50*time.Second + 1)
+		ask("cyd", "1", 201, "")
+		ask("ada", "4", 201, "")
+		// Without subjects, addresses are apart.
+		anonymous := &server.Handler{Broker: &server.Broker{IdempotencyMaxBytes: 2 * 256}, OpenPublish: true}
+		for i, want := range []int{201, 429, 201} {
+			r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader("topic=a"))
+			r.Header = http.Header{"Content-Type": {form}, "Idempotency-Key": {fmt.Sprint(i)}}
+			r.RemoteAddr = fmt.Sprintf("192.0.2.%d:1", i/2)
+			answer := httptest.NewRecorder()
+			if anonymous.ServeHTTP(answer, r); answer.Code != want {
+				t.Errorf("request %d: status %d, %s", i, answer.Code, answer.Body)
+			}
+		}
+	})
 }

@@ -27,8 +27,14 @@ const (
 	DefaultMaxConnections = 10_000
 	DefaultMaxPinnedBytes = 64 << 20
 
-	DefaultIdempotencyMaxEvents = 10_000
+	DefaultIdempotencyMaxBytes  = 128 << 20
 	DefaultIdempotencyMaxAge    = time.Hour
+	DefaultMaxDistinctTopics    = 100_000
+	DefaultDistinctTopicAge     = 24 * time.Hour
+	DefaultMaxBodyBytesInFlight = 64 << 20
+	DefaultMaxBodyBytesPerIP    = 16 << 20
+	DefaultMinRetry             = time.Second
+	DefaultMaxRetry             = time.Hour
 )
 
 // Errors of [Broker.Publish], besides [sse.ErrInvalidType].
@@ -38,6 +44,9 @@ var (
 	ErrInvalidTopic  = topic.ErrInvalid
 	ErrEventHasID    = errors.New("server: event has an id; the broker assigns ids")
 	ErrEventTooLarge = eventlog.ErrEventTooLarge
+	ErrReservedType  = errors.New(`server: the type "gap" is reserved for the server`)
+	ErrInvalidRetry  = errors.New("server: retry is out of range")
+	ErrManyTopics    = errors.New("server: too many distinct topics: publish to one that exists, or later")
 )
 
 // Why a stream is refused that another time will be welcome.
@@ -81,6 +90,42 @@ type Broker struct {
 	// how many people share an address, and whether [Handler.TrustedProxies] tells them apart, is not known here.
 	MaxConnectionsPerIP, MaxConnectionsPerSubject int
 
+	// IdempotencyMaxAge is how long an Idempotency-Key of a publication over HTTP is remembered. Zero means 1 hour. If it
+	// is negative, a key is remembered until its memory is needed for another. A Store remembers keys for a time of its
+	// own; then this is for how long a key counts against IdempotencyMaxBytes.
+	IdempotencyMaxAge time.Duration
+
+	// IdempotencyMaxBytes bounds the memory of those keys, of which each takes 256 bytes, or with a Store 768 bytes, the
+	// store's included. One [Grant.Subject], or without one the clients of one address, may have half of it. Beyond
+	// that, a publication with a new key is answered 429, and beyond the whole 503, until keys reach their age;
+	// publications without a key go on. Zero means 128 MiB; negative, no limit.
+	IdempotencyMaxBytes int64
+
+	// MaxDistinctTopics bounds the topics that events are published to. Publishing to a further one fails with
+	// [ErrManyTopics], over HTTP with 503; the topics that there are go on. Zero means 100,000; negative, no limit.
+	//
+	// Without a Store, a topic counts until MaxEvents events, MaxBytes bytes or MaxAge have come after its last event,
+	// and at most twice that long. With a Store, it counts until nothing has been published to it by this broker for
+	// DistinctTopicAge, and at most twice that long, beginning anew with every Broker. Each takes some 40 bytes here, and
+	// some 2 kB in a store of package jetstream.
+	MaxDistinctTopics int
+
+	// DistinctTopicAge is how long a topic of a Store counts. It should be the store's retention. Zero means 24 hours;
+	// negative, for ever.
+	DistinctTopicAge time.Duration
+
+	// MaxBodyBytesInFlight and MaxBodyBytesPerIP bound the memory of the bodies of POST that are being read and
+	// published: over all handlers, answered 503 beyond, and of one address, of IPv6 of one /64, answered 429. A body
+	// counts with what has arrived of it, and with 16 KiB at least; while it is decoded, it takes as much again. What
+	// one address is, [Handler.TrustedProxies] tells. A limit less than [Handler.MaxBodyBytes] bounds single bodies,
+	// too. Zero means 64 MiB and 16 MiB; negative, no limit.
+	MaxBodyBytesInFlight, MaxBodyBytesPerIP int64
+
+	// MinRetry and MaxRetry bound the reconnection time that an event may set, in whole milliseconds. Publishing another
+	// fails with [ErrInvalidRetry]. An event without one, whose Retry is 0, sets none. Zero means 1 s and 1 hour;
+	// negative, no limit.
+	MinRetry, MaxRetry time.Duration
+
 	// MaxFilters bounds the distinct sets of topics and patterns that the streams open at a time are for. Further ones
 	// are answered 503. A set takes memory for its names, and an event costs what the sets that have its topic cost.
 	// Zero means MaxConnections; negative, no limit.
@@ -95,11 +140,6 @@ type Broker struct {
 	// even if the history is through with it. Beyond the bound the streams that hold the oldest are cut; their clients
 	// reconnect and resume. Zero means 64 MiB; negative, no limit.
 	MaxPinnedBytes int64
-
-	// IdempotencyMaxEvents and IdempotencyMaxAge bound what is remembered of publications over HTTP that have an
-	// Idempotency-Key: the ids of so many events, for so long. Zero means 10,000, and 1 hour; negative, no limit.
-	IdempotencyMaxEvents int
-	IdempotencyMaxAge    time.Duration
 
 	// Store keeps the events where they outlive the broker, and shares them with the brokers of other processes. Then
 	// MaxEvents, MaxBytes and MaxAge bound the newest of them, which are held in memory; what clients want that is
@@ -117,6 +157,8 @@ type Broker struct {
 	codings    coding.Registry
 	quota      quota
 	keyed      keyed
+	names      topicNames
+	bodies     bodies
 	drain      drainState
 
 	counts      [8]stream.Counts // of the streams that are not the epoll driver's, to keep processors apart
@@ -124,6 +166,7 @@ type Broker struct {
 	connections atomic.Int64
 	placed      atomic.Int64 // those of them that have their place in the log
 	unstored    atomic.Int64
+	refused     atomic.Int64
 	offline     atomic.Bool
 	relieved    atomic.Uint64 // the cutoff that was last acted on
 	noDeadlines sync.Once
@@ -154,6 +197,12 @@ type Stats struct {
 	Unstored int64 // publications that failed for want of the Store
 	Offline  bool  // the Store does not tell what is new
 
+	Topics           int   // distinct topics, as MaxDistinctTopics counts them
+	IdempotencyKeys  int   // keys remembered
+	IdempotencyBytes int64 // memory of those, as IdempotencyMaxBytes counts it
+	BodyBytes        int64 // memory of the bodies being read and published
+	Refused          int64 // publications refused because one of the bounds on these was reached
+
 	Latency Latency
 }
 
@@ -162,12 +211,15 @@ type Stats struct {
 // published before Publish returns precedes, in every stream, those published after. With a Store, the epoch and the
 // number are the store's, and Publish returns when the event is safe there.
 //
-// The error is one of [ErrClosed], [ErrUnknownTopic], [ErrInvalidTopic], [ErrEventHasID], [ErrEventTooLarge],
-// [sse.ErrInvalidType] or, with a Store, [ErrStoreFull] or [ErrUnavailable], possibly wrapped. After the last one the
-// event may be published or not.
+// The error is one of [ErrClosed], [ErrUnknownTopic], [ErrInvalidTopic], [ErrManyTopics], [ErrEventHasID],
+// [ErrEventTooLarge], [ErrReservedType], [ErrInvalidRetry], [sse.ErrInvalidType] or, with a Store, [ErrStoreFull] or
+// [ErrUnavailable], possibly wrapped. After the last one the event may be published or not.
 func (b *Broker) Publish(topic string, event sse.Event) (id string, err error) {
 	p := Publication{topic, event}
 	if err := b.check(p); err != nil {
+		return "", err
+	}
+	if err := b.admitTopics(p); err != nil {
 		return "", err
 	}
 	if b.Store == nil {
@@ -193,17 +245,18 @@ type Publication struct {
 
 // PublishAll publishes all or, if one of them cannot be, none. They get successive ids, and no event of others comes
 // between them. The error is one of Publish's, in a [PublicationError] that says which publication it is about unless
-// it is [ErrClosed], [ErrStoreFull] or [ErrUnavailable].
+// it is [ErrClosed], [ErrManyTopics], [ErrStoreFull] or [ErrUnavailable].
 func (b *Broker) PublishAll(publications ...Publication) (ids []string, err error) {
 	return b.publishAll(Key{}, publications)
 }
 
 // publishAll heeds the key if there is a Store.
 func (b *Broker) publishAll(key Key, publications []Publication) (ids []string, err error) {
-	for i, p := range publications {
-		if err := b.check(p); err != nil {
-			return nil, &PublicationError{i, err}
-		}
+	if err := b.checkAll(publications); err != nil {
+		return nil, err
+	}
+	if err := b.admitTopics(publications...); err != nil {
+		return nil, err
 	}
 	switch {
 	case len(publications) == 0:
@@ -248,8 +301,20 @@ func (e *PublicationError) Error() string {
 
 func (e *PublicationError) Unwrap() error { return e.Err }
 
+func (b *Broker) checkAll(publications []Publication) error {
+	for i, p := range publications {
+		if err := b.check(p); err != nil {
+			return &PublicationError{i, err}
+		}
+	}
+	return nil
+}
+
 // check finds what is wrong before the log encodes the event.
 func (b *Broker) check(p Publication) error {
+	if err := b.checkEvent(p.Event); err != nil {
+		return err
+	}
 	switch {
 	case p.Event.ID != "":
 		return ErrEventHasID
@@ -286,8 +351,12 @@ func (b *Broker) Stats() Stats {
 		Encoders:    b.codings.Encoders(),
 		Unstored:    b.unstored.Load(),
 		Offline:     b.offline.Load(),
+		Topics:      b.names.count(),
+		BodyBytes:   b.bodies.inFlight(),
+		Refused:     b.refused.Load(),
 	}
 	s.Published, s.Events, s.Bytes = log.Figures()
+	s.IdempotencyKeys, s.IdempotencyBytes = b.keyed.figures()
 	add := func(c *stream.Counts) {
 		s.Delivered += c.Delivered.Load()
 		s.Gaps += c.Gaps.Load()

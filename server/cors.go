@@ -56,11 +56,46 @@ func (h *Handler) checkSite(r *http.Request) error {
 	return &Error{Status: http.StatusForbidden, Message: "a page of another origin made the request"}
 }
 
-// The origin of sandboxed and local documents is "null", whoever wrote them. Listing it would let anyone in.
-func (h *Handler) lists(origin string) bool {
-	return origin != "null" && origin != "*" && slices.Contains(h.AllowedOrigins, origin)
-}
+func (h *Handler) lists(origin string) bool { return MatchOrigin(h.AllowedOrigins, origin) }
 
 func (h *Handler) anyOrigin() bool {
 	return slices.Contains(h.AllowedOrigins, "*")
+}
+
+// MatchOrigin reports whether patterns, which are as in [Handler.AllowedOrigins], list the origin by its name or by a
+// pattern for subdomains. The pattern "*" lists none. The origin of sandboxed and local documents is "null", whoever
+// wrote them: it is never listed.
+func MatchOrigin(patterns []string, origin string) bool {
+	if origin == "null" || origin == "*" || origin == "" {
+		return false
+	}
+	return slices.ContainsFunc(patterns, func(pattern string) bool {
+		if strings.Contains(pattern, "*") {
+			return matchSubdomain(pattern, origin)
+		}
+		return pattern == origin
+	})
+}
+
+// matchSubdomain compares an origin with a pattern as https://*.app.example: both must have the same scheme, and where the
+// pattern has the star, the origin must have one label or more. What is in its place is checked by the letter: nothing
+// there may end the host, so that the rest is not within what looks like its host.
+func matchSubdomain(pattern, origin string) bool {
+	scheme, base, found := strings.Cut(pattern, "*.")
+	if !found || !strings.HasSuffix(scheme, "://") || base == "" || strings.Contains(base, "*") {
+		return false
+	}
+	rest, hasScheme := strings.CutPrefix(origin, scheme)
+	labels, hasBase := strings.CutSuffix(rest, "."+base)
+	return hasScheme && hasBase && isLabels(labels)
+}
+
+// isLabels reports whether the text is labels of a host, with dots between them, as browsers write them.
+func isLabels(text string) bool {
+	for label := range strings.SplitSeq(text, ".") {
+		if label == "" || strings.Trim(label, "abcdefghijklmnopqrstuvwxyz0123456789-_") != "" {
+			return false
+		}
+	}
+	return true
 }

@@ -2,7 +2,9 @@ package server_test
 
 import (
 	"net/http"
+	"net/url"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -30,6 +32,9 @@ func TestCORS(t *testing.T) {
 		"a star for one":     {[]string{"*"}, "*", "*", "", true, true},
 		"prefix":             {[]string{listed}, listed + ".evil.example", "", "", true, false},
 		"other scheme":       {[]string{listed}, "http://app.example", "", "", true, false},
+		"a subdomain":        {[]string{"https://*.example"}, listed, listed, "true", true, true},
+		"of any":             {[]string{"*", "https://*.example"}, listed, listed, "true", true, true},
+		"no subdomain":       {[]string{"https://*.app.example"}, listed, "", "", true, false},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -108,6 +113,81 @@ func TestPreflight(t *testing.T) {
 	}
 }
 
+func TestMatchOrigin(t *testing.T) {
+	const pattern, withPort = "https://*.app.example", "https://*.app.example:8443"
+	tests := map[string]struct {
+		pattern, origin string
+		want            bool
+	}{
+		"itself":                  {listed, listed, true},
+		"one label":               {pattern, "https://a.app.example", true},
+		"two labels":              {pattern, "https://b.a.app.example", true},
+		"digits and hyphens":      {pattern, "https://xn--bcher-kva.a_1.app.example", true},
+		"none":                    {pattern, "https://app.example", false},
+		"an empty one":            {pattern, "https://.app.example", false},
+		"an empty one within":     {pattern, "https://a..app.example", false},
+		"a longer name":           {pattern, "https://evilapp.example", false},
+		"a suffix":                {pattern, "https://a.app.example.evil.example", false},
+		"as a user":               {pattern, "https://a.app.example@evil.example", false},
+		"behind a user":           {pattern, "https://evil.example@a.app.example", false},
+		"behind a path":           {pattern, "https://evil.example/.app.example", false},
+		"behind a query":          {pattern, "https://evil.example?.app.example", false},
+		"behind a fragment":       {pattern, "https://evil.example#.app.example", false},
+		"behind a backslash":      {pattern, `https://evil.example\.app.example`, false},
+		"behind a port":           {pattern, "https://evil.example:1.app.example", false},
+		"behind a line":           {pattern, "https://evil.example\n.app.example", false},
+		"behind a space":          {pattern, "https://evil.example .app.example", false},
+		"behind a NUL":            {pattern, "https://evil.example\x00.app.example", false},
+		"behind what is escaped":  {pattern, "https://evil.example%2f.app.example", false},
+		"capitals":                {pattern, "https://A.app.example", false},
+		"capitals of the base":    {pattern, "https://a.APP.example", false},
+		"another scheme":          {pattern, "http://a.app.example", false},
+		"two schemes":             {pattern, "https://https://a.app.example", false},
+		"another port":            {pattern, "https://a.app.example:8443", false},
+		"a trailing dot":          {pattern, "https://a.app.example.", false},
+		"a slash":                 {pattern, "https://a.app.example/", false},
+		"the pattern itself":      {pattern, pattern, false},
+		"the port":                {withPort, "https://a.app.example:8443", true},
+		"without the port":        {withPort, "https://a.app.example", false},
+		"more than the port":      {withPort, "https://a.app.example:84430", false},
+		"a star in the middle":    {"https://a.*.example", "https://a.b.example", false},
+		"two stars":               {"https://*.*.example", "https://a.b.example", false},
+		"within a label":          {"https://a*.example", "https://ab.example", false},
+		"of all":                  {"https://*", "https://a", false},
+		"of nothing":              {"https://*.", "https://a.", false},
+		"of any scheme":           {"*://*.example", "https://a.example", false},
+		"without a scheme":        {"*.example", "https://a.example", false},
+		"an empty origin":         {"", "", false},
+		"null":                    {"null", "null", false},
+		"the star":                {"*", "https://a.example", false},
+		"an extension's":          {"chrome-extension://abc", "chrome-extension://abc", true},
+		"a subdomain of one name": {"http://*.localhost:3000", "http://a.localhost:3000", true},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			if got := server.MatchOrigin([]string{"https://x.example", test.pattern}, test.origin); got != test.want {
+				t.Errorf("%q for %q: %v", test.pattern, test.origin, got)
+			}
+		})
+	}
+}
+
+// What a pattern for subdomains lists is, to whoever parses it as a URL, an origin whose host ends with the base.
+func FuzzMatchOrigin(f *testing.F) {
+	for _, origin := range []string{"https://a.app.example", "https://evil.example#.app.example", "https://a.app.example:1", "https://[::1].app.example"} {
+		f.Add(origin)
+	}
+	f.Fuzz(func(t *testing.T, origin string) {
+		if !server.MatchOrigin([]string{"https://*.app.example"}, origin) {
+			return
+		}
+		u, err := url.Parse(origin)
+		if err != nil || u.Scheme != "https" || !strings.HasSuffix(u.Host, ".app.example") || "https://"+u.Host != origin || strings.ToLower(origin) != origin {
+			t.Errorf("%q is listed: %v, %v", origin, u, err)
+		}
+	})
+}
+
 // A form of another site's page comes with its visitor's cookies and without a preflight.
 func TestCrossSitePublishing(t *testing.T) {
 	tests := map[string]struct {
@@ -119,6 +199,8 @@ func TestCrossSitePublishing(t *testing.T) {
 		"same origin, old browser":   {[]string{"Origin", "http://test.example"}, 201},
 		"listed":                     {[]string{"Origin", listed, "Sec-Fetch-Site", "cross-site"}, 201},
 		"unlisted":                   {[]string{"Origin", unlisted, "Sec-Fetch-Site", "cross-site"}, 403},
+		"a listed subdomain":         {[]string{"Origin", "https://a.b.example", "Sec-Fetch-Site", "cross-site"}, 201},
+		"its parent":                 {[]string{"Origin", "https://b.example", "Sec-Fetch-Site", "cross-site"}, 403},
 		"unlisted, old browser":      {[]string{"Origin", unlisted}, 403},
 		"unlisted, without Origin":   {[]string{"Sec-Fetch-Site", "cross-site"}, 403},
 		"sibling domain":             {[]string{"Origin", "http://x.test.example", "Sec-Fetch-Site", "same-site"}, 403},
@@ -127,7 +209,7 @@ func TestCrossSitePublishing(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			h := &server.Handler{Broker: &server.Broker{}, OpenPublish: true, AllowedOrigins: []string{listed, "*", "null"}}
+			h := &server.Handler{Broker: &server.Broker{}, OpenPublish: true, AllowedOrigins: []string{listed, "*", "null", "https://*.b.example"}}
 			if answer := post(h, form, "topic=a", test.header...); answer.Code != test.status {
 				t.Errorf("status %d, want %d: %s", answer.Code, test.status, answer.Body)
 			}

@@ -41,6 +41,12 @@ func (e *Error) Error() string {
 // after its own refusal, so it needs no more than to be longer than a reconnection takes.
 const retryAfter = 5 * time.Second
 
+// manyTopicsRetryAfter is longer: topics leave with their last events, which takes minutes to hours.
+const manyTopicsRetryAfter = time.Minute
+
+// errMisdirected answers RFC 9110, section 15.5.20.
+var errMisdirected = &Error{Status: http.StatusMisdirectedRequest, Field: "Host", Message: "this server does not answer to that host"}
+
 // answers says how errors are answered. Those of Authorize have fixed words, for what it wraps them in may be for the
 // log alone; the others tell their own.
 var answers = []struct {
@@ -53,6 +59,9 @@ var answers = []struct {
 	{ErrUnknownTopic, Error{Status: http.StatusNotFound, Field: "topic"}},
 	{ErrInvalidTopic, Error{Status: http.StatusBadRequest, Field: "topic"}},
 	{sse.ErrInvalidType, Error{Status: http.StatusBadRequest, Field: "type"}},
+	{ErrReservedType, Error{Status: http.StatusBadRequest, Field: "type"}},
+	{ErrInvalidRetry, Error{Status: http.StatusBadRequest, Field: "retry"}},
+	{ErrManyTopics, Error{Status: http.StatusServiceUnavailable, Field: "topic", RetryAfter: manyTopicsRetryAfter}},
 	{ErrEventTooLarge, Error{Status: http.StatusRequestEntityTooLarge}},
 	{ErrClosed, Error{Status: http.StatusServiceUnavailable, RetryAfter: retryAfter}},
 	{ErrDraining, Error{Status: http.StatusServiceUnavailable, RetryAfter: retryAfter}},
@@ -62,7 +71,6 @@ var answers = []struct {
 	{errManyFilters, Error{Status: http.StatusServiceUnavailable, RetryAfter: retryAfter}},
 	{errManyFiltersFromIP, Error{Status: http.StatusTooManyRequests, RetryAfter: retryAfter}},
 	{errManyFiltersOfSubject, Error{Status: http.StatusTooManyRequests, RetryAfter: retryAfter}},
-	{errTicketsFull, Error{Status: http.StatusServiceUnavailable, RetryAfter: retryAfter}},
 	{errManyTickets, Error{Status: http.StatusTooManyRequests, RetryAfter: retryAfter}},
 	{ErrUnavailable, Error{Status: http.StatusServiceUnavailable, Message: "the store of the events is unavailable", RetryAfter: retryAfter}},
 	{ErrStoreFull, Error{Status: http.StatusServiceUnavailable, RetryAfter: retryAfter}},

@@ -29,8 +29,8 @@ func fuzzed() *server.Handler {
 // Whatever is posted gets one of the documented answers, and is published exactly if that is 201: whole, and once if it
 // has a key.
 func FuzzPublishRequest(f *testing.F) {
-	f.Add(form, "topic=a&data=x&type=y&retry=5", "Bearer secret", "", "", "")
-	f.Add(jsonType, `{"topic":"a","data":"x","type":"y","retry":5}`, "Bearer secret", listed, "cross-site", "key")
+	f.Add(form, "topic=a&data=x&type=y&retry=5000", "Bearer secret", "", "", "")
+	f.Add(jsonType, `{"topic":"a","data":"x","type":"y","retry":5000}`, "Bearer secret", listed, "cross-site", "key")
 	f.Add(jsonType, `{"topic":null,"retry":"x","data":["\ud800"]}`, "Bearer secret", unlisted, "same-origin", "")
 	f.Add(form+`; charset="`, "topic=a&type=%0Aid:1&&=;%zz", "bearer  secret", "null", "none", "\x00")
 	f.Add("multipart/form-data; boundary=x", "--x\r\n", "Basic x", "*", "same-site", "")

@@ -31,6 +31,7 @@ const (
 	DefaultMaxTopics       = 32
 	DefaultMaxBatch        = 1000
 	DefaultMaxBodyBytes    = 1 << 20
+	DefaultBodyTimeout     = 30 * time.Second
 	DefaultPreflightMaxAge = 2 * time.Hour
 	DefaultRealm           = "events"
 )
@@ -78,13 +79,17 @@ const (
 // remembers the key; with another body it is answered 422. Keys of one [Grant.Subject] are apart from another's.
 //
 // The [http.Server] that it is in needs a ReadHeaderTimeout, or a ReadTimeout, against clients that send their requests
-// slowly, a ReadTimeout against slow bodies of POST, and an IdleTimeout; without them, each such client keeps a goroutine
-// and a file. None of these, nor its WriteTimeout, ends a stream: WriteTimeout and PeerTimeout below are for those.
+// slowly, and an IdleTimeout; without them, each such client keeps a goroutine and a file. None of these, nor its
+// WriteTimeout, ends a stream: WriteTimeout and PeerTimeout below are for those. BodyTimeout is for bodies of POST.
 //
 // Other answers carry {"error": text}, with "field" where one is at fault: 400 malformed request, 401 and 403 from
-// Authorize, 403 cross-site or not enabled, 404 unknown topic, 405 method, 413 event, batch or body too large, 415
-// content type, 422 key used before, 429 more connections than one client may have, 500 misconfigured, with the reason
-// in the log, 503 closed or full, or the broker's store is unavailable.
+// Authorize, 403 cross-site or not enabled, 404 unknown topic, 405 method, 408 body too slow, 413 event, batch or body
+// too large, 415 content type, 421 not one of Hosts, 422 key used before, 429 more than one client may have of
+// connections, bodies or keys, 500 misconfigured, with the reason in the log, 503 closed or full, too many bodies, keys
+// or topics, or the broker's store is unavailable.
+//
+// A request that is refused before its body has been read ends its connection, over HTTP/1: what is left of the body is
+// not waited for.
 type Handler struct {
 	// Broker is where events come from, and go to. Any number of handlers may share one.
 	Broker *Broker
@@ -96,8 +101,15 @@ type Handler struct {
 	// Authorize decides on every GET, HEAD and POST. Nil error permits it, for as long as the grant says,
 	// [ErrUnauthenticated] and [ErrInvalidToken] are answered 401, [ErrForbidden] 403, an [*Error] as it says, and any
 	// other error 500. The topics that access names may be unknown ones; they are looked up afterwards, so that only
-	// those who may know learn what exists. It is called from many goroutines at a time, and for POST after the body is
-	// read. Nil permits every GET, and POST as OpenPublish says.
+	// those who may know learn what exists. It is called from many goroutines at a time. Nil permits every GET, and POST
+	// as OpenPublish says.
+	//
+	// It is called twice for a POST. The first call decides from the head of the request alone, before a byte of the body
+	// is read and before "100 Continue" is sent. Its access has no Topics and 0 Events: it asks whether the client may
+	// publish anything at all. If it returns nil, the body is read; its grant is ignored. The second call has the topics
+	// and the number of events, and decides on the publication. A function that checks the credentials, and then looks
+	// for a topic that is not permitted, needs no change for the first call: it finds none in an empty list. One that
+	// counts publications must count in the second call only. Neither call may read the body.
 	Authorize func(r *http.Request, access Access) (Grant, error)
 
 	// TrustedProxies lists the networks of the proxies in front, whose X-Forwarded-For tells where a client is. It
@@ -116,13 +128,20 @@ type Handler struct {
 	Realm string
 
 	// AllowedOrigins lists the origins, each as scheme://host[:port], whose pages may read the answers with
-	// credentials and publish. The element "*" lets the pages of all other origins read without credentials, and not
-	// publish. Empty means none.
+	// credentials and publish. In https://*.app.example, the first label of the host stands for one label or more: that
+	// is every subdomain of app.example, and not app.example; scheme and port must be the same. The element "*" lets the
+	// pages of all other origins read without credentials, and not publish. Empty means none. [Handler.Validate] finds
+	// elements that match nothing.
 	AllowedOrigins []string
 
 	// AllowedHeaders lists request headers that those pages may set besides Authorization, Content-Type,
 	// Idempotency-Key and Last-Event-ID.
 	AllowedHeaders []string
+
+	// Hosts lists the hosts that the handler answers to, each as host or host:port, or with "*." before it for every
+	// subdomain. Without a port any is meant. Requests to others are answered 421. It is what stops DNS rebinding: a
+	// page of another site whose name was made to mean this server's address. Empty means any host.
+	Hosts []string
 
 	// PreflightMaxAge is how long a browser may remember a preflight, in whole seconds. Zero means 2 hours, the most
 	// that Chromium honours; negative, not at all.
@@ -189,6 +208,10 @@ type Handler struct {
 	// MaxBodyBytes bounds the body of a POST; more is answered 413. Zero means 1 MiB; negative, no limit.
 	MaxBodyBytes int64
 
+	// BodyTimeout is how long the body of a POST may take to arrive; one that takes longer is answered 408. It replaces
+	// the ReadTimeout of the [http.Server]. Zero means 30 s; negative leaves it to the ReadTimeout.
+	BodyTimeout time.Duration
+
 	// Trace is called when a stream begins, and what it returns, unless nil, once when it has ended. To a middleware, a
 	// stream that left its goroutine (see NoHijack) looks finished after some microseconds: this is where to learn how
 	// long it lasted, and why it ended. The function returned must not keep the request, nor wait: it may run on a
@@ -202,22 +225,39 @@ type Handler struct {
 const allowedMethods = "GET, HEAD, OPTIONS, POST"
 
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	h.allowOrigin(w.Header(), r)
+	if !h.receive(w, r) {
+		return
+	}
 	var err error
 	switch r.Method {
 	case http.MethodGet, http.MethodHead:
-		err = h.subscribe(w, r)
+		if err = ignoreBody(w, r); err == nil {
+			err = h.subscribe(w, r)
+		}
 	case http.MethodPost:
 		err = h.publish(w, r)
 	case http.MethodOptions:
+		leaveBody(w, r)
 		h.preflight(w, r, allowedMethods)
 	default:
+		leaveBody(w, r)
 		w.Header().Set("Allow", allowedMethods)
 		err = &Error{Status: http.StatusMethodNotAllowed}
 	}
 	if err != nil {
 		h.fail(w, r, err)
 	}
+}
+
+// receive does what comes before any other decision, and reports whether to go on.
+func (h *Handler) receive(w http.ResponseWriter, r *http.Request) bool {
+	if len(h.Hosts) > 0 && !MatchHost(h.Hosts, r.Host) {
+		leaveBody(w, r)
+		h.fail(w, r, errMisdirected)
+		return false
+	}
+	h.allowOrigin(w.Header(), r)
+	return true
 }
 
 // subscribe answers GET and HEAD. Its errors precede the first byte of the answer.

@@ -2,8 +2,9 @@ package server
 
 import (
 	"cmp"
-	"crypto/sha256"
 	"net/http"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
@@ -25,70 +26,165 @@ func idempotencyKey(r *http.Request) (string, error) {
 	return values[0], nil
 }
 
-// keyed remembers what was published under a key, so that a client that has missed the answer can ask again.
+// Bytes that a key counts: what was measured of many keys, each of an owner of its own, rounded up. Those of a store are
+// in the memory of NATS too.
+const (
+	keyBytes       = 256
+	storedKeyBytes = 768
+)
+
+// keyed remembers what was published under a key, so that a client that has missed the answer can ask again. With a
+// Store, which remembers that itself, it counts the keys.
 type keyed struct {
-	mu     sync.Mutex
-	known  map[attempt]outcome
-	oldest []attempt // of known, in the order of their publication
-	events int       // of known
+	mu      sync.Mutex
+	numbers map[digest]uint64 // of keys in known
+	known   []remembered      // oldest first
+	first   uint64            // number of known[0]
+	of      map[digest]int    // keys by owner
+	size    int64             // bytes that a key counts
 }
 
-// An attempt is a key, and whose.
-type attempt struct{ subject, key string }
-
-type outcome struct {
-	request [sha256.Size]byte
-	ids     []string
-	at      time.Time
+// An attempt is a key, whose, and on whose account.
+type attempt struct {
+	subject, key string
+	owner        digest
 }
 
-// publishOnce publishes unless the same request has been under this key, and returns the ids it got then or now. While
-// it does, other keys wait: publishing takes microseconds, and waits for nobody.
+type remembered struct {
+	key, owner, sum digest
+	sequence        uint64 // of the first event
+	events          int
+	at              time.Time
+}
+
+// publishOnce publishes unless the same request has been under this key, and returns the ids it got then or now.
 func (b *Broker) publishOnce(a attempt, request []byte, publications []Publication) ([]string, error) {
-	if a.key == "" {
+	switch {
+	case a.key == "":
 		return b.PublishAll(publications...)
+	case b.Store != nil:
+		return b.publishStoredOnce(a, request, publications)
 	}
-	if b.Store != nil {
-		return b.publishAll(a.storeKey(request), publications)
+	return b.publishKeyed(a, request, publications)
+}
+
+// publishStoredOnce leaves it to the Store to know the key.
+func (b *Broker) publishStoredOnce(a attempt, request []byte, publications []Publication) ([]string, error) {
+	if err := b.checkAll(publications); err != nil {
+		return nil, err
 	}
-	k, sum := &b.keyed, sha256.Sum256(request)
+	if err := b.admitKey(a); err != nil {
+		return nil, err
+	}
+	return b.publishAll(a.storeKey(request), publications)
+}
+
+func (b *Broker) admitKey(a attempt) error {
+	k, key := &b.keyed, a.digest()
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.forget(cmp.Or(b.IdempotencyMaxAge, DefaultIdempotencyMaxAge))
-	if before, ok := k.known[a]; ok {
-		if before.request != sum {
+	k.size = storedKeyBytes
+	if _, known := k.find(key, b.keyAge()); known {
+		return nil
+	}
+	if err := b.makeRoom(a.owner); err != nil {
+		return err
+	}
+	k.remember(remembered{key: key, owner: a.owner, at: time.Now()})
+	return nil
+}
+
+// publishKeyed has other keys wait meanwhile: publishing takes microseconds, and waits for nobody.
+func (b *Broker) publishKeyed(a attempt, request []byte, publications []Publication) ([]string, error) {
+	k, key, sum := &b.keyed, a.digest(), sumOf(request)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.size = keyBytes
+	if before, known := k.find(key, b.keyAge()); known {
+		if before.sum != sum {
 			return nil, ErrKeyReused
 		}
-		return before.ids, nil
+		return b.log().IDs(before.sequence, before.events), nil
+	}
+	if err := b.makeRoom(a.owner); err != nil {
+		return nil, err
 	}
 	ids, err := b.PublishAll(publications...)
-	if err == nil {
-		k.remember(a, outcome{sum, ids, time.Now()}, cmp.Or(b.IdempotencyMaxEvents, DefaultIdempotencyMaxEvents))
+	if err == nil && len(ids) > 0 {
+		k.remember(remembered{key, a.owner, sum, sequenceOf(ids[0]), len(ids), time.Now()})
 	}
 	return ids, err
 }
 
-// remember keeps the newest outcome whatever its size.
-func (k *keyed) remember(a attempt, o outcome, limit int) {
-	if k.known == nil {
-		k.known = map[attempt]outcome{}
-	}
-	k.known[a] = o
-	k.oldest = append(k.oldest, a)
-	k.events += len(o.ids)
-	for over(k.events, limit) && len(k.oldest) > 1 {
+func (b *Broker) keyAge() time.Duration { return cmp.Or(b.IdempotencyMaxAge, DefaultIdempotencyMaxAge) }
+
+// makeRoom returns the error that answers one key too many, if this is it.
+func (b *Broker) makeRoom(owner digest) error {
+	k, limit, age := &b.keyed, cmp.Or(b.IdempotencyMaxBytes, DefaultIdempotencyMaxBytes), b.keyAge()
+	full := over(int64(len(k.known)+1)*k.size, limit)
+	ownersFull := age >= 0 && owner != digest{} && over(2*int64(k.of[owner]+1)*k.size, limit)
+	switch {
+	case !full && !ownersFull:
+		return nil
+	case age < 0 && len(k.known) > 0:
 		k.drop()
+		return nil
 	}
+	b.refused.Add(1)
+	wait := retryAfter
+	if len(k.known) > 0 {
+		wait = max(time.Second, age-time.Since(k.known[0].at))
+	}
+	if ownersFull {
+		return &Error{Status: http.StatusTooManyRequests, Field: "Idempotency-Key", Message: "too many keys of this client are remembered", RetryAfter: wait}
+	}
+	return &Error{Status: http.StatusServiceUnavailable, Field: "Idempotency-Key", Message: "too many keys are remembered", RetryAfter: wait}
 }
 
-func (k *keyed) forget(age time.Duration) {
-	for len(k.oldest) > 0 && over(time.Since(k.known[k.oldest[0]].at), age) {
+// find forgets what is too old, and returns what is remembered of a key.
+func (k *keyed) find(key digest, age time.Duration) (remembered, bool) {
+	for len(k.known) > 0 && over(time.Since(k.known[0].at), age) {
 		k.drop()
 	}
+	number, known := k.numbers[key]
+	if !known {
+		return remembered{}, false
+	}
+	return k.known[number-k.first], true
 }
 
+func (k *keyed) remember(r remembered) {
+	if k.numbers == nil {
+		k.numbers = map[digest]uint64{}
+	}
+	k.numbers[r.key] = k.first + uint64(len(k.known))
+	k.known = append(k.known, r)
+	count(&k.of, r.owner, 1)
+}
+
+// drop forgets the oldest.
 func (k *keyed) drop() {
-	k.events -= len(k.known[k.oldest[0]].ids)
-	delete(k.known, k.oldest[0])
-	k.oldest = k.oldest[1:]
+	oldest := k.known[0]
+	delete(k.numbers, oldest.key)
+	count(&k.of, oldest.owner, -1)
+	k.known = k.known[1:]
+	k.first++
+}
+
+func (k *keyed) figures() (keys int, bytes int64) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return len(k.known), int64(len(k.known)) * k.size
+}
+
+// digest stands for the key. Those of one subject are apart from another's.
+func (a attempt) digest() digest { return digestOf(a.subject, a.key) }
+
+func sequenceOf(id string) uint64 {
+	_, digits, _ := strings.Cut(id, "-")
+	sequence, err := strconv.ParseUint(digits, 10, 64)
+	if err != nil {
+		panic(err) // a log's id has one
+	}
+	return sequence
 }

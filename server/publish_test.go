@@ -4,10 +4,12 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/eventsource-wasm/eventsource-wasm/server"
 	"github.com/eventsource-wasm/eventsource-wasm/sse"
@@ -37,12 +39,18 @@ func TestPublishOverHTTP(t *testing.T) {
 		contentType, body string
 		want              sse.Event
 	}{
-		"form":           {form, "topic=a&data=one%0Atwo&type=greet&retry=70", sse.Event{Type: "greet", Data: "one\ntwo", Retry: 70}},
+		"form":           {form, "topic=a&data=one%0Atwo&type=greet&retry=7000", sse.Event{Type: "greet", Data: "one\ntwo", Retry: 7000}},
 		"form, charset":  {form + "; charset=UTF-8", "data=%E2%98%83&topic=a", sse.Event{Data: "☃"}},
-		"JSON":           {jsonType, `{"topic":"a","data":"one\r\ntwo","type":"greet","retry":70}`, sse.Event{Type: "greet", Data: "one\ntwo", Retry: 70}},
+		"JSON":           {jsonType, `{"topic":"a","data":"one\r\ntwo","type":"greet","retry":7000}`, sse.Event{Type: "greet", Data: "one\ntwo", Retry: 7000}},
 		"JSON, charset":  {jsonType + ";charset=utf-8", `{"topic":"a","data":"☃"}`, sse.Event{Data: "☃"}},
-		"retry as text":  {jsonType, `{"topic":"a","retry":"70"}`, sse.Event{Retry: 70}},
+		"retry as text":  {jsonType, `{"topic":"a","retry":"7000"}`, sse.Event{Retry: 7000}},
 		"topic only":     {form, "topic=a", sse.Event{}},
+		"empty pairs":    {form, "&topic=a&&", sse.Event{}},
+		"no retry":       {form, "topic=a&retry=0", sse.Event{}},
+		"least retry":    {form, "topic=a&retry=1000", sse.Event{Retry: 1000}},
+		"most retry":     {form, "topic=a&retry=3600000", sse.Event{Retry: 3_600_000}},
+		"another gap":    {form, "topic=a&type=Gap", sse.Event{Type: "Gap"}},
+		"escaped names":  {jsonType, `{"\u0074opic":"a"}`, sse.Event{}},
 		"nulls are none": {jsonType, `{"topic":"a","data":null,"type":null}`, sse.Event{}},
 	}
 	for name, test := range tests {
@@ -86,6 +94,24 @@ func TestPublishRefused(t *testing.T) {
 		"negative retry":      {jsonType, `{"topic":"a","retry":-1}`, 400, "retry"},
 		"fractional retry":    {jsonType, `{"topic":"a","retry":1.5}`, 400, "retry"},
 		"retry as an object":  {jsonType, `{"topic":"a","retry":{}}`, 400, "retry"},
+		"retry of exponents":  {jsonType, `{"topic":"a","retry":5e3}`, 400, "retry"},
+		"retry too short":     {form, "topic=a&retry=999", 400, "retry"},
+		"retry too long":      {form, "topic=a&retry=3600001", 400, "retry"},
+		"retry of 64 bits":    {jsonType, `{"topic":"a","retry":18446744073709551615}`, 400, "retry"},
+		"retry beyond them":   {jsonType, `{"topic":"a","retry":18446744073709551616}`, 400, "retry"},
+		"the server's type":   {form, "topic=a&type=gap", 400, "type"},
+		"the same in JSON":    {jsonType, `{"topic":"a","type":"\u0067ap"}`, 400, "type"},
+		"a field twice":       {jsonType, `{"topic":"a","data":"x","data":"y"}`, 400, "data"},
+		"a null twice":        {jsonType, `{"topic":"a","data":null,"data":null}`, 400, "data"},
+		"a field's case":      {jsonType, `{"Topic":"a"}`, 400, "Topic"},
+		"semicolons":          {form, "topic=a;data=x", 400, ""},
+		"JSON, no colon":      {jsonType, `{"topic" "a"}`, 400, ""},
+		"JSON, more commas":   {jsonType, `{"topic":"a",}`, 400, ""},
+		"JSON, no commas":     {jsonType, `{"topic":"a" "data":"x"}`, 400, ""},
+		"JSON, another end":   {jsonType, `{"topic":"a"]`, 400, ""},
+		"JSON, no name":       {jsonType, `{topic:"a"}`, 400, ""},
+		"JSON, a string":      {jsonType, `"topic"`, 400, ""},
+		"JSON, empty":         {jsonType, ` `, 400, ""},
 		"own id":              {form, "topic=a&id=1", 400, "id"},
 		"misspelt field":      {jsonType, `{"topic":"a","dta":"x"}`, 400, "dta"},
 		"malformed form":      {form, "topic=%zz", 400, ""},
@@ -163,6 +189,9 @@ func TestPublish(t *testing.T) {
 		"type of lines":  {"a", sse.Event{Type: "x\n"}, sse.ErrInvalidType},
 		"data too large": {"a", sse.Event{Data: strings.Repeat("x", 1<<20+1)}, server.ErrEventTooLarge},
 		"many lines":     {"a", sse.Event{Data: strings.Repeat("\n", 1<<19)}, server.ErrEventTooLarge},
+		"reserved type":  {"a", sse.Event{Type: "gap"}, server.ErrReservedType},
+		"short retry":    {"a", sse.Event{Retry: 1}, server.ErrInvalidRetry},
+		"endless retry":  {"a", sse.Event{Retry: math.MaxUint64}, server.ErrInvalidRetry},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -196,5 +225,28 @@ func (c *client) wantEvent(id string, want sse.Event) {
 	}
 	if string(got) != text {
 		c.t.Errorf("got %q, want %q", got, text)
+	}
+}
+
+func TestRetryBounds(t *testing.T) {
+	tests := map[string]struct {
+		broker *server.Broker
+		retry  uint64
+		want   error
+	}{
+		"shorter by option":  {&server.Broker{MinRetry: time.Millisecond}, 1, nil},
+		"no least":           {&server.Broker{MinRetry: -1}, 1, nil},
+		"less than a second": {&server.Broker{MinRetry: 5 * time.Second}, 4999, server.ErrInvalidRetry},
+		"longer by option":   {&server.Broker{MaxRetry: 2 * time.Hour}, 7_200_000, nil},
+		"still too long":     {&server.Broker{MaxRetry: 2 * time.Hour}, 7_200_001, server.ErrInvalidRetry},
+		"no most":            {&server.Broker{MaxRetry: -1}, math.MaxUint64, nil},
+		"none":               {&server.Broker{MinRetry: time.Hour}, 0, nil},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			if _, err := test.broker.Publish("a", sse.Event{Retry: test.retry}); !errors.Is(err, test.want) {
+				t.Errorf("got %v, want %v", err, test.want)
+			}
+		})
 	}
 }

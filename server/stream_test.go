@@ -42,12 +42,12 @@ func testStream(t *testing.T, noHijack bool) {
 	if got, want := c.next(), (block{"": "", "retry": "1500", "id": epoch + "-1"}); !maps.Equal(got, want) {
 		t.Errorf("greeting %v, want %v", got, want)
 	}
-	if _, err := broker.Publish("other", sse.Event{Type: "greet", Data: "hi", Retry: 9}); err != nil {
+	if _, err := broker.Publish("other", sse.Event{Type: "greet", Data: "hi", Retry: 9000}); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []block{
 		{"id": epoch + "-2", "data": "first\nsecond"},
-		{"id": epoch + "-3", "event": "greet", "data": "hi", "retry": "9"},
+		{"id": epoch + "-3", "event": "greet", "data": "hi", "retry": "9000"},
 	} {
 		if got := c.next(); !maps.Equal(got, want) {
 			t.Errorf("got %v, want %v", got, want)
@@ -439,7 +439,7 @@ func testStats(t *testing.T, noHijack bool) {
 	}
 	got.Written, got.Latency = 0, server.Latency{}
 	got.Connections, got.Detached = 0, 0 // they may be about to leave
-	want := server.Stats{Published: 3, Delivered: 5, Events: 2, Bytes: 2 * int64(len("id: 12345678-1\ndata: 1\n\n"))}
+	want := server.Stats{Published: 3, Delivered: 5, Events: 2, Bytes: 2 * int64(len("id: 12345678-1\ndata: 1\n\n")), Topics: got.Topics}
 	if got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}

@@ -2,8 +2,11 @@ package server
 
 import (
 	"cmp"
+	"crypto/aes"
+	"crypto/cipher"
 	"crypto/rand"
 	"crypto/subtle"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/http"
@@ -16,8 +19,9 @@ import (
 const (
 	DefaultTicketLifetime       = 30 * time.Second
 	DefaultTicketMaxAge         = time.Hour
-	DefaultMaxTickets           = 100_000
 	DefaultMaxTicketsPerSubject = 1000
+	DefaultMaxTicketsPerIP      = 1000
+	DefaultMaxTicketBytes       = 16 << 20
 )
 
 // Tickets are for the EventSource of browsers, which sends no Authorization: a page that has a token asks by fetch for a
@@ -27,8 +31,8 @@ const (
 //	const {ticket} = await answer.json();
 //	const source = new EventSource("/events?ticket=" + ticket);
 //
-// A ticket is random, opaque and good for one stream of the topics that it was asked for, by the grant that its bearer
-// had. Since an EventSource comes back with the same URL, a ticket that was used can still resume: with the header
+// A ticket is opaque and good for one stream of the topics that it was asked for, by the grant that its bearer had.
+// Since an EventSource comes back with the same URL, a ticket that was used can still resume: with the header
 // Last-Event-ID, which browsers send then, until the grant expires or MaxAge is over. After that it is answered 401,
 // which ends an EventSource; the page gets a new ticket then, and passes on the last id as the query's lastEventId. A
 // stream that is refused for want of room uses its ticket up, too.
@@ -36,8 +40,12 @@ const (
 // So a URL that leaks, unlike one with a token, opens no second stream in a browser, and nothing beyond those topics
 // and that time. But whoever can send a request of their own making can add the header; Cookie is against that.
 //
-// Tickets are known to this process alone, and good for the handler that has issued them. The zero Tickets have the
-// default limits. The fields must not change after the first use.
+// A ticket holds its topics and its grant, encrypted with a key that only this process knows: it is some 120 characters
+// long, and four for every three bytes of its topics. So asking for tickets takes no memory here, however many nobody
+// uses. A ticket that was used takes 256 bytes, until it cannot resume any more.
+//
+// Tickets are good for the handler that has issued them. The zero Tickets have the default limits. The fields must not
+// change after the first use.
 type Tickets struct {
 	// Lifetime is how long a ticket waits for its first use. Zero means 30 s.
 	Lifetime time.Duration
@@ -46,10 +54,16 @@ type Tickets struct {
 	// asked again. Zero means 1 hour; negative, not at all: then every reconnection needs a new ticket.
 	MaxAge time.Duration
 
-	// MaxTickets and MaxPerSubject bound the tickets that are good for something, over all, answered 503 beyond, and of
-	// one [Grant.Subject], answered 429. One takes half a kilobyte and its topics. Zero means 100,000 and 1,000;
-	// negative, no limit.
-	MaxTickets, MaxPerSubject int
+	// MaxPerSubject and MaxPerIP bound the used tickets that can resume: of one [Grant.Subject] and, where grants have
+	// none, of one address, of IPv6 of one /64. Beyond that, a stream makes the oldest one's reconnection need a new
+	// ticket; a client that uses as many within a Lifetime is answered 429. Zero means 1,000; negative, no limit.
+	MaxPerSubject, MaxPerIP int
+
+	// MaxBytes bounds the memory of used tickets, of all clients. Beyond that, the oldest can no longer resume, and if
+	// so many are used within a Lifetime, unused ones become worthless before their time. Either is answered 401, upon
+	// which a page gets a new ticket: nobody is locked out. Zero means 16 MiB, which is 65,536 tickets; negative, no
+	// limit.
+	MaxBytes int64
 
 	// Cookie names a cookie that is set with every ticket, and without which it is worth nothing. It works for pages of
 	// the stream's own site; others must be listed in [Handler.AllowedOrigins], fetch with credentials, construct
@@ -57,25 +71,16 @@ type Tickets struct {
 	// "__Host-". Empty means none.
 	Cookie string
 
+	once  sync.Once
+	seal  cipher.AEAD
+	start time.Time
+
 	mu       sync.Mutex
-	known    map[string]*ticket
-	of       map[string]int // how many, by subject
-	tidiedAt time.Time
+	handlers map[*Handler]uint64
+	used     usedTickets
 }
 
-type ticket struct {
-	from   *Handler // whose Authorize has permitted it: another's might not
-	topics []string
-	grant  Grant
-	holder string // value of the cookie
-	issued time.Time
-	used   bool
-}
-
-var (
-	errTicketsFull = errors.New("server: as many tickets as are kept")
-	errManyTickets = errors.New("server: as many tickets as one subject may have")
-)
+var errManyTickets = errors.New("server: too many streams are opened by tickets from this client")
 
 const ticketMethods = "OPTIONS, POST"
 
@@ -83,7 +88,10 @@ const ticketMethods = "OPTIONS, POST"
 // stream, or to all; [Handler.Authorize] decides on it as on that stream. The answer is 201 with {"ticket": text}.
 // Refusals are those of a stream. CORS is the handler's: pages of listed origins may ask.
 func (h *Handler) ServeTicket(w http.ResponseWriter, r *http.Request) {
-	h.allowOrigin(w.Header(), r)
+	leaveBody(w, r) // it means nothing here
+	if !h.receive(w, r) {
+		return
+	}
 	var err error
 	switch {
 	case h.Tickets == nil:
@@ -114,10 +122,7 @@ func (h *Handler) issue(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	holder := h.Tickets.holder(r)
-	text, err := h.Tickets.issue(&ticket{from: h, topics: topics, grant: grant, holder: holder, issued: time.Now()})
-	if err != nil {
-		return err
-	}
+	text := h.Tickets.issue(ticket{handler: h.Tickets.number(h), topics: topics, grant: grant, holder: holder})
 	if holder != "" {
 		http.SetCookie(w, h.ticketCookie(r, holder))
 	}
@@ -135,75 +140,128 @@ func (h *Handler) redeem(r *http.Request, query url.Values) ([]string, Grant, er
 		return nil, Grant{}, malformed("ticket", "is one, and stands for its topics")
 	}
 	t, err := h.Tickets.use(query.Get("ticket"), h, r)
+	if errors.Is(err, errManyTickets) {
+		return nil, Grant{}, err
+	}
 	if err != nil {
 		return nil, Grant{}, fmt.Errorf("%w: %w", ErrInvalidToken, err)
 	}
 	return t.topics, t.grant, nil
 }
 
-func (t *Tickets) issue(fresh *ticket) (string, error) {
+func (t *Tickets) init() {
+	t.once.Do(func() {
+		key := make([]byte, 32)
+		rand.Read(key)
+		block, err := aes.NewCipher(key)
+		if err == nil {
+			t.seal, err = cipher.NewGCMWithRandomNonce(block)
+		}
+		if err != nil {
+			panic(err) // the key has the right size
+		}
+		t.start = time.Now()
+	})
+}
+
+// number returns the number that stands for the handler in its tickets: another's Authorize might not permit them.
+func (t *Tickets) number(h *Handler) uint64 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.tidy()
-	switch {
-	case over(len(t.known)+1, cmp.Or(t.MaxTickets, DefaultMaxTickets)):
-		return "", errTicketsFull
-	case fresh.grant.Subject != "" && over(t.of[fresh.grant.Subject]+1, cmp.Or(t.MaxPerSubject, DefaultMaxTicketsPerSubject)):
-		return "", errManyTickets
+	if t.handlers == nil {
+		t.handlers = map[*Handler]uint64{}
 	}
-	if t.known == nil {
-		t.known = map[string]*ticket{}
+	number, known := t.handlers[h]
+	if !known {
+		number = uint64(len(t.handlers))
+		t.handlers[h] = number
 	}
-	text := rand.Text()
-	t.known[text] = fresh
-	count(&t.of, fresh.grant.Subject, 1)
-	return text, nil
+	return number
+}
+
+func (t *Tickets) issue(fresh ticket) string {
+	t.init()
+	fresh.issued = time.Since(t.start)
+	return base64.RawURLEncoding.EncodeToString(t.seal.Seal(nil, nil, fresh.append(nil), nil))
+}
+
+// open returns the ticket that the text is, and what identifies it.
+func (t *Tickets) open(text string) (ticket, ticketID, error) {
+	t.init()
+	sealed, err := base64.RawURLEncoding.Strict().DecodeString(text)
+	if err != nil || len(sealed) < len(ticketID{}) {
+		return ticket{}, ticketID{}, errNoTicket
+	}
+	plain, err := t.seal.Open(nil, nil, sealed, nil)
+	if err != nil {
+		return ticket{}, ticketID{}, errNoTicket
+	}
+	known, err := parseTicket(plain)
+	return known, ticketID(sealed), err // which begins with a nonce of its own
 }
 
 // use returns the ticket if it is good for the request to h. HEAD does not use it up.
-func (t *Tickets) use(text string, h *Handler, r *http.Request) (*ticket, error) {
+func (t *Tickets) use(text string, h *Handler, r *http.Request) (ticket, error) {
+	known, id, err := t.open(text)
+	switch {
+	case err != nil:
+		return ticket{}, err
+	case known.handler != t.number(h):
+		return ticket{}, errNoTicket
+	case known.holder != "" && subtle.ConstantTimeCompare([]byte(known.holder), []byte(t.cookie(r))) != 1:
+		return ticket{}, errors.New("the ticket is another browser's")
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	known := t.known[text]
-	switch {
-	case known == nil || known.from != h:
-		return nil, errors.New("the ticket is unknown")
-	case !t.isGood(known):
-		return nil, errors.New("the ticket has expired")
-	case known.used && r.Header.Get("Last-Event-ID") == "":
-		return nil, errors.New("the ticket was used, and this is no reconnection")
-	case known.holder != "" && subtle.ConstantTimeCompare([]byte(known.holder), []byte(t.cookie(r))) != 1:
-		return nil, errors.New("the ticket is another browser's")
+	t.used.forget(time.Since(t.start))
+	if err := t.isGood(known, id, r); err != nil || r.Method != http.MethodGet || t.used.has(id) {
+		return known, err
 	}
-	known.used = known.used || r.Method == http.MethodGet
-	return known, nil
+	return known, t.markUsed(known, id, h.owner(r, known.grant))
 }
 
-func (t *Tickets) isGood(known *ticket) bool {
+// isGood returns why the ticket is not, if so.
+func (t *Tickets) isGood(known ticket, id ticketID, r *http.Request) error {
+	age, used := time.Since(t.start)-known.issued, t.used.has(id)
 	lifetime := cmp.Or(t.Lifetime, DefaultTicketLifetime)
-	if known.used {
+	if used {
 		lifetime = cmp.Or(t.MaxAge, DefaultTicketMaxAge)
 	}
-	now := time.Now()
-	return now.Sub(known.issued) < lifetime && (known.grant.Expires.IsZero() || now.Before(known.grant.Expires))
+	expires := known.grant.Expires
+	switch {
+	case age >= lifetime, !expires.IsZero() && !time.Now().Before(expires), !used && known.issued < t.used.usableFrom:
+		return errors.New("the ticket has expired")
+	case used && r.Header.Get("Last-Event-ID") == "":
+		return errors.New("the ticket was used, and this is no reconnection")
+	}
+	return nil
 }
 
-// tidy forgets what is good for nothing, at intervals that make it cheap.
-func (t *Tickets) tidy() {
-	interval := cmp.Or(t.Lifetime, DefaultTicketLifetime)
-	if over(len(t.known)+1, cmp.Or(t.MaxTickets, DefaultMaxTickets)) {
-		interval = time.Second
+// markUsed remembers the ticket for as long as it could be used once more, or resume.
+func (t *Tickets) markUsed(known ticket, id ticketID, owner digest) error {
+	lifetime := cmp.Or(t.Lifetime, DefaultTicketLifetime)
+	until := known.issued + cmp.Or(t.MaxAge, DefaultTicketMaxAge)
+	if expires := known.grant.Expires; !expires.IsZero() {
+		until = min(until, expires.Sub(t.start))
 	}
-	if time.Since(t.tidiedAt) < interval {
-		return
+	until = max(until, known.issued+lifetime)
+	perOwner := cmp.Or(t.MaxPerSubject, DefaultMaxTicketsPerSubject)
+	if known.grant.Subject == "" {
+		perOwner = cmp.Or(t.MaxPerIP, DefaultMaxTicketsPerIP)
 	}
-	t.tidiedAt = time.Now()
-	for text, known := range t.known {
-		if !t.isGood(known) {
-			delete(t.known, text)
-			count(&t.of, known.grant.Subject, -1)
-		}
+	if !t.used.makeRoomOf(owner, perOwner, time.Since(t.start)-lifetime) {
+		return errManyTickets
 	}
+	t.used.makeRoom(cmp.Or(t.MaxBytes, DefaultMaxTicketBytes))
+	t.used.add(&usedTicket{id: id, issued: known.issued, until: until}, owner)
+	return nil
+}
+
+// Used returns how many used tickets are remembered, and the memory that they take, as MaxBytes counts it.
+func (t *Tickets) Used() (tickets int, bytes int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.used.byID), int64(len(t.used.byID)) * usedTicketBytes
 }
 
 // holder returns what ties the tickets of one browser to it, if they are to be tied.

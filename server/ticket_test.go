@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -41,7 +42,7 @@ func ticketFor(t testing.TB, h *server.Handler, query string, header ...string) 
 	t.Helper()
 	answer := requestTicket(h, query, append([]string{"Authorization", "Bearer ada"}, header...)...)
 	var got struct{ Ticket string }
-	if err := json.Unmarshal(answer.Body.Bytes(), &got); err != nil || answer.Code != http.StatusCreated || len(got.Ticket) != 26 {
+	if err := json.Unmarshal(answer.Body.Bytes(), &got); err != nil || answer.Code != http.StatusCreated || got.Ticket == "" || got.Ticket != url.QueryEscape(got.Ticket) {
 		t.Fatalf("status %d, body %s", answer.Code, answer.Body)
 	}
 	return got.Ticket
@@ -49,18 +50,18 @@ func ticketFor(t testing.TB, h *server.Handler, query string, header ...string) 
 
 func TestTicket(t *testing.T) {
 	h := ticketed(&server.Tickets{})
-	url := start(t, h)
+	base := start(t, h)
 	ticket := ticketFor(t, h, "topic=ada.*&topic=ada.x.y")
-	c := opened(t, url+"?ticket="+ticket)
+	c := opened(t, base+"?ticket="+ticket)
 	id := c.next()["id"]
 	for _, topic := range []string{"bob.a", "ada.a", "ada.x.z", "ada.x.y"} {
 		publish(t, h.Broker, topic, topic)
 	}
 	c.wantData("ada.a", "ada.x.y")
 	// A reconnection gets the same topics, and others get nothing.
-	again := opened(t, url+"?ticket="+ticket, "Last-Event-ID", id)
+	again := opened(t, base+"?ticket="+ticket, "Last-Event-ID", id)
 	again.wantData("ada.a", "ada.x.y")
-	if c := open(t, url+"?ticket="+ticket); c.response.StatusCode != http.StatusUnauthorized {
+	if c := open(t, base+"?ticket="+ticket); c.response.StatusCode != http.StatusUnauthorized {
 		t.Errorf("a second stream: status %d", c.response.StatusCode)
 	}
 }
@@ -87,7 +88,7 @@ func TestTicketRequests(t *testing.T) {
 		"another method":      {&server.Tickets{}, "GET", "topic=ada.*", []string{"Authorization", bearer}, 405},
 		"preflight":           {&server.Tickets{}, "OPTIONS", "", []string{"Origin", listed}, 204},
 		"no tickets":          {nil, "POST", "topic=ada.*", []string{"Authorization", bearer}, 404},
-		"none of the limit":   {&server.Tickets{MaxTickets: -1, MaxPerSubject: -1}, "POST", "topic=ada.*", []string{"Authorization", bearer}, 201},
+		"none of the limit":   {&server.Tickets{MaxBytes: -1, MaxPerSubject: -1, MaxPerIP: -1}, "POST", "topic=ada.*", []string{"Authorization", bearer}, 201},
 		"malformed, no token": {&server.Tickets{}, "POST", "topic=", nil, 401},
 	}
 	for name, test := range tests {
@@ -196,6 +197,11 @@ func TestTicketsThatAreNone(t *testing.T) {
 		"unknown":            {h, "ticket=AAAAAAAAAAAAAAAAAAAAAAAAAA", 401},
 		"empty":              {h, "ticket=", 401},
 		"another case":       {h, "ticket=" + strings.ToLower(ticket), 401},
+		"one letter less":    {h, "ticket=" + ticket[:len(ticket)-1], 401},
+		"one letter more":    {h, "ticket=" + ticket + "A", 401},
+		"another first":      {h, "ticket=" + otherLetter(ticket[0]) + ticket[1:], 401},
+		"another last":       {h, "ticket=" + ticket[:len(ticket)-1] + otherLetter(ticket[len(ticket)-1]), 401},
+		"of another server":  {h, "ticket=" + ticketFor(t, ticketed(&server.Tickets{}), "topic=ada.a"), 401},
 		"twice":              {h, "ticket=" + ticket + "&ticket=" + ticket, 400},
 		"with topics":        {h, "ticket=" + ticket + "&topic=bob.a", 400},
 		"another handler's":  {other, "ticket=" + ticket, 401},
@@ -218,31 +224,91 @@ func TestTicketsThatAreNone(t *testing.T) {
 	}
 }
 
-func TestTicketsAreBounded(t *testing.T) {
+func otherLetter(letter byte) string {
+	if letter == 'A' {
+		return "B"
+	}
+	return "A"
+}
+
+// What a client uses makes its own oldest tickets worthless, and nobody else's.
+func TestTicketsOfOneClient(t *testing.T) {
+	onClients := func(t *testing.T, name func(client string) []string, tickets *server.Tickets) {
+		synctest.Test(t, func(t *testing.T) {
+			h := ticketed(tickets)
+			if name("x") == nil {
+				h.Authorize = nil
+			}
+			h.Broker.Close() // a stream is answered 503 when all else is fine
+			ask := func(client, ticket, id string, status int) {
+				t.Helper()
+				r := httptest.NewRequest(http.MethodGet, "/?ticket="+ticket, nil)
+				r.RemoteAddr, r.Header = client, http.Header{"Last-Event-Id": {id}}
+				answer := httptest.NewRecorder()
+				if h.ServeHTTP(answer, r); answer.Code != status {
+					t.Errorf("%s: status %d, want %d: %s", client, answer.Code, status, answer.Body)
+				}
+			}
+			const ada, bob = "192.0.2.1:1", "192.0.2.2:1"
+			issue := func(client string) string { return ticketFor(t, h, "topic="+client+".a", name(client)...) }
+			adas := []string{issue("ada"), issue("ada"), issue("ada"), issue("ada")}
+			bobs := issue("bob")
+			ask(bob, bobs, "", 503)
+			ask(ada, adas[0], "", 503)
+			time.Sleep(time.Second)
+			ask(ada, adas[1], "", 503)
+			ask(ada, adas[2], "", 429) // the first could be used once more, if it were forgotten
+			ask(ada, adas[0], "x", 503)
+			ask(ada, adas[0], "", 401)
+			time.Sleep(29 * time.Second)
+			adas[2] = issue("ada")
+			ask(ada, adas[2], "", 503)
+			ask(ada, adas[0], "x", 401)
+			ask(ada, adas[1], "x", 503)
+			ask(ada, adas[2], "x", 503)
+			ask(bob, bobs, "x", 503)
+			if used, bytes := tickets.Used(); used != 3 || bytes != 3*256 {
+				t.Errorf("%d used tickets of %d bytes", used, bytes)
+			}
+			time.Sleep(time.Hour)
+			ask(bob, issue("bob"), "", 503)
+			if used, _ := tickets.Used(); used != 1 {
+				t.Errorf("%d used tickets after an hour", used)
+			}
+		})
+	}
+	t.Run("subject", func(t *testing.T) {
+		onClients(t, func(client string) []string { return []string{"Authorization", "Bearer " + client} }, &server.Tickets{MaxPerSubject: 2, MaxPerIP: 1})
+	})
+	t.Run("address", func(t *testing.T) {
+		onClients(t, func(string) []string { return nil }, &server.Tickets{MaxPerSubject: 1, MaxPerIP: 2})
+	})
+}
+
+// Beyond the memory of used tickets, the oldest is worth nothing, by whichever way it could be used.
+func TestTicketsOfAllClients(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := ticketed(&server.Tickets{MaxTickets: 5, MaxPerSubject: 2})
-		ask := func(name string, status int) {
+		h := ticketed(&server.Tickets{MaxBytes: 2 * 256})
+		h.Broker.Close() // a stream is answered 503 when all else is fine
+		ask := func(ticket, id string, status int) {
 			t.Helper()
-			answer := requestTicket(h, "topic="+name+".a", "Authorization", "Bearer "+name)
-			if answer.Code != status || (answer.Header().Get("Retry-After") == "5") != (status != 201) {
-				t.Errorf("%s: status %d, headers %v", name, answer.Code, answer.Header())
+			if answer := do(h, http.MethodGet, "/?ticket="+ticket, "Last-Event-ID", id); answer.Code != status {
+				t.Errorf("status %d, want %d: %s", answer.Code, status, answer.Body)
 			}
 		}
-		ask("ada", 201)
-		ask("ada", 201)
-		ask("ada", 429)
-		ask("bob", 201)
-		ask("bob", 201)
-		ask("cyd", 201)
-		ask("dan", 503)
-		time.Sleep(30 * time.Second)
-		// Those that nobody used are worth nothing, and take no room.
-		for _, name := range []string{"ada", "ada", "bob", "bob", "cyd"} {
-			ask(name, 201)
+		var tickets []string
+		for range 4 {
+			tickets = append(tickets, ticketFor(t, h, "topic=ada.a"))
+			time.Sleep(time.Second)
 		}
-		ask("dan", 503)
-		time.Sleep(30 * time.Second)
-		ask("dan", 201)
+		ask(tickets[1], "", 503)
+		ask(tickets[2], "", 503)
+		ask(tickets[3], "", 503)
+		for i, status := range []int{401, 401, 503, 503} {
+			ask(tickets[i], "x", status)
+			ask(tickets[i], "", 401)
+		}
+		ask(ticketFor(t, h, "topic=ada.a"), "", 503)
 	})
 }
 

@@ -73,6 +73,52 @@ func TestLatency(t *testing.T) {
 	}
 }
 
+// What speaks TLS must complete a short benchmark, too, in both versions of HTTP.
+func TestProtocols(t *testing.T) {
+	for _, protocol := range []string{overTLS, http2TLS} {
+		t.Run(protocol, func(t *testing.T) {
+			p := plan{Rounds: 1, Connections: []int{5}, Windows: []int{1, 16}, Time: time.Millisecond, Readers: 1}
+			m := &measurement{plan: p, missing: map[string]string{}, log: t.Logf}
+			chosen, err := choose("")
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := range chosen {
+				chosen[i].protocol = protocol
+			}
+			m.run(chosen)
+			for name, why := range m.missing {
+				if !strings.HasSuffix(why, errAbsent.Error()) {
+					t.Errorf("%s: %s", name, why)
+				}
+			}
+			for _, c := range chosen {
+				if m.missing[c.name] == "" && !slices.ContainsFunc(m.results, func(r *result) bool {
+					return r.Contestant == c.name && r.Figure == cpuPerDelivery && r.Values[0] > 0
+				}) {
+					t.Errorf("%s has no figures", c.name)
+				}
+			}
+		})
+	}
+}
+
+// Clients that stall in a replay of ours cost the others something, and never their events.
+func TestStalled(t *testing.T) {
+	p := plan{Time: time.Millisecond, Latency: 200 * time.Millisecond, Readers: 1}
+	for _, name := range []string{"ours", "ours, NoHijack"} {
+		chosen, err := choose(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := chosen[0]
+		c.sendBuffer = stalledSendBuffer
+		if found := beside(p, c, 10, 20); found.Failed != "" || found.CPU <= 0 || found.P99 < found.P50 || found.P50 <= 0 {
+			t.Errorf("%s: %+v", name, found)
+		}
+	}
+}
+
 func TestRatios(t *testing.T) {
 	a := &result{Values: []float64{6, 8}, Rounds: []int{0, 2}} // it failed in round 1
 	b := &result{Values: []float64{2, 5, 4}, Rounds: []int{0, 1, 2}}

@@ -41,14 +41,18 @@ type reader struct {
 	buffer  []byte
 	done    sync.WaitGroup
 
+	hangUp func() error // of a client that has a goroutine, and no epoll
+
 	recording atomic.Bool
 	latencies []time.Duration // written by the reader while recording
 }
 
 // dial opens so many connections. Each source address has its own ports, so they are spread over several.
 func dial(i *instance, total, readers int) (*clients, error) {
-	c := &clients{total: total, complete: make(chan struct{}, 1), failed: make(chan error, 1)}
-	c.silent.Store(int64(total))
+	if i.protocol == overTLS || i.protocol == http2TLS {
+		return dialSecure(i, total)
+	}
+	c := newClients(total)
 	for range readers {
 		r, err := newReader(c)
 		if err != nil {
@@ -72,6 +76,12 @@ func dial(i *instance, total, readers int) (*clients, error) {
 		go r.run()
 	}
 	return c, nil
+}
+
+func newClients(total int) *clients {
+	c := &clients{total: total, complete: make(chan struct{}, 1), failed: make(chan error, 1)}
+	c.silent.Store(int64(total))
+	return c
 }
 
 // open connects from 127.0.0.host and sends the request. The socket is the caller's alone: Go's poller, which would
@@ -265,6 +275,13 @@ func (c *clients) recorded() (latencies []time.Duration) {
 func (c *clients) close() error {
 	var failed error
 	for _, r := range c.readers {
+		if r.epoll == 0 {
+			if r.hangUp != nil {
+				r.hangUp()
+			}
+			r.done.Wait()
+			continue
+		}
 		unix.Write(r.stop, []byte{1, 0, 0, 0, 0, 0, 0, 0})
 		r.done.Wait()
 		for fd := range r.streams {

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,9 +19,10 @@ import (
 
 // An instance is a running server, as its clients' process sees it.
 type instance struct {
-	addr string
-	path string
-	pids []int // whose CPU time and memory are the server's
+	addr     string
+	protocol string
+	path     string
+	pids     []int // whose CPU time and memory are the server's
 
 	publish func(count int) error // returns once it is asked to
 	figures func() (figures, error)
@@ -31,13 +33,16 @@ type instance struct {
 // launch starts a contestant in a process of its own.
 func launch(c contestant, history, dataBytes int) (*instance, error) {
 	if c.name == "nchan" {
+		if c.protocol != "" && c.protocol != plainHTTP {
+			return nil, fmt.Errorf("nchan over %s %w", c.protocol, errAbsent)
+		}
 		return launchNchan(history, dataBytes)
 	}
 	executable, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	command := exec.Command(executable, "-serve", c.name, "-history", strconv.Itoa(history), "-bytes", strconv.Itoa(dataBytes))
+	command := exec.Command(executable, "-serve", c.name, "-protocol", cmp.Or(c.protocol, plainHTTP), "-sendbuffer", strconv.Itoa(c.sendBuffer), "-history", strconv.Itoa(history), "-bytes", strconv.Itoa(dataBytes))
 	command.Stderr = os.Stderr
 	input, err := command.StdinPipe()
 	if err != nil {
@@ -50,7 +55,11 @@ func launch(c contestant, history, dataBytes int) (*instance, error) {
 	if err := command.Start(); err != nil {
 		return nil, err
 	}
-	return connect(command, input, bufio.NewReader(output), c.path)
+	i, err := connect(command, input, bufio.NewReader(output), c.path)
+	if err == nil {
+		i.protocol = cmp.Or(c.protocol, plainHTTP)
+	}
+	return i, err
 }
 
 func connect(command *exec.Cmd, input io.WriteCloser, output *bufio.Reader, path string) (*instance, error) {

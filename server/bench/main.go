@@ -37,13 +37,16 @@ func run() error {
 	only := flag.String("only", "", "names of contestants, of all, with \";\" between them")
 	out := flag.String("out", "", "file for the results in JSON")
 	faults := flag.Bool("faults", false, "run the fault tests instead")
+	stalled := flag.Bool("stalled", false, "measure clients beside as many that stall in a replay instead; of 10,000 unless -connections is given")
 	stores := flag.Bool("stores", false, "measure the stores of our server instead")
+	protocol := flag.String("protocol", plainHTTP, "http, tls or h2: what everybody speaks")
 	name := flag.String("serve", "", "be the server of that name; for internal use")
+	sendBuffer := flag.Int("sendbuffer", 0, "bytes of the send buffers of -serve; 0 means the system's")
 	history := flag.Int("history", 0, "events that -serve keeps, where it can be told")
 	bytes := flag.Int("bytes", dataBytes, "data of an event that -serve publishes")
 	flag.Parse()
 	if *name != "" {
-		return serve(*name, *history, *bytes)
+		return serve(*name, *protocol, *sendBuffer, *history, *bytes)
 	}
 	if *stores {
 		return runStores(*out)
@@ -52,16 +55,31 @@ func run() error {
 	if err != nil {
 		return err
 	}
+	for i := range chosen {
+		chosen[i].protocol = *protocol
+	}
 	if *faults {
 		return runFaults(chosen, *out)
 	}
+	if *stalled && !given("connections") {
+		*connections = "10000"
+	}
 	if p.Connections, err = numbers(*connections); err != nil {
 		return err
+	}
+	if *stalled {
+		p.Connections = possible(p.Connections)
+		return runStalled(p, chosen, *out)
 	}
 	if p.Windows, err = numbers(*windows); err != nil {
 		return err
 	}
 	return runBenchmark(p, chosen, *out)
+}
+
+func given(name string) (found bool) {
+	flag.Visit(func(f *flag.Flag) { found = found || f.Name == name })
+	return found
 }
 
 func runBenchmark(p plan, chosen []contestant, out string) error {
@@ -85,7 +103,7 @@ func runBenchmark(p plan, chosen []contestant, out string) error {
 
 func choose(names string) ([]contestant, error) {
 	if names == "" {
-		return contestants, nil
+		return slices.Clone(contestants), nil
 	}
 	var chosen []contestant
 	for name := range strings.SplitSeq(names, ";") {

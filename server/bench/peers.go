@@ -30,7 +30,11 @@ type contestant struct {
 	name   string
 	module string // whose version the report states
 	path   string // of the stream
-	serve  func(history int) (http.Handler, publisher, error)
+
+	protocol   string // empty means plainHTTP
+	sendBuffer int    // of the server's sockets; zero means the system's
+
+	serve func(history int) (http.Handler, publisher, error)
 
 	// For the fault tests: an id as another run of the server might have given, and the path that resumes after the
 	// first event, where Last-Event-ID is not what does.

@@ -31,12 +31,7 @@ func (r *raw) accept(listener net.Listener) error {
 }
 
 func (r *raw) greet(conn net.Conn) {
-	if _, err := http.ReadRequest(bufio.NewReaderSize(conn, 512)); err != nil {
-		conn.Close()
-		return
-	}
-	const head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
-	if _, err := conn.Write([]byte(head)); err != nil {
+	if err := greetHTTP1(conn); err != nil {
 		conn.Close()
 		return
 	}
@@ -51,6 +46,16 @@ func (r *raw) greet(conn net.Conn) {
 		r.conns = append(r.conns, conn) // keeps fd open
 		r.fds = append(r.fds, int(fd))
 	})
+}
+
+const rawHead = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+func greetHTTP1(conn net.Conn) error {
+	if _, err := http.ReadRequest(bufio.NewReaderSize(conn, 512)); err != nil {
+		return err
+	}
+	_, err := conn.Write([]byte(rawHead))
+	return err
 }
 
 func (r *raw) publish(data string) error {

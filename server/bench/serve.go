@@ -8,7 +8,6 @@ import (
 	"io"
 	"log"
 	"net"
-	"net/http"
 	"os"
 	"runtime"
 	"runtime/debug"
@@ -39,20 +38,46 @@ type figures struct {
 // serve is the server's process. It announces its address in one line and then obeys those on its standard input:
 // "publish N", "figures", which it answers in JSON, and "free", which gives unused memory back and is answered alike.
 // It ends with its input, so that it never outlives who started it.
-func serve(name string, history, bytes int) error {
+func serve(name, protocol string, sendBuffer, history, bytes int) error {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
-	publish, err := start(name, history, listener)
+	address := listener.Addr()
+	if sendBuffer > 0 {
+		listener = &bounded{listener.(*net.TCPListener), sendBuffer}
+	}
+	if listener, err = listen(listener, protocol); err != nil {
+		return err
+	}
+	publish, err := start(name, protocol, history, listener)
 	if err != nil {
 		return err
 	}
-	fmt.Println(listener.Addr())
+	fmt.Println(address)
 	return (&process{publish: publish, padding: strings.Repeat("x", bytes-stampBytes)}).obey(os.Stdin)
 }
 
-func start(name string, history int, listener net.Listener) (publisher, error) {
+// A bounded listener gives its connections send buffers of so many bytes.
+type bounded struct {
+	*net.TCPListener
+	bytes int
+}
+
+func (b *bounded) Accept() (net.Conn, error) {
+	conn, err := b.AcceptTCP()
+	if err != nil {
+		return nil, err
+	}
+	return conn, conn.SetWriteBuffer(b.bytes)
+}
+
+func start(name, protocol string, history int, listener net.Listener) (publisher, error) {
+	if name == "raw" && protocol != plainHTTP {
+		r := &rawSecure{protocol: protocol}
+		go r.accept(listener)
+		return r.publish, nil
+	}
 	if name == "raw" {
 		r := &raw{}
 		go r.accept(listener)
@@ -61,7 +86,7 @@ func start(name string, history int, listener net.Listener) (publisher, error) {
 	for _, c := range contestants {
 		if c.name == name && c.serve != nil {
 			handler, publish, err := c.serve(history)
-			go http.Serve(listener, handler)
+			go serveHTTP(listener, protocol, handler)
 			return publish, err
 		}
 	}

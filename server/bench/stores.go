@@ -22,8 +22,8 @@ import (
 	nats "github.com/nats-io/nats-server/v2/server"
 
 	"github.com/eventsource-wasm/eventsource-wasm/server"
+	"github.com/eventsource-wasm/eventsource-wasm/server/filestore"
 	"github.com/eventsource-wasm/eventsource-wasm/server/jetstream"
-	"github.com/eventsource-wasm/eventsource-wasm/server/jetstream/embedded"
 	"github.com/eventsource-wasm/eventsource-wasm/sse"
 )
 
@@ -53,7 +53,7 @@ var keepers = []keeper{
 }
 
 func openFolder(dir string, sync time.Duration) (server.Store, func(), error) {
-	s, err := embedded.Open(context.Background(), embedded.Options{Dir: dir, Sync: sync, Store: storeOptions})
+	s, err := filestore.Open(context.Background(), filestore.Options{Dir: dir, Sync: sync, MaxBytes: -1, Logger: storeOptions.Logger})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"maps"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -41,17 +40,18 @@ func (s *Store) Append(ctx context.Context, key server.Key, records ...server.Re
 	messages := make([]*nats.Msg, len(records))
 	for i, r := range records {
 		messages[i] = &nats.Msg{Subject: s.subject(stored) + encodeTopic(r.Topic), Data: r.Block}
-		if len(r.Block)+maxHeader > int(s.conn.MaxPayload()) {
+		if limit := int(s.conn.MaxPayload()); limit > 0 && len(r.Block)+maxHeader > limit { // zero before the first connection
 			return 0, server.ErrEventTooLarge
 		}
+	}
+	if err := s.trust.await(ctx); err != nil {
+		return 0, err
 	}
 	switch {
 	case len(messages) > maxBatch:
 		return 0, &server.Error{Status: 413, Message: fmt.Sprintf("more than %d events", maxBatch)}
 	case key.ID != "":
 		return s.appendOnce(ctx, key, messages)
-	case s.options.Coalesce > 0 && (len(messages) > 1 || s.options.Coalesce <= maxBatch):
-		return s.appendGrouped(ctx, messages)
 	}
 	return s.append(ctx, messages)
 }
@@ -62,9 +62,15 @@ const maxHeader = 2048
 // append stores the messages at once.
 func (s *Store) append(ctx context.Context, messages []*nats.Msg) (first uint64, err error) {
 	for {
+		high := s.high.Load()
 		ack, err := s.send(ctx, messages)
 		switch {
+		case err == nil && !ack.Duplicate && ack.Sequence <= high:
+			return 0, s.goneBack(ack.Sequence, high)
 		case err == nil:
+			if !ack.Duplicate {
+				s.raise(ack.Sequence)
+			}
 			return ack.Sequence - uint64(len(messages)-1), nil
 		case !storedNothing(err):
 			return 0, failure(err)
@@ -73,6 +79,17 @@ func (s *Store) append(ctx context.Context, messages []*nats.Msg) (first uint64,
 			return 0, failure(err)
 		}
 	}
+}
+
+// goneBack is the error if the stream has given a sequence that it had given before: it has lost what it had. Whoever
+// follows it finds that out.
+func (s *Store) goneBack(sequence, high uint64) error {
+	s.options.Logger.Error("the stream has gone back", "name", s.options.Name, "had", high, "gave", sequence)
+	select {
+	case s.alarm <- struct{}{}:
+	default:
+	}
+	return fmt.Errorf("%w: the stream has gone back from %d to %d", server.ErrUnavailable, high, sequence)
 }
 
 // storedNothing reports whether the error is one that ends by itself, and before which nothing was stored: the stream has
@@ -162,96 +179,4 @@ func (s *Store) checkSum(ctx context.Context, sequence uint64, sum string) error
 		return server.ErrKeyReused
 	}
 	return nil
-}
-
-// A group is what is published while a batch is being stored, which becomes the next one.
-type group struct {
-	mu      sync.Mutex
-	waiting []*posting
-	busy    bool
-}
-
-type posting struct {
-	messages []*nats.Msg
-	first    uint64
-	err      error
-	done     chan struct{}
-}
-
-// appendGrouped stores the messages together with those of others.
-func (s *Store) appendGrouped(ctx context.Context, messages []*nats.Msg) (first uint64, err error) {
-	p := &posting{messages: messages, done: make(chan struct{})}
-	s.group.mu.Lock()
-	s.group.waiting = append(s.group.waiting, p)
-	begin := !s.group.busy
-	s.group.busy = true
-	s.group.mu.Unlock()
-	if begin {
-		go s.storeGroups()
-	}
-	select {
-	case <-p.done:
-		return p.first, p.err
-	case <-ctx.Done():
-		return 0, unavailable(ctx.Err())
-	}
-}
-
-func (s *Store) storeGroups() {
-	for {
-		postings := s.group.take()
-		if postings == nil {
-			return
-		}
-		s.storeGroup(postings)
-		for _, p := range postings {
-			close(p.done)
-		}
-	}
-}
-
-// take returns who is next, as many as one batch and one message of NATS hold.
-func (g *group) take() (postings []*posting) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	count := 0
-	for i, p := range g.waiting {
-		if count += len(p.messages); count > maxBatch && i > 0 {
-			break
-		}
-		postings = append(postings, p)
-	}
-	g.waiting = g.waiting[len(postings):]
-	g.busy = postings != nil
-	return postings
-}
-
-func (s *Store) storeGroup(postings []*posting) {
-	ctx, cancel := context.WithTimeout(context.Background(), s.options.Timeout)
-	defer cancel()
-	var all []*nats.Msg
-	for _, p := range postings {
-		all = append(all, p.messages...)
-	}
-	if len(all) == len(postings) && len(all) < s.options.Coalesce {
-		s.storeEach(ctx, postings)
-		return
-	}
-	first, err := s.append(ctx, all)
-	if _, refused := errors.AsType[*apiError](err); refused && len(postings) > 1 {
-		s.storeEach(ctx, postings) // nothing of it is stored, and one must not suffer for another
-		return
-	}
-	for _, p := range postings {
-		p.first, p.err = first, err
-		first += uint64(len(p.messages))
-	}
-}
-
-func (s *Store) storeEach(ctx context.Context, postings []*posting) {
-	var storing sync.WaitGroup
-	for _, p := range postings {
-		storing.Go(func() { p.first, p.err = s.append(ctx, p.messages) })
-	}
-	storing.Wait()
 }

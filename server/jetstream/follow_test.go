@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"sync"
 	"testing"
 	"time"
 
@@ -117,7 +116,7 @@ func TestFollowerFillsHoles(t *testing.T) {
 
 // What a look finds has been asked for before some of what was told since.
 func TestLookIsOlderThanNews(t *testing.T) {
-	f := &follower{begun: true, state: server.StoreState{Epoch: "e", Last: 100}}
+	f := &follower{store: &Store{}, begun: true, state: server.StoreState{Epoch: "e", Last: 100}}
 	f.compare(t.Context(), look{had: 90, state: server.StoreState{Epoch: "e", First: 1, Last: 95}})
 	if !f.lostSince.IsZero() {
 		t.Error("the stream counts as one that has lost events")
@@ -126,7 +125,7 @@ func TestLookIsOlderThanNews(t *testing.T) {
 	if f.lostSince.IsZero() {
 		t.Error("the stream does not count as one that has lost events")
 	}
-	f.compare(t.Context(), look{had: 100, state: server.StoreState{Epoch: "e", First: 1, Last: 100}})
+	f.compare(t.Context(), look{had: 100, doubts: f.doubts, state: server.StoreState{Epoch: "e", First: 1, Last: 100}})
 	if !f.lostSince.IsZero() {
 		t.Error("the stream still counts as one that has lost events")
 	}
@@ -146,6 +145,7 @@ func TestLostEvents(t *testing.T) {
 	f.state.Last = 7
 	found := look{had: 7, state: old}
 	f.compare(t.Context(), found)
+	found.doubts = f.doubts
 	f.lostSince = time.Now().Add(-2 * lostAfter)
 	f.compare(t.Context(), found)
 	f.compare(t.Context(), <-f.looks)
@@ -166,7 +166,7 @@ func TestRenew(t *testing.T) {
 			t.Fatal(err)
 		}
 		epochs = append(epochs, state.Epoch)
-		if err := s.Renew(t.Context(), min(state.Last, 6)); err != nil {
+		if err := s.renew(t.Context(), state.Epoch, min(state.Last, 6)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -177,54 +177,6 @@ func TestRenew(t *testing.T) {
 	for i, epoch := range epochs[3:] {
 		if got := state.Earlier[epoch]; got != uint64(min(i+4, 6)) {
 			t.Errorf("epoch %d is good up to %d", i+3, got)
-		}
-	}
-}
-
-// What is published at the same time is stored together, and each gets its own sequence. One that cannot be stored is
-// the only one that fails.
-func TestCoalesce(t *testing.T) {
-	s := openInProcess(t, Options{Coalesce: 10})
-	var mu sync.Mutex
-	seen := map[uint64]string{}
-	var publishers sync.WaitGroup
-	for p := range 40 {
-		publishers.Go(func() {
-			for i := range 50 {
-				var records []server.Record
-				for n := range 1 + i%3 {
-					records = append(records, server.Record{Topic: "t", Block: fmt.Appendf(nil, "data: %d/%d/%d\n\n", p, i, n)})
-				}
-				first, err := s.Append(t.Context(), server.Key{}, records...)
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				mu.Lock()
-				for n, r := range records {
-					seen[first+uint64(n)] = string(r.Block)
-				}
-				mu.Unlock()
-			}
-		})
-	}
-	publishers.Wait()
-	records, last, err := s.read(t.Context(), 1, followEvents, followBytes)
-	if err != nil || len(records) != len(seen) || int(last) != len(seen) {
-		t.Fatalf("%d events are stored up to %d, and %d acknowledged, %v", len(records), last, len(seen), err)
-	}
-	for _, r := range records {
-		if seen[r.Sequence] != string(r.Block) {
-			t.Errorf("%d is %q, and was acknowledged as %q", r.Sequence, r.Block, seen[r.Sequence])
-		}
-	}
-	for sequence := uint64(1); ; sequence++ { // of three at most by one publisher
-		m, err := s.get(t.Context(), sequence)
-		if err != nil || m == nil {
-			t.Fatalf("nothing was stored together, %v", err)
-		}
-		if len(m.Header.Get("Nats-Batch-Sequence")) > 1 {
-			break
 		}
 	}
 }

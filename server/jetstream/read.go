@@ -51,33 +51,39 @@ var errIncomplete = errors.New("the answer is incomplete")
 // missing in between is deleted; it may not have yet what another has told already. last is the sequence of the last
 // message that it has returned, of which some may be no records, or zero.
 func (s *Store) read(ctx context.Context, from uint64, events, maxBytes int) (records []server.StoredRecord, last uint64, err error) {
+	records, newest, err := s.readTo(ctx, from, events, maxBytes)
+	return records, newest.sequence, err
+}
+
+// readTo is read, and returns the last message as a witness.
+func (s *Store) readTo(ctx context.Context, from uint64, events, maxBytes int) (records []server.StoredRecord, last witness, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.options.Timeout)
 	defer cancel()
 	answers, err := s.ask(getRequest{max(from, 1), events, maxBytes})
 	if err != nil {
-		return nil, 0, unavailable(err)
+		return nil, witness{}, unavailable(err)
 	}
 	defer answers.Unsubscribe()
 	for {
 		m, err := answers.NextMsgWithContext(ctx)
 		if err != nil {
-			return nil, 0, unavailable(err)
+			return nil, witness{}, unavailable(err)
 		}
 		switch status := m.Header.Get("Status"); {
 		case status == "404":
-			return nil, 0, nil
+			return nil, witness{}, nil
 		case status == "" || status == "204":
-			if before := sequence(m, "Nats-Last-Sequence"); before != last {
-				return nil, 0, unavailable(errIncomplete)
+			if before := sequence(m, "Nats-Last-Sequence"); before != last.sequence {
+				return nil, witness{}, unavailable(errIncomplete)
 			}
 			if status == "204" {
 				return records, last, nil
 			}
 		default:
-			return nil, 0, unavailable(fmt.Errorf("status %s %s", status, m.Header.Get("Description")))
+			return nil, witness{}, unavailable(fmt.Errorf("status %s %s", status, m.Header.Get("Description")))
 		}
 		r, ok := s.record(m)
-		if last = r.Sequence; ok {
+		if last = (witness{r.Sequence, m.Header.Get(timeHeader)}); ok {
 			records = append(records, r)
 		}
 	}

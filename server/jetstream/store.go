@@ -1,5 +1,5 @@
 // Package jetstream keeps the events of a [server.Broker] in a stream of NATS JetStream, which any number of brokers can
-// share. Package embedded, in a folder of this one, has the same without a server of NATS beside the program.
+// share. Package filestore keeps events in a folder, without NATS.
 //
 //	conn, err := jetstream.Connect("nats://a:4222,nats://b:4222,nats://c:4222")
 //	store, err := jetstream.Open(ctx, conn, jetstream.Options{Replicas: 3})
@@ -17,9 +17,13 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -67,17 +71,18 @@ type Options struct {
 	// KiB, or one event. Zero means 64.
 	MaxReads int
 
-	// Coalesce is for a single server, which has much to do for every batch. Publications of several events that come at
-	// the same time are then stored as one batch, all or none, and so are single events once so many wait. Zero means
-	// that each is stored by itself.
-	Coalesce int
+	// Lazy has Open succeed while NATS cannot be reached or is not ready. Follow, which a [server.Broker] calls, then
+	// opens the stream as soon as that is possible. Until then the methods of the store fail with
+	// [server.ErrUnavailable], and Err says why. The connection needs [nats.RetryOnFailedConnect].
+	Lazy bool
 
 	// Logger gets what the store has to say. Nil means [slog.Default].
 	Logger *slog.Logger
 }
 
-// Errors of [Open].
+// Errors of [Connect] and [Open].
 var (
+	ErrURL     = errors.New("jetstream: not a URL of NATS: it looks like nats://host:4222")
 	ErrName    = errors.New("jetstream: a name has letters, digits, - and _")
 	ErrVersion = errors.New("jetstream: the server of NATS is older than 2.12")
 )
@@ -88,7 +93,12 @@ type Store struct {
 	stream  jetstream.JetStream
 	options Options
 	reads   chan struct{}
-	group   group
+
+	established atomic.Bool
+	err         atomic.Pointer[error] // why the stream is not followed
+	trust       trust
+	high        atomic.Uint64 // the highest sequence known
+	alarm       chan struct{} // has one if the stream has gone back
 }
 
 var _ server.Store = (*Store)(nil)
@@ -109,8 +119,11 @@ func Connect(urls string, options ...nats.Option) (*nats.Conn, error) {
 		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}), // what is dropped is read again
 	}
 	conn, err := nats.Connect(urls, append(defaults, options...)...)
+	if _, unparsed := errors.AsType[*url.Error](err); unparsed { // which has the URL, perhaps with a password
+		return nil, ErrURL
+	}
 	if err != nil {
-		return nil, fmt.Errorf("jetstream: %w", err) // which does not tell the URL
+		return nil, fmt.Errorf("jetstream: %w", err)
 	}
 	return conn, nil
 }
@@ -130,11 +143,88 @@ func Open(ctx context.Context, conn *nats.Conn, o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("jetstream: %w", err)
 	}
-	s := &Store{conn: conn, stream: stream, options: o, reads: make(chan struct{}, cmp.Or(o.MaxReads, DefaultMaxReads))}
-	if err := s.establish(ctx); err != nil {
+	s := &Store{conn: conn, stream: stream, options: o, reads: make(chan struct{}, cmp.Or(o.MaxReads, DefaultMaxReads)), alarm: make(chan struct{}, 1)}
+	s.setErr(errNotFollowed)
+	switch err := s.open(ctx); {
+	case err == nil:
+		s.established.Store(true)
+	case o.Lazy && (isUnready(err) || !conn.IsConnected()) && ctx.Err() == nil:
+		o.Logger.Warn("NATS cannot be reached: the store waits for it", "name", o.Name, "error", err)
+		s.setErr(unavailable(err))
+	default:
 		return nil, fmt.Errorf("jetstream: %w", err)
 	}
 	return s, nil
+}
+
+func (s *Store) open(ctx context.Context) error {
+	if !s.options.Lazy {
+		return s.establish(ctx)
+	}
+	if !s.conn.IsConnected() {
+		return errDisconnected
+	}
+	attempt, cancel := context.WithTimeout(ctx, openWait)
+	defer cancel()
+	return s.attempt(attempt)
+}
+
+var errNotFollowed = fmt.Errorf("%w: it is not followed yet", server.ErrUnavailable)
+
+// Err returns why the stream is not followed at this moment, or nil if it is. Say so where readiness is asked for.
+func (s *Store) Err() error { return *s.err.Load() }
+
+func (s *Store) setErr(err error) { s.err.Store(&err) }
+
+// raise has the sequence known, which is good for the epoch.
+func (s *Store) raise(sequence uint64) {
+	for {
+		high := s.high.Load()
+		if high >= sequence || s.high.CompareAndSwap(high, sequence) {
+			return
+		}
+	}
+}
+
+// reset begins to count anew, in another epoch.
+func (s *Store) reset(sequence uint64) { s.high.Store(sequence) }
+
+// A trust is what Append waits for while the stream may be another one.
+type trust struct {
+	mu    sync.Mutex
+	given chan struct{} // nil while there is trust
+}
+
+func (t *trust) withdraw() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.given == nil {
+		t.given = make(chan struct{})
+	}
+}
+
+func (t *trust) give() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.given != nil {
+		close(t.given)
+		t.given = nil
+	}
+}
+
+func (t *trust) await(ctx context.Context) error {
+	t.mu.Lock()
+	given := t.given
+	t.mu.Unlock()
+	if given == nil {
+		return nil
+	}
+	select {
+	case <-given:
+		return nil
+	case <-ctx.Done():
+		return unavailable(ctx.Err())
+	}
 }
 
 // openWait is how long one attempt to open the stream waits: a cluster that has just been started does not answer before
@@ -178,11 +268,26 @@ func (s *Store) attempt(ctx context.Context) error {
 	case info.Config.Metadata[epochKey] == "":
 		return fmt.Errorf("the stream %q is another program's: choose another name", s.options.Name)
 	}
-	updated, err := s.stream.UpdateStream(ctx, s.config(info.Config.Metadata))
-	if err == nil && !updated.CachedInfo().Config.AllowAtomicPublish {
-		err = ErrVersion
+	// What is as it should be is not touched: another store may be giving it a new epoch.
+	if want := s.config(info.Config.Metadata); !alike(info.Config, want) {
+		updated, err := s.stream.UpdateStream(ctx, want)
+		if err != nil {
+			return err
+		}
+		info = updated.CachedInfo()
 	}
-	return err
+	if !info.Config.AllowAtomicPublish {
+		return ErrVersion
+	}
+	return nil
+}
+
+// alike reports whether what [Options] decide is the same.
+func alike(a, b jetstream.StreamConfig) bool {
+	return slices.Equal(a.Subjects, b.Subjects) && a.RePublish != nil && *a.RePublish == *b.RePublish && a.Replicas == b.Replicas &&
+		a.Storage == b.Storage && a.Retention == b.Retention && a.Discard == b.Discard && a.MaxAge == b.MaxAge &&
+		a.MaxBytes == b.MaxBytes && a.MaxMsgs == b.MaxMsgs && a.MaxMsgsPerSubject == b.MaxMsgsPerSubject &&
+		a.Duplicates == b.Duplicates && a.AllowDirect == b.AllowDirect && a.AllowAtomicPublish == b.AllowAtomicPublish
 }
 
 func (s *Store) config(metadata map[string]string) jetstream.StreamConfig {
@@ -277,12 +382,15 @@ func stateOf(info *jetstream.StreamInfo) server.StoreState {
 	return state
 }
 
-// Renew begins a new epoch, because the newest events may be lost: their sequences are given to others. Ids of the epochs
-// before it stay good up to that sequence.
-func (s *Store) Renew(ctx context.Context, last uint64) error {
+// renew begins a new epoch in place of that one, because the newest events may be lost: their sequences are given to
+// others. Ids of the epochs before it stay good up to that sequence.
+func (s *Store) renew(ctx context.Context, epoch string, last uint64) error {
 	info, err := s.info(ctx)
 	if err != nil {
 		return fmt.Errorf("jetstream: %w", err)
+	}
+	if info.Config.Metadata[epochKey] != epoch {
+		return nil // another store has done it
 	}
 	state, metadata := stateOf(info), maps.Clone(info.Config.Metadata)
 	earlier := []string{state.Epoch + ":" + strconv.FormatUint(last, 10)}

@@ -83,10 +83,10 @@ func TestUnreachable(t *testing.T) {
 			n := startNode(t, servers, o, &server.Broker{MaxEvents: 2}, 10*time.Millisecond)
 			first := publish(t, n.broker, "t", "1")
 			_, live := n.stream(t, first)
-			for _, data := range []string{"2", "3", "4"} {
+			for _, data := range []string{"2", "3", "4"} { // one by one, since a client that falls behind memory may be ended
 				publish(t, n.broker, "t", data)
+				readTo(t, live, "data: "+data)
 			}
-			readTo(t, live, "data: 4")
 
 			fault.begin(servers[0])
 			readTo(t, live, unavailable)
@@ -164,7 +164,9 @@ func manage(t testing.TB, conn *client.Conn) api.Stream {
 // What others publish to the stream is no event of ours, unless it looks like one, and nothing that a client can be
 // confused by. What is deleted is left out.
 func TestForeignAndDeleted(t *testing.T) {
-	n := startNode(t, startServers(t, 1), jetstream.Options{}, &server.Broker{MaxEvents: 3}, 0)
+	servers := startServers(t, 1)
+	n := startNode(t, servers, jetstream.Options{}, &server.Broker{}, 0)
+	small := startNode(t, servers, jetstream.Options{}, &server.Broker{MaxEvents: 3}, 0)
 	first := publish(t, n.broker, "t", "first")
 	epoch, _, _ := strings.Cut(first, "-")
 	_, live := n.stream(t, first)
@@ -191,7 +193,7 @@ func TestForeignAndDeleted(t *testing.T) {
 	for range 3 {
 		last = publish(t, n.broker, "t", "more")
 	}
-	response, replay := n.stream(t, epoch+"-0")
+	response, replay := small.stream(t, epoch+"-0")
 	if gap := response.Header.Get("Event-Gap"); gap != "" {
 		t.Errorf("replay: gap %q", gap)
 	}
@@ -306,5 +308,50 @@ func TestAppendRefuses(t *testing.T) {
 	ids, err := n.broker.PublishAll(publications[:1000]...)
 	if err != nil || len(ids) != 1000 || !strings.HasSuffix(ids[0], "-1") || !strings.HasSuffix(ids[999], "-1000") {
 		t.Errorf("1,000 events: %d ids, %v", len(ids), err)
+	}
+}
+
+// NATS remembers a key for its time while it runs. When it starts again it knows the keys of what it keeps, as STORES.md
+// says.
+func TestKeysAndRetention(t *testing.T) {
+	servers := startServers(t, 1)
+	n := startNode(t, servers, jetstream.Options{MaxEvents: 3}, &server.Broker{}, 0)
+	body := `{"topic":"t","data":"x"}`
+	last := func() uint64 {
+		t.Helper()
+		var state server.StoreState
+		eventually(t, "the state is known", func() (ok bool) {
+			var err error
+			state, err = n.store.State(t.Context())
+			return err == nil
+		})
+		return state.Last
+	}
+	mustPost := func(key string) {
+		t.Helper()
+		eventually(t, "publishing is possible", func() bool {
+			status, _, err := post(t.Context(), n.url, key, body)
+			return err == nil && status == http.StatusCreated
+		})
+	}
+	mustPost("old")
+	for range 5 {
+		mustPost("")
+	}
+	mustPost("new")
+	before := last()
+	mustPost("old")
+	if last() != before {
+		t.Error("a key is forgotten with its event")
+	}
+	servers[0].kill()
+	servers[0].start(t)
+	mustPost("new")
+	if last() != before {
+		t.Error("a key whose event is kept is forgotten")
+	}
+	mustPost("old")
+	if last() != before+1 {
+		t.Error("STORES.md promises too little: NATS remembers keys whose events are gone")
 	}
 }

@@ -62,8 +62,8 @@ type Authorizer struct {
 	// begins with "__Host-", so that no other host can set it. Empty means none.
 	Cookie string
 
-	// AllowedOrigins lists further origins, each as scheme://host[:port], whose pages may use the cookie. They are
-	// probably those of [server.Handler.AllowedOrigins].
+	// AllowedOrigins lists further origins whose pages may use the cookie, each as scheme://host[:port] or
+	// https://*.app.example. They are probably those of [server.Handler.AllowedOrigins], of which "*" lists none here.
 	AllowedOrigins []string
 
 	// MaxTokenBytes bounds a token. Zero means 8 KiB; negative, no limit.
@@ -77,7 +77,8 @@ var algorithms = []string{"HS256", "RS256", "ES256", "EdDSA"}
 var errNoAuthorizerKeys = errors.New("jwt: the Authorizer has no Keys")
 
 // Authorize is a [server.Handler.Authorize]. It permits a request if every topic that it asks for, which may be a
-// pattern, is covered by one that its token lists, as [server.Covers] has it. The grant expires when the token does,
+// pattern, is covered by one that its token lists, as [server.Covers] has it. In the first call for a POST, where topics
+// are not known yet, a token must list at least one to publish to. The grant expires when the token does,
 // leeway included. Its subject is the token's "sub", or without one, the token.
 //
 // A request without a token is refused by [server.ErrUnauthenticated]; one whose token is not valid, whatever else it
@@ -93,6 +94,9 @@ func (a *Authorizer) Authorize(r *http.Request, access server.Access) (server.Gr
 	c, err := a.verify(r, token)
 	if err != nil {
 		return server.Grant{}, fmt.Errorf("%w: %w", server.ErrInvalidToken, err)
+	}
+	if len(access.Topics) == 0 && len(c.listed(access.Action)) == 0 {
+		return server.Grant{}, fmt.Errorf("%w: no topic is listed", server.ErrForbidden)
 	}
 	for _, topic := range access.Topics {
 		if !c.permits(access.Action, topic) {
@@ -172,12 +176,15 @@ func (c *claims) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-func (c *claims) permits(action server.Action, topic string) bool {
-	listed := c.topics.Subscribe
+func (c *claims) listed(action server.Action) []string {
 	if action == server.Publish {
-		listed = c.topics.Publish
+		return c.topics.Publish
 	}
-	return slices.ContainsFunc(listed, func(pattern string) bool { return server.Covers(pattern, topic) })
+	return c.topics.Subscribe
+}
+
+func (c *claims) permits(action server.Action, topic string) bool {
+	return slices.ContainsFunc(c.listed(action), func(pattern string) bool { return server.Covers(pattern, topic) })
 }
 
 // token returns the request's. The header comes first even if it is wrong: a cookie must not make up for it.
@@ -211,8 +218,7 @@ func (a *Authorizer) cookie(r *http.Request) (string, error) {
 // fromOwnPage reports whether a page that may use the cookie makes the request, or none does. The protection has no
 // objection to a GET of any page, since it changes nothing; but what this one opens, it holds open.
 func (a *Authorizer) fromOwnPage(r *http.Request) bool {
-	origin := r.Header.Get("Origin")
-	if origin != "" && origin != "null" && slices.Contains(a.AllowedOrigins, origin) {
+	if server.MatchOrigin(a.AllowedOrigins, r.Header.Get("Origin")) {
 		return true
 	}
 	var protection http.CrossOriginProtection

@@ -137,12 +137,35 @@ func TestTopics(t *testing.T) {
 		"to subscribe only":      {server.Access{Action: server.Publish, Topics: []string{"news"}, Events: 1}, server.ErrForbidden},
 		"publishing one of two":  {server.Access{Action: server.Publish, Topics: []string{"orders.new", "news"}}, server.ErrForbidden},
 		"publishing to patterns": {server.Access{Action: server.Publish, Topics: []string{"orders.*"}}, server.ErrForbidden},
+		"publishing anything":    {server.Access{Action: server.Publish}, nil},
 	}
 	a := &jwt.Authorizer{Keys: secretKeys(t)}
 	token := hs256(t, nil)
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			if _, err := a.Authorize(bearer(token), test.access); !errors.Is(err, test.want) {
+				t.Errorf("got %v, want %v", err, test.want)
+			}
+		})
+	}
+}
+
+// Before the body of a POST is read, its topics are not known: a token that permits none is refused then already.
+func TestBeforeTheBody(t *testing.T) {
+	a := &jwt.Authorizer{Keys: secretKeys(t)}
+	reader := object{"events": object{"subscribe": []string{"news"}}}
+	tests := map[string]struct {
+		r    *http.Request
+		want error
+	}{
+		"a publisher": {bearer(hs256(t, nil)), nil},
+		"a reader":    {bearer(hs256(t, reader)), server.ErrForbidden},
+		"expired":     {bearer(hs256(t, object{"exp": 1})), server.ErrInvalidToken},
+		"nobody":      {request(), server.ErrUnauthenticated},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			if _, err := a.Authorize(test.r, server.Access{Action: server.Publish}); !errors.Is(err, test.want) {
 				t.Errorf("got %v, want %v", err, test.want)
 			}
 		})

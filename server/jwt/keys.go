@@ -29,6 +29,12 @@ const (
 // ErrNoKeys says that what should hold keys has none that can be used.
 var ErrNoKeys = errors.New("jwt: no usable keys")
 
+// ErrWithdrawn is returned by [Keys.Reload] when a JWK set that was read has no usable keys any more. It wraps [ErrNoKeys].
+var ErrWithdrawn = fmt.Errorf("%w in the JWK set, so no token is valid until there are", ErrNoKeys)
+
+// errNoMembers is about JSON that is no JWK set, such as the report of a failure. RFC 7517, section 5.1, requires "keys".
+var errNoMembers = fmt.Errorf("%w: the JSON has no array \"keys\"", ErrNoKeys)
+
 // Keys are what signatures are checked with, each for the one algorithm of its type: HS256 for a secret, RS256, ES256
 // and EdDSA for the public keys of RSA, P-256 and Ed25519. So no token chooses how it is checked. Make them by one of
 // the functions that return them. They are safe for concurrent use.
@@ -88,15 +94,20 @@ func load(ctx context.Context, from func(context.Context) ([]key, error)) (*Keys
 	return k, nil
 }
 
-// Reload reads the keys again from where they are. If that fails, those there were stay.
+// Reload reads the keys again. If that fails, the old ones stay valid, except after [ErrWithdrawn]: a JWK set that can be
+// read and has no usable keys, such as {"keys":[]}, withdraws the old ones. They are valid again when Reload finds them.
 func (k *Keys) Reload(ctx context.Context) error {
 	keys, err := k.load(ctx)
+	if err == nil || errors.Is(err, ErrWithdrawn) && k.current.Load() != nil {
+		k.current.Store(&keys)
+	}
 	if err != nil {
 		return fmt.Errorf("jwt: loading keys: %w", err)
 	}
-	k.current.Store(&keys)
 	return nil
 }
+
+func (k *Keys) withdrawn() bool { return len(*k.current.Load()) == 0 }
 
 // candidates returns those keys that may have signed a token with this algorithm and key id, which may be empty.
 func (k *Keys) candidates(algorithm, id string) (found []jwt.VerificationKey) {
@@ -165,6 +176,9 @@ func fromSet(text []byte, secrets bool) (keys []key, err error) {
 	if err := json.Unmarshal(text, &set); err != nil {
 		return nil, fmt.Errorf("the JWK set: %w", err)
 	}
+	if set.Keys == nil {
+		return nil, errNoMembers
+	}
 	var unusable []error
 	for i, member := range set.Keys {
 		key, err := fromMember(member, secrets)
@@ -174,8 +188,11 @@ func fromSet(text []byte, secrets bool) (keys []key, err error) {
 		}
 		keys = append(keys, key)
 	}
-	if len(keys) == 0 {
-		return nil, fmt.Errorf("%w in the JWK set: %w", ErrNoKeys, errors.Join(unusable...))
+	switch {
+	case len(set.Keys) == 0:
+		return nil, ErrWithdrawn
+	case len(keys) == 0:
+		return nil, fmt.Errorf("%w: %w", ErrWithdrawn, errors.Join(unusable...))
 	}
 	return keys, nil
 }

@@ -168,7 +168,8 @@ func TestPEM(t *testing.T) {
 		"broken RSA key":    {block("RSA PUBLIC KEY", der), `PEM block "RSA PUBLIC KEY"`},
 		"broken X.509":      {block("CERTIFICATE", private), "x509"},
 		"set of nothing":    {[]byte(`{"keys":[]}`), "no usable keys"},
-		"another object":    {[]byte(` {}`), "no usable keys"},
+		"another object":    {[]byte(` {}`), "no array"},
+		"set of null":       {[]byte(`{"keys":null}`), "no array"},
 		"broken set":        {[]byte(`{"keys":`), "the JWK set"},
 		"set of no objects": {[]byte(`{"keys":[1]}`), "the JWK set"},
 		"set of useless":    {setOf(t, octJWK(object{"k": "c2hvcnQ"}), object{"kty": "new"}), "key 1: jwt: no usable keys: a secret has 5 bytes"},
@@ -229,10 +230,59 @@ func TestReload(t *testing.T) {
 	if err := keys.Reload(t.Context()); err != nil || ec() || !ed() {
 		t.Errorf("the file was not read again: %v", err)
 	}
-	write([]byte("broken"))
-	if err := keys.Reload(t.Context()); !errors.Is(err, jwt.ErrNoKeys) || !ed() {
-		t.Errorf("a broken file: %v", err)
+	for _, broken := range []string{"broken", "", `{"keys":`, `{"error":"later"}`, `{"keys":null}`, `{"keys":[1]}`} {
+		write([]byte(broken))
+		if err := keys.Reload(t.Context()); err == nil || errors.Is(err, jwt.ErrWithdrawn) || !ed() {
+			t.Errorf("%q: %v", broken, err)
+		}
 	}
+	for _, withdrawn := range [][]byte{[]byte(`{"keys":[]}`), setOf(t, object{"kty": "new"}), setOf(t, octJWK(object{"k": "c2hvcnQ"}))} {
+		write(setOf(t, edJWK(nil)))
+		if err := keys.Reload(t.Context()); err != nil || !ed() {
+			t.Errorf("the keys are not back: %v", err)
+		}
+		write(withdrawn)
+		if err := keys.Reload(t.Context()); !errors.Is(err, jwt.ErrWithdrawn) || !errors.Is(err, jwt.ErrNoKeys) || ed() {
+			t.Errorf("%s: %v", withdrawn, err)
+		}
+	}
+}
+
+// An issuer that withdraws all its keys is believed, and so is one that has keys again.
+func TestURLWithdrawn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		set := setOf(t, edJWK(object{"kid": "1"}))
+		i := &issuer{set: set}
+		options := &jwt.URLOptions{Client: &http.Client{Transport: i}, Logger: slog.New(slog.NewTextHandler(&log, nil))}
+		keys, err := jwt.URL(t.Context(), setURL, options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := func(accepted bool, warnings int) {
+			t.Helper()
+			accepts(t, keys, library.SigningMethodEdDSA, edKey, object{"kid": "1"}) // causes a request that is due
+			synctest.Wait()
+			if got := accepts(t, keys, library.SigningMethodEdDSA, edKey, object{"kid": "1"}); got != accepted {
+				t.Errorf("accepted: %t, want %t", got, accepted)
+			}
+			if n := strings.Count(log.String(), "all keys withdrawn"); n != warnings || strings.Count(log.String(), "\n") != warnings {
+				t.Errorf("%d warnings, want %d:\n%s", n, warnings, &log)
+			}
+		}
+		want(true, 0)
+		i.serves(200, []byte(`{"keys":[]}`))
+		time.Sleep(15 * time.Minute)
+		want(false, 1)
+		time.Sleep(time.Minute)
+		want(false, 1) // and asks again, as for any unknown key
+		i.serves(200, set)
+		time.Sleep(time.Minute)
+		want(true, 1)
+		i.serves(200, setOf(t, octJWK(nil))) // secrets do not count
+		time.Sleep(15 * time.Minute)
+		want(false, 2)
+	})
 }
 
 // An issuer serves a JWK set without a network, in virtual time too.

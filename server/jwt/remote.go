@@ -48,7 +48,8 @@ type URLOptions struct {
 // secrets, if it has any, are left out: what is published is none.
 //
 // The set is fetched now, again when it is older than o.Refresh, while those there are serve, and when a token names a
-// key that is not among them, at most every 30 s. If fetching fails, those there were stay.
+// key that is not among them, at most every 30 s. If fetching fails, the old keys stay valid. If the set has no usable keys
+// any more, none are valid, as [Keys.Reload] has it.
 func URL(ctx context.Context, address string, o *URLOptions) (*Keys, error) {
 	if err := checkURL(address); err != nil {
 		return nil, err
@@ -132,8 +133,14 @@ func (k *Keys) refresh(ctx context.Context) {
 	if !k.remote.due() {
 		return
 	}
-	if err := k.Reload(ctx); err != nil {
-		cmp.Or(k.remote.options.Logger, slog.Default()).Warn("keys not fetched; those there were stay", "error", err)
+	before := k.withdrawn()
+	err := k.Reload(ctx)
+	logger := cmp.Or(k.remote.options.Logger, slog.Default())
+	switch {
+	case errors.Is(err, ErrWithdrawn) && !before:
+		logger.Warn("all keys withdrawn: no token is valid", "error", err)
+	case err != nil && !errors.Is(err, ErrWithdrawn):
+		logger.Warn("keys not fetched; the old ones stay valid", "error", err)
 	}
 }
 
@@ -146,7 +153,7 @@ func (r *remote) fetch(ctx context.Context) ([]key, error) {
 		return nil, err
 	}
 	keys, err := fromSet(text, false)
-	if err == nil {
+	if err == nil || errors.Is(err, ErrWithdrawn) {
 		r.fetched.Store(int64(time.Since(r.start)))
 	}
 	return keys, err

@@ -20,6 +20,33 @@ func NewCollector(b *server.Broker) prometheus.Collector {
 	return collector{b}
 }
 
+// NewTicketsCollector returns the figures of [server.Tickets.Used], and what limits them.
+func NewTicketsCollector(t *server.Tickets) prometheus.Collector { return ticketsCollector{t} }
+
+type ticketsCollector struct{ tickets *server.Tickets }
+
+var (
+	usedTickets      = describe("used_tickets", "Used tickets that are remembered, so that their streams can resume.")
+	usedTicketsBytes = describe("used_tickets_bytes", "Memory of those tickets.")
+	usedTicketsLimit = describe("used_tickets_limit_bytes", "Memory that used tickets may take; beyond that, the oldest can no longer resume.")
+)
+
+func (c ticketsCollector) Describe(descs chan<- *prometheus.Desc) {
+	descs <- usedTickets
+	descs <- usedTicketsBytes
+	descs <- usedTicketsLimit
+}
+
+func (c ticketsCollector) Collect(metrics chan<- prometheus.Metric) {
+	used, bytes := c.tickets.Used()
+	gauge := func(desc *prometheus.Desc, value float64) {
+		metrics <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value)
+	}
+	gauge(usedTickets, float64(used))
+	gauge(usedTicketsBytes, float64(bytes))
+	gauge(usedTicketsLimit, limit(cmp.Or(c.tickets.MaxBytes, server.DefaultMaxTicketBytes)))
+}
+
 type collector struct{ broker *server.Broker }
 
 func (c collector) Describe(descs chan<- *prometheus.Desc) {
@@ -78,6 +105,12 @@ var figures = []figure{
 		func(_ *server.Broker, s server.Stats) float64 { return float64(s.Lagged) }),
 	gauge("lag_bytes", "Bytes of history by which the stream that is furthest behind lags.",
 		func(_ *server.Broker, s server.Stats) float64 { return float64(s.Lag) }),
+	gauge("pinned_bytes", "Bytes of dropped history that slow clients keep from being released.",
+		func(_ *server.Broker, s server.Stats) float64 { return float64(s.Pinned) }),
+	gauge("filters", "Distinct sets of topics that streams are open for.",
+		func(_ *server.Broker, s server.Stats) float64 { return float64(s.Filters) }),
+	gauge("encoders", "Sets of topics whose streams are compressed.",
+		func(_ *server.Broker, s server.Stats) float64 { return float64(s.Encoders) }),
 	gauge("detached_connections", "Streams that are open and have no goroutine.",
 		func(_ *server.Broker, s server.Stats) float64 { return float64(s.Detached) }),
 	counter("stalled_total", "Times that such a stream waited until its socket had room.",
@@ -97,6 +130,28 @@ var figures = []figure{
 		}),
 	counter("unstored_total", "Publications that failed for want of the store.",
 		func(_ *server.Broker, s server.Stats) float64 { return float64(s.Unstored) }),
+	gauge("topics", "Distinct topics that are published to.",
+		func(_ *server.Broker, s server.Stats) float64 { return float64(s.Topics) }),
+	gauge("topics_limit", "Distinct topics that may be published to; further ones are answered 503.",
+		func(b *server.Broker, _ server.Stats) float64 {
+			return limit(cmp.Or(b.MaxDistinctTopics, server.DefaultMaxDistinctTopics))
+		}),
+	gauge("idempotency_keys", "Idempotency keys that are remembered.",
+		func(_ *server.Broker, s server.Stats) float64 { return float64(s.IdempotencyKeys) }),
+	gauge("idempotency_bytes", "Memory of those keys.",
+		func(_ *server.Broker, s server.Stats) float64 { return float64(s.IdempotencyBytes) }),
+	gauge("idempotency_limit_bytes", "Memory that keys may take; publications with further ones are answered 503.",
+		func(b *server.Broker, _ server.Stats) float64 {
+			return limit(cmp.Or(b.IdempotencyMaxBytes, server.DefaultIdempotencyMaxBytes))
+		}),
+	gauge("body_bytes", "Memory of the bodies that are being read and published.",
+		func(_ *server.Broker, s server.Stats) float64 { return float64(s.BodyBytes) }),
+	gauge("body_limit_bytes", "Memory that bodies may take; further ones are answered 503.",
+		func(b *server.Broker, _ server.Stats) float64 {
+			return limit(cmp.Or(b.MaxBodyBytesInFlight, server.DefaultMaxBodyBytesInFlight))
+		}),
+	counter("refused_total", "Publications refused because a bound on bodies, keys or topics was reached.",
+		func(_ *server.Broker, s server.Stats) float64 { return float64(s.Refused) }),
 }
 
 func gauge(name, help string, value func(*server.Broker, server.Stats) float64) figure {
@@ -111,7 +166,7 @@ func describe(name, help string) *prometheus.Desc {
 	return prometheus.NewDesc(prometheus.BuildFQName("eventsource", "", name), help, nil, nil)
 }
 
-func limit(n int) float64 {
+func limit[T int | int64](n T) float64 {
 	if n < 0 {
 		return math.Inf(1)
 	}

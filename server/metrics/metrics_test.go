@@ -2,6 +2,7 @@ package metrics_test
 
 import (
 	"bufio"
+	"encoding/json"
 	"io"
 	"log/slog"
 	"net/http"
@@ -33,20 +34,36 @@ func gathered(t *testing.T, g prometheus.Gatherer) map[string]float64 {
 }
 
 func TestCollector(t *testing.T) {
-	broker := &server.Broker{MaxEvents: 2, MaxConnections: -1}
+	broker := &server.Broker{MaxEvents: 2, MaxConnections: -1, IdempotencyMaxBytes: 256}
+	h := &server.Handler{Broker: broker, OpenPublish: true, Tickets: &server.Tickets{}, Logger: slog.New(slog.DiscardHandler)}
 	registry := prometheus.NewPedanticRegistry()
-	registry.MustRegister(metrics.NewCollector(broker))
-	events := httptest.NewServer(&server.Handler{Broker: broker, Logger: slog.New(slog.DiscardHandler)})
+	registry.MustRegister(metrics.NewCollector(broker), metrics.NewTicketsCollector(h.Tickets))
+	events := httptest.NewServer(h)
 	defer events.Close()
 	defer events.CloseClientConnections()
 
 	const block = "id: epoch-1\ndata: 1\n\n" // with an epoch of eight
-	for _, data := range []string{"1", "2", "3"} {
+	post := func(serve http.HandlerFunc, key string) *httptest.ResponseRecorder {
+		r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader("topic=news&data=1"))
+		r.RemoteAddr = "@" // so that keys are on nobody's account
+		r.Header = http.Header{"Content-Type": {"application/x-www-form-urlencoded"}, "Idempotency-Key": {key}}
+		answer := httptest.NewRecorder()
+		serve(answer, r)
+		return answer
+	}
+	if first, second := post(h.ServeHTTP, "a").Code, post(h.ServeHTTP, "b").Code; first != http.StatusCreated || second != http.StatusServiceUnavailable {
+		t.Fatalf("status %d, and %d for a second key", first, second)
+	}
+	for _, data := range []string{"2", "3"} {
 		if _, err := broker.Publish("news", sse.Event{Data: data}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	request, _ := http.NewRequest(http.MethodGet, events.URL, nil)
+	var issued struct{ Ticket string }
+	if err := json.Unmarshal(post(h.ServeTicket, "").Body.Bytes(), &issued); err != nil {
+		t.Fatal(err)
+	}
+	request, _ := http.NewRequest(http.MethodGet, events.URL+"?ticket="+issued.Ticket, nil)
 	request.Header.Set("Last-Event-ID", "another-1")
 	response, err := http.DefaultTransport.RoundTrip(request)
 	if err != nil {
@@ -72,6 +89,18 @@ func TestCollector(t *testing.T) {
 		"eventsource_stalled_total":   0,
 		"eventsource_timed_out_total": 0,
 		"eventsource_replayed_total":  2,
+
+		"eventsource_topics":                   1,
+		"eventsource_topics_limit":             100_000,
+		"eventsource_idempotency_keys":         1,
+		"eventsource_idempotency_bytes":        256,
+		"eventsource_idempotency_limit_bytes":  256,
+		"eventsource_body_bytes":               0,
+		"eventsource_body_limit_bytes":         64 << 20,
+		"eventsource_refused_total":            1,
+		"eventsource_used_tickets":             1,
+		"eventsource_used_tickets_bytes":       256,
+		"eventsource_used_tickets_limit_bytes": 16 << 20,
 	} {
 		if got[name] != want {
 			t.Errorf("%s is %v, want %v", name, got[name], want)
@@ -139,8 +168,10 @@ func TestConnectionsLimit(t *testing.T) {
 }
 
 func TestNamesFollowTheConventions(t *testing.T) {
-	problems, err := testutil.CollectAndLint(metrics.NewCollector(&server.Broker{}))
-	if err != nil || len(problems) > 0 {
-		t.Errorf("%v, %v", problems, err)
+	for _, collector := range []prometheus.Collector{metrics.NewCollector(&server.Broker{}), metrics.NewTicketsCollector(&server.Tickets{})} {
+		problems, err := testutil.CollectAndLint(collector)
+		if err != nil || len(problems) > 0 {
+			t.Errorf("%v, %v", problems, err)
+		}
 	}
 }

@@ -6,6 +6,7 @@ package ratelimit
 
 import (
 	"cmp"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net/http"
@@ -41,7 +42,7 @@ type Limiter struct {
 	// TrustedProxies is as in [server.Handler].
 	TrustedProxies []netip.Prefix
 
-	// MaxPublishers bounds those who are remembered, at some 200 bytes each. One who is silent while as many others
+	// MaxPublishers bounds those who are remembered, at some 300 bytes each. One who is silent while as many others
 	// publish is forgotten, and has a full bucket when it returns. Zero means 10,000.
 	MaxPublishers int
 
@@ -50,12 +51,13 @@ type Limiter struct {
 }
 
 type publisher struct {
-	subject string
+	subject [sha256.Size]byte // hashed, for it may be as long as a token
 	network netip.Prefix
 }
 
 // Permit is a [server.Handler.Authorize]. It permits what l.Authorize does, but answers a POST beyond the limit 429,
-// with the time after which it would pass, and one that is larger than Burst 413.
+// with the time after which it would pass, and one that is larger than Burst 413. A publisher whose bucket has not one
+// event left is refused before the body is read, with the time after which there is one.
 func (l *Limiter) Permit(r *http.Request, access server.Access) (server.Grant, error) {
 	if l.Authorize == nil {
 		return server.Grant{}, errors.New("ratelimit: the Limiter has no Authorize")
@@ -72,17 +74,18 @@ func (l *Limiter) Permit(r *http.Request, access server.Access) (server.Grant, e
 
 func (l *Limiter) publisher(r *http.Request, grant server.Grant) publisher {
 	if grant.Subject != "" {
-		return publisher{subject: grant.Subject}
+		return publisher{subject: sha256.Sum256([]byte(grant.Subject))}
 	}
 	return publisher{network: server.ClientNetwork(server.ClientIP(r, l.TrustedProxies))}
 }
 
-// take takes the events from the publisher's bucket, all or none.
+// take takes the events from the publisher's bucket, all or none. Of a POST whose body is not read, which has 0 events,
+// it takes nothing, but there must be at least one left.
 func (l *Limiter) take(p publisher, events int) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
-	reservation := l.bucket(p).ReserveN(now, events)
+	reservation := l.bucket(p).ReserveN(now, max(events, 1))
 	if !reservation.OK() {
 		message := fmt.Sprintf("more events than the %d that may be published at once", cmp.Or(l.Burst, DefaultBurst))
 		return &server.Error{Status: http.StatusRequestEntityTooLarge, Message: message}
@@ -90,6 +93,9 @@ func (l *Limiter) take(p publisher, events int) error {
 	if wait := reservation.DelayFrom(now); wait > 0 {
 		reservation.CancelAt(now)
 		return &server.Error{Status: http.StatusTooManyRequests, Message: "publishing faster than is permitted", RetryAfter: wait}
+	}
+	if events == 0 {
+		reservation.CancelAt(now)
 	}
 	return nil
 }

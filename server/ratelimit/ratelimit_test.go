@@ -2,6 +2,7 @@ package ratelimit_test
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -65,17 +66,17 @@ func TestLimit(t *testing.T) {
 			{0, 1, "a", 201, ""}, {0, 1, "b", 201, ""}, {0, 1, "a", 429, "1"}, {0, 1, "", 201, ""}, {0, 1, "", 429, "1"},
 		}},
 		"batches": {&ratelimit.Limiter{Rate: 10, Burst: 100}, []step{
-			{0, 60, "a", 201, ""}, {0, 60, "a", 429, "2"}, {0, 40, "a", 201, ""}, {0, 101, "a", 413, ""},
-			{10 * time.Second, 100, "a", 201, ""},
+			{0, 60, "a", 201, ""}, {0, 60, "a", 429, "2"}, {0, 40, "a", 201, ""}, {0, 101, "a", 429, "1"},
+			{time.Second, 101, "a", 413, ""}, {9 * time.Second, 100, "a", 201, ""},
 		}},
 		"what is refused is not charged": {&ratelimit.Limiter{Rate: 1, Burst: 2}, []step{
-			{0, 2, "a", 201, ""}, {0, 2, "a", 429, "2"}, {0, 2, "a", 429, "2"}, {2 * time.Second, 2, "a", 201, ""},
+			{0, 1, "a", 201, ""}, {0, 2, "a", 429, "1"}, {0, 2, "a", 429, "1"}, {time.Second, 2, "a", 201, ""},
 		}},
 		"refused before": {&ratelimit.Limiter{Rate: 1, Burst: 1}, []step{
 			{0, 1, "mallory", 403, ""}, {0, 1, "mallory", 403, ""},
 		}},
 		"defaults": {&ratelimit.Limiter{}, []step{
-			{0, 1001, "a", 413, ""}, {0, 1000, "a", 201, ""}, {0, 150, "a", 429, "2"}, {time.Second, 100, "a", 201, ""}, {0, 1, "a", 429, "1"},
+			{0, 1001, "a", 413, ""}, {0, 999, "a", 201, ""}, {0, 150, "a", 429, "2"}, {time.Second, 101, "a", 201, ""}, {0, 1, "a", 429, "1"},
 		}},
 		"no limit": {&ratelimit.Limiter{Rate: rate.Inf}, []step{{0, 5000, "a", 201, ""}, {0, 5000, "a", 201, ""}}},
 		"those who are silent are forgotten": {&ratelimit.Limiter{Rate: 0.001, Burst: 1, MaxPublishers: 4}, []step{
@@ -146,6 +147,36 @@ func TestRaces(t *testing.T) {
 	if published.Load() != 20 {
 		t.Errorf("%d events of a bucket of 20", published.Load())
 	}
+}
+
+// A publisher that has nothing left is refused before a byte of the body is read, and so is whom Authorize refuses. The
+// others pay once.
+func TestRefusedBeforeTheBody(t *testing.T) {
+	h := handler(&ratelimit.Limiter{Rate: 1e-9, Burst: 1})
+	for i, test := range []struct {
+		subject string
+		status  int
+		reads   bool
+	}{{"mallory", 403, false}, {"a", 201, true}, {"a", 429, false}, {"b", 201, true}} {
+		body := &countingReader{strings.NewReader(`{"topic":"t"}`), 0}
+		r := httptest.NewRequest(http.MethodPost, "/", body)
+		r.Header = http.Header{"Content-Type": {"application/x-ndjson"}, "Authorization": {test.subject}}
+		answer := httptest.NewRecorder()
+		h.ServeHTTP(answer, r)
+		if answer.Code != test.status || (body.reads > 0) != test.reads {
+			t.Errorf("request %d: status %d after %d reads of the body", i+1, answer.Code, body.reads)
+		}
+	}
+}
+
+type countingReader struct {
+	io.Reader
+	reads int
+}
+
+func (r *countingReader) Read(b []byte) (int, error) {
+	r.reads++
+	return r.Reader.Read(b)
 }
 
 func TestNoAuthorize(t *testing.T) {

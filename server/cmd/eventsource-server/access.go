@@ -11,10 +11,11 @@ import (
 	"sync/atomic"
 
 	"github.com/eventsource-wasm/eventsource-wasm/server"
+	"github.com/eventsource-wasm/eventsource-wasm/server/cmd/internal/cli"
 )
 
-var errNobody = errors.New("nobody could subscribe: say who may, with -public (everyone, to the topics it lists), " +
-	"-jwt-keys, -jwt-secret-file, -token-file or $EVENTSOURCE_TOKEN; or add -demo")
+var errNobody = cli.Invalid(errors.New("nobody could subscribe: say who may, with -public (everyone, to the topics it lists), " +
+	"-jwt-keys, -jwt-secret-file, -token-file or $EVENTSOURCE_TOKEN"))
 
 // An authorizer is a [server.Handler.Authorize].
 type authorizer = func(*http.Request, server.Access) (server.Grant, error)

@@ -14,6 +14,7 @@ import (
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -159,6 +160,29 @@ func TestKeysFromAURL(t *testing.T) {
 	}
 }
 
+// Keys that are taken out of their file are not valid once it is read again.
+func TestKeysAreWithdrawn(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "keys.json")
+	public, private, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, file, `{"keys":[{"kty":"OKP","crv":"Ed25519","x":"`+base64.RawURLEncoding.EncodeToString(public)+`"}]}`)
+	p, cmd := child(t, "-jwt-keys", file)
+	token := signed(t, jwt.SigningMethodEdDSA, private, jwt.MapClaims{"events": lists("a", "")})
+	want := func(status int) {
+		t.Helper()
+		if response, _ := do(t, "GET", p.url+"/events?topic=a", "", "Authorization", token); response.StatusCode != status {
+			t.Errorf("status %d, want %d", response.StatusCode, status)
+		}
+	}
+	want(200)
+	write(t, file, `{"keys":[]}`)
+	cmd.Process.Signal(syscall.SIGHUP)
+	p.log.wait(t, "all keys withdrawn: no token is valid", "error")
+	want(401)
+}
+
 func TestTickets(t *testing.T) {
 	p := launch(t, "-token", "secret", "-tickets")
 	_, body := do(t, "POST", p.url+"/ticket?topic=a", "", "Authorization", "Bearer secret")
@@ -175,6 +199,32 @@ func TestTickets(t *testing.T) {
 	without := launch(t, "-token", "secret")
 	if response, _ := do(t, "POST", without.url+"/ticket", "", "Authorization", "Bearer secret"); response.StatusCode != 404 {
 		t.Errorf("status %d without -tickets", response.StatusCode)
+	}
+}
+
+func TestHosts(t *testing.T) {
+	p := launch(t, "-token", "secret", "-tickets", "-hosts", "events.example,*.app.example:8443")
+	for host, want := range map[string]int{"events.example": 201, "EVENTS.example:1": 201, "a.b.app.example:8443": 201, "app.example:8443": 421, "a.app.example:1": 421, "evil.example": 421} {
+		for _, path := range []string{"/events", "/ticket?topic=a"} {
+			response, body := do(t, "POST", p.url+path, "topic=a&data=x", "Host", host, "Authorization", "Bearer secret")
+			if response.StatusCode != want && (want == 421 || response.StatusCode >= 300) {
+				t.Errorf("%s at %s: status %d, want %d: %s", path, host, response.StatusCode, want, body)
+			}
+		}
+	}
+	if response, _ := do(t, "GET", p.url+"/healthz", "", "Host", "10.0.0.1"); response.StatusCode != 200 {
+		t.Errorf("a health check by address: status %d", response.StatusCode)
+	}
+}
+
+func TestOrigins(t *testing.T) {
+	p := launch(t, "-public", ">", "-cors", "https://*.app.example", "-cors-headers", "X-Tenant,traceparent")
+	for origin, want := range map[string]bool{"https://a.app.example": true, "https://a.b.app.example": true, "https://app.example": false, "https://evilapp.example": false, "https://a.app.example.evil": false, "http://a.app.example": false} {
+		response, _ := do(t, "OPTIONS", p.url+"/events", "", "Origin", origin, "Access-Control-Request-Method", "GET", "Access-Control-Request-Headers", "x-tenant")
+		allowed := response.Header.Get("Access-Control-Allow-Origin") == origin && strings.Contains(response.Header.Get("Access-Control-Allow-Headers"), "X-Tenant, traceparent")
+		if allowed != want {
+			t.Errorf("%s: %v", origin, response.Header)
+		}
 	}
 }
 

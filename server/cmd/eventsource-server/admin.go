@@ -5,12 +5,10 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/pprof"
 	"net/url"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -18,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/eventsource-wasm/eventsource-wasm/server"
+	"github.com/eventsource-wasm/eventsource-wasm/server/cmd/internal/serve"
 	"github.com/eventsource-wasm/eventsource-wasm/server/metrics"
 )
 
@@ -27,35 +26,16 @@ const (
 	checkTimeout = 5 * time.Second
 )
 
-// A health is what those are told who decide whether this server runs, and whether to send it clients.
-type health struct{ draining atomic.Bool }
-
-func (h *health) register(mux *http.ServeMux) {
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { tell(w, http.StatusOK, "ok") })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if h.draining.Load() {
-			tell(w, http.StatusServiceUnavailable, "draining")
-			return
-		}
-		tell(w, http.StatusOK, "ready")
-	})
-}
-
-func tell(w http.ResponseWriter, status int, word string) {
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(status)
-	io.WriteString(w, word+"\n")
-}
-
 // adminRoutes are for those who run the server, and for nobody else.
-func adminRoutes(c *config, h *health, broker *server.Broker, logger *slog.Logger) http.Handler {
+func adminRoutes(c *config, h *serve.Health, broker *server.Broker, logger *slog.Logger) http.Handler {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(metrics.NewCollector(broker), buildInfo(), collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if c.handler.Tickets != nil {
+		registry.MustRegister(metrics.NewTicketsCollector(c.handler.Tickets))
+	}
 	mux := http.NewServeMux()
-	h.register(mux)
+	h.Register(mux)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{
 		ErrorLog:            slog.NewLogLogger(logger.Handler(), slog.LevelError),
 		MaxRequestsInFlight: maxScrapes,
@@ -84,25 +64,26 @@ func buildInfo() prometheus.Collector {
 func checkHealth(ctx context.Context, c *config) error {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
-	u := url.URL{Scheme: "http", Host: reachable(cmp.Or(c.admin, c.addr)), Path: "/healthz"}
-	verify := &tls.Config{InsecureSkipVerify: true}
+	client, host := serve.Client(cmp.Or(c.admin, c.addr))
+	client.TLSClientConfig = &tls.Config{InsecureSkipVerify: true}
+	u := url.URL{Scheme: "http", Host: host, Path: "/healthz"}
 	if c.admin == "" && c.encrypted() {
 		u.Scheme = "https"
 	}
 	if len(c.acme.domains) > 0 {
-		verify.ServerName = c.acme.domains[0]
+		client.TLSClientConfig.ServerName = c.acme.domains[0]
 	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
 		return err
 	}
-	response, err := (&http.Transport{TLSClientConfig: verify, DisableKeepAlives: true}).RoundTrip(request)
+	response, err := client.RoundTrip(request)
 	if err != nil {
 		return fmt.Errorf("not healthy: %w", err)
 	}
 	response.Body.Close()
 	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("not healthy: %s answers %s", u.Host, response.Status)
+		return fmt.Errorf("not healthy: %s answers %s", cmp.Or(c.admin, c.addr), response.Status)
 	}
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/eventsource-wasm/eventsource-wasm/server"
+	"github.com/eventsource-wasm/eventsource-wasm/server/cmd/internal/cli"
 )
 
 func TestConfigure(t *testing.T) {
@@ -25,15 +26,13 @@ func TestConfigure(t *testing.T) {
 		"PORT":               {nil, []string{"PORT", "9"}, func(c *config) any { return c.addr }, "localhost:9"},
 		"variable, not PORT": {nil, []string{"PORT", "9", "EVENTSOURCE_ADDR", "h:1"}, func(c *config) any { return c.addr }, "h:1"},
 		"flag, not variable": {[]string{"-addr", ":1"}, []string{"EVENTSOURCE_ADDR", "h:1"}, func(c *config) any { return c.addr }, ":1"},
-		"variable of a word": {nil, []string{"EVENTSOURCE_LOG_LEVEL", "debug"}, func(c *config) any { return c.logLevel }, slog.LevelDebug},
+		"variable of a word": {nil, []string{"EVENTSOURCE_LOG_LEVEL", "debug"}, func(c *config) any { return c.logging.Level }, slog.LevelDebug},
 		"no admin":           {nil, nil, func(c *config) any { return c.admin }, ""},
 		"admin on loopback":  {[]string{"-admin", ":9"}, nil, func(c *config) any { return c.admin }, "127.0.0.1:9"},
 		"admin for all":      {[]string{"-admin", "0.0.0.0:9"}, nil, func(c *config) any { return c.admin }, "0.0.0.0:9"},
 		"no token":           {nil, nil, func(c *config) any { return c.token }, ""},
-		"the demo's token":   {[]string{"-demo"}, nil, func(c *config) any { return c.token }, demoToken},
 		"drain":              {nil, nil, func(c *config) any { return c.drain }, 10 * time.Second},
 		"no drain":           {[]string{"-drain", "0"}, nil, func(c *config) any { return c.drain }, time.Duration(0)},
-		"the demo's drain":   {[]string{"-demo"}, nil, func(c *config) any { return c.drain }, time.Duration(0)},
 		"lists":              {[]string{"-topics", " a.*, b ,"}, nil, func(c *config) any { return c.broker.Topics }, []string{"a.*", "b"}},
 		"origins":            {[]string{"-cors", "https://a.example, http://localhost:1 ,*"}, nil, func(c *config) any { return c.handler.AllowedOrigins }, []string{"https://a.example", "http://localhost:1", "*"}},
 		"proxies":            {nil, []string{"EVENTSOURCE_TRUSTED_PROXIES", "10.0.0.0/8,::1"}, func(c *config) any { return c.handler.TrustedProxies }, "[10.0.0.0/8 ::1/128]"},
@@ -49,6 +48,8 @@ func TestConfigure(t *testing.T) {
 			return []any{c.handler.LagPolicy, c.handler.GapPolicy}
 		},
 			[]any{server.SkipLagging, server.FromHead}},
+		"a topic's age":     {[]string{"-store", "file:/x", "-store-age", "5h"}, nil, func(c *config) any { return c.broker.DistinctTopicAge }, 5 * time.Hour},
+		"limits of tickets": {[]string{"-tickets", "-max-tickets-per-ip", "7"}, []string{"EVENTSOURCE_MAX_TICKET_BYTES", "9"}, func(c *config) any { t := c.tickets.tickets(); return []any{t.MaxPerSubject, t.MaxPerIP, t.MaxBytes} }, []any{1000, 7, 9}},
 		"limits as documented": {nil, nil, func(c *config) any {
 			return []any{c.broker.MaxEvents, c.broker.MaxAge, c.handler.MaxLag, c.handler.Heartbeat}
 		},
@@ -72,35 +73,81 @@ func TestConfigureRefuses(t *testing.T) {
 		args, env []string
 		want      string // of the error
 	}{
-		"a page without demo":    {[]string{"-page", "p"}, nil, "-page is for the demo"},
-		"TLS for the demo":       {[]string{"-demo"}, []string{"EVENTSOURCE_TLS_CERT", "f"}, "-tls-cert is not for the demo"},
-		"limits of the demo":     {[]string{"-demo", "-max-connections", "1"}, nil, "-max-connections is not for the demo"},
-		"a variable's type":      {nil, []string{"EVENTSOURCE_MAX_LAG", "hunter2"}, "$EVENTSOURCE_MAX_LAG cannot be the value of -max-lag"},
-		"a variable's word":      {nil, []string{"EVENTSOURCE_GAP_POLICY", "none"}, "$EVENTSOURCE_GAP_POLICY cannot be the value of -gap-policy"},
-		"log format":             {[]string{"-log-format", "xml"}, nil, "text or json"},
-		"pprof for all":          {[]string{"-pprof"}, nil, "-pprof needs -admin"},
-		"two tokens":             {[]string{"-token-file", "f"}, []string{"EVENTSOURCE_TOKEN", "t"}, "exclude each other"},
-		"keys and a secret":      {[]string{"-jwt-keys", "f", "-jwt-secret-file", "f"}, nil, "exclude each other"},
-		"an issuer without keys": {[]string{"-jwt-issuer", "us"}, nil, "-jwt-issuer needs -jwt-keys"},
-		"a negative rate":        {[]string{"-publish-rate", "-1"}, nil, "-publish-rate"},
-		"h2c with TLS":           {[]string{"-h2c", "-tls-cert", "c", "-tls-key", "k"}, nil, "-h2c"},
-		"a pattern":              {[]string{"-public", "a.>.b"}, nil, `"a.>.b"`},
-		"a proxy":                {nil, []string{"EVENTSOURCE_TRUSTED_PROXIES", "10.0.0.0/33"}, "-trusted-proxies"},
-		"a certificate, no key":  {[]string{"-tls-cert", "c"}, nil, "-tls-cert and -tls-key need each other"},
-		"a key, no certificate":  {[]string{"-tls-key", "c"}, nil, "-tls-cert and -tls-key need each other"},
-		"ACME and a certificate": {[]string{"-acme-domains", "a.example", "-tls-cert", "c", "-tls-key", "k"}, nil, "exclude each other"},
-		"ACME without a cache":   {[]string{"-acme-domains", "a.example"}, nil, "-acme-cache"},
-		"ACME for any host":      {[]string{"-acme-domains", "*.example", "-acme-cache", "c"}, nil, `"*.example"`},
-		"ACME for a short name":  {[]string{"-acme-domains", "localhost", "-acme-cache", "c"}, nil, `"localhost"`},
-		"ACME in the clear":      {[]string{"-acme-domains", "a.example", "-acme-cache", "c", "-acme-directory", "http://ca.example"}, nil, "https://"},
+		"a variable's type":       {nil, []string{"EVENTSOURCE_MAX_LAG", "hunter2"}, "$EVENTSOURCE_MAX_LAG is not a valid value of -max-lag"},
+		"a variable's word":       {nil, []string{"EVENTSOURCE_GAP_POLICY", "none"}, "$EVENTSOURCE_GAP_POLICY is not a valid value of -gap-policy: it is head or oldest"},
+		"a misspelt variable":     {nil, []string{"EVENTSOURCE_PUBLC", "hunter2"}, "did you mean $EVENTSOURCE_PUBLIC?"},
+		"log format":              {[]string{"-log-format", "xml"}, nil, "text or json"},
+		"pprof for all":           {[]string{"-pprof"}, nil, "-pprof needs -admin"},
+		"a mode without a socket": {[]string{"-unix-mode", "0600"}, nil, "-unix-mode needs -addr unix:/path"},
+		"a mode of letters":       {[]string{"-addr", "unix:/x", "-unix-mode", "rw"}, nil, "0660"},
+		"a negative drain":        {[]string{"-drain", "-1s"}, nil, "-drain"},
+		"a proxy's zone":          {[]string{"-trusted-proxies", "fe80::1%eth0"}, nil, `"fe80::1"`},
+		"a mapped proxy":          {[]string{"-trusted-proxies", "::ffff:10.0.0.0/104"}, nil, `"10.0.0.0/8"`},
+		"a mapped address":        {[]string{"-trusted-proxies", "::ffff:10.0.0.1"}, nil, `"10.0.0.1/32"`},
+		"a proxy's name":          {[]string{"-trusted-proxies", "proxy.example"}, nil, "10.0.0.0/8"},
+		"a burst of any rate":     {[]string{"-publish-burst", "5"}, nil, "-publish-burst needs -publish-rate"},
+		"ACME for nobody":         {[]string{"-acme-email", "a@b.example"}, nil, "-acme-email needs -acme-domains"},
+		"a cookie's name":         {[]string{"-jwt-keys", "f", "-jwt-cookie", "a b"}, nil, "-jwt-cookie"},
+		"an upper-case origin":    {[]string{"-cors", "https://App.example"}, nil, `-cors: "https://App.example" has capital letters, which browsers do not send: write "https://app.example"`},
+		"a star within a name":    {[]string{"-cors", "https://app*.example"}, nil, `"*.app.example"`},
+		"an origin's path":        {nil, []string{"EVENTSOURCE_CORS", "https://app.example/"}, `write "https://app.example"`},
+		"a header's name":         {[]string{"-cors-headers", "X Tenant"}, nil, "-cors-headers"},
+		"all headers":             {[]string{"-cors-headers", "*"}, nil, "-cors-headers"},
+		"a host's scheme":         {[]string{"-hosts", "https://a.example"}, nil, `-hosts: "https://a.example" has a scheme: write "a.example"`},
+		"limits of no tickets":    {[]string{"-max-ticket-bytes", "1"}, nil, "need -tickets"},
+		"no retry at all":         {[]string{"-min-retry", "2h"}, nil, "-min-retry must not be greater than -max-retry"},
+		"two tokens":              {[]string{"-token-file", "f"}, []string{"EVENTSOURCE_TOKEN", "t"}, "exclude each other"},
+		"keys and a secret":       {[]string{"-jwt-keys", "f", "-jwt-secret-file", "f"}, nil, "exclude each other"},
+		"an issuer without keys":  {[]string{"-jwt-issuer", "us"}, nil, "-jwt-issuer needs -jwt-keys"},
+		"a negative rate":         {[]string{"-publish-rate", "-1"}, nil, "-publish-rate"},
+		"h2c with TLS":            {[]string{"-h2c", "-tls-cert", "c", "-tls-key", "k"}, nil, "-h2c"},
+		"a pattern":               {[]string{"-public", "a.>.b"}, nil, `"a.>.b"`},
+		"a proxy":                 {nil, []string{"EVENTSOURCE_TRUSTED_PROXIES", "10.0.0.0/33"}, "-trusted-proxies"},
+		"a certificate, no key":   {[]string{"-tls-cert", "c"}, nil, "-tls-cert and -tls-key need each other"},
+		"a key, no certificate":   {[]string{"-tls-key", "c"}, nil, "-tls-cert and -tls-key need each other"},
+		"ACME and a certificate":  {[]string{"-acme-domains", "a.example", "-tls-cert", "c", "-tls-key", "k"}, nil, "exclude each other"},
+		"ACME without a cache":    {[]string{"-acme-domains", "a.example"}, nil, "-acme-cache"},
+		"ACME for any host":       {[]string{"-acme-domains", "*.example", "-acme-cache", "c"}, nil, `"*.example"`},
+		"ACME for a short name":   {[]string{"-acme-domains", "localhost", "-acme-cache", "c"}, nil, `"localhost"`},
+		"ACME in the clear":       {[]string{"-acme-domains", "a.example", "-acme-cache", "c", "-acme-directory", "http://ca.example"}, nil, "https://"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			_, err := configure(test.args, environment(test.env...), io.Discard)
-			if err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "hunter2") {
+			if !errors.Is(err, cli.ErrInvalid) || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "hunter2") {
 				t.Errorf("got %v, want %q", err, test.want)
 			}
 		})
+	}
+}
+
+func TestURLsOfNATS(t *testing.T) {
+	const where = "EVENTSOURCE_STORE"
+	for _, url := range []string{"nats://a", "nats://a:4222,tls://b:4222", "nats://user:p%40ss%2Fword@a:4222", "nats://token@a", "nats://[::1]:4222/", "nats://a, nats://b,", "nats://a,b:4222"} {
+		if _, err := configure([]string{"-public", ">"}, environment(where, url), io.Discard); err != nil {
+			t.Errorf("%s: %v", url, err)
+		}
+	}
+	for url, want := range map[string]string{
+		"nats://user:hunter2 @a":       "URL 1 does not parse",
+		"nats://user:hunter2%zz@a":     "URL 1 does not parse",
+		"nats://user:hunter2/@a":       "URL 1 does not parse",
+		"nats://a,nats://u:hunter2@:x": "URL 2 does not parse",
+		"nats://user:12/hunter2@a":     "URL 1 has something after the host",
+		"nats://user:12#hunter2@a":     "URL 1 has something after the host",
+		"nats://user:12?hunter2@a":     "URL 1 has something after the host",
+		"nats://a/hunter2":             "URL 1 has something after the host",
+		"nats://":                      "URL 1 has no host",
+		"nats://user:hunter2@":         "URL 1 has no host",
+		"nats://user:hunter2@a:":       "URL 1 has an empty port",
+		"nats://a,b:hunter2":           "URL 2 does not parse",
+		"nats://user:hun,ter2hunter2@": "URL 1 does not parse",
+		"tls://a,ws://u:hunter2@a":     "URL 2 begins with neither",
+	} {
+		_, err := configure([]string{"-public", ">"}, environment(where, url), io.Discard)
+		if !errors.Is(err, cli.ErrInvalid) || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "nats://user:password@host:4222") || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s: %v, want %q", url, err, want)
+		}
 	}
 }
 

@@ -15,6 +15,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/eventsource-wasm/eventsource-wasm/server/cmd/internal/cmdtest"
 )
 
 var crashes = flag.Int("crashes", 3, "how often TestCrash kills the server, for each way to sync")
@@ -57,7 +59,7 @@ func startProgram(t *testing.T, args ...string) *started {
 	p := &started{ended: make(chan error, 1)}
 	log := &journal{}
 	p.command = exec.Command(executable, append([]string{"-addr", "127.0.0.1:0", "-public", ">", "-log-format", "json"}, args...)...)
-	p.command.Env = append(os.Environ(), asProgram+"=1", "EVENTSOURCE_TOKEN="+crashToken)
+	p.command.Env = append(cmdtest.ProgramEnviron(), "EVENTSOURCE_TOKEN="+crashToken)
 	p.command.Stderr = log
 	if err := p.command.Start(); err != nil {
 		t.Fatal(err)

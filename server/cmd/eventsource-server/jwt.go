@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"strings"
 	"time"
 
@@ -34,6 +35,9 @@ func (j *jwtIssuer) configured() bool { return j.keys != "" || j.secretFile != "
 func (j *jwtIssuer) validate(given map[string]bool) error {
 	if j.keys != "" && j.secretFile != "" {
 		return errors.New("-jwt-keys and -jwt-secret-file exclude each other")
+	}
+	if j.cookie != "" && (&http.Cookie{Name: j.cookie}).Valid() != nil {
+		return fmt.Errorf("-jwt-cookie: %q is not the name of a cookie: it has letters, digits and - or _", j.cookie)
 	}
 	for name := range given {
 		if strings.HasPrefix(name, "jwt-") && !j.configured() {

@@ -1,54 +1,26 @@
-// Command eventsource-server streams events to browsers, as package server does, and takes them by POST. Nothing is
-// open until a flag says so; -help lists them, and server/OPERATIONS.md tells how to run it. With -demo it serves the
-// demo of eventsource-wasm in place of that: the page, the built polyfill, and two streams.
+// Command eventsource-server streams events to browsers, as package server does, and takes them by POST. Nothing is open
+// until a flag says so. Run it with -h for the list of flags, and see server/OPERATIONS.md.
 package main
 
 import (
 	"cmp"
 	"context"
-	"errors"
-	"flag"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
-	"os/signal"
 	"runtime/debug"
-	"syscall"
+
+	"github.com/eventsource-wasm/eventsource-wasm/server/cmd/internal/cli"
+	"github.com/eventsource-wasm/eventsource-wasm/server/cmd/internal/serve"
 )
 
-// exitAtOnce is the code of a program that did not wait for its streams.
-const exitAtOnce = 3
-
 func main() {
-	err := run(untilSignal(), os.Args[1:], os.Getenv, os.Stdout, os.Stderr)
-	switch {
-	case err == nil, errors.Is(err, flag.ErrHelp):
-	case errors.Is(err, errUsage):
-		os.Exit(2)
-	default:
-		fmt.Fprintln(os.Stderr, "eventsource-server:", err)
-		os.Exit(1)
-	}
-}
-
-// untilSignal returns a context that the first signal ends. The second ends the program.
-func untilSignal() context.Context {
-	ctx, cancel := context.WithCancel(context.Background())
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	go func() {
-		<-signals
-		cancel()
-		<-signals
-		os.Exit(exitAtOnce)
-	}()
-	return ctx
+	cli.Exit("eventsource-server", run(serve.UntilSignal(), os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
 }
 
 // run serves until ctx is done and the streams have ended.
-func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) error {
-	c, err := configure(args, getenv, stderr)
+func run(ctx context.Context, args []string, env cli.Environment, stdout, stderr io.Writer) error {
+	c, err := configure(args, env, stderr)
 	switch {
 	case err != nil:
 		return err
@@ -58,8 +30,8 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	case c.check:
 		return checkHealth(ctx, c)
 	}
-	logger := newLogger(c, stderr)
-	site, err := newSite(ctx, c, logger)
+	logger := c.logging.Logger(stderr)
+	site, err := newStreams(ctx, c, logger)
 	if err != nil {
 		return err
 	}
@@ -70,34 +42,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	if err := p.listen(ctx); err != nil {
 		return err
 	}
-	if c.demo || c.demoCluster {
-		fmt.Fprintln(stdout, p.url)
-	}
 	return p.serve(ctx)
-}
-
-func newSite(ctx context.Context, c *config, logger *slog.Logger) (*site, error) {
-	if c.demoCluster {
-		return newCluster(ctx, c, logger)
-	}
-	if !c.demo {
-		return newStreams(ctx, c, logger)
-	}
-	if err := checkFiles(c.page, c.dist); err != nil {
-		return nil, err
-	}
-	if c.token == demoToken {
-		logger.Warn("/protected is open to everyone who knows the demo's token; set -token for one of your own", "token", demoToken)
-	}
-	return newDemo(c, logger).site(), nil
-}
-
-func newLogger(c *config, w io.Writer) *slog.Logger {
-	options := &slog.HandlerOptions{Level: c.logLevel}
-	if c.logFormat == "json" {
-		return slog.New(slog.NewJSONHandler(w, options))
-	}
-	return slog.New(slog.NewTextHandler(w, options))
 }
 
 // stamped is set by make dist.

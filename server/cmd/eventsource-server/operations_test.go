@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/eventsource-wasm/eventsource-wasm/server/cmd/internal/cli"
 )
 
 func read(t *testing.T, file string) string {
@@ -41,7 +43,7 @@ func TestFlagsAreDocumented(t *testing.T) {
 }
 
 func TestMetricsAreDocumented(t *testing.T) {
-	admin := launch(t, "-public", ">", "-admin", "127.0.0.1:0").admin(t)
+	admin := launch(t, "-public", ">", "-tickets", "-admin", "127.0.0.1:0").admin(t)
 	_, text := do(t, "GET", admin+"/metrics", "")
 	var have, documented []string
 	for _, match := range regexp.MustCompile(`(?m)^# TYPE (eventsource_\S+)`).FindAllStringSubmatch(text, -1) {
@@ -101,7 +103,7 @@ func TestDockerfile(t *testing.T) {
 	}
 	flags := (&config{}).flags()
 	var variables []string
-	flags.VisitAll(func(f *flag.Flag) { variables = append(variables, variable(f.Name)) })
+	flags.VisitAll(func(f *flag.Flag) { variables = append(variables, cli.Variable(f.Name)) })
 	for i := 0; i < len(pairs); i += 2 {
 		if !slices.Contains(variables, pairs[i]) {
 			t.Errorf("%s is the variable of no flag", pairs[i])

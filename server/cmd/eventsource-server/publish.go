@@ -22,7 +22,10 @@ func (l *publishLimit) flags(f *flag.FlagSet) {
 	f.IntVar(&l.burst, "publish-burst", ratelimit.DefaultBurst, "`events` that it may publish at once, with -publish-rate")
 }
 
-func (l *publishLimit) validate() error {
+func (l *publishLimit) validate(given map[string]bool) error {
+	if given["publish-burst"] && l.rate == 0 {
+		return errors.New("-publish-burst needs -publish-rate")
+	}
 	if l.rate < 0 || math.IsNaN(l.rate) || l.burst < 1 {
 		return errors.New("-publish-rate and -publish-burst must be positive")
 	}

@@ -2,10 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/eventsource-wasm/eventsource-wasm/server/jwt"
 )
 
 // A source is where something comes from that SIGHUP has read again.
@@ -43,10 +46,13 @@ func (p *program) reloadOnHangup(ctx context.Context, hangups chan os.Signal) {
 
 func (p *program) reload(ctx context.Context) {
 	for _, s := range p.sources {
-		if err := s.read(ctx); err != nil {
+		switch err := s.read(ctx); {
+		case errors.Is(err, jwt.ErrWithdrawn):
+			p.logger.Warn("all keys withdrawn: no token is valid", "error", err)
+		case err != nil:
 			p.logger.Error("not read; what there was stays", "error", err)
-			continue
+		default:
+			p.logger.Info("read again", "flag", s.flag)
 		}
-		p.logger.Info("read again", "flag", s.flag)
 	}
 }

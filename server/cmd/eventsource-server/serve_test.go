@@ -14,6 +14,10 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/eventsource-wasm/eventsource-wasm/server/cmd/internal/cli"
+	"github.com/eventsource-wasm/eventsource-wasm/server/cmd/internal/cmdtest"
+	"github.com/eventsource-wasm/eventsource-wasm/server/cmd/internal/serve"
 )
 
 func TestProductionServesStreamsAlone(t *testing.T) {
@@ -197,7 +201,7 @@ func child(t *testing.T, args ...string) (launched, *exec.Cmd) {
 	}
 	p := launched{log: &journal{}}
 	cmd := exec.CommandContext(context.Background(), executable, append([]string{"-log-format", "json"}, args...)...)
-	cmd.Env = append(os.Environ(), asProgram+"=1", "PORT=0")
+	cmd.Env = append(cmdtest.ProgramEnviron(), "PORT=0")
 	cmd.Stderr = p.log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -245,7 +249,7 @@ func TestSecondSignalEndsAtOnce(t *testing.T) {
 	p.log.wait(t, "shutting down", "time")
 	cmd.Process.Signal(syscall.SIGTERM)
 	p.stop()
-	if code := cmd.ProcessState.ExitCode(); code != exitAtOnce {
+	if code := cmd.ProcessState.ExitCode(); code != serve.ExitAtOnce {
 		t.Errorf("ended with %v", cmd.ProcessState)
 	}
 }
@@ -255,12 +259,15 @@ func TestExitCodes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for arg, want := range map[string]int{"-help": 0, "-version": 0, "-nonsense": 2, "-pprof": 1} {
-		cmd := exec.Command(executable, arg)
-		cmd.Env = []string{asProgram + "=1"}
+	for arg, want := range map[string]int{"-help": 0, "-version": 0, "-nonsense": 2, "-pprof": 2, "-tls-cert=x -tls-key=y -public=a": 1} {
+		cmd := exec.Command(executable, strings.Fields(arg)...)
+		cmd.Env = cmdtest.ProgramEnviron()
 		output, _ := cmd.CombinedOutput()
 		if code := cmd.ProcessState.ExitCode(); code != want || len(output) == 0 {
 			t.Errorf("%s: exit code %d, want %d: %s", arg, code, want, output)
+		}
+		if lines := strings.Count(string(output), "\n"); want == 2 && (lines != 2 || !strings.Contains(string(output), "-h for the list of flags")) {
+			t.Errorf("%s prints %s", arg, output)
 		}
 	}
 }
@@ -301,7 +308,7 @@ func TestLogsKeepSecrets(t *testing.T) {
 func TestLogFormats(t *testing.T) {
 	for format, want := range map[string]string{"text": "level=WARN msg=hello\n", "json": `"level":"WARN","msg":"hello"}` + "\n"} {
 		var log strings.Builder
-		logger := newLogger(&config{logFormat: format, logLevel: slog.LevelWarn}, &log)
+		logger := (&cli.Logging{Format: format, Level: slog.LevelWarn}).Logger(&log)
 		logger.Info("quiet")
 		logger.Warn("hello")
 		if lines := log.String(); !strings.HasSuffix(lines, want) || strings.Contains(lines, "quiet") {

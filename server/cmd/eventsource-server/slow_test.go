@@ -52,7 +52,7 @@ func TestSlowSenders(t *testing.T) {
 				logger := slog.New(slog.DiscardHandler)
 				broker := &server.Broker{}
 				h := &server.Handler{Broker: broker, OpenPublish: true, Logger: logger}
-				s := (&program{config: &config{}, logger: logger}).server(h, nil)
+				s := (&program{config: &config{}, logger: logger}).server(h)
 				listener := make(pipes)
 				go s.Serve(listener)
 				defer s.Close()

@@ -12,11 +12,11 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/eventsource-wasm/eventsource-wasm/server"
+	"github.com/eventsource-wasm/eventsource-wasm/server/filestore"
 	"github.com/eventsource-wasm/eventsource-wasm/server/jetstream"
-	"github.com/eventsource-wasm/eventsource-wasm/server/jetstream/embedded"
 )
 
-// openTimeout bounds how long a program that starts waits for its store, which may have to read what it has.
+// openTimeout bounds how long the demo of a cluster waits for a part of it.
 const openTimeout = time.Minute
 
 const inMemory = "memory"
@@ -34,7 +34,7 @@ func (s *storeSite) flags(f *flag.FlagSet) {
 	o := &s.options
 	f.StringVar(&s.where, "store", inMemory, "`where` events are kept: memory, file:DIR, or comma-separated URLs of a NATS cluster; one with a password belongs into the environment")
 	f.StringVar(&s.credentials, "store-credentials", "", "`file` with the credentials for NATS")
-	f.StringVar(&s.fsync, "store-fsync", embedded.DefaultSync.String(), "`time` between two syncs of file:DIR, or always")
+	f.StringVar(&s.fsync, "store-fsync", filestore.DefaultSync.String(), "`time` between two syncs of file:DIR, or always")
 	f.StringVar(&o.Name, "store-name", jetstream.DefaultName, "`name` of the stream, which servers have in common that share their events")
 	f.IntVar(&o.Replicas, "store-replicas", 1, "`number` of servers of a NATS cluster that have the events")
 	f.Int64Var(&o.MaxEvents, "store-events", -1, "`number` of events kept by -store; -1 is no limit")
@@ -82,42 +82,67 @@ func givenOf(given map[string]bool, prefix string) string {
 	return ""
 }
 
-// open gives the broker its store, and returns what closes both.
-func (s *storeSite) open(ctx context.Context, broker *server.Broker, logger *slog.Logger) (close func(), err error) {
-	ctx, cancel := context.WithTimeout(ctx, openTimeout)
-	defer cancel()
-	o := s.options
-	o.Logger = logger
-	if dir, inFolder := s.folder(); inFolder {
-		store, err := embedded.Open(ctx, embedded.Options{Dir: dir, Sync: s.sync, Store: o})
-		if err != nil {
-			return nil, err
+// An openStore is what the broker keeps its events in.
+type openStore struct {
+	close func()       // ends the broker, and gives the store back
+	ready func() error // why the store cannot be used right now; nil if it can
+}
+
+func alwaysReady() error { return nil }
+
+// open gives the broker its store. A folder is read and checked before it returns; NATS is waited for afterwards.
+func (s *storeSite) open(ctx context.Context, broker *server.Broker, logger *slog.Logger) (openStore, error) {
+	switch dir, inFolder := s.folder(); {
+	case inFolder:
+		return s.openFolder(ctx, dir, broker, logger)
+	case s.inNATS():
+		return s.openNATS(ctx, broker, logger)
+	}
+	return openStore{broker.Close, alwaysReady}, nil
+}
+
+func (s *storeSite) openFolder(ctx context.Context, dir string, broker *server.Broker, logger *slog.Logger) (openStore, error) {
+	store, err := filestore.Open(ctx, filestore.Options{
+		Dir:               dir,
+		Sync:              s.sync,
+		MaxAge:            s.options.MaxAge,
+		MaxBytes:          s.options.MaxBytes,
+		MaxEvents:         s.options.MaxEvents,
+		MaxEventsPerTopic: s.options.MaxEventsPerTopic,
+		Logger:            logger,
+	})
+	if err != nil {
+		return openStore{}, err
+	}
+	broker.Store = store
+	return openStore{func() {
+		broker.Close()
+		if err := store.Close(); err != nil {
+			logger.Error("the store was not closed in order", "error", err)
 		}
-		broker.Store = store
-		return func() {
-			broker.Close()
-			if err := store.Close(); err != nil {
-				logger.Error("the store was not closed in order", "error", err)
-			}
-		}, nil
-	}
-	if !s.inNATS() {
-		return broker.Close, nil
-	}
+	}, alwaysReady}, nil
+}
+
+func (s *storeSite) openNATS(ctx context.Context, broker *server.Broker, logger *slog.Logger) (openStore, error) {
+	o := s.options
+	o.Logger, o.Lazy = logger, true
 	conn, err := jetstream.Connect(s.where, s.connection(logger)...)
 	if err != nil {
-		return nil, err
+		return openStore{}, err
 	}
 	store, err := jetstream.Open(ctx, conn, o)
 	if err != nil {
 		conn.Close()
-		return nil, err
+		return openStore{}, err
 	}
 	broker.Store = store
-	return func() {
+	return openStore{func() {
 		broker.Close()
 		conn.Close()
-	}, nil
+	}, func() error {
+		broker.Stats() // which has it follow the store from the first time on
+		return store.Err()
+	}}, nil
 }
 
 // connection returns what is special to this program's connection. Servers are told by their names, as URLs may have
@@ -127,6 +152,10 @@ func (s *storeSite) connection(logger *slog.Logger) (options []nats.Option) {
 		options = append(options, nats.UserCredentials(s.credentials))
 	}
 	return append(options,
+		nats.RetryOnFailedConnect(true),
+		nats.ConnectHandler(func(c *nats.Conn) {
+			logger.Info("NATS is connected", "server", c.ConnectedServerName())
+		}),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			logger.Warn("NATS is not connected", "error", cmp.Or(err, nats.ErrConnectionClosed))
 		}),

@@ -1,12 +1,18 @@
 package main
 
 import (
+	"errors"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	nats "github.com/nats-io/nats-server/v2/server"
 )
 
 func TestStoreFlags(t *testing.T) {
@@ -27,8 +33,6 @@ func TestStoreFlags(t *testing.T) {
 		"too many replicas":    {[]string{"-store", "nats://a", "-store-replicas", "6"}, nil, "1 to 5"},
 		"fsync, no time":       {[]string{"-store", "file:/x", "-store-fsync", "never"}, nil, "250ms"},
 		"fsync, zero":          {[]string{"-store", "file:/x", "-store-fsync", "0"}, nil, "250ms"},
-		"of the demo":          {[]string{"-demo", "-store", "file:/x"}, nil, "-store"},
-		"of the cluster":       {[]string{"-demo-cluster", "-store", "file:/x"}, nil, "-demo-cluster"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -74,10 +78,119 @@ func TestStoreInFolder(t *testing.T) {
 	}
 }
 
-func TestStoreCannotBeReached(t *testing.T) {
-	start := time.Now()
-	err := run(t.Context(), []string{"-public", ">", "-store", "nats://user:secret@127.0.0.1:1"}, environment(), io.Discard, io.Discard)
-	if err == nil || !strings.Contains(err.Error(), "-store") || strings.Contains(err.Error(), "secret") || time.Since(start) > openTimeout {
+// A URL that cannot be one ends the program, and its password is not told.
+func TestStoreCannotBe(t *testing.T) {
+	err := run(t.Context(), []string{"-public", ">", "-store", "nats://user:secret@host:port"}, environment(), io.Discard, io.Discard)
+	if err == nil || !strings.Contains(err.Error(), "-store") || strings.Contains(err.Error(), "secret") {
 		t.Errorf("run: %v", err)
 	}
+}
+
+// startNATS starts a server of NATS, or another one with the same port and folder.
+func startNATS(t *testing.T, port int, dir string) *nats.Server {
+	t.Helper()
+	s, err := nats.NewServer(&nats.Options{Host: "127.0.0.1", Port: port, JetStream: true, StoreDir: dir, NoSigs: true, NoLog: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	t.Cleanup(func() { stopNATS(s) })
+	return s
+}
+
+func stopNATS(s *nats.Server) {
+	s.Shutdown()
+	s.WaitForShutdown()
+}
+
+// ready waits until the program says that it is ready, or that it is not.
+func (p *launched) awaitReady(t *testing.T, want int) {
+	t.Helper()
+	for deadline := time.Now().Add(2 * time.Minute); ; <-time.After(10 * time.Millisecond) {
+		response, _ := do(t, "GET", p.url+"/readyz", "")
+		if response.StatusCode == want {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("/readyz answers %d, want %d", response.StatusCode, want)
+		}
+	}
+}
+
+func (p *launched) mustPublish(t *testing.T, data string) (id string) {
+	t.Helper()
+	ids, err := postEvents(t.Context(), p.url, data, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ids[0]
+}
+
+// A program that starts before NATS waits for it. If NATS comes back without its data, or with older data, the program
+// is not ready until it has begun a new epoch by itself, says so in the log, and clients are told by a gap.
+func TestStoreInNATS(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	port, dir := l.Addr().(*net.TCPAddr).Port, filepath.Join(t.TempDir(), "nats")
+	l.Close()
+	p := launch(t, "-public", ">", "-token", crashToken, "-store", fmt.Sprintf("nats://127.0.0.1:%d", port))
+	if response, body := do(t, "GET", p.url+"/readyz", ""); response.StatusCode != http.StatusServiceUnavailable || body != "the store is unavailable\n" {
+		t.Errorf("without NATS, /readyz answers %d, %q", response.StatusCode, body)
+	}
+	if response, _ := do(t, "GET", p.url+"/healthz", ""); response.StatusCode != http.StatusOK {
+		t.Errorf("without NATS, /healthz answers %d", response.StatusCode)
+	}
+	s := startNATS(t, port, dir)
+	p.awaitReady(t, http.StatusOK)
+	first := p.mustPublish(t, "1")
+
+	stopNATS(s)
+	p.awaitReady(t, http.StatusServiceUnavailable)
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	s = startNATS(t, port, dir)
+	p.log.wait(t, "the stream is gone, with all events: it is made again, with a new epoch", "had")
+	p.awaitReady(t, http.StatusOK)
+	second := p.mustPublish(t, "2")
+	if gap := gapOf(t, p.url, first); gap != "epoch" || epochOf(first) == epochOf(second) {
+		t.Errorf("%s is followed by %s with the gap %q", first, second, gap)
+	}
+
+	stopNATS(s)
+	copied := filepath.Join(t.TempDir(), "copy")
+	if err := os.CopyFS(copied, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	s = startNATS(t, port, dir)
+	p.awaitReady(t, http.StatusOK)
+	var third string
+	for range 5 {
+		third = p.mustPublish(t, "lost")
+	}
+	stopNATS(s)
+	p.awaitReady(t, http.StatusServiceUnavailable)
+	if err := errors.Join(os.RemoveAll(dir), os.Rename(copied, dir)); err != nil {
+		t.Fatal(err)
+	}
+	startNATS(t, port, dir)
+	p.log.wait(t, "the stream has lost events that it had stored: a new epoch begins, and clients are told by a gap", "had")
+	p.awaitReady(t, http.StatusOK)
+	fourth := p.mustPublish(t, "4")
+	if gap := gapOf(t, p.url, third); gap != "epoch" || epochOf(third) == epochOf(fourth) {
+		t.Errorf("%s is followed by %s with the gap %q", third, fourth, gap)
+	}
+	if gap := gapOf(t, p.url, second); gap != "epoch" {
+		t.Errorf("%s is met with the gap %q", second, gap)
+	}
+	if err := p.stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+func epochOf(id string) string {
+	epoch, _, _ := strings.Cut(id, "-")
+	return epoch
 }

@@ -14,9 +14,9 @@ type site struct {
 	mux    *http.ServeMux
 	broker *server.Broker
 
-	feed    func(context.Context) // publishes on the site's own account until the context is done; may be nil
 	sources []source
-	close   func() // ends the broker, and gives its store back; may be nil
+	close   func()       // ends the broker, and gives its store back; may be nil
+	ready   func() error // why no clients should come; may be nil
 }
 
 // otherDescriptors is how many the program needs besides those of the streams.
@@ -38,7 +38,7 @@ func newStreams(ctx context.Context, c *config, logger *slog.Logger) (*site, err
 		return nil, err
 	}
 	warnOfDescriptors(c.broker.MaxConnections, openFilesLimit(), logger)
-	closeStore, err := c.store.open(ctx, &c.broker, logger)
+	store, err := c.store.open(ctx, &c.broker, logger)
 	if err != nil {
 		return nil, fmt.Errorf("-store: %w", err)
 	}
@@ -46,9 +46,8 @@ func newStreams(ctx context.Context, c *config, logger *slog.Logger) (*site, err
 	h.Broker, h.Authorize, h.Logger = &c.broker, c.publish.before(access.authorize, h), logger
 	mux := http.NewServeMux()
 	mux.Handle("/events", h)
-	if c.tickets {
-		h.Tickets = &server.Tickets{}
+	if h.Tickets = c.tickets.tickets(); h.Tickets != nil {
 		mux.HandleFunc("/ticket", h.ServeTicket)
 	}
-	return &site{mux: mux, broker: &c.broker, sources: access.sources, close: closeStore}, nil
+	return &site{mux: mux, broker: &c.broker, sources: access.sources, close: store.close, ready: store.ready}, nil
 }

@@ -117,8 +117,13 @@ func (a *acmeAccount) flags(f *flag.FlagSet) {
 	f.StringVar(&a.directory, "acme-directory", acme.LetsEncryptURL, "`URL` of the authority's directory")
 }
 
-func (a *acmeAccount) validate(own tlsFiles) error {
+func (a *acmeAccount) validate(given map[string]bool, own tlsFiles) error {
 	if len(a.domains) == 0 {
+		for _, name := range []string{"acme-cache", "acme-email", "acme-directory"} {
+			if given[name] {
+				return fmt.Errorf("-%s needs -acme-domains", name)
+			}
+		}
 		return nil
 	}
 	directory, err := url.Parse(a.directory)

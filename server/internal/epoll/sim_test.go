@@ -566,7 +566,7 @@ func (w *world) settle() error {
 			busy = true
 		}
 		for _, c := range w.clients {
-			if s := c.socket; s.inFlight > 0 && c.pace > 0 {
+			if s := c.socket; s.inFlight > 0 && c.pace > 0 || s.wants && s.inFlight < s.capacity {
 				s.drain(c.pace)
 				busy = true
 			}
@@ -575,7 +575,7 @@ func (w *world) settle() error {
 			}
 			before, events := c.driver.Cursor.Next, c.driver.Bytes
 			c.resume()
-			busy = busy || !c.done && (c.driver.Cursor.Next != before || c.driver.Bytes != events || c.driver.Awake())
+			busy = busy || !c.done && (c.driver.Cursor.Next != before || c.driver.Bytes != events || !c.socket.blocked && c.driver.Awake())
 		}
 		w.relieve()
 		if err := w.check(); err != nil {
@@ -599,7 +599,7 @@ func (w *world) passTime() bool {
 		wait(&c.Stream)
 	}
 	for _, c := range w.clients {
-		if c.driver != nil && !c.done {
+		if c.driver != nil && !c.done && !c.socket.blocked {
 			wait(c.driver.Stream)
 		}
 	}
@@ -613,6 +613,18 @@ func (w *world) passTime() bool {
 // finish has everybody read, and looks at what must hold once there is nothing to do: everyone has everything, nothing
 // is overdue, counts add up, and what has ended is released.
 func (w *world) finish() error {
+	for _, c := range w.clients {
+		c.socket.capacity = max(c.socket.capacity, 200)
+		if c.pace > 0 {
+			c.pace = max(c.pace, 100)
+		}
+	}
+	if err := w.settle(); err != nil {
+		return err
+	}
+	if err := w.stalledAreBounded(); err != nil {
+		return err
+	}
 	for _, c := range w.clients {
 		c.socket.partial, c.socket.capacity = false, max(c.socket.capacity, 5000)
 		if c.pace = 100_000; c.socket.inFlight < c.socket.capacity {
@@ -653,6 +665,32 @@ func (w *world) finish() error {
 		return err
 	}
 	return w.wantNothingLeft()
+}
+
+// stalledAreBounded looks at what must hold while some do not read: those who have gone are noticed, what the others
+// hold is bounded, and their time is too.
+func (w *world) stalledAreBounded() error {
+	for _, c := range w.clients {
+		s := c.socket
+		if c.ended == 0 && c.driver == nil && (s.reset || s.halfClosed && c.pace > 0) {
+			return fmt.Errorf("client %d has gone, and nobody has noticed", s.fd)
+		}
+	}
+	if w.store == nil && w.limits.Pinned >= 0 && w.log.Pinned() > w.limits.Pinned {
+		return fmt.Errorf("%d bytes are pinned while some do not read, of %d", w.log.Pinned(), w.limits.Pinned)
+	}
+	for range 3 {
+		if err := w.settle(); err != nil {
+			return err
+		}
+		w.now += 10 * time.Second
+	}
+	for _, c := range w.broadcaster.clients {
+		if due := c.Due(); due < w.now-15*time.Second {
+			return fmt.Errorf("client %d is overdue by %v", c.fd, w.now-due)
+		}
+	}
+	return nil
 }
 
 // LingerTimes is longer than any stream lingers.

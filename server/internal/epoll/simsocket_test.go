@@ -19,6 +19,7 @@ type simSocket struct {
 	watched, lingering, closed bool
 	reset, halfClosed, gone    bool // by the client
 	junk                       int
+	blocked                    bool // a goroutine waits for room
 	check                      *checker
 	idle                       int // turns without progress
 	overdue                    int // turns
@@ -132,9 +133,9 @@ func (c *simConn) Write(p []byte) (written int, err error) {
 		if written += n; err != nil || written == len(p) {
 			return written, err
 		}
-		if !c.yield(struct{}{}) {
-			return written, os.ErrClosed
-		}
+		c.blocked = true
+		c.yield(struct{}{})
+		c.blocked = false
 	}
 }
 

@@ -1,0 +1,206 @@
+package server
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net/http"
+	"net/netip"
+	"os"
+	"sync"
+	"time"
+)
+
+// minBodyBytes is what the smallest body counts: the buffers of its connection, and the goroutine that waits for it.
+const minBodyBytes = 16 << 10
+
+// firstBodyBytes is the storage that a body begins with. It doubles as the body arrives, so a length that is only
+// announced takes no memory.
+const firstBodyBytes = 4 << 10
+
+var (
+	errManyBodies       = &Error{Status: http.StatusServiceUnavailable, Message: "too many request bodies in flight", RetryAfter: retryAfter}
+	errManyBodiesFromIP = &Error{Status: http.StatusTooManyRequests, Message: "too many request bodies in flight from this address", RetryAfter: retryAfter}
+)
+
+// bodies counts the memory of those in flight.
+type bodies struct {
+	mu        sync.Mutex
+	total     int64
+	byNetwork map[netip.Prefix]int
+}
+
+// take counts n more bytes, of one network, unless that exceeds a limit.
+func (b *bodies) take(network netip.Prefix, n, limit, perNetwork int64) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case network.IsValid() && over(int64(b.byNetwork[network])+n, perNetwork):
+		return errManyBodiesFromIP
+	case over(b.total+n, limit):
+		return errManyBodies
+	}
+	b.total += n
+	count(&b.byNetwork, network, int(n))
+	return nil
+}
+
+func (b *bodies) giveBack(network netip.Prefix, n int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.total -= n
+	count(&b.byNetwork, network, int(-n))
+}
+
+func (b *bodies) inFlight() int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.total
+}
+
+// A bodyReader reads the body of one request.
+type bodyReader struct {
+	handler *Handler
+	request *http.Request
+	network netip.Prefix
+	taken   int64
+	text    []byte
+}
+
+func (h *Handler) newBodyReader(r *http.Request) *bodyReader {
+	return &bodyReader{handler: h, request: r, network: ClientNetwork(ClientIP(r, h.TrustedProxies))}
+}
+
+// begin makes sure that there is room for a body at all, before it is asked for.
+func (b *bodyReader) begin() error {
+	if over(b.request.ContentLength, b.limit()) {
+		return tooLarge(b.limit())
+	}
+	return b.take(minBodyBytes)
+}
+
+// read returns the whole body, if it comes in time.
+func (b *bodyReader) read(w http.ResponseWriter) ([]byte, error) {
+	control, timeout := http.NewResponseController(w), cmp.Or(b.handler.BodyTimeout, DefaultBodyTimeout)
+	if timeout > 0 {
+		control.SetReadDeadline(time.Now().Add(timeout)) // else the server's ReadTimeout must do
+	}
+	err := b.readAll()
+	switch {
+	case err == nil:
+		if timeout > 0 {
+			control.SetReadDeadline(time.Time{}) // or the request is canceled then
+		}
+		return b.text, nil
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, &Error{Status: http.StatusRequestTimeout, Message: "the body took too long to arrive"}
+	}
+	if e, ok := errors.AsType[*Error](err); ok {
+		return nil, e
+	}
+	return nil, malformed("", "the body could not be read")
+}
+
+func (b *bodyReader) readAll() error {
+	for {
+		if len(b.text) == cap(b.text) {
+			if err := b.grow(); err != nil {
+				return err
+			}
+		}
+		n, err := b.request.Body.Read(b.text[len(b.text):cap(b.text)])
+		b.text = b.text[:len(b.text)+n]
+		switch {
+		case over(int64(len(b.text)), b.limit()):
+			return tooLarge(b.limit())
+		case err == io.EOF:
+			return nil
+		case err != nil:
+			return err
+		}
+	}
+}
+
+// grow doubles the storage, up to one byte more than there can be, in which the reader finds the end. A middleware may
+// have made the body longer than its length says, by decompressing it.
+func (b *bodyReader) grow() error {
+	has := int64(cap(b.text))
+	size := max(firstBodyBytes, 2*has)
+	for _, most := range []int64{b.request.ContentLength, b.limit()} {
+		if most >= has && most < math.MaxInt64 {
+			size = min(size, most+1)
+		}
+	}
+	if err := b.take(max(size, minBodyBytes)); err != nil {
+		return err
+	}
+	text := make([]byte, len(b.text), size)
+	copy(text, b.text)
+	b.text = text
+	return nil
+}
+
+// take has the body count so many bytes.
+func (b *bodyReader) take(size int64) error {
+	limit := cmp.Or(b.broker().MaxBodyBytesInFlight, DefaultMaxBodyBytesInFlight)
+	perNetwork := cmp.Or(b.broker().MaxBodyBytesPerIP, DefaultMaxBodyBytesPerIP)
+	switch {
+	case over(size, limit):
+		return tooLarge(limit)
+	case b.network.IsValid() && over(size, perNetwork):
+		return tooLarge(perNetwork)
+	}
+	if err := b.broker().bodies.take(b.network, size-b.taken, limit, perNetwork); err != nil {
+		b.broker().refused.Add(1)
+		return err
+	}
+	b.taken = size
+	return nil
+}
+
+// end gives back what take took.
+func (b *bodyReader) end() { b.broker().bodies.giveBack(b.network, b.taken) }
+
+func (b *bodyReader) broker() *Broker { return b.handler.Broker }
+
+func (b *bodyReader) limit() int64 { return cmp.Or(b.handler.MaxBodyBytes, DefaultMaxBodyBytes) }
+
+func tooLarge(limit int64) error {
+	return &Error{Status: http.StatusRequestEntityTooLarge, Message: fmt.Sprintf("the body is larger than %d bytes", limit)}
+}
+
+// leaveBody has the request end without the rest of its body. Over HTTP/1, net/http would wait for up to 256 KiB of it
+// before it sends the answer, and again after that, for as long as the client likes. A stream of HTTP/2 is reset.
+func leaveBody(w http.ResponseWriter, r *http.Request) {
+	if r.ContentLength == 0 || r.ProtoMajor != 1 {
+		return
+	}
+	w.Header().Set("Connection", "close")
+	http.NewResponseController(w).SetReadDeadline(time.Unix(1, 0))
+}
+
+// A GET may have so much of a body, and so long for it.
+const (
+	maxIgnoredBytes = 4 << 10
+	ignoredTimeout  = time.Second
+)
+
+// ignoreBody reads the body of a GET, which means nothing but is sent by some. RFC 9110, section 9.3.1, has it refused if
+// it is more than that: a stream that waits for the rest of it would hold its goroutine after its end.
+func ignoreBody(w http.ResponseWriter, r *http.Request) error {
+	if r.ContentLength == 0 || r.ContentLength <= maxIgnoredBytes && endsSoon(w, r) {
+		return nil
+	}
+	leaveBody(w, r)
+	return malformed("", "a "+r.Method+" must not have a body")
+}
+
+func endsSoon(w http.ResponseWriter, r *http.Request) bool {
+	control := http.NewResponseController(w)
+	control.SetReadDeadline(time.Now().Add(ignoredTimeout))
+	_, err := io.CopyN(io.Discard, r.Body, maxIgnoredBytes+1)
+	control.SetReadDeadline(time.Time{})
+	return err == io.EOF
+}

@@ -1,8 +1,0 @@
-//go:build !linux
-
-package main
-
-import "time"
-
-// setPeerTimeout does nothing: only Linux can be told.
-func setPeerTimeout(uintptr, time.Duration) error { return nil }

@@ -1,0 +1,37 @@
+package main
+
+import (
+	"errors"
+	"flag"
+
+	"github.com/eventsource-wasm/eventsource-wasm/server"
+)
+
+// ticketLimits say whether tickets are issued, and how many.
+type ticketLimits struct {
+	on                bool
+	perSubject, perIP int
+	bytes             int64
+}
+
+func (l *ticketLimits) flags(f *flag.FlagSet) {
+	f.BoolVar(&l.on, "tickets", false, "issue tickets at POST /ticket, for the EventSource of browsers, which sends no token")
+	f.IntVar(&l.perSubject, "max-tickets-per-subject", server.DefaultMaxTicketsPerSubject, "`number` of used tickets of one subject that can resume their streams; -1 is no limit")
+	f.IntVar(&l.perIP, "max-tickets-per-ip", server.DefaultMaxTicketsPerIP, "`number` of those of one address, where there is no subject; -1 is no limit")
+	f.Int64Var(&l.bytes, "max-ticket-bytes", server.DefaultMaxTicketBytes, "`bytes` of memory for used tickets; -1 is no limit")
+}
+
+func (l *ticketLimits) validate(given map[string]bool) error {
+	if !l.on && (given["max-tickets-per-subject"] || given["max-tickets-per-ip"] || given["max-ticket-bytes"]) {
+		return errors.New("-max-tickets-per-subject, -max-tickets-per-ip and -max-ticket-bytes need -tickets")
+	}
+	return nil
+}
+
+// tickets returns nil if none are issued.
+func (l *ticketLimits) tickets() *server.Tickets {
+	if !l.on {
+		return nil
+	}
+	return &server.Tickets{MaxPerSubject: l.perSubject, MaxPerIP: l.perIP, MaxBytes: l.bytes}
+}

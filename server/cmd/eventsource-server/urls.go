@@ -1,0 +1,64 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"strings"
+)
+
+// checkNATS finds URLs of a comma-separated list that no server can have. Its errors do not repeat them, for they may have
+// passwords.
+func checkNATS(urls string) error {
+	var all list
+	all.Set(urls)
+	for i, text := range all {
+		if problem := problemOfNATS(text); problem != "" {
+			return fmt.Errorf("-store: URL %d %s: write nats://host:4222, or nats://user:password@host:4222 "+
+				"with the special characters of user and password percent-encoded", i+1, problem)
+		}
+	}
+	return nil
+}
+
+func problemOfNATS(text string) (problem string) {
+	if !strings.Contains(text, "://") {
+		text = "nats://" + text // as the client does
+	}
+	u, err := url.Parse(text)
+	switch {
+	case err != nil:
+		return "does not parse"
+	case u.Scheme != "nats" && u.Scheme != "tls":
+		return "begins with neither nats:// nor tls://"
+	case u.Hostname() == "":
+		return "has no host"
+	case u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.Fragment != "" || strings.HasSuffix(text, "#"):
+		return "has something after the host"
+	case strings.HasSuffix(u.Host, ":"):
+		return "has an empty port"
+	}
+	return ""
+}
+
+// parseNetwork takes a single address, too. It refuses what matches no client: their addresses are known without zones, and
+// those of IPv4 never as IPv6.
+func parseNetwork(text string) (netip.Prefix, error) {
+	network, err := netip.ParsePrefix(text)
+	if ip, notPrefix := netip.ParseAddr(text); notPrefix == nil {
+		network, err = netip.PrefixFrom(ip.WithZone(""), ip.BitLen()), nil
+		if ip.Zone() != "" {
+			return netip.Prefix{}, fmt.Errorf("%q matches nothing: write it without its zone, %q", text, ip.WithZone(""))
+		}
+	}
+	switch {
+	case err != nil:
+		return netip.Prefix{}, fmt.Errorf("%q is no network: write one such as 10.0.0.0/8, or an address", text)
+	case network.Addr().Is4In6() && network.Bits() >= 96:
+		return netip.Prefix{}, fmt.Errorf("%q matches nothing: write %q", text, netip.PrefixFrom(network.Addr().Unmap(), network.Bits()-96))
+	case network.Addr().Is4In6():
+		return netip.Prefix{}, errors.New(text + " is of no one family: write a network of IPv4, and another of IPv6")
+	}
+	return network, nil
+}

@@ -1,0 +1,69 @@
+package serve
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"syscall"
+	"time"
+)
+
+// Sockets are how a program listens.
+type Sockets struct {
+	// PeerTimeout is how long what is sent over TCP may go unacknowledged, on Linux. Negative means for as long as the
+	// system tries.
+	PeerTimeout time.Duration
+
+	// Mode is that of Unix sockets. Zero means [DefaultUnixMode].
+	Mode Mode
+}
+
+// Listen listens on host:port or unix:/path. Its error names the flag that the address is from, if another would help.
+func (s Sockets) Listen(ctx context.Context, addr, flag string) (net.Listener, error) {
+	if path, is := UnixPath(addr); is {
+		listener, err := listenUnix(ctx, path, cmp.Or(s.Mode, DefaultUnixMode))
+		if err != nil {
+			return nil, fmt.Errorf("%s %w", flag, err)
+		}
+		return listener, nil
+	}
+	sockets := net.ListenConfig{Control: func(_, _ string, socket syscall.RawConn) (err error) {
+		if s.PeerTimeout < 0 {
+			return nil
+		}
+		failed := socket.Control(func(fd uintptr) { err = setPeerTimeout(fd, s.PeerTimeout) })
+		return cmp.Or(failed, err)
+	}}
+	listener, err := sockets.Listen(ctx, "tcp", addr)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("%s is in use: choose another port with PORT=, or with %s", addr, flag)
+	}
+	return listener, err
+}
+
+// URL returns what a person on this machine opens, for a listener at addr: the host in place of "all of them", and the
+// real port. That of a Unix socket is its address.
+func URL(addr string, listening net.Addr, secure bool) string {
+	if _, is := UnixPath(addr); is {
+		return addr
+	}
+	scheme := "http://"
+	if secure {
+		scheme = "https://"
+	}
+	_, port, _ := net.SplitHostPort(listening.String())
+	host, _, _ := net.SplitHostPort(reachable(addr))
+	return scheme + net.JoinHostPort(host, port)
+}
+
+// reachable turns an address to listen on into one to connect to.
+func reachable(addr string) string {
+	host, port, _ := net.SplitHostPort(addr)
+	if ip, err := netip.ParseAddr(host); err == nil && ip.IsUnspecified() {
+		host = ""
+	}
+	return net.JoinHostPort(cmp.Or(host, "localhost"), port)
+}

@@ -1,0 +1,151 @@
+// Package serve runs the HTTP servers of the commands in server/cmd: it listens, answers health checks, and ends streams in
+// an orderly way.
+package serve
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/eventsource-wasm/eventsource-wasm/server"
+)
+
+// Streams are exempt from the timeouts that a server needs against slow and silent clients: package server sets its own.
+const (
+	readHeaderTimeout = 5 * time.Second
+	readTimeout       = 30 * time.Second
+	writeTimeout      = 30 * time.Second
+	idleTimeout       = 2 * time.Minute
+	maxHeaderBytes    = 64 << 10
+)
+
+// ExitAtOnce is the exit code of a program that did not wait for its streams to end.
+const ExitAtOnce = 3
+
+// UntilSignal returns a context that ends at the first SIGINT or SIGTERM. The second ends the program.
+func UntilSignal() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-signals
+		cancel()
+		<-signals
+		os.Exit(ExitAtOnce)
+	}()
+	return ctx
+}
+
+// NewServer returns a server for HTTP/1.1 with the timeouts and limits of all commands.
+func NewServer(routes http.Handler, logger *slog.Logger) *http.Server {
+	s := &http.Server{
+		Handler:           routes,
+		Protocols:         &http.Protocols{},
+		ReadHeaderTimeout: readHeaderTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
+	}
+	s.Protocols.SetHTTP1(true)
+	return s
+}
+
+// An Endpoint is a server and what it listens on. The zero Endpoint is none.
+type Endpoint struct {
+	*http.Server
+	Listener net.Listener
+}
+
+func (e Endpoint) serve() error {
+	if e.Listener.Addr().Network() == "unix" {
+		e.Handler = asLoopback(e.Handler)
+	}
+	if e.TLSConfig != nil {
+		return e.ServeTLS(e.Listener, "", "")
+	}
+	return e.Serve(e.Listener)
+}
+
+// Close stops serving and listening at once.
+func (e Endpoint) Close() error {
+	if e.Server == nil {
+		return nil
+	}
+	e.Listener.Close() // the server knows of it only once it serves
+	return e.Server.Close()
+}
+
+// A Service is the endpoints of a program and the streams behind them.
+type Service struct {
+	Broker *server.Broker
+	Logger *slog.Logger
+	Health *Health
+
+	Main  Endpoint // with the streams
+	Admin Endpoint // serves until the streams have ended; may be zero
+
+	Drain time.Duration // window over which the streams end when the program is told to stop; zero is at once
+	Grace time.Duration // what other requests get after that
+
+	// Tasks run from the start until the program is told to stop.
+	Tasks []func(context.Context)
+}
+
+// Run serves until ctx is done and the streams have ended, or until an endpoint fails.
+func (s *Service) Run(ctx context.Context) error {
+	failed := make(chan error, 2)
+	var running sync.WaitGroup
+	defer running.Wait()
+	working, stop := context.WithCancel(ctx)
+	defer stop()
+	for _, e := range []Endpoint{s.Main, s.Admin} {
+		if e.Server != nil {
+			running.Go(func() { failed <- e.serve() })
+			defer e.Close()
+		}
+	}
+	for _, task := range s.Tasks {
+		running.Go(func() { task(working) })
+	}
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+		return s.shutDown(context.WithoutCancel(ctx))
+	}
+}
+
+// shutDown first says that this server is no longer ready and lets its clients go to another, while new ones are told to
+// come back later. Then it stops listening.
+func (s *Service) shutDown(ctx context.Context) error {
+	s.Logger.Info("draining", "streams", s.Broker.Stats().Connections, "over", s.Drain.String())
+	s.Health.draining.Store(true)
+	s.drain(ctx)
+	s.Logger.Info("shutting down")
+	deadline, cancel := context.WithTimeout(ctx, s.Grace)
+	defer cancel()
+	defer s.Broker.Close()
+	if err := s.Main.Shutdown(deadline); err != nil {
+		s.Logger.Warn("cutting the requests that are still open", "error", err)
+		return s.Main.Close()
+	}
+	return nil
+}
+
+// drain cuts the streams that have not ended by the end of the window and the grace: their clients do not read.
+func (s *Service) drain(ctx context.Context) {
+	deadline, cancel := context.WithTimeout(ctx, s.Drain+s.Grace)
+	defer cancel()
+	if err := s.Broker.Drain(deadline, s.Drain); err != nil {
+		s.Logger.Warn("cutting the streams that are still open", "streams", s.Broker.Stats().Connections, "error", err)
+		s.Broker.Break()
+	}
+}

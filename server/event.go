@@ -1,0 +1,32 @@
+package server
+
+import (
+	"cmp"
+	"fmt"
+	"strings"
+
+	"github.com/eventsource-wasm/eventsource-wasm/sse"
+)
+
+// gapType is the type of the events that say what is missing. A publisher's would not be told from them.
+const gapType = "gap"
+
+// checkEvent returns why nobody may publish the event, to whatever topic.
+func (b *Broker) checkEvent(e sse.Event) error {
+	switch {
+	case e.Type == gapType:
+		return ErrReservedType
+	case strings.ContainsAny(e.Type, "\r\n"):
+		return sse.ErrInvalidType
+	case e.Retry == 0:
+		return nil
+	}
+	least, most := cmp.Or(b.MinRetry, DefaultMinRetry), cmp.Or(b.MaxRetry, DefaultMaxRetry)
+	if least > 0 && e.Retry < uint64(least.Milliseconds()) {
+		return fmt.Errorf("%w: less than %d milliseconds", ErrInvalidRetry, least.Milliseconds())
+	}
+	if most > 0 && e.Retry > uint64(most.Milliseconds()) {
+		return fmt.Errorf("%w: more than %d milliseconds", ErrInvalidRetry, most.Milliseconds())
+	}
+	return nil
+}

@@ -1,0 +1,38 @@
+package filestore
+
+// Abandon ends the store as the end of its process does: nothing is closed in order.
+func (s *Store) Abandon() {
+	if s.shut() {
+		s.io.Lock()
+		defer s.io.Unlock()
+		s.release()
+	}
+}
+
+// FrameEnds returns where the frames of a file of events end, and how many events precede each end.
+func FrameEnds(dir, name string) (ends map[int64]int64, err error) {
+	segment := parseSegmentName(name)
+	if segment == nil {
+		return nil, errDamage
+	}
+	found, err := scanSegment(dir, segment, 0)
+	if err != nil {
+		return nil, err
+	}
+	ends = map[int64]int64{segmentHead: 0}
+	var events int64
+	for _, f := range found.frames {
+		events += int64(f.count)
+		ends[f.offset+int64(f.size)] = events
+	}
+	return ends, nil
+}
+
+// Maintain does what is done from time to time.
+func (s *Store) Maintain() {
+	s.sync()
+	s.drop()
+}
+
+// MaxQueued is what waits for a follower at most.
+const MaxQueued = maxQueued

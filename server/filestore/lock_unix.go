@@ -1,0 +1,18 @@
+//go:build unix && !solaris && !aix
+
+package filestore
+
+import (
+	"errors"
+	"os"
+	"syscall"
+)
+
+// lockFile locks the file until it is closed, also by the end of the program.
+func lockFile(file *os.File) error {
+	err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		return ErrInUse
+	}
+	return err
+}

@@ -1,0 +1,251 @@
+package filestore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"os"
+	"slices"
+	"sort"
+	"time"
+
+	"github.com/eventsource-wasm/eventsource-wasm/server"
+)
+
+// What one reading takes at most, if it is not a single event.
+const (
+	readEvents = 1000
+	readBytes  = 64 << 10
+)
+
+// Read implements [server.Store]. It returns at most 64 KiB, or one event.
+func (s *Store) Read(ctx context.Context, from uint64) ([]server.StoredRecord, error) {
+	select {
+	case s.reads <- struct{}{}:
+		defer func() { <-s.reads }()
+	case <-ctx.Done():
+		return nil, fmt.Errorf("%w: %w", server.ErrUnavailable, ctx.Err())
+	}
+	records, _, err := s.read(ctx, from)
+	return records, err
+}
+
+// read returns records, and the sequence up to which there are no others.
+func (s *Store) read(ctx context.Context, from uint64) (records []server.StoredRecord, upTo uint64, err error) {
+	for ctx.Err() == nil {
+		p, ok := s.place(from)
+		if !ok {
+			return nil, p.last, p.err
+		}
+		c := collector{store: s, from: p.from, upTo: p.from - 1}
+		err := readFrames(s.options.Dir, p.segment, p.offset, p.end, c.take)
+		var at *damage
+		switch {
+		case errors.As(err, &at) || errors.Is(err, fs.ErrNotExist):
+			if len(c.records) == 0 {
+				s.skip(p, err)
+				continue
+			}
+		case err != nil:
+			return nil, 0, fmt.Errorf("%w: %w", server.ErrUnavailable, err)
+		}
+		if len(c.records) > 0 {
+			return c.records, c.upTo, nil
+		}
+		from = p.last + 1 // its other events are superseded
+	}
+	return nil, 0, fmt.Errorf("%w: %w", server.ErrUnavailable, ctx.Err())
+}
+
+// A place is where to read.
+type place struct {
+	segment     *segment
+	from        uint64
+	offset, end int64
+	last        uint64 // sequence of the segment's last event, or without a segment of the stream's
+	err         error
+}
+
+// place returns where the event is, or the first one behind it that is kept. It is not ok if there is none.
+func (s *Store) place(from uint64) (p place, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return place{err: errClosed}, false
+	}
+	from = max(from, s.first)
+	i := sort.Search(len(s.segments), func(i int) bool { return s.segments[i].last >= from })
+	if from > s.last || i == len(s.segments) {
+		return place{last: s.last}, false
+	}
+	segment := s.segments[i]
+	return place{segment: segment, from: from, offset: segment.seek(from), end: segment.size, last: segment.last}, true
+}
+
+// A collector takes records as long as there is room.
+type collector struct {
+	store   *Store
+	from    uint64
+	records []server.StoredRecord
+	bytes   int
+	upTo    uint64
+}
+
+func (c *collector) take(f *frame) bool {
+	if f.last() < c.from {
+		return true
+	}
+	c.store.mu.Lock()
+	defer c.store.mu.Unlock()
+	f.each(func(sequence uint64, topic, block []byte) bool {
+		if sequence < c.from {
+			return true
+		}
+		if c.full(len(block)) {
+			return false
+		}
+		c.upTo = sequence
+		if c.store.topics == nil || c.store.topics.keeps(string(topic), sequence) {
+			c.bytes += len(topic) + len(block)
+			c.records = append(c.records, server.StoredRecord{
+				Record:   server.Record{Topic: string(topic), Block: slices.Clone(block)},
+				Sequence: sequence,
+			})
+		}
+		return true
+	})
+	return c.upTo == f.last() && !c.full(0)
+}
+
+func (c *collector) full(more int) bool {
+	return len(c.records) >= readEvents || len(c.records) > 0 && c.bytes+more > readBytes
+}
+
+// skip goes on behind a damage. What precedes the next event that is intact counts as no longer kept, so that clients who
+// want it are told by a gap.
+func (s *Store) skip(p place, cause error) {
+	next := point{p.last + 1, p.end, math.MaxInt64}
+	data, err := os.ReadFile(s.path(p.segment))
+	if err == nil {
+		seed := p.segment.seed()
+		start := p.offset
+		if at, ok := errors.AsType[*damage](cause); ok {
+			start = at.offset
+		}
+		data = data[:min(p.end, int64(len(data)))]
+		if offset := resync(data, start+1, seed); offset < int64(len(data)) {
+			f, _, _ := parseFrame(data[offset:], seed)
+			next = point{f.first, offset, f.at}
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !slices.Contains(s.segments, p.segment) {
+		return // it was removed or rewritten meanwhile
+	}
+	s.options.Logger.Error("events are damaged: clients are told by a gap", "dir", s.options.Dir, "file", p.segment.name(),
+		"from", max(s.first, p.from), "before", next.sequence, "error", cause)
+	s.first = min(max(s.first, next.sequence), s.last+1)
+	i := sort.Search(len(p.segment.index), func(i int) bool { return p.segment.index[i].offset >= next.offset })
+	if next.at != math.MaxInt64 && (i == len(p.segment.index) || p.segment.index[i].offset != next.offset) {
+		p.segment.index = slices.Insert(p.segment.index, i, next)
+	}
+}
+
+// A follower has what it is to be told.
+type follower struct {
+	wake    chan struct{}
+	records []server.StoredRecord
+	bytes   int
+	missed  bool // some are not in records, and have to be read
+}
+
+// maxQueued bounds what waits for a follower.
+const maxQueued = 16 << 20
+
+// add is called under the store's lock.
+func (f *follower) add(records []server.StoredRecord) {
+	for _, r := range records {
+		f.bytes += len(r.Topic) + len(r.Block)
+	}
+	if f.missed || f.bytes > maxQueued {
+		f.missed, f.records, f.bytes = true, nil, 0
+	} else {
+		f.records = append(f.records, records...)
+	}
+	select {
+	case f.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Follow implements [server.Store].
+func (s *Store) Follow(ctx context.Context, tell func(server.StoreUpdate)) {
+	f := &follower{wake: make(chan struct{}, 1)}
+	s.mu.Lock()
+	s.followers[f] = true
+	state := s.state()
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		delete(s.followers, f)
+		s.mu.Unlock()
+	}()
+	tell(server.StoreUpdate{StoreState: state})
+	for {
+		select {
+		case <-f.wake:
+		case <-ctx.Done():
+			return
+		case <-s.stop:
+			tell(server.StoreUpdate{StoreState: state, Err: errClosed})
+			<-ctx.Done()
+			return
+		}
+		s.mu.Lock()
+		records, missed := f.records, f.missed
+		f.records, f.bytes, f.missed = nil, 0, false
+		s.mu.Unlock()
+		switch {
+		case missed:
+			s.tellMissed(ctx, f, &state, tell)
+		case len(records) > 0 && records[len(records)-1].Sequence > state.Last:
+			records = slices.DeleteFunc(records, func(r server.StoredRecord) bool { return r.Sequence <= state.Last })
+			state.Last = records[len(records)-1].Sequence
+			tell(server.StoreUpdate{StoreState: state, Records: records})
+		}
+	}
+}
+
+// rereadWait is the time before what cannot be read is read again.
+const rereadWait = time.Second
+
+// tellMissed reads what is not queued. Some of that may be queued by then.
+func (s *Store) tellMissed(ctx context.Context, f *follower, state *server.StoreState, tell func(server.StoreUpdate)) {
+	now, err := s.State(ctx)
+	for err == nil && state.Last < now.Last {
+		records, upTo, readErr := s.read(ctx, state.Last+1)
+		if err = readErr; err != nil {
+			break
+		}
+		state.Last = max(upTo, state.Last)
+		tell(server.StoreUpdate{StoreState: *state, Records: records})
+	}
+	if err == nil || ctx.Err() != nil {
+		return
+	}
+	tell(server.StoreUpdate{StoreState: *state, Err: err})
+	s.mu.Lock()
+	f.missed = true
+	s.mu.Unlock()
+	select {
+	case <-time.After(rereadWait):
+		s.mu.Lock()
+		f.add(nil)
+		s.mu.Unlock()
+	case <-ctx.Done():
+	case <-s.stop:
+	}
+}

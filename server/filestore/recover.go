@@ -1,0 +1,444 @@
+package filestore
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/eventsource-wasm/eventsource-wasm/server"
+)
+
+// A recovery reads all that a folder has, and decides whether it is what the last process left.
+//
+// If it is, the stream goes on in its epoch. If anything is missing, damaged or put back from a copy, nobody can say
+// what clients have seen and what they miss. Then a new epoch begins, which says so to all of them, and numbers go on
+// above the highest one known, so that no id gets a second meaning. Intact events stay.
+type recovery struct {
+	store  *Store
+	dir    string
+	logger *slog.Logger
+
+	mark     mark
+	manifest *manifest // nil if there is none that can be read
+	cut      bool      // the machine may have stopped while the folder was open
+	doubts   []string  // why this is not what the last process left
+	orphans  []string  // files that the stream does not refer to
+	replaced []string  // files of the stream that others have taken the place of
+
+	segments []*segment
+	high     uint64 // the highest sequence that is known to have been given
+	last     uint64 // sequence of the newest event that is there
+	group    uint64
+}
+
+const (
+	epochLength = 8
+	maxEarlier  = 8
+)
+
+func newEpoch() string { return strings.ToLower(rand.Text()[:epochLength]) }
+
+func (r *recovery) doubt(message string, args ...any) {
+	r.doubts = append(r.doubts, message)
+	r.logger.Error(message, append([]any{"dir", r.dir}, args...)...)
+}
+
+// run leaves the store as it goes on.
+func (r *recovery) run(ctx context.Context) error {
+	files, err := os.ReadDir(r.dir)
+	if err != nil {
+		return err
+	}
+	fresh, err := r.begin(files)
+	if err != nil {
+		return err
+	}
+	entries, keyFiles := r.listed(files)
+	for i, e := range entries {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := r.take(e, i == len(entries)-1); err != nil {
+			return err
+		}
+	}
+	keyFiles = r.takeKeys(keyFiles)
+	r.high = max(r.high, r.last)
+	m := r.judge(fresh)
+	m.Keys = keyFiles
+	return r.settle(m)
+}
+
+// begin reads the mark and the manifest. fresh reports that the folder has never been used.
+func (r *recovery) begin(files []os.DirEntry) (fresh bool, err error) {
+	var intact, adjacent bool
+	r.mark, intact, adjacent, err = readMark(r.dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		if !slices.ContainsFunc(files, isOurs) {
+			if slices.ContainsFunc(files, func(f os.DirEntry) bool { return f.Name() == "jetstream" }) {
+				return false, ErrOldFormat
+			}
+			return true, nil
+		}
+		r.doubt("the file that says how far the stream had come is missing")
+		return false, nil
+	case errors.Is(err, errNoMark):
+		r.doubt("the file that says how far the stream had come is damaged")
+		return false, nil
+	case err != nil:
+		return false, err
+	}
+	r.high = r.mark.high
+	r.cut = !r.mark.closed && !r.store.folder.sameRun()
+	if !intact || !adjacent && !r.cut { // of two pages, the disk may have either
+		r.doubt("one half of the file that says how far the stream had come is damaged")
+	}
+	m, check, at, err := readManifest(r.dir, r.mark.manifest)
+	switch {
+	case err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errManifest):
+		return false, err
+	case err != nil || check != r.mark.check:
+		r.doubt("the list of the files of the stream is missing or damaged")
+		return false, nil
+	case at != r.mark.changed:
+		r.doubt("the files were put back from a copy")
+	}
+	r.manifest = m
+	return false, nil
+}
+
+func isOurs(f os.DirEntry) bool {
+	return f.Name() == openName || strings.HasPrefix(f.Name(), manifestPrefix) || strings.HasSuffix(f.Name(), segmentSuffix) || strings.HasSuffix(f.Name(), keySuffix)
+}
+
+// listed returns the files of the stream, or without a manifest all that may be.
+func (r *recovery) listed(files []os.DirEntry) (entries []entry, keyFiles []keyFile) {
+	known := map[string]bool{}
+	if r.manifest != nil {
+		entries, keyFiles = r.manifest.Segments, r.manifest.Keys
+		for _, e := range entries {
+			known[(&segment{id: e.ID, first: e.First}).name()] = true
+			r.high = max(r.high, e.Last)
+		}
+		for _, f := range keyFiles {
+			known[f.name()] = true
+		}
+	}
+	for _, f := range files {
+		name := f.Name()
+		s := parseSegmentName(name)
+		text, isKeys := strings.CutSuffix(name, keySuffix)
+		switch {
+		case known[name] || s == nil && !isKeys:
+		case r.manifest != nil:
+			r.orphans = append(r.orphans, name)
+		case s != nil:
+			entries = append(entries, entry{ID: s.id, First: s.first})
+		default:
+			var id uint64
+			if _, err := fmt.Sscanf(text, "%016x", &id); err == nil {
+				keyFiles = append(keyFiles, keyFile{ID: id, Newest: time.Now().UnixNano()})
+			}
+		}
+	}
+	slices.SortFunc(entries, func(a, b entry) int {
+		return cmp.Or(cmp.Compare(a.First, b.First), cmp.Compare(a.ID, b.ID))
+	})
+	return entries, keyFiles
+}
+
+// take reads a segment, compares it with what is known of it, and adds it to the stream.
+func (r *recovery) take(e entry, newest bool) error {
+	s := &segment{id: e.ID, first: e.First, last: e.First - 1}
+	found, err := scanSegment(r.dir, s, r.last)
+	if errors.Is(err, fs.ErrNotExist) {
+		r.doubt("a file of events is missing", "file", s.name(), "first", e.First, "last", e.Last)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if newest && r.manifest != nil {
+		r.compareNewest(found)
+	} else {
+		r.compareSealed(found, e)
+	}
+	for _, h := range found.holes {
+		if newest && r.manifest != nil && h.atEnd && h.offset >= r.mark.offset {
+			continue // a write that was cut short
+		}
+		r.doubt("events are damaged: their checksums fail", "file", s.name(), "byte", h.offset, "bytes", h.size,
+			"after", h.after, "before", h.before)
+	}
+	repaired, err := r.repair(found)
+	if err != nil {
+		return err
+	}
+	r.add(repaired, found)
+	return nil
+}
+
+// compareSealed compares a segment that no longer grows.
+func (r *recovery) compareSealed(found *scan, e entry) {
+	s := found.segment
+	if r.manifest == nil || len(found.holes) > 0 {
+		return
+	}
+	if found.badHead || s.last != e.Last || s.events != e.Events || s.size != e.Size {
+		r.doubt("a file of events is not what it was", "file", s.name(), "had", e.Events, "has", s.events, "last", e.Last, "found", s.last)
+	}
+}
+
+// compareNewest compares the segment that grew. A process that is killed may have written events of which the mark does
+// not know yet, of one write, and a part of a frame.
+func (r *recovery) compareNewest(found *scan) {
+	end, last := segmentHead, uint64(0)
+	for _, f := range found.frames {
+		if f.group <= r.mark.group {
+			end, last = f.offset+int64(f.size), f.last()
+		}
+	}
+	switch {
+	case found.badHead:
+		r.doubt("the head of a file of events is damaged", "file", found.segment.name())
+	case end < r.mark.offset:
+		r.doubt("events are missing at the end of the stream", "had", r.mark.high, "has", max(last, r.last))
+	case r.cut:
+		r.compareCut(found)
+	case end > r.mark.offset || found.segment.size > segmentHead && r.newestGroup(found) > r.mark.group+1:
+		r.doubt("the file that says how far the stream had come is older than the events", "had", r.mark.high, "has", found.segment.last)
+	}
+}
+
+func (r *recovery) newestGroup(found *scan) uint64 {
+	if len(found.frames) == 0 {
+		return 0
+	}
+	return found.frames[len(found.frames)-1].group
+}
+
+// compareCut is for a segment after the machine has stopped: the mark may be old, and of the last write any part may be
+// missing. A hole before a later write is damage.
+func (r *recovery) compareCut(found *scan) {
+	for i, h := range found.holes {
+		if h.atEnd || h.offset < r.mark.offset {
+			continue
+		}
+		if r.newestGroup(found) > h.group+1 {
+			return // take reports it
+		}
+		r.truncate(found, i)
+		return
+	}
+}
+
+// truncate makes the hole the end of the segment: what follows was never acknowledged.
+func (r *recovery) truncate(found *scan, i int) {
+	h := found.holes[i]
+	h.size, h.before, h.atEnd = int64(len(found.data))-h.offset, 0, true
+	found.holes = append(found.holes[:i], h)
+	all := found.frames
+	found.frames = nil
+	*found.segment = segment{id: found.segment.id, first: found.segment.first, last: found.segment.first - 1, size: segmentHead}
+	for _, f := range all {
+		if f.offset < h.offset {
+			found.frames = append(found.frames, f)
+			found.segment.add(&f.frame, f.offset, f.size)
+		}
+	}
+}
+
+// repair returns a segment without holes. The file stays unless there is only something to cut off.
+func (r *recovery) repair(found *scan) (*segment, error) {
+	s := found.segment
+	atEnd := len(found.holes) == 0 || len(found.holes) == 1 && found.holes[0].atEnd
+	if !found.badHead && atEnd {
+		if len(found.holes) == 0 {
+			return s, nil
+		}
+		return s, truncateFile(filepath.Join(r.dir, s.name()), s.size)
+	}
+	r.replaced = append(r.replaced, s.name())
+	return rewrite(r.dir, max(s.first, r.last+1), found.frames, nil)
+}
+
+func truncateFile(path string, size int64) error {
+	file, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	return errors.Join(file.Truncate(size), file.Sync(), file.Close())
+}
+
+// rewrite writes the frames to a new segment, or if keep is not nil, those of their events that it keeps, without keys.
+func rewrite(dir string, first uint64, frames []found, keep func(topic string, sequence uint64) bool) (*segment, error) {
+	s := &segment{id: randomID(), first: first, last: first - 1, size: segmentHead}
+	data := s.head()
+	add := func(f frame, records []server.Record) {
+		f.count = len(records)
+		offset := int64(len(data))
+		data = appendFrame(data, s.seed(), &f, records)
+		s.add(&f, offset, len(data)-int(offset))
+	}
+	for _, f := range frames {
+		var records []server.Record
+		err := f.each(func(sequence uint64, topic, block []byte) bool {
+			r := server.Record{Topic: string(topic), Block: block}
+			if keep == nil {
+				records = append(records, r)
+			} else if keep(r.Topic, sequence) {
+				add(frame{group: f.group, first: sequence, at: f.at}, []server.Record{r})
+			}
+			return true
+		})
+		if err != nil {
+			return nil, err
+		}
+		if len(records) > 0 {
+			add(f.frame, records)
+		}
+	}
+	path := filepath.Join(dir, s.name())
+	if err := writeSynced(path, data); err != nil {
+		os.Remove(path)
+		return nil, err
+	}
+	return s, nil
+}
+
+// add makes the segment the newest, and takes the keys and topics of its events.
+func (r *recovery) add(s *segment, found *scan) {
+	r.segments = append(r.segments, s)
+	for _, f := range found.frames {
+		if f.keyed {
+			r.store.keys.add(f.id, keyed{f.sum, f.first, f.at})
+		}
+		r.group = max(r.group, f.group)
+		if r.store.topics != nil {
+			f.each(func(sequence uint64, topic, _ []byte) bool {
+				r.store.topics.add(string(topic), sequence)
+				return true
+			})
+		}
+	}
+	r.last = max(r.last, s.last)
+}
+
+// takeKeys returns those of the files that are intact and still matter.
+func (r *recovery) takeKeys(files []keyFile) (intact []keyFile) {
+	k := &r.store.keys
+	for _, f := range files {
+		if time.Since(time.Unix(0, f.Newest)) > k.age {
+			r.orphans = append(r.orphans, f.name())
+			continue
+		}
+		if err := k.read(r.dir, f); err != nil {
+			r.logger.Error("keys are lost: a publication that is repeated may be stored again", "dir", r.dir, "file", f.name(), "keys", f.Keys, "error", err)
+			continue
+		}
+		intact = append(intact, f)
+	}
+	k.sort()
+	k.expire(time.Now())
+	return intact
+}
+
+// judge returns the manifest of the stream as it goes on.
+func (r *recovery) judge(fresh bool) *manifest {
+	m := &manifest{Epoch: newEpoch(), Synced: r.store.options.Sync < 0}
+	old := cmp.Or(r.manifest, &manifest{})
+	switch {
+	case fresh:
+	case len(r.doubts) > 0:
+		r.logger.Error("a new epoch begins, because events may be missing: every client is told by a gap", "dir", r.dir,
+			"epoch", m.Epoch, "before", old.Epoch, "had", r.high, "has", r.last)
+	case r.cut && old.Synced:
+		m.Earlier = continued(old, r.last)
+		r.logger.Warn("a new epoch begins, because the machine stopped while the folder was open; ids of before stay good", "dir", r.dir,
+			"epoch", m.Epoch, "before", old.Epoch, "upto", r.last)
+	case r.cut:
+		r.logger.Error("a new epoch begins, because the machine stopped before the newest events were synced: every client is told by a gap",
+			"dir", r.dir, "epoch", m.Epoch, "before", old.Epoch, "has", r.last)
+	default:
+		m.Epoch, m.Earlier = old.Epoch, old.Earlier
+	}
+	return m
+}
+
+// continued returns the epochs whose ids stay good up to the sequence.
+func continued(m *manifest, last uint64) map[string]uint64 {
+	earlier := map[string]uint64{m.Epoch: last}
+	newest := slices.SortedFunc(maps.Keys(m.Earlier), func(a, b string) int { return cmp.Compare(m.Earlier[b], m.Earlier[a]) })
+	for _, epoch := range newest[:min(len(newest), maxEarlier-1)] {
+		earlier[epoch] = min(m.Earlier[epoch], last)
+	}
+	return earlier
+}
+
+// settle makes all this the state of the folder: once the mark is written, and not before.
+func (r *recovery) settle(m *manifest) (err error) {
+	s := r.store
+	s.epoch, s.earlier = m.Epoch, m.Earlier
+	s.last, s.group = max(r.high, r.last), max(r.group, r.mark.group)
+	s.first = s.last + 1
+	var kept []*segment
+	for _, segment := range r.segments {
+		if segment.events > 0 {
+			s.first = min(s.first, firstOf(segment))
+		} else if segment != r.segments[len(r.segments)-1] || segment.first <= r.last {
+			r.replaced = append(r.replaced, segment.name())
+			continue
+		}
+		kept = append(kept, segment)
+	}
+	s.segments, s.keyFiles, s.synced = kept, m.Keys, m.Synced
+	if s.file, err = s.openNewest(); err != nil {
+		return err
+	}
+	if s.marker, err = openMarker(r.dir, r.mark); err != nil {
+		return err
+	}
+	if err := s.folder.open(); err != nil {
+		return err
+	}
+	if err := s.writeManifest(); err != nil {
+		return err
+	}
+	r.clean()
+	return nil
+}
+
+func firstOf(s *segment) uint64 {
+	if len(s.index) > 0 {
+		return s.index[0].sequence
+	}
+	return s.last + 1
+}
+
+// clean removes what the stream no longer refers to. Files that are none of its own are only put aside if something is
+// wrong, for they may hold what is missing.
+func (r *recovery) clean() {
+	for _, name := range r.replaced {
+		os.Remove(filepath.Join(r.dir, name))
+	}
+	for _, name := range r.orphans {
+		path := filepath.Join(r.dir, name)
+		if len(r.doubts) == 0 || strings.HasSuffix(name, keySuffix) {
+			os.Remove(path)
+			continue
+		}
+		r.logger.Warn("a file is not of the stream: it is put aside", "file", path, "as", name+".unused")
+		os.Rename(path, path+".unused")
+	}
+}

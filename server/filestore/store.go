@@ -1,0 +1,354 @@
+// Package filestore keeps the events of a [server.Broker] in a folder.
+//
+//	store, err := filestore.Open(ctx, filestore.Options{Dir: "/var/lib/events"})
+//	broker := &server.Broker{Store: store}
+//
+// STORES.md in the folder above says what is guaranteed.
+package filestore
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/eventsource-wasm/eventsource-wasm/server"
+)
+
+// Defaults for fields of [Options] that are zero.
+const (
+	DefaultSync     = 250 * time.Millisecond
+	DefaultReserve  = 64 << 20
+	DefaultMaxAge   = 24 * time.Hour
+	DefaultMaxBytes = 1 << 30
+	DefaultKeyAge   = time.Hour
+	DefaultMaxKeys  = 1_000_000
+	DefaultMaxReads = 64
+)
+
+// Options configure a [Store].
+type Options struct {
+	// Dir is the folder, for this program alone. It is made if it does not exist.
+	Dir string
+
+	// Sync is how often events are synced to the disk. A program that ends or is killed loses nothing. A machine that
+	// loses its power loses the events of that time. Zero means 250 ms. Negative means that Append returns when the
+	// events are synced.
+	Sync time.Duration
+
+	// Reserve is how many bytes of the disk stay free: with less, Append fails with [server.ErrStoreFull]. Reading goes
+	// on. It works on Linux. Zero means 64 MiB; negative, none.
+	Reserve int64
+
+	// MaxAge, MaxBytes and MaxEvents bound what is kept. The oldest events go first. MaxEventsPerTopic bounds what is
+	// kept of each topic. Bytes are those on disk. Age and bytes are exact to some 4 KiB of events. Zero means 24 hours,
+	// 1 GiB, and no limit for the others; negative, no limit.
+	MaxAge            time.Duration
+	MaxBytes          int64
+	MaxEvents         int64
+	MaxEventsPerTopic int64
+
+	// KeyAge is how long a [server.Key] is remembered, whether or not its events are kept. Zero means 1 hour.
+	KeyAge time.Duration
+
+	// MaxKeys bounds the keys that are remembered, some 150 bytes of memory each. Beyond it, Append fails for new keys.
+	// Zero means 1,000,000; negative, no limit.
+	MaxKeys int
+
+	// MaxReads bounds the reads at a time; further ones wait. A read returns up to 64 KiB, or one event. Zero means 64.
+	MaxReads int
+
+	// Logger reports what happens to the folder. Nil means [slog.Default].
+	Logger *slog.Logger
+}
+
+// Errors of [Open].
+var (
+	ErrInUse     = errors.New("filestore: another process uses the folder")
+	ErrOldFormat = errors.New("filestore: the folder holds events in the format of an earlier version, in \"jetstream\": move that away to begin without them")
+)
+
+// A Store is a [server.Store] in a folder. It has to be closed.
+type Store struct {
+	options Options
+	full    int64 // bytes of a segment after which another begins
+	folder  *folder
+	space   space
+	reads   chan struct{}
+
+	// Of what follows, only the holder of io changes anything.
+	io        sync.Mutex
+	file      *os.File // the newest segment's
+	marker    *marker
+	keys      keys
+	keyFiles  []keyFile
+	synced    bool // every write is
+	suspect   bool // a sync of file has failed
+	manifests int  // that were made
+	failing   bool // the last write failed
+	buffer    []byte
+
+	mu        sync.Mutex // for the rest, and short
+	epoch     string
+	earlier   map[string]uint64
+	first     uint64 // sequence of the oldest event kept, or last+1
+	last      uint64
+	group     uint64
+	segments  []*segment // oldest first
+	topics    *topics    // nil without a limit
+	followers map[*follower]bool
+	waiting   []*request
+	closed    bool
+	dirty     bool
+
+	wake    chan struct{} // for whoever commits
+	stop    chan struct{}
+	working sync.WaitGroup
+}
+
+var _ server.Store = (*Store)(nil)
+
+// Open returns the store in the folder. It reads everything that is there, at some gigabyte a second, and checks it.
+func Open(ctx context.Context, o Options) (*Store, error) {
+	o.Sync = cmp.Or(o.Sync, DefaultSync)
+	o.MaxAge = cmp.Or(o.MaxAge, DefaultMaxAge)
+	o.MaxBytes = cmp.Or(o.MaxBytes, DefaultMaxBytes)
+	o.MaxKeys = cmp.Or(o.MaxKeys, DefaultMaxKeys)
+	o.Logger = cmp.Or(o.Logger, slog.Default())
+	s := &Store{
+		options:   o,
+		full:      segmentBytes(o.MaxBytes),
+		space:     space{dir: o.Dir, reserve: cmp.Or(o.Reserve, DefaultReserve), logger: o.Logger},
+		reads:     make(chan struct{}, cmp.Or(o.MaxReads, DefaultMaxReads)),
+		keys:      keys{age: cmp.Or(o.KeyAge, DefaultKeyAge), known: map[keyID]keyed{}},
+		topics:    newTopics(o.MaxEventsPerTopic),
+		followers: map[*follower]bool{},
+		wake:      make(chan struct{}, 1),
+		stop:      make(chan struct{}),
+	}
+	if err := s.open(ctx); err != nil {
+		return nil, fmt.Errorf("%s: %w", o.Dir, err)
+	}
+	s.working.Go(s.commitAll)
+	s.working.Go(s.maintain)
+	return s, nil
+}
+
+// Bounds of the size of a segment, which is an eighth of what is kept.
+const (
+	minSegment = 64 << 10
+	maxSegment = 8 << 20
+)
+
+func segmentBytes(limit int64) int64 {
+	if limit < 0 {
+		return maxSegment
+	}
+	return min(max(limit/8, minSegment), maxSegment)
+}
+
+func (s *Store) open(ctx context.Context) (err error) {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if s.folder, err = lock(s.options.Dir); err != nil {
+		return err
+	}
+	r := &recovery{store: s, dir: s.options.Dir, logger: s.options.Logger}
+	if err := r.run(ctx); err != nil {
+		s.release()
+		return err
+	}
+	s.trim(time.Now())
+	s.options.Logger.Info("the folder is open", "dir", s.options.Dir, "epoch", s.epoch, "first", s.first, "last", s.last)
+	return nil
+}
+
+// openNewest opens the file that grows, or makes one.
+func (s *Store) openNewest() (*os.File, error) {
+	if n := len(s.segments); n > 0 && s.segments[n-1].size < s.full {
+		return os.OpenFile(s.path(s.segments[n-1]), os.O_RDWR, 0)
+	}
+	next := &segment{id: randomID(), first: s.last + 1, last: s.last}
+	file, err := createSegment(s.options.Dir, next)
+	if err == nil {
+		s.segments = append(s.segments, next)
+	}
+	return file, err
+}
+
+func (s *Store) path(segment *segment) string { return filepath.Join(s.options.Dir, segment.name()) }
+
+// writeManifest makes the present files those of the stream.
+func (s *Store) writeManifest() error { return s.putManifest(s.segments, s.keyFiles) }
+
+// putManifest makes these files those of the stream, the last of which grows.
+func (s *Store) putManifest(segments []*segment, keyFiles []keyFile) error {
+	s.manifests++
+	id, check, at, err := writeManifest(s.options.Dir, s.manifestOf(segments, keyFiles))
+	if err != nil {
+		return err
+	}
+	newest := segments[len(segments)-1]
+	mark := mark{manifest: id, check: check, changed: at, group: s.group, high: s.last, offset: newest.size}
+	if err := s.marker.writeBoth(mark); err != nil {
+		return err
+	}
+	removeManifests(s.options.Dir, id)
+	return nil
+}
+
+func (s *Store) manifestOf(segments []*segment, keyFiles []keyFile) *manifest {
+	m := &manifest{Epoch: s.epoch, Earlier: s.earlier, Synced: s.synced, Keys: keyFiles}
+	newest := segments[len(segments)-1]
+	for _, segment := range segments {
+		e := entry{ID: segment.id, First: segment.first}
+		if segment != newest {
+			e.Last, e.Events, e.Size = segment.last, segment.events, segment.size
+		}
+		m.Segments = append(m.Segments, e)
+	}
+	return m
+}
+
+// renewManifest has another file take the place of the manifest, so that no mark of before is good any more. Writing
+// goes on while it is synced.
+func (s *Store) renewManifest() error {
+	s.io.Lock()
+	m, manifests := s.manifestOf(s.segments, s.keyFiles), s.manifests
+	s.io.Unlock()
+	id, check, at, err := writeManifest(s.options.Dir, m)
+	if err != nil {
+		return err
+	}
+	if !s.adopt(id, check, at, manifests) {
+		return os.Remove(filepath.Join(s.options.Dir, manifestName(id)))
+	}
+	if err := s.marker.file.Sync(); err != nil {
+		return err
+	}
+	s.io.Lock()
+	defer s.io.Unlock()
+	removeManifests(s.options.Dir, s.marker.manifest)
+	return nil
+}
+
+// adopt makes the manifest the one in force, unless another was made since.
+func (s *Store) adopt(id uint64, check uint32, at int64, manifests int) bool {
+	s.io.Lock()
+	defer s.io.Unlock()
+	mark := s.marker.mark
+	mark.manifest, mark.check, mark.changed = id, check, at
+	return manifests == s.manifests && s.marker.write(mark) == nil && s.marker.write(mark) == nil
+}
+
+// Close syncs the events, and gives the folder back. The brokers that use the store must be closed before.
+func (s *Store) Close() error {
+	if !s.shut() {
+		return nil
+	}
+	s.io.Lock()
+	defer s.io.Unlock()
+	mark := s.marker.mark
+	mark.closed = true
+	err := s.file.Sync()
+	if err == nil {
+		err = s.marker.writeBoth(mark)
+	}
+	if err == nil {
+		err = s.folder.close()
+	}
+	return errors.Join(err, s.release())
+}
+
+// shut ends what works on the store, and reports whether that is for it to do.
+func (s *Store) shut() bool {
+	s.mu.Lock()
+	closed := s.closed
+	s.closed = true
+	s.mu.Unlock()
+	if closed {
+		return false
+	}
+	close(s.stop)
+	s.working.Wait()
+	return true
+}
+
+func (s *Store) release() (err error) {
+	if s.file != nil {
+		err = s.file.Close()
+	}
+	if s.marker != nil {
+		err = errors.Join(err, s.marker.file.Close())
+	}
+	return errors.Join(err, s.folder.unlock())
+}
+
+// State implements [server.Store].
+func (s *Store) State(ctx context.Context) (server.StoreState, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return server.StoreState{}, errClosed
+	}
+	s.expire(time.Now())
+	return s.state(), nil
+}
+
+func (s *Store) state() server.StoreState {
+	return server.StoreState{Epoch: s.epoch, First: s.first, Last: s.last, Earlier: s.earlier}
+}
+
+var errClosed = fmt.Errorf("%w: it is closed", server.ErrUnavailable)
+
+// maintain syncs, and drops what is too old, until the store is closed.
+func (s *Store) maintain() {
+	every := DefaultSync
+	if s.options.Sync > 0 {
+		every = s.options.Sync
+	}
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-s.stop:
+			return
+		case <-ticker.C:
+			s.sync()
+			s.drop()
+		}
+	}
+}
+
+// sync syncs what was written since the last time. Writing goes on meanwhile.
+func (s *Store) sync() {
+	s.mu.Lock()
+	file, dirty := s.file, s.dirty
+	s.dirty = false
+	s.mu.Unlock()
+	if !dirty {
+		return
+	}
+	var err error
+	if !s.synced {
+		err = file.Sync()
+	}
+	if errors.Is(err, os.ErrClosed) {
+		err = nil // it was synced before
+	}
+	if err := s.renewManifest(); err != nil {
+		s.options.Logger.Error("the list of the files of the stream cannot be renewed", "dir", s.options.Dir, "error", err)
+	}
+	if err != nil {
+		s.options.Logger.Error("the disk does not take what was written: events may be lost if the machine stops", "dir", s.options.Dir, "error", err)
+		s.io.Lock()
+		s.suspect = true
+		s.io.Unlock()
+	}
+}

@@ -1,0 +1,193 @@
+package server_test
+
+import (
+	"errors"
+	"io"
+	"math"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/eventsource-wasm/eventsource-wasm/server"
+)
+
+// A grant that ends in a far future, or whose end is given in milliseconds by mistake, ends no stream now.
+func TestGrantFarAway(t *testing.T) {
+	for name, expires := range map[string]time.Time{
+		"year 9999":       time.Unix(253402300799, 0),
+		"in milliseconds": time.Unix(time.Now().UnixMilli(), 0),
+		"the last":        time.Unix(math.MaxInt64>>8, 0),
+	} {
+		t.Run(name, func(t *testing.T) {
+			onEachPath(t, func(t *testing.T, noHijack bool) {
+				broker := &server.Broker{}
+				h := &server.Handler{Broker: broker, NoHijack: noHijack, Logger: quiet}
+				h.Authorize = func(*http.Request, server.Access) (server.Grant, error) {
+					return server.Grant{Expires: expires}, nil
+				}
+				c := opened(t, start(t, h))
+				c.next()
+				publish(t, broker, "t", "1", "2")
+				c.wantData("1", "2")
+			})
+		})
+	}
+}
+
+// Who does not read has no more time than who does, whatever WriteTimeout says.
+func TestStalledStreamEndsWithItsGrant(t *testing.T) {
+	if !canDetach {
+		t.Skip("there is no fast path here")
+	}
+	ends := make(chan server.StreamEnd, 1)
+	broker := &server.Broker{MaxBytes: -1}
+	h := &server.Handler{Broker: broker, MaxLag: -1, WriteTimeout: -1, Logger: quiet, Trace: func(*http.Request) func(server.StreamEnd) {
+		return func(e server.StreamEnd) { ends <- e }
+	}}
+	expires := time.Now().Add(2 * time.Second)
+	h.Authorize = func(*http.Request, server.Access) (server.Grant, error) { return server.Grant{Expires: expires}, nil }
+	slow := connect(t, start(t, h))
+	slow.next()
+	flood(t, broker)
+	if e := <-ends; e.Reason != server.ErrExpired {
+		t.Errorf("ended by %v", e.Reason)
+	}
+	wantConnections(t, broker, 0)
+}
+
+// The hook tells what a middleware cannot see.
+func TestTrace(t *testing.T) {
+	onEachPath(t, func(t *testing.T, noHijack bool) {
+		ends := make(chan server.StreamEnd, 1)
+		broker := &server.Broker{}
+		asked := ""
+		h := &server.Handler{Broker: broker, NoHijack: noHijack, Logger: quiet, Trace: func(r *http.Request) func(server.StreamEnd) {
+			asked = r.URL.RawQuery
+			return func(e server.StreamEnd) { ends <- e }
+		}}
+		c := opened(t, start(t, h)+"?topic=a")
+		c.next()
+		publish(t, broker, "a", "1", "2")
+		publish(t, broker, "b", "3")
+		c.wantData("1", "2")
+		broker.Close()
+		c.wantEnd()
+		e := <-ends
+		if e.Reason != server.ErrBrokerClosed || e.Events != 2 || e.Bytes < 50 || e.Duration <= 0 || e.Detached != (canDetach && !noHijack) {
+			t.Errorf("ended with %+v", e)
+		}
+		if asked != "topic=a" {
+			t.Errorf("asked for %q", asked)
+		}
+		if h.Trace = func(*http.Request) func(server.StreamEnd) { return nil }; broker.Stats().Connections != 0 {
+			t.Error("the stream is counted")
+		}
+	})
+}
+
+// Streams over TLS leave net/http, but for HTTP/2: they are written in chunks of their own, and end as others do.
+func TestStreamsOverTLS(t *testing.T) {
+	for name, http2 := range map[string]bool{"HTTP/1.1": false, "HTTP/2": true} {
+		t.Run(name, func(t *testing.T) {
+			ends := make(chan server.StreamEnd, 2)
+			broker := &server.Broker{}
+			h := &server.Handler{Broker: broker, Logger: quiet, Trace: func(*http.Request) func(server.StreamEnd) {
+				return func(e server.StreamEnd) { ends <- e }
+			}}
+			s := httptest.NewUnstartedServer(h)
+			s.EnableHTTP2 = http2
+			s.StartTLS()
+			t.Cleanup(s.Close)
+			get := func() *client {
+				request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				response, err := s.Client().Do(request)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if http2 != (response.ProtoMajor == 2) {
+					t.Fatalf("the protocol is %s", response.Proto)
+				}
+				return newClient(t, response)
+			}
+			goes, stays := get(), get()
+			goes.next()
+			stays.next()
+			data := strings.Repeat("large ", 100_000)
+			publish(t, broker, "t", "1", data)
+			goes.wantData("1", data)
+			stays.wantData("1", data)
+			goes.response.Body.Close()
+			if e := <-ends; e.Events != 2 || e.Detached == http2 {
+				t.Errorf("ended with %+v", e)
+			}
+			broker.Close()
+			stays.wantEnd()
+			if e := <-ends; e.Reason != server.ErrBrokerClosed {
+				t.Errorf("ended with %+v", e)
+			}
+			wantConnections(t, broker, 0)
+		})
+	}
+}
+
+// A cut is no end, on any path.
+func TestBreakOverTLS(t *testing.T) {
+	for name, http2 := range map[string]bool{"HTTP/1.1": false, "HTTP/2": true} {
+		t.Run(name, func(t *testing.T) {
+			broker := &server.Broker{}
+			s := httptest.NewUnstartedServer(&server.Handler{Broker: broker, Logger: quiet})
+			s.EnableHTTP2 = http2
+			s.StartTLS()
+			t.Cleanup(s.Close)
+			response, err := s.Client().Get(s.URL)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c := newClient(t, response)
+			c.next()
+			broker.Break()
+			if _, err := c.read(); err == nil || errors.Is(err, io.EOF) {
+				t.Errorf("the cut stream ends with %v", err)
+			}
+			wantConnections(t, broker, 0)
+		})
+	}
+}
+
+// Distinct sets of topics are bounded: for all, for an address and for a subject.
+func TestFiltersAreBounded(t *testing.T) {
+	for name, test := range map[string]struct {
+		broker *server.Broker
+		status int
+	}{
+		"all":         {&server.Broker{MaxFilters: 2}, http.StatusServiceUnavailable},
+		"one address": {&server.Broker{MaxFiltersPerIP: 2}, http.StatusTooManyRequests},
+		"one subject": {&server.Broker{MaxFiltersPerSubject: 2}, http.StatusTooManyRequests},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := &server.Handler{Broker: test.broker, Logger: quiet}
+			h.Authorize = func(*http.Request, server.Access) (server.Grant, error) { return server.Grant{Subject: "ada"}, nil }
+			url := start(t, h)
+			first := opened(t, url+"?topic=a")
+			opened(t, url+"?topic=b&topic=a")
+			opened(t, url+"?topic=a&topic=b").next() // the same
+			refused := open(t, url+"?topic=c")
+			body, _ := io.ReadAll(refused.response.Body)
+			if refused.response.StatusCode != test.status || !strings.Contains(string(body), "too many distinct sets of topics") ||
+				refused.response.Header.Get("Retry-After") == "" {
+				t.Errorf("one more is answered %d, %s", refused.response.StatusCode, body)
+			}
+			if got := test.broker.Stats().Filters; got != 2 {
+				t.Errorf("%d sets are counted", got)
+			}
+			first.cancel()
+			wantConnections(t, test.broker, 2)
+			opened(t, url+"?topic=c").next()
+		})
+	}
+}

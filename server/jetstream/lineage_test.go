@@ -1,0 +1,132 @@
+package jetstream
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	natsclient "github.com/nats-io/nats.go/jetstream"
+
+	"github.com/eventsource-wasm/eventsource-wasm/server"
+)
+
+// finish takes what a look finds.
+func (f *follower) finish(t *testing.T) {
+	t.Helper()
+	select {
+	case found := <-f.looks:
+		f.looking = false
+		f.compare(t.Context(), found)
+	case <-time.After(time.Minute):
+		t.Fatal("nobody looks")
+	}
+}
+
+// A stream that was put back from a copy and went on is noticed by the time of a message, even if it has more messages
+// than before. No id of before is good.
+func TestStreamThatForked(t *testing.T) {
+	s := openInProcess(t, Options{})
+	s.mustAppend(t, "1", "2", "3", "4", "5")
+	_, newest, err := s.readTo(t.Context(), 1, followEvents, followBytes)
+	if err != nil || newest.sequence != 5 || newest.at == "" {
+		t.Fatalf("%+v, %v", newest, err)
+	}
+	for name, test := range map[string]struct {
+		witness witness
+		forked  bool
+	}{
+		"the same":       {newest, false},
+		"another":        {witness{4, newest.at}, true},
+		"no longer kept": {witness{0, ""}, false},
+		"lost":           {witness{9, newest.at}, false}, // by the number
+	} {
+		if l := s.look(t.Context(), 3, test.witness); l.err != nil || l.forked != test.forked {
+			t.Errorf("%s: %+v", name, l)
+		}
+	}
+
+	updates := make(chan server.StoreUpdate, 100)
+	f := &follower{store: s, tell: func(u server.StoreUpdate) { updates <- u }, looks: make(chan look, 1)}
+	f.look(t.Context())
+	f.finish(t)
+	before := <-updates
+	if f.witness != newest {
+		t.Errorf("it is known by %+v, want %+v", f.witness, newest)
+	}
+	f.witness.at = "2020-01-01T00:00:00Z"
+	f.doubt()
+	f.look(t.Context())
+	f.finish(t)
+	f.finish(t)
+	after := <-updates
+	if after.Epoch == before.Epoch || after.Earlier[before.Epoch] != 0 || f.suspect {
+		t.Errorf("%+v follows %+v", after, before)
+	}
+	s.mustAppend(t, "6")
+}
+
+// While a stream is in doubt nothing is told, whatever comes.
+func TestDoubt(t *testing.T) {
+	s := openInProcess(t, Options{})
+	s.mustAppend(t, "1", "2")
+	f := &follower{store: s, begun: true, tell: func(u server.StoreUpdate) { t.Errorf("%+v is told", u) }, looks: make(chan look, 1)}
+	f.doubt()
+	f.receive(t.Context(), s.told(1), nil)
+	f.catchUp(t.Context())
+	f.check(t.Context(), false)
+	if f.again() != nil {
+		t.Error("it reads")
+	}
+	s.trust.give()
+}
+
+// A sequence that is not above those known before is no acknowledgment.
+func TestStreamThatGoesBack(t *testing.T) {
+	s := openInProcess(t, Options{Timeout: time.Second})
+	s.mustAppend(t, "1", "2", "3")
+	s.raise(10)
+	if first, err := s.Append(t.Context(), server.Key{}, server.Record{Topic: "t", Block: []byte("data: x\n\n")}); !errors.Is(err, server.ErrUnavailable) {
+		t.Errorf("stored as %d, %v", first, err)
+	}
+	select {
+	case <-s.alarm:
+	default:
+		t.Error("the follower is not told")
+	}
+	s.trust.withdraw()
+	if _, err := s.Append(t.Context(), server.Key{}, server.Record{Topic: "t", Block: []byte("data: x\n\n")}); !errors.Is(err, server.ErrUnavailable) {
+		t.Errorf("in doubt: %v", err)
+	}
+	s.trust.give()
+	s.reset(4)
+	s.mustAppend(t, "5")
+}
+
+// A stream that is deleted is made again, after a while, under a new epoch.
+func TestStreamThatIsGone(t *testing.T) {
+	s := openInProcess(t, Options{})
+	s.mustAppend(t, "1", "2", "3")
+	updates := make(chan server.StoreUpdate, 100)
+	f := &follower{store: s, tell: func(u server.StoreUpdate) { updates <- u }, looks: make(chan look, 1)}
+	step := func() {
+		t.Helper()
+		f.look(t.Context())
+		f.finish(t)
+	}
+	step()
+	before := <-updates
+	if err := s.stream.DeleteStream(t.Context(), s.options.Name); err != nil {
+		t.Fatal(err)
+	}
+	step()
+	if u := <-updates; !errors.Is(u.Err, natsclient.ErrStreamNotFound) || f.goneSince.IsZero() {
+		t.Errorf("%+v", u)
+	}
+	f.goneSince = time.Now().Add(-2 * goneAfter)
+	step()
+	f.finish(t)
+	if u := <-updates; u.Err != nil || u.Epoch == before.Epoch || u.Last != 0 || len(u.Earlier) != 0 {
+		t.Errorf("%+v follows %+v", u, before)
+	}
+	s.mustAppend(t, "1")
+}

@@ -1,0 +1,156 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/eventsource-wasm/eventsource-wasm/server"
+	"github.com/eventsource-wasm/eventsource-wasm/sse"
+)
+
+// A ledger is what was published: for every topic, the sequences of its events. One goroutine publishes to a topic, so
+// the number of an event within its topic is known before the broker numbers it within the log.
+type ledger struct {
+	broker *server.Broker
+	names  []string
+	filler []byte
+
+	mu        sync.RWMutex
+	epoch     string
+	sequences [][]uint64 // by topic
+	head      uint64     // the highest sequence
+}
+
+func newLedger(broker *server.Broker, names []string) *ledger {
+	filler := bytes.Repeat([]byte("0123456789abcdefghijklmnopqrstuvwxyz "), maxSize/37+1)
+	return &ledger{broker: broker, names: names, filler: filler[:maxSize], sequences: make([][]uint64, len(names))}
+}
+
+// publish publishes the next event of a topic, whose data says which event it is and when that was.
+func (l *ledger) publish(topic, size int) error {
+	l.mu.RLock()
+	n := len(l.sequences[topic])
+	l.mu.RUnlock()
+	data := fmt.Sprintf("%d %d %d %d %s", topic, n, time.Now().UnixNano(), size, l.filler[:size])
+	id, err := l.broker.Publish(l.names[topic], sse.Event{Data: data})
+	if err != nil {
+		return err
+	}
+	epoch, sequence, err := parseID(id)
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.epoch, l.head = epoch, max(l.head, sequence)
+	l.sequences[topic] = append(l.sequences[topic], sequence)
+	return nil
+}
+
+// A publication is what the data of an event says.
+type publication struct {
+	topic, n int
+	at       time.Time
+}
+
+// read returns what data says, if all of it is as it was published.
+func (l *ledger) read(data []byte) (p publication, err error) {
+	fields := bytes.SplitN(data, []byte(" "), 5)
+	if len(fields) != 5 {
+		return p, fmt.Errorf("the data is %.60q", data)
+	}
+	var numbers [4]int64
+	for i := range numbers {
+		if numbers[i], err = strconv.ParseInt(string(fields[i]), 10, 64); err != nil {
+			return p, fmt.Errorf("the data is %.60q", data)
+		}
+	}
+	p = publication{int(numbers[0]), int(numbers[1]), time.Unix(0, numbers[2])}
+	if size := numbers[3]; size < 0 || size > maxSize || !bytes.Equal(fields[4], l.filler[:size]) {
+		return p, fmt.Errorf("the data of %d bytes, which begins with %.40q, is damaged", len(data), data)
+	}
+	if p.topic < 0 || p.topic >= len(l.names) {
+		return p, fmt.Errorf("there is no topic %d", p.topic)
+	}
+	return p, nil
+}
+
+// after returns the number of the first event of a topic that has a higher sequence.
+func (l *ledger) after(topic int, sequence uint64) int {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	n, _ := slices.BinarySearchFunc(l.sequences[topic], sequence+1, cmp.Compare)
+	return n
+}
+
+// sequence returns that of an event, or false if its publisher does not know it yet.
+func (l *ledger) sequence(topic, n int) (uint64, bool) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if n >= len(l.sequences[topic]) {
+		return 0, false
+	}
+	return l.sequences[topic][n], true
+}
+
+func (l *ledger) newest() (epoch string, head uint64) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.epoch, l.head
+}
+
+// count returns how many events the filter has in all.
+func (l *ledger) count(f *filter) (n int64) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	for _, topic := range f.topics {
+		n += int64(len(l.sequences[topic]))
+	}
+	return n
+}
+
+func parseID(id string) (epoch string, sequence uint64, err error) {
+	epoch, digits, _ := strings.Cut(id, "-")
+	sequence, err = strconv.ParseUint(digits, 10, 64)
+	if err != nil {
+		return "", 0, fmt.Errorf("the id is %q", id)
+	}
+	return epoch, sequence, nil
+}
+
+// A filter is what a client asks for. Who matches what is worked out here again, and not by the code under test.
+type filter struct {
+	patterns []string
+	topics   []int // that match
+	has      []bool
+}
+
+func (l *ledger) filter(patterns ...string) *filter {
+	f := &filter{patterns: patterns, has: make([]bool, len(l.names))}
+	for i, name := range l.names {
+		if slices.ContainsFunc(patterns, func(p string) bool { return matches(p, name) }) {
+			f.has[i] = true
+			f.topics = append(f.topics, i)
+		}
+	}
+	return f
+}
+
+func matches(pattern, name string) bool {
+	p, n := strings.Split(pattern, "."), strings.Split(name, ".")
+	for i, token := range p {
+		switch {
+		case token == ">" && i == len(p)-1:
+			return len(n) > i
+		case i >= len(n), token != "*" && token != n[i]:
+			return false
+		}
+	}
+	return len(p) == len(n)
+}

@@ -1,0 +1,267 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+
+	"github.com/eventsource-wasm/eventsource-wasm/sse"
+)
+
+// A session checks what one client receives: of each topic in its filter every event once and in order, from where it
+// asked to begin, or a gap that says the truth.
+type session struct {
+	ledger *ledger
+	filter *filter
+	asked  string // the Last-Event-ID sent
+	header string // Event-Gap, of which the first event is to say more
+
+	parser sse.Parser
+	placed bool        // it is known after which event the session begins
+	base   uint64      // that event
+	at     uint64      // everything up to here was received
+	next   map[int]int // number of the event that is next, of topics received since base
+	unsure []receipt   // whose publisher was slower than the client
+	on     func(publication)
+
+	events, gaps int64
+	trace        []string // what came last, for the message of a fault
+}
+
+func (s *session) note(format string, args ...any) {
+	if len(s.trace) == 12 {
+		s.trace = append(s.trace[:0], s.trace[1:]...)
+	}
+	s.trace = append(s.trace, fmt.Sprintf(format, args...))
+}
+
+type receipt struct {
+	topic, n int
+	sequence uint64
+}
+
+// begin places the session after an id that the log is known to have given.
+func (s *session) begin(sequence uint64) {
+	s.placed, s.base, s.at, s.next = true, sequence, sequence, map[int]int{}
+}
+
+// id is what a client sends that resumes.
+func (s *session) id() string { return string(s.parser.LastEventID()) }
+
+// feed takes bytes of the stream. Its errors are the server's faults.
+func (s *session) feed(chunk []byte) error {
+	for !s.placed && s.asked == "" { // the parser does not stop at a block that is an id alone
+		end := bytes.IndexByte(chunk, '\n') + 1
+		if end == 0 {
+			break
+		}
+		if err := s.take(chunk[:end]); err != nil {
+			return err
+		}
+		chunk = chunk[end:]
+	}
+	return s.take(chunk)
+}
+
+func (s *session) take(chunk []byte) error {
+	s.parser.Feed(chunk)
+	for s.parser.Next() {
+		if err := s.receive(); err != nil {
+			return err
+		}
+	}
+	if err := s.parser.Err(); err != nil {
+		return err
+	}
+	if id := s.id(); id != "" && id != s.asked {
+		return s.reach(id)
+	}
+	return nil
+}
+
+func (s *session) receive() error {
+	_, sequence, err := parseID(s.id())
+	if err != nil {
+		return err
+	}
+	switch kind := string(s.parser.Type()); kind {
+	case "gap":
+		return s.gap(sequence)
+	case "":
+		return s.event(sequence)
+	default:
+		return fmt.Errorf("an event of the type %q", kind)
+	}
+}
+
+func (s *session) event(sequence uint64) error {
+	p, err := s.ledger.read(s.parser.Data())
+	switch {
+	case err != nil:
+		return fmt.Errorf("event %d: %w", sequence, err)
+	case !s.placed && s.asked == "": // its id is the first that it is told
+		return fmt.Errorf("event %d precedes an id to resume from", sequence)
+	case !s.placed:
+		return fmt.Errorf("event %d follows %q without a gap", sequence, s.asked)
+	case s.header != "":
+		return fmt.Errorf("event %d precedes the gap that the header announces: %s", sequence, s.header)
+	case sequence <= s.at:
+		return fmt.Errorf("event %d follows %d", sequence, s.at)
+	case !s.filter.has[p.topic]:
+		return fmt.Errorf("event %d is of topic %q, the client asked for %q", sequence, s.ledger.names[p.topic], s.filter.patterns)
+	case p.n != s.nextOf(p.topic):
+		due, _ := s.ledger.sequence(p.topic, s.nextOf(p.topic))
+		return fmt.Errorf("event %d is number %d of topic %q, number %d is due after %d, which was event %d", sequence, p.n, s.ledger.names[p.topic], s.nextOf(p.topic), s.base, due)
+	}
+	s.next[p.topic], s.at = p.n+1, sequence
+	s.events++
+	s.note("event %d", sequence)
+	if s.on != nil {
+		s.on(p)
+	}
+	s.unsure = append(s.unsure, receipt{p.topic, p.n, sequence})
+	return s.settle()
+}
+
+func (s *session) nextOf(topic int) int {
+	if n, known := s.next[topic]; known {
+		return n
+	}
+	return s.ledger.after(topic, s.base)
+}
+
+// settle compares the sequences received with those that the publishers got.
+func (s *session) settle() error {
+	kept := s.unsure[:0]
+	for _, r := range s.unsure {
+		switch sequence, known := s.ledger.sequence(r.topic, r.n); {
+		case !known:
+			kept = append(kept, r)
+		case sequence != r.sequence:
+			return fmt.Errorf("number %d of topic %q came with the id %d, and was published as %d", r.n, s.ledger.names[r.topic], r.sequence, sequence)
+		}
+	}
+	s.unsure = kept
+	return nil
+}
+
+// reach takes an id that says how far the client is.
+func (s *session) reach(id string) error {
+	epoch, sequence, err := parseID(id)
+	if err != nil {
+		return err
+	}
+	if known, _ := s.ledger.newest(); known != "" && epoch != known {
+		return fmt.Errorf("the id %q is of no epoch of this log", id)
+	}
+	if !s.placed {
+		s.begin(sequence)
+		return nil
+	}
+	return s.complete(sequence)
+}
+
+// complete checks that nothing is missing up to there, and moves the session on.
+func (s *session) complete(sequence uint64) error {
+	if sequence < s.at {
+		return fmt.Errorf("the id goes back from %d to %d", s.at, sequence)
+	}
+	if sequence == s.at {
+		return nil
+	}
+	s.note("id %d", sequence)
+	for _, topic := range s.filter.topics {
+		if due, known := s.ledger.sequence(topic, s.nextOf(topic)); known && due <= sequence {
+			return fmt.Errorf("event %d of topic %q is missing, the client is said to be at %d", due, s.ledger.names[topic], sequence)
+		}
+	}
+	s.at = sequence
+	return nil
+}
+
+// gap checks what a gap says against what the client has, and goes on after it.
+func (s *session) gap(sequence uint64) error {
+	var g struct{ Requested, First, Reason string }
+	if err := json.Unmarshal(s.parser.Data(), &g); err != nil {
+		return fmt.Errorf("a gap %q: %w", s.parser.Data(), err)
+	}
+	_, first, err := parseID(g.First)
+	if err != nil || first != sequence+1 {
+		return fmt.Errorf("a gap of the id %d says %q", sequence, s.parser.Data())
+	}
+	if s.header != "" && g.Reason != s.header {
+		return fmt.Errorf("the header says the gap is %q, the event %q", s.header, g.Reason)
+	}
+	if err := s.believe(g.Requested, g.Reason, first); err != nil {
+		return fmt.Errorf("a gap says %q: %w", s.parser.Data(), err)
+	}
+	s.note("gap %s %s to %s", g.Reason, g.Requested, g.First)
+	s.header = ""
+	s.gaps++
+	s.begin(sequence)
+	return nil
+}
+
+func (s *session) believe(requested, reason string, first uint64) error {
+	if !s.placed { // the id that was asked for is none of this log's
+		want, err := s.wrong()
+		switch {
+		case err != nil:
+			return err
+		case requested != s.asked || reason != want:
+			return fmt.Errorf("the client asked for %q, which is %s", s.asked, want)
+		}
+		return nil
+	}
+	_, from, err := parseID(requested)
+	switch {
+	case err != nil:
+		return err
+	case reason != "expired" && reason != "lag":
+		return errors.New("the log has given that id")
+	case first <= from, reason == "expired" && first == from+1:
+		return errors.New("nothing is missing")
+	}
+	return s.complete(from)
+}
+
+// wrong says what is wrong with an id that the log has not given.
+func (s *session) wrong() (reason string, err error) {
+	epoch, _, err := parseID(s.asked)
+	if err != nil {
+		return "malformed", nil
+	}
+	if known, _ := s.ledger.newest(); epoch != known {
+		return "epoch", nil
+	}
+	return "future", nil
+}
+
+// open places the session by the head of its response. A head that announces a gap has it precede every event.
+func (s *session) open(response *http.Response) error {
+	s.header = response.Header.Get("Event-Gap")
+	if s.header != "" && s.asked == "" {
+		return fmt.Errorf("a gap %q, and the client asked for no id", s.header)
+	}
+	return nil
+}
+
+// A fault is the server's. All other errors are the network's, and part of the chaos.
+type fault struct{ error }
+
+// read takes the stream until it ends or more says no.
+func (s *session) read(body io.Reader, buffer []byte, more func() bool) error {
+	for more() {
+		n, err := body.Read(buffer)
+		if err := s.feed(buffer[:n]); err != nil {
+			return fault{err}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,169 @@
+package main
+
+import (
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/eventsource-wasm/eventsource-wasm/server"
+)
+
+// What the soak relies on is that a session sees every fault. Here the streams are written by hand.
+func TestSession(t *testing.T) {
+	broker := &server.Broker{}
+	l := newLedger(broker, []string{"a", "b"})
+	data := map[int]string{} // by sequence
+	for sequence, topic := range []int{1: 0, 2: 1, 3: 0, 4: 0, 5: 1, 6: 0} {
+		if sequence == 0 {
+			continue
+		}
+		n := l.after(topic, 100)
+		if err := l.publish(topic, 10); err != nil {
+			t.Fatal(err)
+		}
+		data[sequence] = fmt.Sprintf("%d %d 1 10 %s", topic, n, l.filler[:10])
+	}
+	epoch, _ := l.newest()
+	id := func(sequence int) string { return fmt.Sprintf("id: %s-%d\n\n", epoch, sequence) }
+	event := func(sequence int) string { return fmt.Sprintf("data: %s\n%s", data[sequence], id(sequence)) }
+	gap := func(requested string, first int, reason string) string {
+		return fmt.Sprintf("event: gap\ndata: {\"requested\":%q,\"first\":\"%s-%d\",\"reason\":%q}\n%s", requested, epoch, first, reason, id(first-1))
+	}
+	own := func(sequence int) string { return fmt.Sprintf("%s-%d", epoch, sequence) }
+
+	for _, test := range []struct {
+		name   string
+		asked  string
+		after  uint64
+		header string
+		stream string
+		fault  string // a part of it; empty means none
+	}{
+		{name: "live", stream: ":\n" + id(0) + event(1) + event(3) + event(4)},
+		{name: "an id says how far the client is", stream: id(1) + id(2) + event(3)},
+		{name: "resumed", asked: own(3), after: 3, stream: ":\n\n" + event(4) + event(6) + id(6)},
+		{name: "a gap in between", asked: own(0), stream: event(1) + gap(own(2), 4, "lag") + event(4)},
+		{name: "a gap first", asked: own(1), after: 1, header: "expired", stream: gap(own(1), 6, "expired") + event(6)},
+		{name: "an id of another log", asked: "other-4", header: "epoch", stream: gap("other-4", 3, "epoch") + event(3)},
+		{name: "no id", asked: "four", header: "malformed", stream: gap("four", 3, "malformed") + event(3)},
+		{name: "an id to come", asked: own(99), header: "future", stream: gap(own(99), 3, "future") + event(3)},
+
+		{name: "one is lost", stream: id(0) + event(1) + event(4), fault: "number 1 is due"},
+		{name: "the first is lost", stream: id(0) + event(3), fault: "number 0 is due"},
+		{name: "the last is lost", stream: id(0) + event(1) + id(4), fault: "event 3 of topic \"a\" is missing"},
+		{name: "one comes twice", stream: id(0) + event(1) + event(1), fault: "event 1 follows 1"},
+		{name: "one comes again after a resumption", asked: own(3), after: 3, stream: event(3), fault: "event 3 follows 3"},
+		{name: "disorder", stream: id(0) + event(1) + event(4) + event(3), fault: "number 1 is due"},
+		{name: "one of another topic", stream: id(0) + event(1) + event(2), fault: "the client asked for"},
+		{name: "one without an id before it", stream: event(1), fault: "precedes an id"},
+		{name: "one of a wrong id", stream: id(0) + strings.Replace(event(1), "-1\n", "-2\n", 1), fault: "was published as 1"},
+		{name: "a damaged one", stream: id(0) + strings.Replace(event(1), "345", "3x5", 1), fault: "is damaged"},
+		{name: "a torn one", stream: id(0) + "data: 0 0\n" + id(1), fault: "the data is"},
+		{name: "an id of nobody", stream: "id: other-3\n\n", fault: "no epoch of this log"},
+		{name: "an id goes back", stream: id(3) + event(4) + id(2), fault: "goes back"},
+		{name: "another type", stream: id(0) + "event: x\n" + event(1), fault: "of the type"},
+
+		{name: "a gap that hides a loss before it", asked: own(0), stream: event(1) + gap(own(3), 5, "lag"), fault: "event 3 of topic \"a\" is missing"},
+		{name: "a gap without a reason", asked: own(1), after: 1, stream: gap(own(1), 2, "expired"), fault: "nothing is missing"},
+		{name: "a gap that goes back", asked: own(4), after: 4, stream: gap(own(4), 2, "expired"), fault: "nothing is missing"},
+		{name: "a gap that denies an id", asked: own(1), after: 1, stream: gap(own(1), 3, "epoch"), fault: "has given that id"},
+		{name: "a gap with another's id", asked: "other-4", stream: gap("other-5", 3, "epoch"), fault: "the client asked for"},
+		{name: "a gap of a wrong reason", asked: "other-4", stream: gap("other-4", 3, "malformed"), fault: "which is epoch"},
+		{name: "a gap that is no gap", asked: own(1), after: 1, stream: "event: gap\ndata: x\n" + id(1), fault: "a gap \"x\""},
+		{name: "a gap whose id is another", asked: own(1), after: 1, stream: strings.Replace(gap(own(1), 6, "lag"), "-5\n", "-4\n", 1), fault: "a gap of the id 4"},
+		{name: "a header without its event", asked: own(1), after: 1, header: "expired", stream: event(3), fault: "that the header announces"},
+		{name: "a header of another reason", asked: own(1), after: 1, header: "lag", stream: gap(own(1), 6, "expired"), fault: "the header says"},
+		{name: "an event in place of a gap", asked: "other-4", stream: event(3), fault: "without a gap"},
+		{name: "a gap where all begins", header: "expired", stream: event(3), fault: "asked for no id"},
+	} {
+		for _, size := range []int{1, 7, 1 << 20} {
+			t.Run(fmt.Sprintf("%s in pieces of %d", test.name, size), func(t *testing.T) {
+				s := resume(l, l.filter("a"), test.asked, test.after)
+				err := s.open(&http.Response{Header: http.Header{"Event-Gap": {test.header}}})
+				for rest := []byte(test.stream); err == nil && len(rest) > 0; {
+					n := min(size, len(rest))
+					err = s.feed(rest[:n])
+					rest = rest[n:]
+				}
+				switch {
+				case test.fault == "" && err != nil:
+					t.Errorf("the session objects: %v", err)
+				case test.fault != "" && (err == nil || !strings.Contains(err.Error(), test.fault)):
+					t.Errorf("the session says %v, want %q", err, test.fault)
+				}
+			})
+		}
+	}
+}
+
+func TestMatches(t *testing.T) {
+	for _, test := range []struct {
+		pattern, name string
+		want          bool
+	}{
+		{"a.b", "a.b", true}, {"a.b", "a.c", false}, {"a", "a.b", false}, {"a.b", "a", false},
+		{"a.*", "a.b", true}, {"a.*", "a", false}, {"a.*", "a.b.c", false}, {"*.b", "a.b", true},
+		{"a.>", "a.b.c", true}, {"a.>", "a", false}, {">", "a", true}, {">.a", "b.a", false},
+	} {
+		if got := matches(test.pattern, test.name); got != test.want {
+			t.Errorf("%q matches %q: %v", test.pattern, test.name, got)
+		}
+	}
+}
+
+// A coding that is damaged is a fault, a connection that is cut is none.
+func TestDecode(t *testing.T) {
+	var whole bytes.Buffer
+	w := gzip.NewWriter(&whole)
+	w.Write(bytes.Repeat([]byte("data: x\n\n"), 1000))
+	w.Close()
+	damaged := bytes.Clone(whole.Bytes())
+	damaged[len(damaged)-6] ^= 1 // its checksum
+	cut := io.MultiReader(bytes.NewReader(whole.Bytes()[:20]), errorReader{errors.New("reset")})
+	for _, test := range []struct {
+		name  string
+		body  io.Reader
+		fault bool
+	}{
+		{"whole", bytes.NewReader(whole.Bytes()), false},
+		{"damaged", bytes.NewReader(damaged), true},
+		{"ended in the middle, by an end that is in order", bytes.NewReader(whole.Bytes()[:20]), true},
+		{"cut", cut, false},
+		{"plain", strings.NewReader("data: x\n\n"), true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			response := &http.Response{Header: http.Header{"Content-Encoding": {"gzip"}}, Body: io.NopCloser(test.body)}
+			body, err := decode(response, "gzip")
+			if err == nil {
+				_, err = io.Copy(io.Discard, body)
+			}
+			if _, is := errors.AsType[fault](err); is != test.fault {
+				t.Errorf("the error is %v", err)
+			}
+		})
+	}
+}
+
+type errorReader struct{ err error }
+
+func (r errorReader) Read([]byte) (int, error) { return 0, r.err }
+
+func TestComplaints(t *testing.T) {
+	c := &complaints{}
+	web := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("a fault") }))
+	web.Config.ErrorLog = c.logger()
+	web.Start()
+	defer web.Close()
+	if response, err := http.Get(web.URL); err == nil {
+		response.Body.Close()
+	}
+	if err := c.fault(); err == nil {
+		t.Error("a panic is no fault")
+	}
+}

@@ -1,0 +1,22 @@
+package main
+
+import (
+	"os"
+	"testing"
+	"time"
+)
+
+// The soak of make test is short, and of few.
+func TestSoak(t *testing.T) {
+	p := plan{duration: 20 * time.Second, clients: 150, honest: 30, seed: uint64(time.Now().UnixNano()), log: t.Logf}
+	report, err := p.run()
+	report.print(os.Stdout)
+	if err != nil {
+		t.Fatalf("seed %d: %v", p.seed, err)
+	}
+	for i, n := range report.episodes {
+		if n == 0 {
+			t.Errorf("there was no client of the kind: %s", kinds[i].name)
+		}
+	}
+}

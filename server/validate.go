@@ -1,0 +1,181 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/eventsource-wasm/eventsource-wasm/server/internal/topic"
+)
+
+// Validate finds what a program most likely did not mean: elements of AllowedOrigins, AllowedHeaders, Hosts and Topics
+// that match nothing. Each problem says what to write instead. A program should call
+// it at its start; ServeHTTP does not. It joins the problems as [errors.Join] does, and returns nil if there are none.
+func (h *Handler) Validate() error {
+	var problems []error
+	for _, origin := range h.AllowedOrigins {
+		problems = append(problems, about("AllowedOrigins", origin, checkOrigin(origin)))
+	}
+	for _, name := range h.AllowedHeaders {
+		problems = append(problems, about("AllowedHeaders", name, checkHeaderName(name)))
+	}
+	for _, host := range h.Hosts {
+		problems = append(problems, about("Hosts", host, checkHost(host)))
+	}
+	for _, pattern := range h.Topics {
+		if err := topic.CheckPattern(pattern, nil); err != nil {
+			problems = append(problems, about("Topics", pattern, strings.TrimPrefix(err.Error(), "server: ")))
+		}
+	}
+	if h.Broker == nil {
+		problems = append(problems, errors.New("Broker: there is none: a Handler needs one"))
+	}
+	return errors.Join(problems...)
+}
+
+func about(field, element, problem string) error {
+	if problem == "" {
+		return nil
+	}
+	return fmt.Errorf("%s: %q %s", field, element, problem)
+}
+
+// checkOrigin returns why the pattern matches no origin that a browser sends, and what to write instead.
+func checkOrigin(pattern string) (problem string) {
+	scheme, host, hasScheme := strings.Cut(pattern, "://")
+	switch {
+	case pattern == "*":
+		return ""
+	case pattern == "null":
+		return "is what every sandboxed page sends, whoever wrote it, so it cannot be allowed: list the origin of the page"
+	case strings.TrimSpace(pattern) != pattern || pattern == "":
+		return `matches nothing: write an origin, such as "https://app.example", without spaces`
+	case strings.ContainsAny(pattern, ", "):
+		return "has a comma or a space: list each origin by itself"
+	case !hasScheme:
+		return fmt.Sprintf("has no scheme: write %q", "https://"+strings.ToLower(strings.TrimLeft(pattern, "/:")))
+	case host == "*":
+		return `matches nothing: write "*" for all origins, which may then only read, or "https://*.app.example" for subdomains`
+	}
+	if end := strings.IndexAny(host, "/?#"); end >= 0 {
+		return fmt.Sprintf("has more than scheme, host and port: write %q", strings.ToLower(scheme+"://"+host[:end]))
+	}
+	if user := strings.LastIndexByte(host, '@'); user >= 0 {
+		return fmt.Sprintf("has a user: write %q", strings.ToLower(scheme+"://"+host[user+1:]))
+	}
+	if lower := strings.ToLower(pattern); lower != pattern {
+		return fmt.Sprintf("has capital letters, which browsers do not send: write %q", lower)
+	}
+	if !isScheme(scheme) {
+		return `has no valid scheme: write one such as "https"`
+	}
+	name, port := splitHost(host)
+	if problem := checkName(name); problem != "" {
+		return problem
+	}
+	if port == "" && name != host {
+		return fmt.Sprintf("has an empty port: write %q", scheme+"://"+name)
+	}
+	if scheme == "http" && port == "80" || scheme == "https" && port == "443" {
+		return fmt.Sprintf("has the default port, which browsers leave out: write %q", scheme+"://"+name)
+	}
+	return checkPort(port)
+}
+
+func isScheme(text string) bool {
+	return text != "" && text[0] >= 'a' && text[0] <= 'z' && strings.Trim(text, "abcdefghijklmnopqrstuvwxyz0123456789+-.") == ""
+}
+
+func checkHost(pattern string) (problem string) {
+	if _, host, ok := strings.Cut(pattern, "://"); ok {
+		host, _, _ = strings.Cut(host, "/")
+		return fmt.Sprintf("has a scheme: write %q", host)
+	}
+	if host, _, ok := strings.Cut(pattern, "/"); ok {
+		return fmt.Sprintf("has a path: write %q", host)
+	}
+	if pattern == "*" {
+		return "matches nothing: leave Hosts empty for any host"
+	}
+	if addr, err := netip.ParseAddr(pattern); err == nil && addr.Is6() {
+		return fmt.Sprintf("is an IPv6 address without brackets: write %q", "["+addr.String()+"]")
+	}
+	name, port := splitHost(strings.ToLower(pattern))
+	if problem := checkName(name); problem != "" {
+		return problem
+	}
+	if port == "" && strings.HasSuffix(pattern, ":") {
+		return fmt.Sprintf("has an empty port: write %q", strings.TrimSuffix(pattern, ":"))
+	}
+	return checkPort(port)
+}
+
+// checkName checks a host without its port, in lower case.
+func checkName(name string) (problem string) {
+	base, wild := strings.CutPrefix(name, "*.")
+	switch {
+	case strings.Contains(base, "*"):
+		return `has a star that is not the whole first label of the host: write it as in "*.app.example"`
+	case strings.HasPrefix(base, "["):
+		return checkIPv6(base, wild)
+	case strings.ContainsFunc(base, func(r rune) bool { return r > 127 }):
+		return `has letters beyond ASCII: write the name as browsers send it, which begins with "xn--"`
+	case !isLabels(base):
+		return "is not a valid host"
+	}
+	labels := strings.Split(base, ".")
+	if last := labels[len(labels)-1]; strings.Trim(last, "0123456789") == "" {
+		return checkIPv4(base, wild)
+	}
+	return ""
+}
+
+// checkIPv4 checks what ends with a number, which browsers take for an address.
+func checkIPv4(base string, wild bool) (problem string) {
+	if addr, err := netip.ParseAddr(base); wild || err != nil || !addr.Is4() {
+		return "matches nothing: its host ends with a number and is no IPv4 address"
+	}
+	return ""
+}
+
+func checkIPv6(base string, wild bool) (problem string) {
+	text, closed := strings.CutSuffix(strings.TrimPrefix(base, "["), "]")
+	addr, err := netip.ParseAddr(text)
+	switch {
+	case wild || !closed || err != nil || !addr.Is6() || addr.Zone() != "":
+		return "is not a valid host"
+	case addr.String() != text:
+		return fmt.Sprintf("is not how browsers write that address: write %q", "["+addr.String()+"]")
+	}
+	return ""
+}
+
+func checkPort(port string) (problem string) {
+	if port == "" {
+		return ""
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || strconv.FormatUint(n, 10) != port {
+		return "has a port that is not a number from 0 to 65535"
+	}
+	return ""
+}
+
+// headersOfBrowsers are those that no script may set.
+var headersOfBrowsers = []string{"cookie", "host", "origin", "referer"}
+
+func checkHeaderName(name string) (problem string) {
+	const others = "abcdefghijklmnopqrstuvwxyz0123456789!#$%&'*+-.^_`|~"
+	lower := strings.ToLower(name)
+	switch {
+	case name == "*":
+		return "does not stand for all headers where requests have credentials: list their names"
+	case name == "" || strings.Trim(lower, others) != "":
+		return "is not the name of a header"
+	case slices.Contains(headersOfBrowsers, lower):
+		return "is a header that scripts cannot set: leave it out"
+	}
+	return ""
+}
