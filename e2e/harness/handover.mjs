@@ -103,12 +103,13 @@ function compare(stream, options) {
 }
 
 const input = readFileSync(0);
+const results = [];
 for (let at = 0, number = 0; at < input.length; number++) {
   const length = input.readUInt32LE(at);
   const stream = Uint8Array.from(input.subarray(at + 4, at + 4 + length));
   at += 4 + length;
   const options = { maxEventSize: number % 5 === 4 ? 12 : 2 ** 24, comments: number % 3 === 2, lastEventId: '' };
   const { script, differences } = compare(stream, options);
-  process.stdout.write(`{"script":${script},"differences":${JSON.stringify(differences)}}\n`);
+  results.push(`{"script":${script},"differences":${JSON.stringify(differences)}}\n`);
 }
-process.exit(0);
+process.stdout.write(results.join(''), () => process.exit());
