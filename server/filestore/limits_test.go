@@ -336,10 +336,13 @@ func TestSlowFollower(t *testing.T) {
 	defer s.Close()
 	ctx, cancel := context.WithCancel(t.Context())
 	hold, last := make(chan struct{}), make(chan uint64)
+	follows := make(chan struct{})
+	begun := sync.OnceFunc(func() { close(follows) })
 	var next uint64 = 1
 	var following sync.WaitGroup
 	following.Go(func() {
 		s.Follow(ctx, func(u server.StoreUpdate) {
+			begun()
 			<-hold
 			for _, r := range u.Records {
 				if r.Sequence != next || !strings.HasPrefix(string(r.Block), fmt.Sprintf("data: %d ", next)) {
@@ -353,6 +356,7 @@ func TestSlowFollower(t *testing.T) {
 			}
 		})
 	})
+	<-follows // from the first event on
 	const size = 100_000
 	const count = 3 * filestore.MaxQueued / size
 	for i := range count {

@@ -140,7 +140,7 @@ func newWorld(seed uint64) *world {
 	}
 	w.limits = eventlog.Limits{
 		Events: pick(r, -1, 0, 3, 20), Bytes: int64(pick(r, -1, 500, 3000)), Age: time.Duration(pick(r, -1, -1, 5)) * time.Second,
-		EventBytes: -1, Pinned: int64(pick(r, -1, 4000, 20_000)), Segment: 256,
+		EventBytes: -1, Pinned: int64(pick(r, -1, 1000, 4000)), Segment: 256,
 	}
 	stored := r.IntN(3) == 0
 	w.log = eventlog.New(w.limits, stored, func() time.Duration { return w.now })
