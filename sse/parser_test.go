@@ -368,3 +368,19 @@ func TestRest(t *testing.T) {
 		t.Errorf("the rest is %q", p.Rest())
 	}
 }
+
+// An id that is ignored does not count, however it is cut.
+func TestIgnoredIDHasNoSize(t *testing.T) {
+	const stream = "id: 1234567\x00\nevent: type\ndata: a\n\n"
+	for cut := range len(stream) {
+		p := Parser{MaxEventSize: 12}
+		events := 0
+		for _, chunk := range []string{stream[:cut], stream[cut:]} {
+			for p.Feed([]byte(chunk)); p.Next(); events++ {
+			}
+		}
+		if events != 1 || p.Err() != nil {
+			t.Errorf("cut at %d: %d events, %v", cut, events, p.Err())
+		}
+	}
+}
