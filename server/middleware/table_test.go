@@ -92,8 +92,11 @@ var table = []row{
 }
 
 var (
-	echoLogger = echomiddleware.LoggerWithConfig(echomiddleware.LoggerConfig{Output: io.Discard})
-	chiLogger  = chimiddleware.RequestLogger(&chimiddleware.DefaultLogFormatter{Logger: discard{}, NoColor: true})
+	echoLogger = echomiddleware.RequestLoggerWithConfig(echomiddleware.RequestLoggerConfig{
+		LogStatus: true, LogLatency: true, LogResponseSize: true,
+		LogValuesFunc: func(echo.Context, echomiddleware.RequestLoggerValues) error { return nil },
+	})
+	chiLogger = chimiddleware.RequestLogger(&chimiddleware.DefaultLogFormatter{Logger: discard{}, NoColor: true})
 )
 
 func init() { gin.SetMode(gin.ReleaseMode) } // or it prints its routes

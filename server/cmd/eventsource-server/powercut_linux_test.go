@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"fmt"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -158,26 +157,6 @@ func oldEpoch(l *ledger) string {
 		return epoch
 	}
 	return ""
-}
-
-func from(t *testing.T, url, lastEventID string) *http.Response {
-	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url+"/events", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	request.Header.Set("Last-Event-ID", lastEventID)
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { response.Body.Close() })
-	return response
-}
-
-func gapOf(t *testing.T, url, lastEventID string) string {
-	t.Helper()
-	return from(t, url, lastEventID).Header.Get("Event-Gap")
 }
 
 // replay returns the data by sequence, up to the event with the id.

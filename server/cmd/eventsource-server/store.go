@@ -16,9 +16,6 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/server/jetstream"
 )
 
-// openTimeout bounds how long the demo of a cluster waits for a part of it.
-const openTimeout = time.Minute
-
 const inMemory = "memory"
 
 // A storeSite says where the events are kept.

@@ -194,3 +194,23 @@ func epochOf(id string) string {
 	epoch, _, _ := strings.Cut(id, "-")
 	return epoch
 }
+
+func gapOf(t *testing.T, url, lastEventID string) string {
+	t.Helper()
+	return from(t, url, lastEventID).Header.Get("Event-Gap")
+}
+
+func from(t *testing.T, url, lastEventID string) *http.Response {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url+"/events", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Last-Event-ID", lastEventID)
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { response.Body.Close() })
+	return response
+}

@@ -17,7 +17,7 @@ type simSocket struct {
 	partial  bool // the system takes less than there is room for, at times
 
 	watched, lingering, closed bool
-	reset, halfClosed, gone    bool // by the client
+	reset, halfClosed          bool // by the client
 	junk                       int
 	blocked                    bool // a goroutine waits for room
 	check                      *checker
