@@ -96,6 +96,8 @@ fuzz: build chromium ## each fuzzer for FUZZTIME, the last one on random streams
 	go test ./server -run '^$$' -fuzz FuzzClientIP -fuzztime $(FUZZTIME)
 	go test ./server/jwt -run '^$$' -fuzz FuzzAuthorize -fuzztime $(FUZZTIME)
 	go test ./server/jwt -run '^$$' -fuzz FuzzParse -fuzztime $(FUZZTIME)
+	go test -count=1 -timeout 0 ./js -length 6 -sequences 1000000
+	go test -count=1 -timeout 0 ./e2e -run '^TestHandOvers$$' -handovers 10000 -streamseed $$(date +%s)000
 	go test -count=1 -timeout 0 -v ./e2e -run '^TestStreams$$' -streamtime $(FUZZTIME) -streamseed $$(date +%s)000
 
 screenshot: build chromium ## of the demo, for the README

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -29,6 +30,11 @@ func runTests(m *testing.M) int {
 	}
 	defer stop()
 	browser = ctx
+	defer func() {
+		if stopBare != nil {
+			stopBare()
+		}
+	}()
 	return m.Run()
 }
 
@@ -82,28 +88,58 @@ func newTab(t *testing.T) context.Context {
 	return limit(t, tab.Context)
 }
 
-// borrowTab is newTab for tests that leave a tab as it was, but for the page that it shows: to open a tab takes as long
-// as to run a scenario. A test that fails does not give its tab back.
-func borrowTab(t *testing.T) context.Context {
+// A tabPool has the tabs of a browser that nobody uses.
+type tabPool struct {
+	browser *context.Context
+	idle    chan tab
+}
+
+var mainTabs = &tabPool{&browser, make(chan tab, 16)}
+
+// bareTabs are those of a browser that has no WebAssembly. It is started when it is asked for.
+func bareTabs(t *testing.T) *tabPool {
+	t.Helper()
+	pool, err := startBare()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pool
+}
+
+var startBare = sync.OnceValues(func() (*tabPool, error) {
+	ctx, stop, err := startBrowser(chromedp.Flag("js-flags", "--noexpose-wasm"))
+	stopBare = stop
+	return &tabPool{&ctx, make(chan tab, 16)}, err
+})
+
+var stopBare func()
+
+// borrow is newTab for tests that leave a tab as it was, but for the page that it shows: to open a tab takes as long as to
+// run a scenario. A test that fails does not give its tab back.
+func (p *tabPool) borrow(t *testing.T) context.Context {
 	t.Helper()
 	var borrowed tab
 	select {
-	case borrowed = <-idleTabs:
+	case borrowed = <-p.idle:
 	default:
-		borrowed = openTab(t)
+		borrowed = openTabOf(t, *p.browser)
 	}
 	t.Cleanup(func() {
-		if t.Failed() {
-			borrowed.close()
-			return
+		if !t.Failed() && leave(borrowed) == nil {
+			select {
+			case p.idle <- borrowed:
+				return
+			default:
+			}
 		}
-		select {
-		case idleTabs <- borrowed:
-		default:
-			borrowed.close()
-		}
+		borrowed.close()
 	})
 	return limit(t, borrowed.Context)
+}
+
+// leave leaves the tab's page. What it still loads would be an error on the console of the next one.
+func leave(t tab) error {
+	return chromedp.Do(t.Context, chromedp.Navigate("about:blank"))
 }
 
 type tab struct {
@@ -111,9 +147,12 @@ type tab struct {
 	close context.CancelFunc
 }
 
-var idleTabs = make(chan tab, 16)
-
 func openTab(t *testing.T) tab {
+	t.Helper()
+	return openTabOf(t, browser)
+}
+
+func openTabOf(t *testing.T, browser context.Context) tab {
 	t.Helper()
 	ctx, cancel := chromedp.NewContext(browser)
 	if err := chromedp.Do(ctx); err != nil {

@@ -22,6 +22,7 @@ type site struct {
 	*httptest.Server
 	mux      *http.ServeMux
 	requests chan *http.Request // for /stream
+	beats    chan struct{}
 }
 
 const wasmPath = "GET /dist/eventsource.wasm"
@@ -29,7 +30,7 @@ const wasmPath = "GET /dist/eventsource.wasm"
 func openSite(t *testing.T) *site {
 	t.Helper()
 	requireDist(t)
-	s := &site{mux: http.NewServeMux(), requests: make(chan *http.Request, 100)}
+	s := &site{mux: http.NewServeMux(), requests: make(chan *http.Request, 100), beats: make(chan struct{})}
 	s.mux.Handle("GET /dist/", http.StripPrefix("/dist/", http.FileServer(http.Dir(dist))))
 	s.mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/html")
@@ -37,6 +38,7 @@ func openSite(t *testing.T) *site {
 		fmt.Fprint(w, `<!doctype html><title>site</title><link rel="icon" href="data:,">`)
 	})
 	s.mux.HandleFunc("GET /stream", s.stream)
+	s.mux.HandleFunc("POST /beat", s.beat)
 	s.Server = httptest.NewServer(s.mux)
 	t.Cleanup(s.Close)
 	t.Cleanup(s.CloseClientConnections)
@@ -49,7 +51,23 @@ func (s *site) stream(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/event-stream")
 	fmt.Fprintf(w, "retry: 1\nid: 7\ndata: after %q\n\n", r.Header.Get("Last-Event-ID"))
 	http.NewResponseController(w).Flush()
-	<-r.Context().Done()
+	for {
+		select {
+		case <-s.beats:
+			fmt.Fprint(w, ": beat\n")
+			http.NewResponseController(w).Flush()
+		case <-r.Context().Done():
+			return
+		}
+	}
+}
+
+// beat has a stream send a comment: the engine takes a source over when something arrives.
+func (s *site) beat(_ http.ResponseWriter, r *http.Request) {
+	select {
+	case s.beats <- struct{}{}:
+	case <-r.Context().Done():
+	}
 }
 
 func (s *site) serveWasm(w http.ResponseWriter, r *http.Request) {
@@ -80,57 +98,132 @@ const untilMessage = `const untilMessage = (source) => new Promise((resolve) => 
 	source.onmessage = ({ data }) => { source.close(); resolve([...seen, data]); };
 });`
 
-func TestEngineThatCannotBeHadNow(t *testing.T) {
+// untilEngine opens a source and, when its diagnostics name the engine that is wanted, and why, resolves with what the source
+// has seen, the engine and the reason, and with what another source sees then.
+const untilEngine = untilMessage + `const untilEngine = async (wanted = 'script') => {
+	const diagnostics = [];
+	let found;
+	const known = new Promise((resolve) => {
+		diagnostics.push = ({ what, engine, reason }) => {
+			if (what === 'engine' && engine === wanted && (reason || engine === 'go')) resolve(found = [engine, reason ?? '']);
+		};
+	});
+	const source = new EventSource('/stream', { diagnostics });
+	const seen = [];
+	const received = new Promise((resolve) => {
+		source.onopen = source.onerror = ({ type }) => seen.push(type + ' ' + source.readyState);
+		source.onmessage = ({ data }) => { seen.push(data); resolve(); };
+	});
+	await received;
+	while (wanted === 'go' && !found) await fetch('/beat', { method: 'POST' });
+	const engine = await known;
+	source.close();
+	return [...seen, ...engine, ...await untilMessage(new EventSource('/stream'))];
+};`
+
+// Whatever keeps the module from a page, the page has its events, no error, and one line on the console.
+func TestModuleThatCannotBeHad(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name    string
 		serve   func(w http.ResponseWriter, r *http.Request)
+		reason  string
 		console string
 	}{
-		{"the module is missing", http.NotFound, "the server answered 404"},
-		{"the module is a page", func(w http.ResponseWriter, r *http.Request) {
+		{"it is missing", http.NotFound, "status", "the server answered 404"},
+		{"it is a page", func(w http.ResponseWriter, r *http.Request) {
 			fmt.Fprint(w, "<!doctype html>")
-		}, "could not be compiled (Content-Type text/html"},
-		{"the module is cut off", func(w http.ResponseWriter, r *http.Request) {
+		}, "compile", "could not be compiled (Content-Type text/html"},
+		{"it is cut off", func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Type", "application/wasm")
 			module, _ := os.ReadFile(dist + "/eventsource.wasm")
 			w.Write(module[:1000])
-		}, "could not be compiled (Content-Type application/wasm"},
-		{"the module is of another version", func(w http.ResponseWriter, r *http.Request) {
+		}, "compile", "could not be compiled (Content-Type application/wasm"},
+		{"it is of another version", func(w http.ResponseWriter, r *http.Request) {
 			module, err := otherVersion()
 			if err != nil {
 				t.Error(err)
 			}
 			w.Header().Set("Content-Type", "application/wasm")
 			w.Write(module)
-		}, "is of another version than the script"},
-		{"the module's server is gone", func(w http.ResponseWriter, r *http.Request) {
+		}, "version", "is of another version than the script"},
+		{"its server is gone", func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusFound) // a port that browsers do not connect to
-		}, "could not be loaded: check the address"},
+		}, "network", "could not be loaded: check the address"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			s := openSite(t)
-			var times atomic.Int32
-			s.mux.HandleFunc(wasmPath, func(w http.ResponseWriter, r *http.Request) {
-				if times.Add(1) == 1 {
-					tt.serve(w, r)
-					return
-				}
-				s.serveWasm(w, r)
-			})
-			got, console := evaluate[[]string](t, s.URL, `async () => {`+importModule+untilMessage+`
-				return untilMessage(new EventSource('/stream'));
-			}`)
-			if want := []string{"error 0", "open 1", `after ""`}; !slices.Equal(got, want) {
+			s.mux.HandleFunc(wasmPath, tt.serve)
+			got, console := evaluateAndTell[[]string](t, s.URL, `async () => {`+importModule+untilEngine+` return untilEngine(); }`)
+			if want := []string{"open 1", `after ""`, "script", tt.reason, "open 1", `after ""`}; !slices.Equal(got, want) {
 				t.Errorf("got %q, want %q", got, want)
 			}
-			console = slices.DeleteFunc(console, func(line string) bool { return strings.Contains(line, "Failed to load resource") })
-			if len(console) != 1 || !strings.Contains(console[0], "eventsource-wasm: ") || !strings.Contains(console[0], tt.console) {
+			if len(console) != 1 || !strings.Contains(console[0], tt.console) {
 				t.Errorf("on the console: %q, want one line with %q", console, tt.console)
 			}
 		})
 	}
+}
+
+// A cache may hold a module that is older or newer than the script. The server's own is asked for once.
+func TestModuleThatACacheHasInAnotherVersion(t *testing.T) {
+	t.Parallel()
+	s := openSite(t)
+	var times atomic.Int32
+	s.mux.HandleFunc(wasmPath, func(w http.ResponseWriter, r *http.Request) {
+		if times.Add(1) > 1 {
+			s.serveWasm(w, r)
+			return
+		}
+		module, err := otherVersion()
+		if err != nil {
+			t.Error(err)
+		}
+		w.Header().Set("Content-Type", "application/wasm")
+		w.Header().Set("Cache-Control", "max-age=86400")
+		w.Write(module)
+	})
+	got, console := evaluateAndTell[[]string](t, s.URL, `async () => {`+importModule+untilEngine+` return untilEngine('go'); }`)
+	if want := []string{"go", "", "open 1", `after ""`}; len(got) < len(want) || !slices.Equal(got[len(got)-len(want):], want) || len(console) > 0 {
+		t.Errorf("got %q, want %q at its end; on the console: %q", got, want, console)
+	}
+}
+
+// The module's server takes the request and never answers. Nothing waits for it.
+func TestModuleThatNeverArrives(t *testing.T) {
+	t.Parallel()
+	s := openSite(t)
+	asked := make(chan struct{}, 1)
+	s.mux.HandleFunc(wasmPath, func(w http.ResponseWriter, r *http.Request) {
+		asked <- struct{}{}
+		<-r.Context().Done()
+	})
+	s.mux.HandleFunc("GET /asked", func(http.ResponseWriter, *http.Request) { <-asked })
+	got, console := evaluateAndTell[[]string](t, s.URL, `async () => {`+importModule+untilMessage+`
+		const first = await untilMessage(new EventSource('/stream'));
+		await fetch('/asked');
+		return [...first, ...await untilMessage(new EventSource('/stream'))];
+	}`)
+	if want := []string{"open 1", `after ""`, "open 1", `after ""`}; !slices.Equal(got, want) || len(console) > 0 {
+		t.Errorf("got %q, want %q; on the console: %q", got, want, console)
+	}
+}
+
+// evaluateAndTell is evaluate with the lines that are ours, of whatever level, in place of errors.
+func evaluateAndTell[T any](t *testing.T, page, function string) (T, []string) {
+	t.Helper()
+	type told struct {
+		Result T        `json:"result"`
+		Lines  []string `json:"lines"`
+	}
+	wrapped := `async () => {
+		const lines = [];
+		for (const level of ['error', 'warn', 'info', 'log']) console[level] = (...values) => lines.push(values.join(' '));
+		return { result: await (` + function + `)(), lines };
+	}`
+	got, _ := evaluate[told](t, page, wrapped)
+	return got.Result, got.Lines
 }
 
 // A page may ask for the module before the script is there, as the README has it, and then it is asked for once.
@@ -171,25 +264,31 @@ func otherVersion() ([]byte, error) {
 	return bytes.ReplaceAll(module, version, bytes.Repeat([]byte("0"), len(version))), nil
 }
 
-func TestEngineNeedsPermissionOfThePolicy(t *testing.T) {
+func TestPolicyThatForbidsWebAssembly(t *testing.T) {
 	t.Parallel()
 	s := openSite(t)
+	s.mux.HandleFunc(wasmPath, s.serveWasm)
 	policy := "script-src 'self' 'unsafe-eval'" // for the test's own script; wasm needs one or the other
-	got, console := evaluate[[]string](t, s.URL+"/?policy="+policy, `async () => {`+importModule+untilMessage+`
-		return untilMessage(new EventSource('/stream'));
-	}`)
-	if want := []string{"open 1", `after ""`}; !slices.Equal(got, want) || len(console) != 0 {
+	got, console := evaluateAndTell[[]string](t, s.URL+"/?policy="+policy, `async () => {`+importModule+untilEngine+` return untilEngine('go'); }`)
+	if want := []string{"open 1", `after ""`}; len(got) < 4 || !slices.Equal(got[:2], want) || len(console) != 0 {
 		t.Errorf("with %s: %q, want %q; on the console %q", policy, got, want, console)
 	}
-	state, console := evaluate[int](t, s.URL+"/?policy=script-src 'self'", `() => new Promise((resolve) => {
-		const script = document.createElement('script');
-		script.src = '/dist/eventsource.js';
-		script.onload = () => { new EventSource('/stream').onerror = ({ target }) => { resolve(target.readyState); target.close(); }; };
-		document.head.append(script);
-	})`)
-	if state != 0 || !slices.ContainsFunc(console, func(line string) bool { return strings.Contains(line, "needs 'wasm-unsafe-eval' in script-src") }) {
-		t.Errorf("without permission: readyState %d, on the console: %q", state, console)
-	}
+	t.Run("script-src 'self'", func(t *testing.T) {
+		s := openSite(t)
+		s.mux.HandleFunc(wasmPath, func(http.ResponseWriter, *http.Request) { t.Error("the module is loaded where it cannot be compiled") })
+		got, console := evaluateAndTell[[]string](t, s.URL+"/?policy=script-src 'self'", `async () => {
+			const script = document.createElement('script');
+			script.src = '/dist/eventsource.js';
+			await new Promise((resolve) => { script.onload = resolve; document.head.append(script); });`+untilEngine+`
+			return untilEngine();
+		}`)
+		if want := []string{"open 1", `after ""`, "script", "unsupported", "open 1", `after ""`}; !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+		if len(console) != 1 || !strings.Contains(console[0], "needs 'wasm-unsafe-eval' in script-src") {
+			t.Errorf("on the console: %q", console)
+		}
+	})
 }
 
 func TestModuleWithoutItsMIMEType(t *testing.T) {
@@ -221,81 +320,77 @@ func TestModuleAtAnotherAddress(t *testing.T) {
 	}
 }
 
-// The module is not served before the stream's request has come: were it sent later, this would wait for ever.
-func TestFirstRequestDoesNotWaitForTheEngine(t *testing.T) {
-	t.Parallel()
-	s := openSite(t)
-	s.mux.HandleFunc(wasmPath, func(w http.ResponseWriter, r *http.Request) {
-		select {
-		case <-s.requests:
-			s.serveWasm(w, r)
-		case <-r.Context().Done():
-		}
-	})
-	got, _ := evaluate[[]string](t, s.URL, `async () => {`+importModule+untilMessage+`
-		return untilMessage(new EventSource('/stream'));
-	}`)
-	if want := []string{"open 1", `after ""`}; !slices.Equal(got, want) {
-		t.Errorf("got %q, want %q", got, want)
-	}
-	if n := len(s.requests); n != 0 {
-		t.Errorf("%d more requests", n)
-	}
-}
-
-// The engine is made to panic while it parses. The source goes on, from its last event ID.
+// The engine is made to end in the middle of an event. The source goes on with all of it, on the same connection.
 func TestEngineThatEnds(t *testing.T) {
 	t.Parallel()
-	s := openSite(t)
-	more := make(chan struct{})
-	s.mux.HandleFunc("POST /more", func(http.ResponseWriter, *http.Request) { close(more) })
-	s.mux.HandleFunc("GET /breaking", func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("Last-Event-ID") != "" {
-			s.stream(w, r)
-			return
-		}
-		w.Header().Set("Content-Type", "text/event-stream")
-		for _, part := range []string{"id: 7\ndata: first\n\n", "data: lost with the engine, and sent again\n\n"} {
-			fmt.Fprint(w, part)
-			http.NewResponseController(w).Flush()
-			select {
-			case <-more:
-			case <-r.Context().Done():
+	for name, failing := range map[string]struct{ feed, console string }{
+		"by a trap":  {"() => { throw new WebAssembly.RuntimeError('unreachable'); }", "it has ended: unreachable"},
+		"by a panic": {"(id) => feed(id, -1)", "it has ended: a panic, see above"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := openSite(t)
+			more := make(chan string)
+			s.mux.HandleFunc("POST /more", func(_ http.ResponseWriter, r *http.Request) { more <- r.FormValue("text") })
+			s.mux.HandleFunc("GET /breaking", func(w http.ResponseWriter, r *http.Request) {
+				s.requests <- r
+				w.Header().Set("Content-Type", "text/event-stream")
+				for text := "id: 7\ndata: first\n\n"; ; {
+					fmt.Fprint(w, text)
+					http.NewResponseController(w).Flush()
+					select {
+					case text = <-more:
+					case <-r.Context().Done():
+						return
+					}
+				}
+			})
+			got, console := evaluateAndTell[[]string](t, s.URL, `async () => {
+				let broken;
+				const { instantiate } = WebAssembly;
+				const ready = new Promise((resolve) => {
+					WebAssembly.instantiate = async (...args) => {
+						const instance = await instantiate(...args);
+						const { feed } = instance.exports;
+						const breaking = `+failing.feed+`;
+						const exports = { ...instance.exports, feed: (...values) => (broken ? breaking : feed)(...values) };
+						setTimeout(resolve);
+						return new Proxy(instance, { get: (target, key) => key === 'exports' ? exports : target[key] });
+					};
+				});`+importModule+`
+				const diagnostics = [];
+				const source = new EventSource('/breaking', { diagnostics });
+				const seen = [];
+				let next;
+				source.onerror = () => seen.push('error ' + source.readyState);
+				source.onmessage = ({ data, lastEventId }) => { seen.push(data + ' ' + lastEventId); next(); };
+				const send = (text) => fetch('/more', { method: 'POST', body: new URLSearchParams({ text }) });
+				const message = () => new Promise((resolve) => { next = resolve; });
+				let received = message();
+				await received;
+				await ready;
+				received = message();
+				await send('data: second\n\nid: 8\nevent: message\ndata: in ');
+				await received;
+				await send('the middle ');
+				broken = true;
+				received = message();
+				await send('of an event\n');
+				await send('data: and whole\n\n');
+				await received;
+				source.close();
+				return [...seen, ...diagnostics.filter(({ what }) => what === 'engine').map(({ engine }) => engine)];
+			}`)
+			if want := []string{"first 7", "second 7", "in the middle of an event\nand whole 8", "script", "go", "script"}; !slices.Equal(got, want) {
+				t.Errorf("got %q, want %q", got, want)
 			}
-		}
-		<-r.Context().Done()
-	})
-	got, console := evaluate[[]string](t, s.URL, `async () => {
-		let engines = 0;
-		let breaking = false;
-		const { instantiate } = WebAssembly;
-		WebAssembly.instantiate = async (...args) => {
-			const instance = await instantiate(...args);
-			const { feed } = instance.exports;
-			const exports = { ...instance.exports, feed: (id, n) => feed(id, breaking ? -1 : n) };
-			engines++;
-			return new Proxy(instance, { get: (target, key) => key === 'exports' ? exports : target[key] });
-		};`+importModule+`
-		const source = new EventSource('/breaking');
-		const seen = [];
-		return new Promise((resolve) => {
-			source.onerror = () => {
-				seen.push('error ' + source.readyState);
-				breaking = false;
-			};
-			source.onmessage = ({ data }) => {
-				seen.push(data);
-				if (seen.length > 1) { source.close(); return resolve([...seen, engines + ' engines']); }
-				breaking = true;
-				fetch('/more', { method: 'POST' });
-			};
-		});
-	}`)
-	if want := []string{"first", "error 0", `after "7"`, "2 engines"}; !slices.Equal(got, want) {
-		t.Errorf("got %q, want %q", got, want)
-	}
-	if !slices.ContainsFunc(console, func(line string) bool { return strings.Contains(line, "ended and is started again") }) {
-		t.Errorf("on the console: %q", console)
+			if n := len(s.requests); n != 1 {
+				t.Errorf("%d requests, want 1", n)
+			}
+			if last := len(console) - 1; last < 0 || !strings.Contains(console[last], failing.console) {
+				t.Errorf("on the console: %q", console)
+			}
+		})
 	}
 }
 
@@ -321,7 +416,9 @@ func TestEndlessLine(t *testing.T) {
 			const instance = await instantiate(...args);
 			memory = instance.exports.mem;
 			return instance;
-		};`+importModule+`
+		};
+		const { EventSource, goOnly } = await import('/dist/test/eventsource.mjs');
+		await goOnly();
 		const source = new EventSource('/endless', { maxEventSize: 8 * 2 ** 20 });
 		let before = 0;
 		source.onmessage = () => { before = memory.buffer.byteLength; };

@@ -33,7 +33,18 @@ func TestPackage(t *testing.T) {
 		// As a program for Node resolves them, too, and with the declarations of the package itself checked.
 		run(t, project, "tsc", "--noEmit", "--strict", "--target", "es2022", "--module", "nodenext", "--types", "", "--ignoreConfig", "types.ts", "polyfill.ts")
 	})
-	t.Run("Node", func(t *testing.T) { run(t, project, "node", "import.mjs") })
+	t.Run("Node", func(t *testing.T) {
+		run(t, project, "node", "import.mjs")
+		if got := run(t, project, "node", "node.mjs", serveHello(t), "secret"); got != "hello engine request open close\n" {
+			t.Errorf("the program has printed %q", got)
+		}
+	})
+	t.Run("jest and jsdom", func(t *testing.T) {
+		t.Setenv("NODE_OPTIONS", "--experimental-vm-modules") // the package is a module
+		t.Setenv("STREAM", serveHello(t))
+		t.Setenv("TOKEN", "secret")
+		run(t, project, "jest", "--config", "jest.config.json")
+	})
 	t.Run("server-side rendering", func(t *testing.T) {
 		run(t, project, "esbuild", "server.tsx", "--bundle", "--platform=node", "--format=esm", "--packages=external", "--outfile=server.mjs")
 		if html := run(t, project, "node", "server.mjs"); html != "<p id=\"messages\"></p>\n" {
@@ -165,6 +176,27 @@ func visit(t *testing.T, pages http.Handler, effects int) {
 		}
 	})
 	t.Run("polyfill", func(t *testing.T) { openPage(t, pages, "polyfill.html", shown) })
+}
+
+// serveHello serves a stream of our server's that is behind a token, and returns its address.
+func serveHello(t *testing.T) string {
+	t.Helper()
+	broker := &server.Broker{}
+	t.Cleanup(broker.Close)
+	behind, err := broker.Publish("news", sse.Event{})
+	if err == nil {
+		_, err = broker.Publish("news", sse.Event{Data: "hello"})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream := &server.Handler{Broker: broker, Authorize: server.BearerToken("secret")}
+	site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Header.Set("Last-Event-ID", behind)
+		stream.ServeHTTP(w, r)
+	}))
+	t.Cleanup(site.Close)
+	return site.URL + "/events?topic=news"
 }
 
 // openPage serves a site beside a stream of one event, and waits for a condition on a page.

@@ -31,6 +31,17 @@ type scenario struct {
 
 func (s scenario) id() string { return s.File + "/" + s.Name }
 
+// isFor reports whether the scenario runs on the implementation, or on that way to run ours.
+func (s scenario) isFor(implementation string) bool {
+	switch {
+	case implementation == "script" && s.File != "loading": // which chooses a way by itself
+		return s.Only != "native"
+	case slices.Contains(ways, implementation):
+		return s.Only != "native" && s.File != "loading" && s.File != "inworker" // whose worker runs in one way
+	}
+	return s.Only == "" || s.Only == implementation
+}
+
 // A difference is what an implementation is known to do instead of what the scenario expects.
 type difference struct {
 	Scenario       string   `json:"scenario"`
@@ -42,7 +53,10 @@ type difference struct {
 
 var (
 	implementations = []string{"native", "wasm"}
-	engines         = []string{"chromium", "firefox", "webkit"}
+
+	// ways are those in which ours runs the scenarios, beside the one in which it is loaded: see harness/implementation.js.
+	ways    = []string{"script", "go", "handover"}
+	engines = []string{"chromium", "firefox", "webkit"}
 )
 
 // TestScenarios runs every scenario on each implementation, in a tab of its own, which judges the trace by itself.
@@ -59,8 +73,8 @@ func TestScenarios(t *testing.T) {
 			for _, s := range scenarios {
 				t.Run(s.Name, func(t *testing.T) {
 					t.Parallel()
-					for _, implementation := range implementations {
-						if s.Only != "" && s.Only != implementation {
+					for _, implementation := range slices.Concat(implementations, ways) {
+						if !s.isFor(implementation) {
 							continue
 						}
 						t.Run(implementation, func(t *testing.T) {
@@ -75,11 +89,13 @@ func TestScenarios(t *testing.T) {
 }
 
 func runScenario(t *testing.T, s scenario, implementation string) {
-	if implementation == "wasm" {
-		requireDist(t)
-	}
+	requireDist(t)
 	lab := openLab(t)
-	tab := borrowTab(t)
+	pool := mainTabs
+	if implementation == "script" {
+		pool = bareTabs(t)
+	}
+	tab := pool.borrow(t)
 	messages := chromedp.Console(tab)
 	query := url.Values{"control": {lab.url("control")}, "file": {s.File}, "name": {s.Name}, "implementation": {implementation}}
 	if err := chromedp.Do(tab, chromedp.Navigate(lab.url("A")+"/harness/run.html?"+query.Encode())); err != nil {

@@ -35,11 +35,12 @@ var streamTypes = []string{"message", "open", "error", "a", "A", "é", " a", "a 
 type streamDifference struct {
 	Seed    uint64 `json:"seed"`
 	Segment int    `json:"segment"`
+	Name    string `json:"name"` // of ours
 	Native  string `json:"native"`
 	Ours    string `json:"ours"`
 }
 
-// TestStreams compares what native and ours make of the same random bytes. A stream has many segments, which are
+// TestStreams compares what native and both engines of ours make of the same random bytes. A stream has many segments, which are
 // random each, and a mark behind each that ends whatever the segment has left open: one connection compares them all.
 func TestStreams(t *testing.T) {
 	requireDist(t)
@@ -89,7 +90,7 @@ func compareStreams(t *testing.T, tab context.Context, first uint64) int {
 		if segments, _ := randomStream(d.Seed); d.Segment < len(segments) {
 			segment = segments[d.Segment]
 		}
-		t.Errorf("seed %d, segment %d: %.2000q\nnative %.2000s\nours   %.2000s", d.Seed, d.Segment, segment, d.Native, d.Ours)
+		t.Errorf("seed %d, segment %d: %.2000q\nnative %.2000s\n%s %.2000s", d.Seed, d.Segment, segment, d.Native, d.Name, d.Ours)
 	}
 	return r.Segments
 }

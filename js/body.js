@@ -5,34 +5,25 @@ const READ_AHEAD = 256 * 1024;
 const LONGEST_WAIT = 1000;
 
 /**
- * The body of a response, read ahead until somebody wants it. A connection that breaks takes with it what its stream
- * holds and nobody has read: events that arrived while the engine was loading would be lost.
+ * What a stream is read with. The body of a response is read ahead until somebody wants it: a connection that breaks takes
+ * with it what its stream holds and nobody has read. A stream that the page gives is read when it is wanted.
  */
 export class Body {
   #reader;
   #wanted = false;
   /** @type {Promise<ReadableStreamReadResult<Uint8Array>>[]} */
   #ahead = [];
-  /** Whether the last of them has not arrived. */
-  #pending = false;
 
   /** @param {ReadableStream} stream is locked from now on */
-  constructor(stream) {
+  constructor(stream, { ahead }) {
     this.#reader = stream.getReader();
-    this.#readAhead();
+    if (ahead) this.#readAhead();
   }
 
   /** Reads the next chunk, as ReadableStreamDefaultReader.read does. */
   read() {
     this.#wanted = true;
     return this.#ahead.shift() ?? this.#reader.read();
-  }
-
-  /** Puts a result of the caller's behind what has arrived and nobody has read, and returns whether there is anything. */
-  insert(result) {
-    const arrived = this.#ahead.length - (this.#pending ? 1 : 0);
-    if (arrived > 0) this.#ahead.splice(arrived, 0, Promise.resolve(result));
-    return arrived > 0;
   }
 
   /** Returns the text that the first bytes are, without waiting long for them. Nothing else reads what follows. */
@@ -63,9 +54,7 @@ export class Body {
       for (let size = 0; !this.#wanted && size < READ_AHEAD; ) {
         const result = this.#reader.read();
         this.#ahead.push(result);
-        this.#pending = true;
         const { done, value } = await result;
-        this.#pending = false;
         if (done) return;
         size += value.length;
       }

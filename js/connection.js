@@ -1,7 +1,10 @@
-// A connection does what Go's lifecycle commands for one EventSource, and tells it what came of it.
+// A connection does what the lifecycle of one EventSource commands, and tells it what came of it. That is Go's when it is
+// there, and js/lifecycle.js until then.
 
-import { ENGINE_RETRY, LARGEST_PART, loadEngine } from './engine.js';
-import { byteString, request } from './request.js';
+import { LARGEST_PART, loadEngine, readyEngine } from './engine.js';
+import { Lifecycle, REQUESTING, STANDARD_RETRY, STREAMING, WAITING } from './lifecycle.js';
+import { BETWEEN_EVENTS, DEFAULT_RECONNECTION_TIME } from './parser.js';
+import { request, retryAfter } from './request.js';
 import { CLOSED, CONNECTING, OPEN, Source } from './source.js';
 import { documentIsThere, untilLeft } from './unload.js';
 
@@ -9,13 +12,13 @@ import { documentIsThere, untilLeft } from './unload.js';
 const JUST_SENT = 2000;
 
 export class Connection extends Source {
-  /** The number the engine knows it by. */
-  id = 0;
+  /** Whose commands it follows, and to whom it gives the inputs. */
+  #lifecycle;
+  /** Whether the last input has led to a command. */
+  #commanded = false;
 
-  /** The response that the engine is asked about. @type {{ origin: string, body: import('./body.js').Body } | undefined} */
+  /** The response that the lifecycle is asked about. @type {{ origin: string, body: import('./body.js').Body, url: string } | undefined} */
   #response;
-  /** @type {import('./engine.js').Engine | undefined} */
-  #engine;
   /** Of the request that is under way; another one, or none, tells what comes of it that it is not wanted any more. */
   #abort;
   #timer;
@@ -24,28 +27,90 @@ export class Connection extends Source {
   #idleTimer;
   /** When the request was made, by the clock that goes on while the computer sleeps. */
   #sentAt = 0;
-  /** The first request, which leaves before the engine is there to command it. */
-  #early;
   /** How many requests were made since the connection was open, or since there is one. */
   #attempt = 0;
-  #reconnectionTime = 3000;
+  /** Where the next request goes, and how many attempts have failed in a row, should the engine end. */
+  #url;
+  #failures = 0;
   /** Whether events of a chunk are still to come, and whether what of one is left then is to be forgotten. */
   #delivering = false;
   #resetDue = false;
+  /** Whether it has asked for the engine. */
+  #asked = false;
+
   begin() {
     if (this.readyState === CLOSED) return;
-    const { url, stream } = this.source;
-    this.#early = stream ? this.#sendNothing(url, stream) : this.#send(url, byteString(this.lastEventId));
-    loadEngine().then(
-      (engine) => this.#attach(engine),
-      () => this.#retryEngine(),
-    );
+    this.#note('script');
+    this.#lifecycle = new Lifecycle(this, this.#options());
+    this.#lifecycle.connect();
   }
 
-  #attach(engine) {
-    if (this.readyState === CLOSED) return;
-    this.#engine = engine;
-    engine.connect(this);
+  #options() {
+    const { url, maxEventSize, onComment, once, retry = STANDARD_RETRY } = this.source;
+    const [seed] = crypto.getRandomValues(new Uint32Array(1));
+    return {
+      url,
+      maxEventSize,
+      lastEventId: this.lastEventId,
+      comments: onComment !== undefined,
+      retry: { ...retry, attempts: once ? 1 : retry.attempts, seed },
+    };
+  }
+
+  /** Gives the lifecycle an input, and returns what it returns. */
+  #input(name, ...values) {
+    const lifecycle = this.#current();
+    if (!lifecycle) return undefined;
+    this.#commanded = false;
+    const result = lifecycle.input(name, ...values);
+    const unanswered = result === false && !this.#commanded && this.readyState !== CLOSED;
+    this.#commanded = true; // or this would not have been called by a command
+    return unanswered ? this.#input(name, ...values) : result;
+  }
+
+  /**
+   * The lifecycle for the next input: the engine's from the moment it is there, until it has ended. Undefined if there is
+   * nothing to give an input to any more.
+   */
+  #current() {
+    const lifecycle = this.#lifecycle;
+    const engine = readyEngine();
+    if (lifecycle.lost) return this.#fallBack(lifecycle);
+    if (!engine || !(lifecycle instanceof Lifecycle) || lifecycle.failed) return lifecycle;
+    const adopted = engine.adopt(this, lifecycle);
+    if (adopted.lost) return lifecycle;
+    this.#note('go');
+    return (this.#lifecycle = adopted);
+  }
+
+  /** The engine has ended. What has arrived of an event is parsed again, or received again if that is too much. */
+  #fallBack({ remains: { parser, since }, reconnectionTime }) {
+    const options = this.#options();
+    const open = this.readyState === OPEN;
+    const lifecycle = new Lifecycle(this, options);
+    lifecycle.state = {
+      phase: open ? STREAMING : this.#abort ? REQUESTING : WAITING,
+      url: this.#url,
+      wait: 0,
+      failures: this.#failures,
+      retry: options.retry,
+      parser: { ...(parser ?? { ...BETWEEN_EVENTS, hasRetry: true, retry: reconnectionTime }), lastEventId: this.lastEventId },
+    };
+    this.#lifecycle = lifecycle;
+    this.#note('script', 'ended');
+    lifecycle.parse(since);
+    if (!open || parser) return lifecycle;
+    lifecycle.interrupt(false);
+    return undefined;
+  }
+
+  #note(engine, reason) {
+    this.delivery.note('engine', { url: this.source.url, engine, reason });
+  }
+
+  #askForEngine() {
+    this.#asked = true;
+    loadEngine().catch(({ reason }) => this.readyState !== CLOSED && this.#note('script', reason));
   }
 
   #send(url, lastEventId) {
@@ -61,49 +126,58 @@ export class Connection extends Source {
   }
 
   /** The page has given the stream. */
-  async #sendNothing(url, body) {
+  #sendNothing(url, body) {
     this.#abort = new AbortController();
     this.details = { url, attempt: 1, resumed: false };
     return { response: { status: 200, url, headers: new Headers({ 'Content-Type': 'text/event-stream' }) }, body };
   }
 
-  // The commands of wasm/lifecycle.
+  // The commands of the lifecycle.
 
   async fetch(url, lastEventId) {
-    const sent = this.#early ?? this.#send(url, lastEventId);
-    this.#early = undefined;
+    this.#commanded = true;
+    this.#url = url;
+    const { stream, method } = this.source;
+    const sent = stream ? this.#sendNothing(url, stream) : this.#send(url, lastEventId);
     const abort = this.#abort;
     const { response, body, futile, reason, cause } = await sent;
     if (abort !== this.#abort) return;
     if (response) {
-      const { stream, method } = this.source;
       if (!stream) this.#know({ status: response.status, headers: response.headers, url: response.url || url });
       if (this.source.errorBodySize > 0 && !isStream(response)) {
         this.#know({ body: await body.text(this.source.errorBodySize) });
         if (abort !== this.#abort) return;
       }
-      this.#response = { origin: new URL(response.url || url).origin, body };
       // A redirect may have made a GET of it.
-      this.#engine.respond(this.id, response, method === 'GET' ? response.url : '');
+      const finalURL = method === 'GET' ? response.url : '';
+      this.#response = { origin: new URL(response.url || url).origin, body, url: finalURL || url };
+      const { headers } = response;
+      this.#input('respond', response.status, headers.get('Content-Type') ?? '', finalURL, retryAfter(headers.get('Retry-After')));
       this.#response = undefined;
     } else {
       this.#know({ reason, cause });
       await untilLeft();
-      if (abort === this.#abort) this.#engine.call('fail', this.id, futile);
+      if (abort === this.#abort) this.#input('interrupt', futile);
     }
   }
 
   announce(stable) {
-    const { origin, body } = this.#response;
+    this.#commanded = true;
+    const { origin, body, url } = this.#response;
     const abort = this.#abort;
+    this.#url = url;
     this.readyState = OPEN;
     if (stable > 0) this.wait(stable);
+    else this.#failures = 0;
     this.#attempt = 0;
     this.#fire('open');
+    if (!this.#asked) this.#askForEngine();
     if (abort === this.#abort) this.#read(body, origin, abort);
   }
 
   reestablish(delay, reason) {
+    this.#commanded = true;
+    if (reason !== 'wake') this.#failures++;
     this.#abortFetch();
     this.readyState = CONNECTING;
     this.wait(delay);
@@ -111,59 +185,40 @@ export class Connection extends Source {
   }
 
   wait(delay) {
-    this.#timer = setTimeout(() => this.#engine.call('timer', this.id), delay);
+    this.#commanded = true;
+    this.#timer = setTimeout(() => {
+      if (this.readyState === OPEN) this.#failures = 0;
+      this.#input('timer');
+    }, delay);
   }
 
   fail(reason, warning) {
+    this.#commanded = true;
     if (warning) console.warn(`EventSource: the connection has failed: ${warning}`);
     this.#giveUp(reason);
   }
 
-  // What the page and the engine's loader do.
+  // What the page does.
 
   /** In milliseconds. */
   get reconnectionTime() {
-    return this.#engine?.call('reconnectionTime', this.id) || this.#reconnectionTime;
+    return this.#lifecycle?.reconnectionTime ?? DEFAULT_RECONNECTION_TIME;
   }
 
   /** Forgets what has arrived of an event, since the page is going to put another stream into the one it gave. */
   reset() {
-    const { stream } = this.source;
-    if (!stream || stream.insert({ done: false, reset: true })) return; // the engine comes to that
+    if (!this.source.stream || !this.#lifecycle || this.readyState === CLOSED) return;
     if (this.#delivering) this.#resetDue = true;
-    else this.#engine?.call('reset', this.id);
+    else this.#input('reset');
   }
 
   /** What would be waited for may be had now, and what is open may be dead. A body that is sent once is not sent again. */
   wake() {
-    if (this.source.once) return;
+    if (this.source.once || !this.#lifecycle) return;
     // What comes after a sleep comes twice, from the clock and from the network.
     if (this.#abort && Math.abs(Date.now() - this.#sentAt) < JUST_SENT) return;
-    if (this.#engine) {
-      clearTimeout(this.#timer);
-      this.#engine.call('wake', this.id);
-    } else if (this.#timer && !this.#abort) {
-      clearTimeout(this.#timer);
-      this.begin();
-    }
-  }
-
-  /** The engine has ended. */
-  engineLost() {
-    this.#engine = undefined;
-    if (this.readyState !== CLOSED) this.#retryEngine();
-  }
-
-  #retryEngine() {
-    if (this.readyState === CLOSED) return;
-    if (this.source.once) {
-      this.#giveUp('wasm');
-      return;
-    }
-    this.#abortFetch();
-    this.readyState = CONNECTING;
-    this.#timer = setTimeout(() => this.begin(), ENGINE_RETRY);
-    this.#fireError('wasm', ENGINE_RETRY);
+    clearTimeout(this.#timer);
+    this.#input('wake');
   }
 
   #giveUp(reason) {
@@ -176,15 +231,12 @@ export class Connection extends Source {
     super.end();
     this.#abortFetch();
     this.source.stream?.cancel();
-    this.#reconnectionTime = this.reconnectionTime;
-    this.#engine?.release(this.id);
-    this.#engine = undefined;
+    this.#lifecycle?.close();
   }
 
   #abortFetch() {
     clearTimeout(this.#timer);
     clearTimeout(this.#idleTimer);
-    this.#early = undefined;
     this.#abort?.abort();
     this.#abort = undefined;
   }
@@ -195,57 +247,58 @@ export class Connection extends Source {
     if (idleTimeout === Infinity) return;
     if (this.delivery.waits > 0) this.#quietSince = performance.now();
     const left = this.#quietSince + idleTimeout - performance.now();
-    if (left > 0 || !this.#engine) {
-      this.#idleTimer = setTimeout(() => this.#watchIdle(), left > 0 ? Math.ceil(left) : idleTimeout);
-    } else {
+    if (left > 0) this.#idleTimer = setTimeout(() => this.#watchIdle(), Math.ceil(left));
+    else {
       this.#know({ reason: 'idle' });
-      this.#engine.call('fail', this.id, false);
+      this.#input('interrupt', false);
     }
   }
 
   async #read(body, origin, abort) {
-    let input = 'end';
+    const watched = this.source.idleTimeout !== Infinity;
+    const wanted = () => abort === this.#abort;
     try {
       for (;;) {
-        const { done, value, reset } = await body.read();
+        const { done, value } = await body.read();
         documentIsThere();
-        if (abort !== this.#abort) return;
-        if (reset) {
-          this.#engine.call('reset', this.id);
-          continue;
-        }
-        if (this.source.idleTimeout !== Infinity) this.#quietSince = performance.now();
-        if (!done && value?.[Symbol.toStringTag] !== 'Uint8Array') throw new TypeError('The stream has a chunk that is no Uint8Array.');
-        if (done || !(await this.#deliverAll(value, origin, abort))) break;
-        if (this.source.idleTimeout !== Infinity) this.#quietSince = performance.now(); // loops may have waited
-        if (this.#resetDue) {
-          this.#resetDue = false;
-          this.#engine.call('reset', this.id);
-        }
+        if (!wanted()) return;
+        if (watched) this.#quietSince = performance.now();
+        if (done) break;
+        if (value?.[Symbol.toStringTag] !== 'Uint8Array') throw new TypeError('The stream has a chunk that is no Uint8Array');
+        this.#delivering = true;
+        const all = this.#deliver(value, origin, wanted);
+        const open = all === true || (await all);
+        this.#delivering = false;
+        if (!open) break;
+        if (this.#resetDue) this.#input('reset');
+        this.#resetDue = false;
+        if (watched) this.#quietSince = performance.now(); // loops may have waited
       }
     } catch (cause) {
-      input = 'fail';
       this.#know({ cause });
       await untilLeft();
+      if (wanted()) this.#input('interrupt', false);
+      return;
     }
-    if (abort === this.#abort) this.#engine.call(input, this.id, 0);
+    if (wanted()) this.#input('end');
   }
 
-  async #deliverAll(chunk, origin, abort) {
-    this.#delivering = true;
-    let open = true;
-    for (let at = 0; open && at < chunk.length; at += LARGEST_PART) {
-      open = await this.#deliver(chunk.subarray(at, at + LARGEST_PART), origin, abort);
-    }
-    this.#delivering = false;
-    return open;
+  /** Delivers the events of a chunk and returns whether to read on, or a promise of that where there is something to wait for. */
+  #deliver(chunk, origin, wanted) {
+    if (chunk.length > LARGEST_PART) return this.#deliverParts(chunk, origin, wanted);
+    let batch = this.#current()?.parse(chunk);
+    if (batch === false) batch = this.#current()?.parse(chunk); // the engine has ended
+    if (!wanted()) return false;
+    const all = this.delivery.take(batch, origin, wanted);
+    if (!batch.failed) return all;
+    return typeof all === 'boolean' ? false : all.then(() => false);
   }
 
-  /** Delivers the events of a part of a chunk and returns whether to read on. */
-  async #deliver(part, origin, abort) {
-    const { failed, ...batch } = this.#engine.parse(this.id, part);
-    const all = await this.delivery.take(batch, origin, () => abort === this.#abort);
-    return all && !failed;
+  async #deliverParts(chunk, origin, wanted) {
+    for (let at = 0; at < chunk.length; at += LARGEST_PART) {
+      if (!(await this.#deliver(chunk.subarray(at, at + LARGEST_PART), origin, wanted))) return false;
+    }
+    return true;
   }
 
   /** An event keeps the details it was fired with. */

@@ -77,15 +77,36 @@ export class Delivery {
   }
 
   /**
-   * Fires the events that engine.parse has found in a part of a chunk and returns whether they are wanted to the last. A
-   * browser runs all microtasks after each listener. We can but let those run that are there already: a listener's
-   * close() behind one await stops the next event.
+   * Fires the events that were found in a part of a chunk and returns whether they are wanted to the last, or a promise of
+   * that. One event alone, the commonest case of all, needs no promise.
    *
    * @param {{ text: string, table: ArrayLike<number> }} batch
    * @param {string} origin
    * @param {() => boolean} wanted
    */
-  async take({ text, table }, origin, wanted) {
+  take(batch, origin, wanted) {
+    const { text, table } = batch;
+    const rows = table.length - 1;
+    if (rows > 3 || (rows > 0 && (this.#taps || table[0] < 0))) return this.#takeAll(batch, origin, wanted);
+    let start = 0;
+    if (rows > 0) {
+      const [typeEnd, dataEnd, idEnd] = table;
+      if (idEnd >= 0) this.lastEventId = text.slice(dataEnd, idEnd);
+      start = idEnd >= 0 ? idEnd : dataEnd;
+      const type = typeEnd > 0 ? text.slice(0, typeEnd) : 'message';
+      dispatchEvent(this.#target, new StreamEvent(type, text.slice(typeEnd, dataEnd), origin, this.lastEventId));
+      if (!wanted()) return false;
+    }
+    this.#endBatch(batch, start);
+    return true;
+  }
+
+  /**
+   * A browser runs all microtasks after each listener. We can but let those run that are there already: a listener's
+   * close() behind one await stops the next event.
+   */
+  async #takeAll(batch, origin, wanted) {
+    const { text, table } = batch;
     const rows = table.length - 1;
     let start = 0;
     for (let row = 0; row < rows; row += 3) {
@@ -102,9 +123,15 @@ export class Delivery {
       await undefined;
       if (!wanted()) return false;
     }
-    if (table[rows] >= 0) this.lastEventId = text.slice(start, table[rows]);
-    this.#persisted?.keep(this.lastEventId);
+    this.#endBatch(batch, start);
     return true;
+  }
+
+  /** Takes the last event ID that no event had. */
+  #endBatch({ text, table }, start) {
+    const end = table[table.length - 1];
+    if (end >= 0) this.lastEventId = text.slice(start, end);
+    this.#persisted?.keep(this.lastEventId);
   }
 
   /** Whether anybody but the listeners wants something of an event. */
@@ -138,7 +165,15 @@ export class Delivery {
     try {
       f?.(value);
     } catch (error) {
-      reportError(error);
+      report(error);
     }
   }
+}
+
+/** Reports what a function of the page's has thrown, as far as the host has such a thing. */
+function report(error) {
+  if (globalThis.reportError) reportError(error);
+  else setTimeout(() => {
+    throw error;
+  });
 }

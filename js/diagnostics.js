@@ -2,7 +2,7 @@
 // ids and data are left out, and of a URL what follows its path: servers take tokens there.
 
 /** Of the details of an event, those that may be written down. */
-const TOLD = ['attempt', 'resumed', 'status', 'reason', 'willRetry', 'retryIn'];
+const TOLD = ['attempt', 'resumed', 'status', 'reason', 'willRetry', 'retryIn', 'engine'];
 
 /** Writes down what happened, if the page wants to know. @param {import('./init.js').Init} source */
 export function note({ diagnostics, diagnosticsSize, debug }, what, details) {

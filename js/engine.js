@@ -1,61 +1,67 @@
 // The engine is the Go program of wasm/polyfill. One instance serves all EventSource objects of a realm. It is loaded
-// when the first of them is constructed, and again if it could not be loaded or has ended.
+// behind the first stream that is open, and takes over each source between two chunks. Until then, and if it cannot be
+// had, js/lifecycle.js does its work.
 
 import defineGo from 'wasm_exec.js';
-import { queueTask } from './task.js';
+import { Bytes } from './bytes.js';
+import { BETWEEN_EVENTS } from './parser.js';
+import { decode, encode } from './text.js';
 
 /** BUILD is what the build put into this script and into the module that belongs to it. */
 const BUILD = __BUILD__;
 
-/** How long to wait until the module is asked for again, in milliseconds. */
-export const ENGINE_RETRY = 3000;
-
 /** How many bytes the engine parses in one call, at most: they are copied. */
 export const LARGEST_PART = 64 * 1024;
 
-let defaultURL = () => {
-  throw new Error('set EVENTSOURCE_WASM_URL to where eventsource.wasm is');
-};
+/** How much of an unfinished event is kept for the case that the engine ends, in bytes. */
+const LARGEST_REST = 1024 * 1024;
+
+/** How long the engine's loading waits for a page that is busy, in milliseconds. */
+const LONGEST_BUSY = 2000;
+
+const CR = 0x0d;
+
+let defaultURL;
 
 /**
  * Sets where the module is, as a function, since a page can set EVENTSOURCE_WASM_URL after this script has run.
- * @param {() => string} url
+ * @param {() => string | null} url
  */
 export function setDefaultURL(url) {
   defaultURL = url;
 }
 
-/** @returns {string} where the module is */
+/** @returns {string | null} where the module is, or null if it is never to be loaded */
 export function moduleURL() {
-  return String(globalThis.EVENTSOURCE_WASM_URL ?? defaultURL());
+  const { EVENTSOURCE_WASM_URL: url = defaultURL() } = globalThis;
+  return url === null ? null : String(url);
 }
 
-/** What is parsed when nobody is there to do it. */
-const NOTHING = { text: '', table: [-1], failed: false };
-
-/** What the lifecycle does without a policy. */
-const THE_STANDARDS = { statuses: [], initial: 0, max: 0, factor: 1, jitter: 0, resetAfter: 0 };
-
-/** The connections that the engine knows, by number. @type {Map<number, import('./connection.js').Connection>} */
-const connections = new Map();
+/** The sources that the engine has, by number. @type {Map<number, object>} */
+const commands = new Map();
 let lastId = 0;
 
-/** @type {Promise<Engine> | undefined} */
+/** @type {Engine | undefined} */
+let engine;
+/** @type {Promise<void> | undefined} */
 let loading;
-let reported = '';
+
+/** The engine, if it is ready. */
+export const readyEngine = () => engine;
 
 /**
- * Returns the engine, loading it if need be. Rejects, once the reason is on the console, if it cannot be had now.
- * @returns {Promise<Engine>}
+ * Loads the engine unless that has been tried. Rejects with what the diagnostics tell, in one word as `reason`, once that is
+ * on the console.
+ * @returns {Promise<void>}
  */
 export function loadEngine() {
-  loading ??= start().then(
-    (engine) => {
-      reported = '';
-      return engine;
+  loading ??= idle().then(start).then(
+    (started) => {
+      engine = started;
     },
     (error) => {
-      loading = undefined;
+      // A network may be back for the next source. What else fails is going to fail again.
+      if (error.reason === 'network') loading = undefined;
       report(error);
       throw error;
     },
@@ -63,18 +69,29 @@ export function loadEngine() {
   return loading;
 }
 
-/** One line for each reason, however often it is met. */
-function report(error) {
-  const text = `eventsource-wasm: ${error.message}`;
-  if (text !== reported) console.error(text);
+/** Waits until the page has nothing more urgent to do, as far as the browser tells. */
+function idle() {
+  const { requestIdleCallback = setTimeout } = globalThis;
+  return new Promise((resolve) => requestIdleCallback(resolve, requestIdleCallback === setTimeout ? 0 : { timeout: LONGEST_BUSY }));
+}
+
+let reported = '';
+
+/** One line for each reason, however often it is met. It is no error: all works without the engine. */
+function report({ message, reason }) {
+  const text = `eventsource-wasm runs without its module: ${message}`;
+  if (text !== reported && reason !== 'disabled') console.info(text);
   reported = text;
 }
 
+const failure = (reason, message) => Object.assign(new Error(message), { reason });
+
 class Engine {
+  /** Whether the program has ended. */
+  ended = false;
   #go;
   #exports;
   #result;
-  #ended = false;
   #input = { address: undefined, size: -1 };
   #current = { buffer: undefined, words: new Int32Array() };
 
@@ -84,30 +101,33 @@ class Engine {
     this.#result = instance.exports.resultAddress();
   }
 
-  /** Gives the connection a number and begins it. */
-  connect(connection) {
+  /**
+   * Takes over a source between two inputs.
+   * @param {object} connection has the methods that are lifecycle's commands
+   * @param {import('./lifecycle.js').Lifecycle} lifecycle
+   */
+  adopt(connection, { state, options, reconnectionTime }) {
     const id = ++lastId;
-    connections.set(id, connection);
-    connection.id = id;
-    const { source, lastEventId } = connection;
-    const lengths = this.#write(source.url, lastEventId);
-    this.call('connect', id, ...lengths, source.maxEventSize);
-    if (source.onComment) this.call('comments', id);
-    const policy = source.once ? { ...(source.retry ?? THE_STANDARDS), attempts: 1 } : source.retry;
-    if (policy) this.#retry(id, policy);
+    const { parser, retry } = state;
+    const strings = [state.url, parser.lastEventId, parser.id, parser.type, parser.data, parser.line].map(bytesOf);
+    // In the order of wasm/polyfill/driver.go.
+    const numbers = Float64Array.of(
+      state.phase, state.wait, state.failures, options.maxEventSize, options.comments,
+      parser.idChanged, parser.dataLines, parser.bom, parser.afterCR, parser.retry, parser.hasRetry,
+      retry.initial, retry.max, retry.factor, retry.jitter, Number.isFinite(retry.attempts) ? retry.attempts : 0, retry.resetAfter,
+      retry.seed >>> 0, retry.statuses.length, ...strings.map(({ length }) => length),
+    );
+    this.#write(numbers, Uint16Array.from(retry.statuses), ...strings);
+    commands.set(id, connection);
+    this.call('adopt', id);
+    return new GoSource(this, id, parser, reconnectionTime);
   }
 
-  #retry(id, { statuses, initial, max, factor, jitter, attempts, resetAfter }) {
-    const list = new Uint8Array(Uint16Array.from(statuses).buffer);
-    this.#reserve(list.length).set(list);
-    const [seed] = crypto.getRandomValues(new Int32Array(1));
-    this.call('retry', id, list.length, initial, max, factor, jitter, Number.isFinite(attempts) ? attempts : 0, resetAfter, seed);
-  }
-
-  /** Hands the response to the connection's lifecycle, and where to reconnect to if it is not where it went. */
-  respond(id, response, url) {
-    const lengths = this.#write(response.headers.get('Content-Type') ?? '', url);
-    this.call('respond', id, response.status, ...lengths, retryAfter(response.headers.get('Retry-After')));
+  /** Hands the response to the source's lifecycle, and where to reconnect to if it is not where it went. */
+  respond(id, status, contentType, url, retryAfter) {
+    const [a, b] = [contentType, url].map(bytesOf);
+    this.#write(a, b);
+    this.call('respond', id, status, a.length, b.length, retryAfter);
   }
 
   /**
@@ -115,25 +135,26 @@ class Engine {
    * It ends when it panics, and then returns nothing that means anything, or when WebAssembly traps, and then throws.
    */
   call(name, ...numbers) {
-    if (this.#ended) return undefined;
+    if (this.ended) return undefined;
     try {
       const result = this.#exports[name](...numbers);
       if (!this.#go.exited) return result;
-      this.#end('a panic, see above');
+      this.#end('panic', 'a panic, see above');
     } catch (error) {
-      this.#end(this.#go.exited ? 'a panic, see above' : error.message);
+      if (this.#go.exited) this.#end('panic', 'a panic, see above');
+      else this.#end('trap', error.message);
     }
     return undefined;
   }
 
-  /** Ends the connection's number. */
-  release(id) {
-    connections.delete(id);
+  /** Ends the source's number. */
+  close(id) {
+    commands.delete(id);
     this.call('close', id);
   }
 
   /**
-   * Parses the next bytes of the connection's stream, of which there are at most LARGEST_PART, and returns its events.
+   * Parses the next bytes of the source's stream, of which there are at most LARGEST_PART, and returns its events.
    * The table has a row of three for each, and behind them one number more.
    * @param {number} id
    * @param {Uint8Array} part
@@ -141,27 +162,31 @@ class Engine {
   parse(id, part) {
     this.#reserve(part.length).set(part);
     const events = this.call('feed', id, part.length);
-    if (events === undefined) return NOTHING;
+    if (events === undefined) return undefined;
     const failed = events < 0;
     const { words } = this.#views;
     const at = this.#result / 4;
     const length = words[at + 1];
     const table = words[at + 2] / 4;
     return {
-      text: length === 0 ? '' : decoder.decode(new Uint8Array(this.#views.buffer, words[at], length)),
+      text: length === 0 ? '' : decode(new Uint8Array(this.#views.buffer, words[at], length)),
       // A copy: a listener may make the engine's memory grow, which detaches its views.
       table: words.slice(table, table + (failed ? -1 - events : events) * 3 + 1),
       failed,
+      rest: words[at + 3],
+      reconnectionTime: (words[at + 4] >>> 0) + (words[at + 5] >>> 0) * 2 ** 32,
+      hasRetry: words[at + 6] === 1,
     };
   }
 
-  /** Writes two strings to the engine's input and returns their lengths in bytes. */
-  #write(first, second) {
-    const [a, b] = [encoder.encode(first), encoder.encode(second)];
-    const input = this.#reserve(a.length + b.length);
-    input.set(a);
-    input.set(b, a.length);
-    return [a.length, b.length];
+  /** Writes the arrays to the engine's input, one after the other. */
+  #write(...arrays) {
+    const input = this.#reserve(arrays.reduce((sum, { byteLength }) => sum + byteLength, 0));
+    let at = 0;
+    for (const { buffer, byteOffset, byteLength } of arrays) {
+      input.set(new Uint8Array(buffer, byteOffset, byteLength), at);
+      at += byteLength;
+    }
   }
 
   /** Returns so many bytes of the engine's input, which stays where it is until it is asked for more. */
@@ -173,16 +198,16 @@ class Engine {
     return address === undefined ? new Uint8Array(length) : new Uint8Array(this.#views.buffer, address, length);
   }
 
-  /** The program has ended, which is a fault of it: whoever is connected connects anew and resumes. */
-  #end(reason) {
-    if (this.#ended) return;
-    this.#ended = true;
-    loading = undefined;
-    const lost = [...connections.values()];
-    connections.clear();
-    report(new Error(`eventsource.wasm ended and is started again: ${reason}`));
-    // In a task, because the program may have ended below a listener's call.
-    for (const connection of lost) queueTask(() => connection.engineLost());
+  /** The program has ended, which is a fault of it. Each source goes on without it at its next input. */
+  #end(reason, message) {
+    if (this.ended) return;
+    this.ended = true;
+    if (engine === this) engine = undefined;
+    commands.clear();
+    const error = failure(reason, `it has ended: ${message}`);
+    loading = Promise.reject(error);
+    loading.catch(() => {});
+    report(error);
   }
 
   /** The memory. Its views are detached when it grows, and made anew. */
@@ -195,57 +220,127 @@ class Engine {
   }
 }
 
-/** RFC 9110, section 10.2.3: a date or a number of seconds. Returns milliseconds, 0 for what is neither. */
-function retryAfter(value) {
-  if (value === null) return 0;
-  const milliseconds = /^\d+$/.test(value) ? Number(value) * 1000 : Date.parse(value) - Date.now();
-  return Math.min(Math.max(milliseconds || 0, 0), Number.MAX_SAFE_INTEGER);
+/**
+ * A source that the engine has. Its inputs are those of js/lifecycle.js, and return false if the engine has ended. It keeps
+ * what that needs to go on then: the parser's state at the end of the last event, and the bytes since.
+ */
+class GoSource {
+  reconnectionTime;
+  #hasRetry;
+  #failed = false;
+  #engine;
+  #id;
+  /** Undefined if there are more bytes than are kept. */
+  #state;
+  #since = new Bytes();
+
+  constructor(engine, id, parser, reconnectionTime) {
+    this.#engine = engine;
+    this.#id = id;
+    this.#state = parser;
+    this.#hasRetry = parser.hasRetry;
+    this.reconnectionTime = reconnectionTime;
+  }
+
+  get lost() {
+    return this.#engine.ended;
+  }
+
+  /** What another parser can go on with, but for the last event ID. */
+  get remains() {
+    const parser = this.#state && { ...this.#state, failed: this.#failed, hasRetry: this.#hasRetry, retry: this.reconnectionTime };
+    return { parser, since: this.#since.copy() };
+  }
+
+  close() {
+    this.#engine.close(this.#id);
+  }
+
+  input(name, ...values) {
+    if (name === 'respond' || name === 'reset') this.#mark({ ...BETWEEN_EVENTS, bom: 0 }); // a stream begins
+    if (name === 'respond') this.#engine.respond(this.#id, ...values);
+    else this.#engine.call(name, this.#id, ...values);
+    return this.lost ? false : undefined;
+  }
+
+  parse(part) {
+    const batch = this.#engine.parse(this.#id, part);
+    if (!batch) return false;
+    this.reconnectionTime = batch.reconnectionTime;
+    this.#hasRetry = batch.hasRetry;
+    this.#failed = batch.failed;
+    const start = part.length - batch.rest;
+    if (start > 0) this.#mark(BETWEEN_EVENTS, part[start - 1] === CR);
+    if (this.#since.size + batch.rest > LARGEST_REST) this.#mark(undefined);
+    else if (this.#state && batch.rest > 0) this.#since.append(part, start, part.length);
+    return batch;
+  }
+
+  #mark(state, afterCR = false) {
+    this.#state = afterCR ? { ...state, afterCR } : state;
+    if (this.#since.size > 0) this.#since.clear();
+  }
 }
 
-const encoder = new TextEncoder();
-const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
+const bytesOf = (value) => (typeof value === 'string' ? encode(value) : Uint8Array.from(value));
 
 async function start() {
   const url = moduleURL();
-  const module = await compile(url);
+  if (url === null) throw failure('disabled');
+  try {
+    return await instantiate(url, 'default');
+  } catch (error) {
+    if (error.reason !== 'version' && error.reason !== 'compile') throw error;
+    return await instantiate(url, 'reload'); // a cache may hold what does not belong to this script
+  }
+}
+
+async function instantiate(url, cache) {
+  const module = await compile(url, cache);
   let build;
   const scope = goScope({
     ready: (value) => (build = value),
     // Without a result, to which Go would hold a reference.
     command(id, name, ...values) {
-      connections.get(id)[name](...values);
+      commands.get(id)[name](...values);
     },
   });
   const go = new (defineGo(scope))();
   const instance = await WebAssembly.instantiate(module, go.importObject);
   go.run(instance);
   if (build !== BUILD) {
-    throw new Error(`${url} is of another version than the script (${build}, not ${BUILD}): deploy both of one release`);
+    throw failure('version', `${url} is of another version than the script: deploy both of one release`);
   }
   return new Engine(go, instance);
 }
 
 /** Compiles the module while it arrives, where the server gives it its MIME type. */
-async function compile(url) {
+async function compile(url, cache) {
+  // What is forbidden need not be loaded.
+  try {
+    new WebAssembly.Module(EMPTY_MODULE);
+  } catch (error) {
+    throw failure('unsupported', `${error.message}. A Content-Security-Policy needs 'wasm-unsafe-eval' in script-src`);
+  }
+  // From there neither browsers nor Node.js load anything.
+  if (url.startsWith('file:')) throw failure('disabled');
   let response;
   try {
-    // After a failure, what a cache holds may be what failed.
-    response = await fetch(url, { credentials: 'same-origin', cache: reported ? 'reload' : 'default' });
+    response = await fetch(url, { credentials: 'same-origin', cache, priority: 'low' });
   } catch {
-    throw new Error(`${url} could not be loaded: check the address and, on another origin, its CORS headers`);
+    throw failure('network', `${url} could not be loaded: check the address and CORS`);
   }
-  if (!response.ok) throw new Error(`${url} could not be loaded: the server answered ${response.status}`);
+  if (!response.ok) throw failure('status', `${url} could not be loaded: the server answered ${response.status}`);
   const type = response.headers.get('Content-Type') ?? '';
   try {
     if (/^\s*application\/wasm\s*(;|$)/i.test(type)) return await WebAssembly.compileStreaming(response);
     return await WebAssembly.compile(await response.arrayBuffer());
   } catch (error) {
-    throw new Error(
-      `${url} could not be compiled (Content-Type ${type || 'missing'}): ${error.message}. ` +
-        `A Content-Security-Policy needs 'wasm-unsafe-eval' in script-src`,
-    );
+    throw failure('compile', `${url} could not be compiled (Content-Type ${type}): ${error.message}`);
   }
 }
+
+const EMPTY_MODULE = Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0);
 
 /**
  * Go's support script and Go itself expect a global object. They get this one, so that no Go, fs, process or path

@@ -22,7 +22,7 @@ import { Body } from './body.js';
 import { Connection } from './connection.js';
 import { Delivery } from './delivery.js';
 import { convertInit } from './init.js';
-import { RemoteConnection } from './remote.js';
+import { canBeRemote, RemoteConnection } from './remote.js';
 import { CLOSED, CONNECTING, OPEN } from './source.js';
 import { documentIsThere } from './unload.js';
 
@@ -43,7 +43,7 @@ class EventSource extends EventTarget {
     const string = `${url}`; // in the order of Web IDL: both arguments are converted, then the steps run
     const init = convertInit(eventSourceInitDict);
     super();
-    this.#connection = connect(this, { url: parseURL(string), ...init });
+    this.#connection = connect(this, { url: parseURL(string), ...init }, (connection) => (this.#connection = connection));
   }
 
   get url() {
@@ -107,13 +107,14 @@ class EventSource extends EventTarget {
   static fromReadableStream(stream) {
     const fail = (text) => new TypeError(`Failed to execute 'fromReadableStream' on 'EventSource': ${text}`);
     if (arguments.length === 0) throw fail('1 argument required, but only 0 present.');
+    let locked;
     try {
-      isLocked(stream);
+      locked = isLocked(stream);
     } catch {
       throw fail("parameter 1 is not of type 'ReadableStream'.");
     }
-    if (isLocked(stream)) throw fail('The stream is locked.');
-    return new EventSource(GIVEN, new Body(stream));
+    if (locked) throw fail('The stream is locked.');
+    return new EventSource(GIVEN, new Body(stream, { ahead: false }));
   }
 
   static #connectionOf(receiver) {
@@ -155,16 +156,15 @@ class EventSource extends EventTarget {
   }
 }
 
-function connect(target, source) {
+function connect(target, source, replace) {
   const delivery = new Delivery(target, source);
-  // Shared and service workers have no Worker in some browsers. They have no page to keep smooth.
-  return source.worker && globalThis.Worker ? new RemoteConnection(delivery, source) : new Connection(delivery, source);
+  return source.worker && canBeRemote() ? new RemoteConnection(delivery, source, replace) : new Connection(delivery, source);
 }
 
 /** In place of a URL: the stream is there already. */
 const GIVEN = Symbol();
 
-const isLocked = Function.prototype.call.bind(Object.getOwnPropertyDescriptor(ReadableStream.prototype, 'locked').get);
+const isLocked = (stream) => Reflect.get(ReadableStream.prototype, 'locked', stream);
 const addEventListener = Function.prototype.call.bind(EventTarget.prototype.addEventListener);
 const removeEventListener = Function.prototype.call.bind(EventTarget.prototype.removeEventListener);
 

@@ -149,15 +149,18 @@ export interface EventBuffer {
 export interface Diagnostic {
   /** In milliseconds since 1970. */
   time: number;
-  what: 'request' | 'open' | 'error' | 'close';
+  what: 'request' | 'open' | 'error' | 'close' | 'engine';
   /** Up to its path. */
   url: string;
   attempt?: number;
   resumed?: boolean;
   status?: number;
-  reason?: Reason;
+  /** With `engine`, why it is the script and not Go. */
+  reason?: Reason | 'disabled' | 'network' | 'status' | 'compile' | 'version' | 'unsupported' | 'trap' | 'panic' | 'ended';
   willRetry?: boolean;
   retryIn?: number;
+  /** What runs the source from now on: the script, or the Go module. */
+  engine?: 'script' | 'go';
   /** The name of the exception. */
   cause?: string;
 }
@@ -178,10 +181,10 @@ export interface Attempt {
  * browser does not allow the request. `status`: it was not 200. `content-type`: the response is not an event stream.
  * `limit`: an event was larger than `maxEventSize`. `idle`: nothing arrived for `idleTimeout`. `wake`: it may
  * have been dead. `headers`, `body`: the function for them failed. `parse`: that option's
- * function failed, and nothing else happened. `wasm`: the module could not be loaded, or has ended.
+ * function failed, and nothing else happened.
  */
 export type Reason =
-  'ended' | 'network' | 'cors' | 'csp' | 'url' | 'status' | 'content-type' | 'limit' | 'idle' | 'wake' | 'headers' | 'body' | 'parse' | 'wasm';
+  'ended' | 'network' | 'cors' | 'csp' | 'url' | 'status' | 'content-type' | 'limit' | 'idle' | 'wake' | 'headers' | 'body' | 'parse';
 
 /** An open or error event. Of the response it tells what a script may see, and nothing if there was none. */
 export interface ConnectionEvent extends Event {

@@ -1,9 +1,10 @@
 // The option `worker`: a connection in a worker that the page's sources share. It reads, parses and decodes there, and
 // posts what a chunk held; the page makes the events.
 
-import { ENGINE_RETRY, moduleURL } from './engine.js';
+import { Connection } from './connection.js';
+import { moduleURL } from './engine.js';
 import { tag } from './init.js';
-import { CLOSED, CONNECTING, Source } from './source.js';
+import { CLOSED, OPEN, Source } from './source.js';
 import { documentIsThere } from './unload.js';
 
 /** How much of what a worker has posted is to be delivered until it is told, in UTF-16 code units. */
@@ -23,6 +24,12 @@ let lastId = 0;
 /** @type {Worker | undefined} */
 let worker;
 
+/** Whether there has been one that failed: then no source tries another. */
+let failed = false;
+
+/** Whether connections can be in a worker. Shared and service workers have no Worker in some browsers. */
+export const canBeRemote = () => globalThis.Worker !== undefined && !failed;
+
 function post(message, transfer) {
   worker ??= start();
   worker.postMessage(message, transfer);
@@ -36,12 +43,17 @@ function start() {
   started.onmessage = ({ data }) => connections.get(data.id)?.receive(data);
   started.onerror = (event) => {
     event.preventDefault();
-    console.error(`eventsource-wasm: the worker ${url} has failed: ${event.message}`);
     started.terminate();
-    worker = undefined;
-    for (const connection of [...connections.values()]) connection.lost();
+    fail(`${url}: ${event.message}`);
   };
   return started;
+}
+
+/** All goes on without a worker. */
+function fail(message) {
+  console.info(`eventsource-wasm runs without its worker: ${message}`);
+  failed = true;
+  for (const connection of [...connections.values()]) connection.lost();
 }
 
 export class RemoteConnection extends Source {
@@ -49,24 +61,39 @@ export class RemoteConnection extends Source {
   reconnectionTime = 3000;
 
   #id = 0;
-  #timer;
+  #replace;
   /** What is delivered now, behind which comes what is posted meanwhile. */
   #delivered = Promise.resolve();
   #untold = 0;
 
+  /** @param {(connection: Connection) => void} replace puts another connection in its place */
+  constructor(delivery, source, replace) {
+    super(delivery, source);
+    this.#replace = replace;
+  }
+
   begin() {
     if (this.readyState === CLOSED) return;
+    if (failed) {
+      this.lost();
+      return;
+    }
     // What cannot be posted, or is for this side.
     const { headers, body, signal, parse, onEvent, onComment, diagnostics, debug, persist, buffer, wake, ...open } = this.source;
     this.#id = ++lastId;
     this.#untold = 0;
     connections.set(this.#id, this);
-    post({
+    const message = {
       id: this.#id,
       module: moduleURL(),
       comments: onComment !== undefined,
       open: { ...open, lastEventId: this.lastEventId, referrer: location.href },
-    });
+    };
+    try {
+      post(message);
+    } catch (error) {
+      fail(error.message); // as a policy has it
+    }
   }
 
   /** Takes what the worker has posted. */
@@ -112,18 +139,19 @@ export class RemoteConnection extends Source {
     }
   }
 
-  /** The worker has ended. What was to come from it is had again from the server. */
+  /** The worker has ended. What was to come from it is had again from the server, unless its request cannot be repeated. */
   lost() {
     connections.delete(this.#id);
     const { url, once } = this.source;
-    if (once) {
+    const { readyState } = this;
+    if (once && this.details.attempt > 0) {
       this.end();
-      this.delivery.fail({ url, reason: 'wasm', willRetry: false });
+      this.delivery.fail({ url, reason: 'network', willRetry: false });
       return;
     }
-    this.readyState = CONNECTING;
-    this.#timer = setTimeout(() => this.begin(), ENGINE_RETRY);
-    this.delivery.fire('error', { url, reason: 'wasm', willRetry: true, retryIn: ENGINE_RETRY });
+    this.end();
+    this.#replace(new Connection(this.delivery, this.source));
+    if (readyState === OPEN) this.delivery.fire('error', { url, reason: 'network', willRetry: true, retryIn: 0 });
   }
 
   wake() {
@@ -135,7 +163,6 @@ export class RemoteConnection extends Source {
 
   end() {
     super.end();
-    clearTimeout(this.#timer);
     if (connections.delete(this.#id)) post({ id: this.#id, close: true });
   }
 }

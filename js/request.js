@@ -1,4 +1,4 @@
-// The request of an event stream. It stands here alone, and not in Go, because the first leaves while Go is on its way.
+// The request of an event stream. Both lifecycles have it made here.
 
 import { Body } from './body.js';
 import { queueTask } from './task.js';
@@ -34,7 +34,7 @@ export async function request(url, lastEventId, source, attempt, signal) {
     const send = source.fetch ?? fetch;
     const response = await send(url, init);
     // A service worker can answer without a body.
-    return { response, body: new Body(response.body ?? new Response('').body) };
+    return { response, body: new Body(response.body ?? new Response('').body, { ahead: true }) };
   } catch (cause) {
     const futile = signal.aborted ? '' : await whyFutile(url, source, policy, signal);
     return { futile: futile !== '', reason: futile || 'network', cause };
@@ -79,9 +79,11 @@ function percentEncode(byte) {
   return /[\w.~-]/.test(byte) ? byte : `%${byte.charCodeAt().toString(16).toUpperCase().padStart(2, '0')}`;
 }
 
-/** The string whose code points are the bytes of the ID's UTF-8, which is how fetch takes what is not ASCII. */
-export function byteString(lastEventId) {
-  return Array.from(new TextEncoder().encode(lastEventId), (byte) => String.fromCharCode(byte)).join('');
+/** RFC 9110, section 10.2.3: a date or a number of seconds. Returns milliseconds, 0 for what is neither. */
+export function retryAfter(value) {
+  if (value === null) return 0;
+  const milliseconds = /^\d+$/.test(value) ? Number(value) * 1000 : Date.parse(value) - Date.now();
+  return Math.min(Math.max(milliseconds || 0, 0), Number.MAX_SAFE_INTEGER);
 }
 
 // Browsers reconnect after a network error and give up when they forbid the request themselves. fetch rejects with the
@@ -110,24 +112,24 @@ function watchPolicy(url) {
       violated = true;
     }
   };
-  target.addEventListener('securitypolicyviolation', listener);
+  target.addEventListener?.('securitypolicyviolation', listener); // Node.js has neither
   return {
     // The event is a task that may come after the rejection.
     async blocked() {
       for (let turn = 0; turn < 2 && !violated; turn++) await new Promise(queueTask);
       return violated;
     },
-    stop: () => target.removeEventListener('securitypolicyviolation', listener),
+    stop: () => target.removeEventListener?.('securitypolicyviolation', listener),
   };
 }
 
 /**
  * A server that answers a request without CORS, and not one with it, has not allowed this origin. HEAD, so that no
  * stream begins. A URL of the page's own origin is not asked: if it is redirected to a server that does not allow this
- * origin, we reconnect where browsers give up.
+ * origin, we reconnect where browsers give up. Node.js knows no CORS.
  */
 async function isBlockedByCORS(url, signal) {
-  if (new URL(url).origin === globalThis.origin) return false;
+  if (globalThis.process?.versions?.node || new URL(url).origin === globalThis.origin) return false;
   try {
     await fetch(url, { method: 'HEAD', mode: 'no-cors', credentials: 'omit', cache: 'no-store', signal });
     return true;

@@ -23,13 +23,13 @@ export function letSleep(connection) {
 function listen() {
   lead = clockLead();
   timer = setInterval(watchClock, CLOCK_INTERVAL);
-  addEventListener('online', wakeAll);
+  globalThis.addEventListener?.('online', wakeAll);
   globalThis.document?.defaultView?.addEventListener('pageshow', returned);
 }
 
 function stopListening() {
   clearInterval(timer);
-  removeEventListener('online', wakeAll);
+  globalThis.removeEventListener?.('online', wakeAll);
   globalThis.document?.defaultView?.removeEventListener('pageshow', returned);
 }
 

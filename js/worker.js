@@ -50,7 +50,7 @@ class Post {
   async take(batch, origin, wanted) {
     if (batch.table.length === 1 && batch.table[0] < 0) return true; // a part of an event
     this.lastEventId = lastIdOf(batch) ?? this.lastEventId;
-    this.#post({ batch, origin });
+    this.#post({ batch: { text: batch.text, table: batch.table }, origin });
     this.#lag += batch.text.length;
     if (this.#lag > LARGEST_LAG) {
       this.waits = 1;

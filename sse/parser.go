@@ -395,6 +395,8 @@ func (p *Parser) endField() {
 		if bytes.IndexByte(p.idValue, 0) < 0 {
 			p.idBuffer, p.idValue = p.idValue, p.idBuffer[:0]
 			p.idChanged = true
+		} else {
+			p.idValue = p.idValue[:0] // it does not count for the event's size
 		}
 	case fieldRetry:
 		p.setReconnectionTime()

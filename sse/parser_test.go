@@ -326,3 +326,61 @@ func TestLineEnd(t *testing.T) {
 		}
 	}
 }
+
+// A parser that resumes the state of another goes on as that would have.
+func TestResume(t *testing.T) {
+	for _, tt := range []struct {
+		state State
+		rest  string
+		want  string // type, data and last event ID of the event
+	}{
+		{State{}, "\ufeffdata: a\n\n", "|a|"},
+		{State{BOM: 1}, "\xbb\xbfdata: a\n\n", "|a|"},
+		{State{BOM: 3, AfterCR: true, DataLines: 1, Data: []byte("a")}, "\n\n", "|a|"},
+		{State{BOM: 3, Line: []byte("data: a")}, "b\n\n", "|ab|"},
+		{State{Line: []byte("da")}, "ta: b\n\n", "|b|"},
+		{State{BOM: 3, DataLines: 2, Data: []byte("a\n"), EventType: []byte("t"), LastEventID: []byte("1")}, "data: c\n\n", "t|a\n\nc|1"},
+		{State{BOM: 3, IDBuffer: []byte("2"), IDChanged: true, LastEventID: []byte("1"), Line: []byte("ignored")}, "x\ndata\n\n", "||2"},
+	} {
+		p := Parser{}
+		p.Feed([]byte("data: other\nid: other\n"))
+		p.Next()
+		p.Resume(tt.state)
+		p.Feed([]byte(tt.rest))
+		if !p.Next() {
+			t.Errorf("%+v and %q: no event", tt.state, tt.rest)
+		}
+		if got := string(p.Type()) + "|" + string(p.Data()) + "|" + string(p.LastEventID()); got != tt.want {
+			t.Errorf("%+v and %q: %q, want %q", tt.state, tt.rest, got, tt.want)
+		}
+	}
+	p := Parser{}
+	p.Resume(State{HasReconnectionTime: true, ReconnectionTime: 7})
+	if got := p.ReconnectionTime(); got != 7 {
+		t.Errorf("reconnection time %d, want 7", got)
+	}
+}
+
+func TestRest(t *testing.T) {
+	p := Parser{}
+	p.Feed([]byte("data: a\n\ndata: b"))
+	if !p.Next() || string(p.Rest()) != "data: b" {
+		t.Errorf("the rest is %q", p.Rest())
+	}
+}
+
+// An id that is ignored does not count, however it is cut.
+func TestIgnoredIDHasNoSize(t *testing.T) {
+	const stream = "id: 1234567\x00\nevent: type\ndata: a\n\n"
+	for cut := range len(stream) {
+		p := Parser{MaxEventSize: 12}
+		events := 0
+		for _, chunk := range []string{stream[:cut], stream[cut:]} {
+			for p.Feed([]byte(chunk)); p.Next(); events++ {
+			}
+		}
+		if events != 1 || p.Err() != nil {
+			t.Errorf("cut at %d: %d events, %v", cut, events, p.Err())
+		}
+	}
+}

@@ -30,9 +30,10 @@ type starter struct {
 var starters = func() []starter {
 	all := []starter{
 		{"native", "native", `<script>measure(byClass(EventSource))</script>`},
-		{"ours", "ours", `<script src="/dist/eventsource.js"></script><script>measure(byClass(EventSource))</script>`},
-		{"ours, preloaded", "ours", `<link rel="preload" href="/dist/eventsource.wasm" as="fetch" crossorigin><script src="/dist/eventsource.js"></script><script>measure(byClass(EventSource))</script>`},
-		{"ours as a module", "ours", `<script type="module">import { EventSource } from '/dist/eventsource.mjs'; measure(byClass(EventSource))</script>`},
+		{"ours", "ours", `<script src="/dist/eventsource.js"></script><script>measure(byClass(EventSource), ready)</script>`},
+		{"ours without Go", "ours without Go", `<script>EVENTSOURCE_WASM_URL = null</script><script src="/dist/eventsource.js"></script><script>measure(byClass(EventSource))</script>`},
+		{"ours, preloaded", "ours", `<link rel="preload" href="/dist/eventsource.wasm" as="fetch" crossorigin><script src="/dist/eventsource.js"></script><script>measure(byClass(EventSource), ready)</script>`},
+		{"ours as a module", "ours", `<script type="module">import { EventSource } from '/dist/eventsource.mjs'; measure(byClass(EventSource), ready)</script>`},
 		{"ours in a worker", "ours in a worker", `<script src="/dist/eventsource.js"></script><script>measure(byClass(EventSource, { worker: true }))</script>`},
 	}
 	for _, name := range libraries {

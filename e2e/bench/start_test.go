@@ -54,7 +54,7 @@ func TestPages(t *testing.T) {
 	if _, err := os.Stat("dist/eventsource.wasm.br"); err != nil {
 		t.Fatalf("%v: run `make build`", err)
 	}
-	for _, starter := range starters[:5] {
+	for _, starter := range starters[:6] {
 		t.Run(starter.name, func(t *testing.T) {
 			cold, warm, err := measureStart(t.Context(), links[0], starter.head, nil)
 			if err != nil {
@@ -65,7 +65,9 @@ func TestPages(t *testing.T) {
 					t.Errorf("out of order: %+v", s)
 				}
 			}
-			if ours := starter.name != "native"; ours != (cold.Bytes > 100_000) {
+			// The module of a worker may be on its way when the page is left.
+			wanted, without := strings.Contains(starter.head, "ready"), starter.name == "native" || starter.name == "ours without Go"
+			if wanted && cold.Bytes < 100_000 || without && cold.Bytes > 20_000 {
 				t.Errorf("%d bytes were sent", cold.Bytes)
 			}
 		})

@@ -1,20 +1,27 @@
+/** How ours can run: as it is; in a browser without WebAssembly; with Go from the first input on; or from one to the other at every input. */
+const ours = {
+  wasm: { script: '/dist/eventsource.mjs', prepare() {} },
+  script: { script: '/dist/eventsource.mjs', prepare() {} },
+  go: { script: '/dist/test/eventsource.mjs', prepare: ({ goOnly }) => goOnly() },
+  handover: { script: '/dist/test/eventsource.mjs', prepare: ({ handOverAlways }) => handOverAlways() },
+};
+
+/** The implementation that it is a way to run of. */
+export const family = (implementation) => (implementation in ours ? 'wasm' : implementation);
+
 /**
- * The EventSource that an implementation is: 'native', 'wasm', or the URL of a script, which is a module that exports it
- * (by its name or as the default) or one that sets the global.
+ * The EventSource that an implementation is: 'native', a way to run ours, or the URL of a script, which is a module that
+ * exports it (by its name or as the default) or one that sets the global.
  */
-export async function load(implementation) {
-  if (implementation === 'native') return globalThis.EventSource;
-  const script = await import(url(implementation));
-  return script.EventSource ?? script.default ?? globalThis.EventSource;
+export function load(implementation) {
+  return loadIn(globalThis, implementation, (url) => import(url));
 }
 
 /** The same in the realm of another window. */
-export async function loadIn(window, implementation) {
+export async function loadIn(window, implementation, importScript = (url) => window.eval(`import(${JSON.stringify(url)})`)) {
   if (implementation === 'native') return window.EventSource;
-  const script = await window.eval(`import(${JSON.stringify(url(implementation))})`);
-  return script.EventSource ?? script.default ?? window.EventSource;
-}
-
-function url(implementation) {
-  return implementation === 'wasm' ? new URL('/dist/eventsource.mjs', import.meta.url).href : implementation;
+  const { script, prepare } = ours[implementation] ?? { script: implementation, prepare() {} };
+  const module = await importScript(new URL(script, import.meta.url).href);
+  await prepare(module);
+  return module.EventSource ?? module.default ?? window.EventSource;
 }

@@ -1,5 +1,5 @@
 // Runs the one scenario that the page's URL names and reports its trace to the lab.
-import { load } from './implementation.js';
+import { family, load } from './implementation.js';
 import { findDifference, judge } from './judge.js';
 import { Scenario } from './scenario.js';
 
@@ -22,7 +22,7 @@ async function report() {
   ]);
   const scenario = scenarios.find((scenario) => scenario.name === name);
   const t = new Scenario(EventSource, implementation, lab);
-  const difference = findDifference(differences, `${file}/${name}`, implementation);
+  const difference = findDifference(differences, `${file}/${name}`, family(implementation));
   const hangs = difference?.expect.some((line) => line.startsWith(stillWaiting));
   const problem = await perform(scenario, t, hangs ? knownLimit : limit);
   return judge({ scenario, trace: t.trace, problem, difference });

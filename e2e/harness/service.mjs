@@ -2,6 +2,6 @@
 import { EventSource as wasm } from '/dist/eventsource.mjs';
 import { serve } from './remote.js';
 
-const native = new URLSearchParams(location.search).get('implementation') === 'native';
+const implementation = new URLSearchParams(location.search).get('implementation');
 
-addEventListener('message', ({ ports: [port] }) => serve(port, native ? self.EventSource : wasm));
+addEventListener('message', ({ ports: [port] }) => serve(port, implementation === 'native' ? self.EventSource : wasm));

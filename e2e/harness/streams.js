@@ -1,10 +1,13 @@
-// Feeds the streams that the server makes from seeds to both implementations and compares what they make of them.
-import { EventSource as wasm } from '/dist/eventsource.mjs';
+// Feeds the streams that the server makes from seeds to native and to both engines of ours, and compares what they make of them.
+import { EventSource as script } from '/dist/eventsource.mjs';
+import { EventSource as go, goOnly } from '/dist/test/eventsource.mjs';
 
-const implementations = { native: EventSource, wasm };
+await goOnly();
+globalThis.EVENTSOURCE_WASM_URL = null; // for the other
+const implementations = { native: EventSource, script, go };
 
 // Of six connections to a host: each stream takes one for each implementation.
-const inFlight = 3;
+const inFlight = 2;
 
 // Far above what any stream needs: it ends a run that hangs and measures nothing.
 const limit = 20_000;
@@ -16,10 +19,13 @@ export async function compare({ first, count, types }) {
   const worker = async () => {
     while (next < first + count) {
       const seed = next++;
-      const [native, ours] = await Promise.all(Object.keys(implementations).map((name) => receive(name, seed, types)));
+      const names = Object.keys(implementations);
+      const [native, ...engines] = await Promise.all(names.map((name) => receive(name, seed, types)));
       result.segments += native.segments;
-      const line = native.lines.findIndex((line, i) => line !== ours.lines[i]);
-      if (line >= 0 || native.lines.length !== ours.lines.length) result.differences.push(difference(seed, native, ours, line));
+      for (const ours of engines) {
+        const line = native.lines.findIndex((line, i) => line !== ours.lines[i]);
+        if (line >= 0 || native.lines.length !== ours.lines.length) result.differences.push(difference(seed, native, ours, line));
+      }
     }
   };
   await Promise.all(Array.from({ length: inFlight }, worker));
@@ -29,7 +35,7 @@ export async function compare({ first, count, types }) {
 function difference(seed, native, ours, line) {
   if (line < 0) line = native.lines.length;
   const segment = native.lines.slice(0, line).filter((line) => line.startsWith('["segment"')).length;
-  return { seed, segment, native: native.lines[line] ?? 'nothing', ours: ours.lines[line] ?? 'nothing' };
+  return { seed, segment, name: ours.name, native: native.lines[line] ?? 'nothing', ours: ours.lines[line] ?? 'nothing' };
 }
 
 /** Receives a stream and the one after the reconnection, which tells the Last-Event-ID that the server has seen. */
@@ -41,7 +47,7 @@ function receive(name, seed, types) {
     const end = () => {
       clearTimeout(timer);
       source.close();
-      resolve({ lines, segments });
+      resolve({ name, lines, segments });
     };
     const timer = setTimeout(() => { lines.push('never ended'); end(); }, limit);
     const listener = (event) => {

@@ -2,7 +2,7 @@
 // data: worker imports this script and says what its URL cannot: the implementation, and the base of relative URLs.
 const implementation = self.implementation ?? new URLSearchParams(location.search).get('implementation');
 const base = self.base ?? '';
-if (implementation === 'wasm') importScripts(`${base}/dist/eventsource.js`);
+if (implementation === 'wasm' || implementation === 'script') importScripts(`${base}/dist/eventsource.js`);
 
 const connected = 'onconnect' in self
   ? new Promise((resolve) => { self.onconnect = ({ ports: [port] }) => resolve(port); })
@@ -11,5 +11,5 @@ const connected = 'onconnect' in self
 connected.then(async (port) => {
   const { load } = await import(`${base}/harness/implementation.js`);
   const { serve } = await import(`${base}/harness/remote.js`);
-  serve(port, implementation === 'wasm' ? EventSource : await load(implementation));
+  serve(port, self.EventSource?.fromReadableStream ? EventSource : await load(implementation));
 });

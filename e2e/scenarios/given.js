@@ -39,6 +39,13 @@ export default [
     await t.until(source, 'error');
     t.note(source.lastEventId);
   }, ['open', 'message "x" id "1" from null', 'error CLOSED', '1']),
+  scenario('what has been piped into a stream that is given has been parsed', async (t) => {
+    const { readable, writable } = new TransformStream();
+    const source = t.watch(t.EventSource.fromReadableStream(readable));
+    await new Blob(['id: 42\ndata: first\n\n']).stream().pipeTo(writable, { preventClose: true });
+    t.note(source.lastEventId);
+    source.close();
+  }, ['open', 'message "first" id "42" from null', '42']),
   scenario('a stream that is given and ends is the end of its source', async (t) => {
     const { source, send, end } = given(t);
     source.addEventListener('error', ({ reason, willRetry }) => t.note(reason, willRetry));

@@ -80,7 +80,7 @@ export default [
     },
     expect: ['3 true'],
   },
-  scenario('a worker that fails is an error event, and is made anew', async (t, server) => {
+  scenario('where there is no worker the source is the page\'s own', async (t, server) => {
     const { Worker } = globalThis;
     let failing;
     globalThis.Worker = class {
@@ -93,15 +93,33 @@ export default [
       terminate() {}
     };
     const source = t.open(server.url, { worker: true });
+    const connection = await server.accept();
+    globalThis.Worker = Worker;
+    await connection.send('id: 1\ndata: x\n\n');
+    await t.until(source, 'message');
+    t.open(t.stream('A', '/next').url, { worker: true }).close();
+    source.close();
+    await connection.closed();
+  }, ['GET A', 'open', 'message "x" id "1"', 'connection closed by the client']),
+  scenario('a worker that ends takes the connection with it, and the page goes on from the last event', async (t, server) => {
+    const { Worker } = globalThis;
+    let worker;
+    globalThis.Worker = class extends Worker {
+      constructor(...values) {
+        super(...values);
+        worker = this;
+      }
+    };
+    const source = t.open(server.url, { worker: true });
     tell(t, source, 'error', 'reason', 'willRetry', 'retryIn');
-    try {
-      await t.until(source, 'error');
-    } finally {
-      globalThis.Worker = Worker;
-    }
+    const connection = await server.accept();
+    globalThis.Worker = Worker;
+    await connection.send('id: 1\ndata: x\n\n');
+    await t.until(source, 'message');
+    worker.onerror(new Event('error', { cancelable: true }));
     await server.accept();
     await t.until(source, 'open');
-  }, ['error CONNECTING', 'reason "wasm" willRetry true retryIn 3000', 'GET A', 'open'], { console: ['the worker '] }),
+  }, ['GET A', 'open', 'message "x" id "1"', 'error CONNECTING', 'reason "network" willRetry true retryIn 0', 'GET A last-event-id: "1"', 'open']),
   scenario('a function in place of fetch is refused', async (t) => refuse(t, [{ worker: true, fetch }, { worker: 'yes' }]), [
     'TypeError worker', 'TypeError worker',
   ]),

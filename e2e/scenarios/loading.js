@@ -16,6 +16,18 @@ async function answerWithWasm(request) {
   await request.end();
 }
 
+/** Resolves when the module of the window is ready to take over. */
+function whenReady({ WebAssembly, setTimeout }) {
+  const { instantiate } = WebAssembly;
+  return new Promise((resolve) => {
+    WebAssembly.instantiate = async (...values) => {
+      const instance = await instantiate(...values);
+      setTimeout(resolve);
+      return instance;
+    };
+  });
+}
+
 export default [
   {
     name: 'the classic script gives a page a source that works',
@@ -31,28 +43,37 @@ export default [
     expect: ['GET A', 'open', 'message "x"'],
   },
   {
-    name: 'the request does not wait for the wasm, nor is a byte lost that comes before it',
+    name: 'no event waits for the wasm, which is loaded behind the first stream and then takes over',
     ...own,
     async run(t) {
       const [wasm, server] = [t.stream('A', '/wasm'), t.stream()];
       const { contentWindow: window } = await frameWithWasmFrom(t, wasm);
-      const source = t.watch(new window.EventSource(server.url));
+      const ready = whenReady(window);
+      const diagnostics = [];
+      const source = t.watch(new window.EventSource(server.url, { diagnostics }));
       const connection = await server.accept();
-      await connection.send('data: early\n\n', 'data: too\n\n');
-      const request = await wasm.request();
-      t.note('readyState', source.readyState);
-      await answerWithWasm(request);
-      await connection.send('data: late\n\n');
-      for (let i = 0; i < 3; i++) await t.until(source, 'message');
+      await connection.send('data: early\n\n', 'data: too\n\nid: 1\ndata: half an ');
+      for (let i = 0; i < 2; i++) await t.until(source, 'message');
+      await answerWithWasm(await wasm.request());
+      await t.waiting('the module', ready);
+      await connection.send('event\n\n');
+      await t.until(source, 'message');
+      await connection.end();
+      await server.accept();
+      await t.until(source, 'open');
+      t.note(diagnostics.filter(({ what }) => what === 'engine').map(({ engine, reason = 'as it should' }) => `${engine}: ${reason}`));
     },
     expect: [
       'GET A',
-      'GET A/wasm accept: "*/*" cache-control: missing pragma: missing',
-      'readyState 0',
       'open',
       'message "early"',
       'message "too"',
-      'message "late"',
+      'GET A/wasm accept: "*/*" cache-control: missing pragma: missing',
+      'message "half an event" id "1"',
+      'error CONNECTING',
+      'GET A last-event-id: "1"',
+      'open',
+      '["script: as it should","go: as it should"]',
     ],
   },
   {
@@ -69,6 +90,31 @@ export default [
       await answerWithWasm(request);
       await t.fence();
     },
-    expect: ['GET A', 'GET A/wasm accept: "*/*" cache-control: missing pragma: missing', 'connection closed by the client'],
+    expect: ['GET A', 'open', 'GET A/wasm accept: "*/*" cache-control: missing pragma: missing', 'connection closed by the client'],
+  },
+  {
+    name: 'a page that sets EVENTSOURCE_WASM_URL to null never loads the wasm, and does without',
+    ...own,
+    async run(t) {
+      const server = t.stream();
+      const { contentWindow: window } = await t.frame(`<script>EVENTSOURCE_WASM_URL = null</script>${classic}`);
+      const loaded = [];
+      window.fetch = ((fetch) => (url, init) => {
+        loaded.push(url);
+        return fetch(url, init);
+      })(window.fetch);
+      window.console.info = (text) => t.note(text);
+      const diagnostics = [];
+      const told = new Promise((resolve) => {
+        diagnostics.push = (entry) => entry.reason === 'disabled' && resolve(entry);
+      });
+      const source = t.watch(new window.EventSource(server.url, { diagnostics, headers: { 'X-Token': 'é'.normalize('NFD').slice(0, 1) } }));
+      const connection = await server.accept();
+      await connection.send('id: 1\ndata: x\n\n');
+      await t.until(source, 'message');
+      const { what, engine } = await t.waiting('the engine', told);
+      t.note(what, engine, loaded.every((url) => url === server.url));
+    },
+    expect: ['GET A x-token: "e"', 'open', 'message "x" id "1"', 'engine script true'],
   },
 ];

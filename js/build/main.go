@@ -249,6 +249,7 @@ func bundleScripts(build string) error {
 		{"js/classic.js", "eventsource.js", api.FormatIIFE},
 		{"js/module.js", "eventsource.mjs", api.FormatESModule},
 		{"js/worker.js", "eventsource.worker.js", api.FormatIIFE},
+		{"js/testing.js", "test/eventsource.mjs", api.FormatESModule},
 	} {
 		result := api.Build(api.BuildOptions{
 			EntryPoints:       []string{script.entry},
@@ -310,9 +311,32 @@ func goSupport() (api.Plugin, error) {
 // supportFunction is one of those that wasm_exec.js has for a module to import.
 var supportFunction = regexp.MustCompile(`(?m)^\t{5}"(syscall/js\.\w+)": \(sp\) => \{\n(?:.*\n)*?\t{5}\},\n`)
 
+// host is where the script stands in for the parts of Node.js that package syscall asks for.
+var host = regexp.MustCompile(`(?s)\tif \(!globalThis\.fs\) \{\n.*?\n(\tconst encoder = )`)
+
+// console is what the runtime needs of them, to report a panic.
+const console = `	let printed = "";
+	globalThis.fs = {
+		writeSync(fd, bytes) {
+			const lines = (printed + decoder.decode(bytes)).split("\n");
+			printed = lines.pop();
+			if (lines.length > 0) console.log(lines.join("\n"));
+			return bytes.length;
+		},
+	};
+
+$1`
+
+// tests is what Go's own tests use of the script.
+var tests = regexp.MustCompile(`(?s)\t{3}const testCallExport = .*?\n\t{3}\}\n|\t{4}_gotest: \{\n.*?\n\t{4}\},\n|\t{5}"debug": .*?\n\t{5}\},\n`)
+
 // withoutUnused returns the script without the functions whose names the module does not have. One too many does no harm;
 // without one that it imports, no module would be instantiated.
 func withoutUnused(script, linked []byte) []byte {
+	if !bytes.Contains(linked, []byte("O_WRONLY")) { // package syscall reads it when it is initialized
+		script = host.ReplaceAll(script, []byte(console))
+	}
+	script = tests.ReplaceAll(script, nil)
 	return supportFunction.ReplaceAllFunc(script, func(function []byte) []byte {
 		if bytes.Contains(linked, supportFunction.FindSubmatch(function)[1]) {
 			return function

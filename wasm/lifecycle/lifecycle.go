@@ -65,23 +65,38 @@ type Source struct {
 	// Retry is the policy of reconnections. It may be set until the first of them.
 	Retry Retry
 
-	phase phase
+	phase Phase
 	url   string // of the next request
 	wait  uint64 // what is left of the time until the next request, in milliseconds
 }
 
-type phase uint8
+// A Phase is what a [Source] waits for.
+type Phase uint8
 
 const (
-	idle phase = iota
-	requesting
-	streaming
-	waiting
+	idle       Phase = iota // Connect
+	requesting              // Respond
+	streaming               // End
+	waiting                 // Timer
 	closed
 )
 
 // New returns the connection of an EventSource for url, which must be absolute.
 func New(url string) *Source { return &Source{url: url} }
+
+// A State is what a [Source] knows between two inputs, beside its Parser and its policy of retries.
+type State struct {
+	Phase    Phase
+	URL      string // of the next request
+	Wait     uint64 // what is left of a delay behind the one that was asked for, in milliseconds
+	Failures uint32 // in a row
+}
+
+// Resume returns a connection that goes on where another has stopped. Its Parser and its policy are to be set.
+func Resume(s State, r Retry) *Source {
+	r.failures = s.Failures
+	return &Source{phase: s.Phase, url: s.URL, wait: s.Wait, Retry: r}
+}
 
 // ReadyState returns the connection's state.
 func (s *Source) ReadyState() ReadyState {

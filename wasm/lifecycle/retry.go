@@ -64,7 +64,7 @@ func (r *Retry) delay(p *sse.Parser) uint64 {
 		delay *= r.Factor
 	}
 	delay = min(delay, float64(r.Max))
-	delay -= delay * r.Jitter * r.chance()
+	delay -= float64(float64(delay*r.Jitter) * r.chance()) // js/lifecycle.js rounds as often, whatever the processor
 	if p.HasReconnectionTime() {
 		return max(uint64(delay), p.ReconnectionTime())
 	}

@@ -2,7 +2,12 @@
 
 package main
 
-import "github.com/eventsource-wasm/eventsource-wasm/wasm/lifecycle"
+import (
+	"unsafe"
+
+	"github.com/eventsource-wasm/eventsource-wasm/sse"
+	"github.com/eventsource-wasm/eventsource-wasm/wasm/lifecycle"
+)
 
 // A source is the lifecycle of one EventSource. It holds no reference to a JavaScript object: Go lets go of those when
 // it collects garbage, which may be never in a program as small as this. JavaScript knows the source by its number.
@@ -14,43 +19,86 @@ type source struct {
 // sources are those that are not CLOSED, by the number that js/ gave them.
 var sources = map[int32]*source{}
 
-// connect begins a source. Its URL and the last event ID that it resumes from are in input, one after the other.
+// adopt takes over a source from js/lifecycle.js, between two of its inputs. Its state is in input: an array of numbers,
+// then the statuses that its policy lists, then its strings, one after the other.
 //
-//go:wasmexport connect
-func connect(id, urlLength, lastEventIDLength, maxEventSize int32) {
-	url, lastEventID := takeInput(urlLength, lastEventIDLength)
-	s := &source{Source: lifecycle.New(url)}
-	s.Parser.SetLastEventID(lastEventID)
-	s.sentID = []byte(lastEventID)
-	s.Parser.MaxEventSize = int(maxEventSize)
+//go:wasmexport adopt
+func adopt(id int32) {
+	numbers := (*[numberCount]float64)(unsafe.Pointer(unsafe.SliceData(input)))
+	rest := input[unsafe.Sizeof(*numbers):]
+	statuses := make([]int, int(numbers[statusCount]))
+	for i := range statuses {
+		statuses[i] = int(rest[0]) | int(rest[1])<<8
+		rest = rest[2:]
+	}
+	take := func(length int) []byte {
+		taken := rest[:int(numbers[length])]
+		rest = rest[len(taken):]
+		return taken
+	}
+	s := &source{Source: lifecycle.Resume(lifecycle.State{
+		Phase:    lifecycle.Phase(numbers[phase]),
+		Wait:     uint64(numbers[waitLeft]),
+		Failures: uint32(numbers[failures]),
+		URL:      string(take(urlLength)),
+	}, lifecycle.Retry{
+		Initial:    uint64(numbers[retryInitial]),
+		Max:        uint64(numbers[retryMax]),
+		Factor:     numbers[retryFactor],
+		Jitter:     numbers[retryJitter],
+		Attempts:   uint32(numbers[retryAttempts]),
+		ResetAfter: uint32(numbers[retryResetAfter]),
+		Seed:       uint32(numbers[retrySeed]),
+		Statuses:   statuses,
+	})}
+	s.Parser.MaxEventSize = int(numbers[maxEventSize])
+	s.Parser.Comments = numbers[comments] != 0
+	s.Parser.Resume(sse.State{
+		LastEventID:         take(lastEventIDLength),
+		IDBuffer:            take(idLength),
+		EventType:           take(typeLength),
+		Data:                take(dataLength),
+		Line:                take(lineLength),
+		IDChanged:           numbers[idChanged] != 0,
+		DataLines:           int(numbers[dataLines]),
+		BOM:                 int(numbers[bom]),
+		AfterCR:             numbers[afterCR] != 0,
+		ReconnectionTime:    uint64(numbers[retryTime]),
+		HasReconnectionTime: numbers[hasRetry] != 0,
+	})
+	s.sentID = append(s.sentID, s.Parser.LastEventID()...)
 	sources[id] = s
-	s.do(id, s.Connect())
 }
 
-// retry sets the policy of the source's reconnections, as [lifecycle.Retry] has it. The statuses are in input, each in
-// two bytes, the lower first. Times are in milliseconds.
-//
-//go:wasmexport retry
-func retry(id, statusesLength int32, initial, maximum, factor, jitter float64, attempts, resetAfter, seed int32) {
-	s := sources[id]
-	if s == nil {
-		return
-	}
-	var statuses []int
-	for list := input[:statusesLength]; len(list) > 1; list = list[2:] {
-		statuses = append(statuses, int(list[0])|int(list[1])<<8)
-	}
-	s.Retry = lifecycle.Retry{
-		Initial:    uint64(initial),
-		Max:        uint64(maximum),
-		Factor:     factor,
-		Jitter:     jitter,
-		Attempts:   uint32(attempts),
-		Statuses:   statuses,
-		ResetAfter: uint32(resetAfter),
-		Seed:       uint32(seed),
-	}
-}
+// The numbers that adopt finds, in the order in which js/engine.js writes them.
+const (
+	phase = iota
+	waitLeft
+	failures
+	maxEventSize
+	comments
+	idChanged
+	dataLines
+	bom
+	afterCR
+	retryTime
+	hasRetry
+	retryInitial
+	retryMax
+	retryFactor
+	retryJitter
+	retryAttempts
+	retryResetAfter
+	retrySeed
+	statusCount
+	urlLength
+	lastEventIDLength
+	idLength
+	typeLength
+	dataLength
+	lineLength
+	numberCount
+)
 
 // respond takes a response. Its Content-Type and its URL are in input, one after the other.
 //
@@ -67,8 +115,8 @@ func respond(id, status, contentTypeLength, urlLength int32, retryAfter float64)
 	}
 }
 
-//go:wasmexport fail
-func fail(id int32, futile bool) {
+//go:wasmexport interrupt
+func interrupt(id int32, futile bool) {
 	if s := sources[id]; s != nil {
 		s.do(id, s.Fail(futile))
 	}
@@ -88,15 +136,6 @@ func timer(id int32) {
 	}
 }
 
-// comments makes feed tell of comments, too.
-//
-//go:wasmexport comments
-func comments(id int32) {
-	if s := sources[id]; s != nil {
-		s.Parser.Comments = true
-	}
-}
-
 //go:wasmexport wake
 func wake(id int32) {
 	if s := sources[id]; s != nil {
@@ -111,16 +150,6 @@ func reset(id int32) {
 	if s := sources[id]; s != nil {
 		s.Parser.Reset()
 	}
-}
-
-// reconnectionTime returns that of the source, in milliseconds.
-//
-//go:wasmexport reconnectionTime
-func reconnectionTime(id int32) float64 {
-	if s := sources[id]; s != nil {
-		return float64(s.Parser.ReconnectionTime())
-	}
-	return 0
 }
 
 // The page has called close(). lifecycle's command to abort is js/'s to follow even while there is no engine, so it has.
@@ -160,8 +189,7 @@ func warning(r lifecycle.Reason) string {
 }
 
 func (s *source) call(id int32, command string, args ...any) {
-	// An error means that js/ broke its side of the contract. js/engine.js then starts a new program, and connections
-	// resume from their last event IDs.
+	// An error means that js/ broke its side of the contract. js/connection.js then goes on without this program.
 	if _, err := engine.Call("command", append([]any{id, command}, args...)...); err != nil {
 		panic(err)
 	}

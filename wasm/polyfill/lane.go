@@ -22,8 +22,10 @@ var (
 	table []int32
 
 	// result is where js/ finds them: the address and the length of output, and the address of table. New ones each
-	// time, since the slices move when they grow. A uintptr would have 64 bits, and addresses have 32.
-	result [3]uint32
+	// time, since the slices move when they grow. A uintptr would have 64 bits, and addresses have 32. Behind them is
+	// what js/ has to know should this program end: how many bytes of the part follow its last event, and the
+	// reconnection time, in two halves, and whether there is one.
+	result [7]uint32
 )
 
 // comment stands in the table for the end of a type: the row is that of a comment, whose text is where data is.
@@ -60,7 +62,7 @@ func feed(id, n int32) int32 {
 		return 0
 	}
 	output, table = reuse(output), reuse(table)
-	events := int32(0)
+	events, rest := int32(0), n
 	for s.Parser.Feed(input[:n]); s.Parser.Next(); events++ {
 		if text, ok := s.Parser.Comment(); ok {
 			output = append(output, text...)
@@ -72,10 +74,15 @@ func feed(id, n int32) int32 {
 		output = append(output, s.Parser.Data()...)
 		dataEnd := int32(len(output))
 		table = append(table, typeEnd, dataEnd, s.appendNewID())
+		rest = int32(len(s.Parser.Rest()))
 	}
 	table = append(table, s.appendNewID())
 	countCodeUnits(table, output)
-	result = [...]uint32{address(output), uint32(len(output)), address(table)}
+	retry, hasRetry := s.Parser.ReconnectionTime(), uint32(0)
+	if s.Parser.HasReconnectionTime() {
+		hasRetry = 1
+	}
+	result = [...]uint32{address(output), uint32(len(output)), address(table), uint32(rest), uint32(retry), uint32(retry >> 32), hasRetry}
 	if s.Parser.Err() != nil {
 		return -1 - events
 	}

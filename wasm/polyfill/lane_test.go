@@ -151,13 +151,35 @@ func BenchmarkFeed(b *testing.B) {
 
 func TestFeedOfComments(t *testing.T) {
 	open(t, 0)
-	comments(1)
+	sources[1].Parser.Comments = true
 	const part = ": é\nevent: a\n:\ndata: b\nid: 1\n\n:c\n: cut"
 	if got, _ := give(part); strings.Join(got, ", ") != "#é, #, a|b|1, #c" {
 		t.Errorf("%q: %q", part, got)
 	}
 	if got, n := give(" off\n"); strings.Join(got, ", ") != "#cut off" || n != 1 {
 		t.Errorf("the rest: %q and %d", got, n)
+	}
+}
+
+// What js/ parses again if the program ends is what follows the part's last event.
+func TestFeedTellsTheRest(t *testing.T) {
+	open(t, 0)
+	for _, tt := range []struct {
+		part  string
+		rest  uint32
+		retry uint32
+		has   uint32
+	}{
+		{"data: a\n\n", 0, 3000, 0},
+		{"data: a\n\ndata: b\n\n: c\nda", 6, 3000, 0},
+		{"ta: d\nretry: 7\n", 15, 7, 1},
+		{"\n", 0, 7, 1},
+		{"id: 1\n\n", 7, 7, 1},
+	} {
+		give(tt.part)
+		if got := [4]uint32(result[3:]); got != [4]uint32{tt.rest, tt.retry, 0, tt.has} {
+			t.Errorf("%q: %d, want the rest %d, and %d and %d of the reconnection time", tt.part, got, tt.rest, tt.retry, tt.has)
+		}
 	}
 }
 
@@ -168,7 +190,7 @@ func TestWakeAndResetOfSources(t *testing.T) {
 	if got, _ := give("data: whole\n\n"); strings.Join(got, ", ") != "|whole" {
 		t.Errorf("after reset: %q", got)
 	}
-	for _, unknown := range []func(int32){wake, reset, comments} {
+	for _, unknown := range []func(int32){wake, reset} {
 		unknown(2) // a source that was closed meanwhile
 	}
 }

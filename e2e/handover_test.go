@@ -1,0 +1,97 @@
+package e2e
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"flag"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"testing"
+
+	"github.com/eventsource-wasm/eventsource-wasm/sse"
+)
+
+var handOvers = flag.Int("handovers", 50, "parse this `many` random streams with hand-overs at each of their bytes")
+
+// TestHandOvers holds three parsers together on random streams: that of package sse, the same in the module, and that of
+// js/, with a hand-over from one to the other and back at each byte. See harness/handover.mjs.
+func TestHandOvers(t *testing.T) {
+	requireDist(t)
+	requireNode(t)
+	const batch = 50
+	for first := 0; first < *handOvers && !t.Failed(); first += batch {
+		compareHandOvers(t, *streamSeed+uint64(first), min(batch, *handOvers-first))
+	}
+}
+
+func compareHandOvers(t *testing.T, first uint64, count int) {
+	var input bytes.Buffer
+	streams := make([][]byte, count)
+	for i := range streams {
+		g := grammar{rand.New(rand.NewPCG(first+uint64(i), 1))}
+		streams[i] = append(g.segment(), pick(g, "\n\n", "\r\r", "\r\n\r\n", "")...)
+		binary.Write(&input, binary.LittleEndian, uint32(len(streams[i])))
+		input.Write(streams[i])
+	}
+	cmd := exec.CommandContext(t.Context(), "node", "harness/handover.mjs")
+	cmd.Stdin = &input
+	cmd.Stderr = os.Stderr
+	output, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%s: %v", cmd, err)
+	}
+	lines := bufio.NewScanner(bytes.NewReader(output))
+	lines.Buffer(nil, len(output)+1)
+	for i, stream := range streams {
+		var result struct {
+			Script      []any
+			Differences []struct{ Name, Other string }
+		}
+		if !lines.Scan() {
+			t.Fatalf("%d results of %d streams", i, count)
+		}
+		if err := json.Unmarshal(lines.Bytes(), &result); err != nil {
+			t.Fatal(err)
+		}
+		script, want := marshal(t, result.Script), marshal(t, parsed(stream, i))
+		if script != want {
+			t.Errorf("seed %d: %.2000q\npackage sse %.2000s\nthe script  %.2000s", first+uint64(i), stream, want, script)
+		}
+		for _, d := range result.Differences {
+			t.Errorf("seed %d: %.2000q\nthe script alone %.2000s\n%s: %.2000s", first+uint64(i), stream, script, d.Name, d.Other)
+		}
+	}
+}
+
+// parsed returns what package sse makes of a stream, as harness/handover.mjs writes it down.
+func parsed(stream []byte, number int) []any {
+	p := sse.Parser{Comments: number%3 == 2}
+	if number%5 == 4 {
+		p.MaxEventSize = 12
+	}
+	events := [][3]string{}
+	for p.Feed(stream); p.Next(); {
+		if text, ok := p.Comment(); ok {
+			events = append(events, [3]string{"#", string(text), ""})
+			continue
+		}
+		events = append(events, [3]string{string(p.Type()), string(p.Data()), string(p.LastEventID())})
+	}
+	failed, reconnectionTime := p.Err() != nil, float64(p.ReconnectionTime())
+	if failed {
+		reconnectionTime = 0
+	}
+	return []any{events, string(p.LastEventID()), failed, reconnectionTime}
+}
+
+func marshal(t *testing.T, value any) string {
+	t.Helper()
+	text, err := json.Marshal(value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}

@@ -1,0 +1,215 @@
+// The connection of an EventSource while Go's is not there, and where it never is: section 9.2.3 "Processing model" of
+// the HTML Standard. It decides what wasm/lifecycle decides, step for step. Tests give both the same inputs.
+//
+// Each input is a method. It ends by giving a command to the connection, which may fire an event, whose listener may give
+// the next input: the state is up to date before that.
+
+import { isEventStream } from './mime.js';
+import { Parser } from './parser.js';
+import { encode } from './text.js';
+
+const MAX_DELAY = 2 ** 31 - 1; // of a timer, in milliseconds: one of more fires at once
+
+/** The phases, as wasm/lifecycle numbers them. */
+export const [IDLE, REQUESTING, STREAMING, WAITING, CLOSED] = [0, 1, 2, 3, 4];
+
+/** The standard's policy: whatever was lost is tried again after the reconnection time, and a status is final. */
+export const STANDARD_RETRY = { statuses: [], initial: 0, max: 0, factor: 1, jitter: 0, attempts: Infinity, resetAfter: 0, seed: 1 };
+
+/** What the page's author should read on the console. Browsers log statuses by themselves, and 204 is no failure. */
+const WARNINGS = {
+  forbidden: 'the browser does not allow the request',
+  'content-type': "the response's Content-Type is not text/event-stream",
+  limit: 'an event of the stream is larger than maxEventSize',
+  ended: 'the server ended the stream',
+  network: 'the network failed',
+};
+
+export class Lifecycle {
+  /** Go's half can get lost, and this one cannot. */
+  lost = false;
+  #commands;
+  #parser;
+  #url;
+  #retry;
+  #phase = IDLE;
+  #wait = 0;
+  #failures = 0;
+
+  /** @param {object} commands has the methods fetch, announce, reestablish, wait and fail */
+  constructor(commands, options) {
+    const { url, lastEventId, maxEventSize, comments, retry = STANDARD_RETRY } = options;
+    this.options = options;
+    this.#commands = commands;
+    this.#url = url;
+    this.#retry = { ...retry };
+    this.#parser = new Parser({ maxEventSize, comments, lastEventId });
+  }
+
+  get reconnectionTime() {
+    return this.#parser.reconnectionTime;
+  }
+
+  /** Gives the input with that name, as Go's half has it. */
+  input(name, ...values) {
+    return this[name](...values);
+  }
+
+  connect() {
+    if (this.#phase === IDLE) this.#fetch();
+  }
+
+  /**
+   * "Otherwise, if res's status is not 200, or if res's `Content-Type` is not `text/event-stream`, then fail the
+   * connection. Otherwise, announce the connection and interpret res's body line by line."
+   */
+  respond(status, contentType, url, retryAfter) {
+    if (this.#phase !== REQUESTING) return;
+    if (status !== 200 && status !== 204 && this.#retry.statuses.includes(status)) this.#reestablish('status', retryAfter);
+    else if (status !== 200) this.#fail('status');
+    else if (!isEventStream(contentType)) this.#fail('content-type');
+    else {
+      // The reconnection goes where redirects have led: the standard keeps one request, and its URL list, for all.
+      if (url !== '') this.#url = url;
+      this.#phase = STREAMING;
+      this.#parser.reset();
+      if (this.#retry.resetAfter === 0) this.#failures = 0;
+      this.#commands.announce(this.#retry.resetAfter);
+    }
+  }
+
+  /** Whether the stream has broken the parser's limit, and has to end. */
+  get failed() {
+    return this.#parser.failed;
+  }
+
+  parse(part) {
+    return this.#parser.parse(part);
+  }
+
+  /**
+   * "If res is a network error, then reestablish the connection, unless the user agent knows that to be futile, in which
+   * case the user agent may fail the connection."
+   */
+  interrupt(futile) {
+    if (this.#phase !== REQUESTING && this.#phase !== STREAMING) return;
+    if (futile) this.#fail('forbidden');
+    else this.#reestablish('network');
+  }
+
+  /**
+   * "processResponseEndOfBody: […] If res is not a network error, then reestablish the connection." A stream that broke
+   * the parser's limit would break it again.
+   */
+  end() {
+    if (this.#phase !== STREAMING) return;
+    if (this.#parser.failed) this.#fail('limit');
+    else this.#reestablish('ended');
+  }
+
+  wake() {
+    if (this.#phase === WAITING) this.#fetch();
+    else if (this.#phase === REQUESTING || this.#phase === STREAMING) {
+      this.#phase = WAITING;
+      this.#wait = 0;
+      this.#commands.reestablish(0, 'wake');
+    }
+  }
+
+  timer() {
+    if (this.#phase === STREAMING) this.#failures = 0;
+    else if (this.#phase === WAITING && this.#wait > 0) this.#commands.wait(this.#takeDelay());
+    else if (this.#phase === WAITING) this.#fetch();
+  }
+
+  reset() {
+    this.#parser.reset();
+  }
+
+  /** The page has called close(), which has aborted the request and stopped the timer. */
+  close() {
+    this.#phase = CLOSED;
+  }
+
+  /** What Go needs to go on. */
+  get state() {
+    return { phase: this.#phase, url: this.#url, wait: this.#wait, failures: this.#failures, retry: this.#retry, parser: this.#parser.state };
+  }
+
+  set state({ phase, url, wait, failures, retry, parser }) {
+    this.#phase = phase;
+    this.#url = url;
+    this.#wait = wait;
+    this.#failures = failures;
+    this.#retry = { ...retry };
+    this.#parser.state = parser;
+  }
+
+  /**
+   * "If the EventSource object's last event ID string is not the empty string, then: Let lastEventIDValue be the
+   * EventSource object's last event ID string, encoded as UTF-8. Set (`Last-Event-ID`, lastEventIDValue) in request's
+   * header list."
+   */
+  #fetch() {
+    this.#phase = REQUESTING;
+    this.#commands.fetch(this.#url, byteString(this.#parser.lastEventId));
+  }
+
+  /**
+   * "If the readyState attribute is set to CLOSED, abort the task. Set the readyState attribute to CONNECTING. Fire an
+   * event named error at the EventSource object. […] Wait a delay equal to the reconnection time of the event source.
+   * Optionally, wait some more. In particular, if the previous attempt failed, then user agents might introduce an
+   * exponential backoff delay". The timer may start before the event fires, since no timer fires within a task.
+   */
+  #reestablish(reason, atLeast = 0) {
+    this.#failures++;
+    if (this.#failures >= this.#retry.attempts) {
+      this.#fail(reason);
+      return;
+    }
+    this.#phase = WAITING;
+    this.#wait = Math.max(atLeast, this.#delay());
+    this.#commands.reestablish(this.#takeDelay(), reason);
+  }
+
+  #delay() {
+    const { initial, max, factor, jitter } = this.#retry;
+    const { hasRetry, reconnectionTime } = this.#parser;
+    if (initial === 0) return reconnectionTime;
+    let delay = initial;
+    for (let n = 1; n < this.#failures && delay < max; n++) delay *= factor;
+    delay = Math.min(delay, max);
+    delay -= delay * jitter * this.#chance();
+    return Math.max(Math.trunc(delay), hasRetry ? reconnectionTime : 0);
+  }
+
+  /** The next number in [0, 1) of a xorshift generator (Marsaglia, 2003): Go goes on with it. */
+  #chance() {
+    let seed = this.#retry.seed | 1; // of zero, nothing else would come
+    seed ^= seed << 13;
+    seed ^= seed >>> 17;
+    seed ^= seed << 5;
+    this.#retry.seed = seed;
+    return (seed >>> 0) / 2 ** 32;
+  }
+
+  #takeDelay() {
+    const delay = Math.min(this.#wait, MAX_DELAY);
+    this.#wait -= delay;
+    return delay;
+  }
+
+  /**
+   * "Set the readyState attribute to CLOSED and fire an event named error at the EventSource object. Once the user agent
+   * has failed the connection, it does not attempt to reconnect."
+   */
+  #fail(reason) {
+    this.#phase = CLOSED;
+    this.#commands.fail(reason, WARNINGS[reason] ?? '');
+  }
+}
+
+/** The string whose code points are the bytes of the ID's UTF-8, which is how fetch takes what is not ASCII. */
+function byteString(lastEventId) {
+  return Array.from(encode(lastEventId), (byte) => String.fromCharCode(byte)).join('');
+}

@@ -1,0 +1,21 @@
+// The MIME type of a response, as wasm/lifecycle/mime.go has it.
+
+const ESSENCE = /^[ \t\r\n]*([\w!#$%&'*+.^`|~-]+\/[\w!#$%&'*+.^`|~-]+)[ \t\r\n]*$/;
+
+/**
+ * Whether the MIME type that the Fetch Standard's "extract a MIME type" gets from a Content-Type header is an event
+ * stream's, whatever its parameters. Of several values the last that is a MIME type counts.
+ */
+export function isEventStream(contentType) {
+  let essence = '';
+  for (const value of splitValues(contentType)) {
+    const found = ESSENCE.exec(value.split(';', 1)[0])?.[1].toLowerCase();
+    if (found && found !== '*/*') essence = found;
+  }
+  return essence === 'text/event-stream';
+}
+
+/** The header's values. A comma in a quoted string is part of a value. */
+function splitValues(header) {
+  return header.match(/(?:[^",]|"(?:[^"\\]|\\[^])*(?:"|\\?$))+/g) ?? [];
+}

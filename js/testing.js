@@ -1,0 +1,41 @@
+// dist/test/eventsource.mjs, which is no part of the package: the class as tests drive it.
+
+import { loadEngine, readyEngine, setDefaultURL } from './engine.js';
+import { setWorkerURL } from './remote.js';
+
+export { EventSource } from './eventsource.js';
+export { Lifecycle } from './lifecycle.js';
+export { Parser } from './parser.js';
+export { readyEngine, setDefaultURL };
+
+setDefaultURL(() => new URL('../eventsource.wasm', import.meta.url).href);
+setWorkerURL(() => new URL('../eventsource.worker.js', import.meta.url).href);
+
+/** Loads the engine: every source is Go's from its first input on. */
+export async function goOnly() {
+  await loadEngine();
+  return readyEngine();
+}
+
+let patched;
+
+/** Has the script take over behind each input of Go's, as it does when the engine ends, and Go before each input. */
+export async function handOverAlways() {
+  const engine = await goOnly();
+  if (engine === patched) return;
+  patched = engine;
+  const { adopt } = engine;
+  engine.adopt = (...values) => {
+    const source = adopt.apply(engine, values);
+    let answered = false;
+    Object.defineProperty(source, 'lost', { get: () => answered || engine.ended });
+    for (const name of ['input', 'parse']) {
+      source[name] = (...values) => {
+        const result = Object.getPrototypeOf(source)[name].apply(source, values);
+        answered = true;
+        return result;
+      };
+    }
+    return source;
+  };
+}
