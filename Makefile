@@ -50,7 +50,7 @@ unit: proxies node
 	cd server/middleware && go test -race -mod=mod ./... # and so do the middlewares'
 
 e2e: build chromium node
-	go test -count=1 -timeout 20m -p 1 ./e2e/...
+	go test -count=1 -timeout 60m -p 1 ./e2e/...
 
 chromium:
 	@.ci/chromium
