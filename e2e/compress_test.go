@@ -61,7 +61,7 @@ func TestCompressedStreams(t *testing.T) {
 				for range count {
 					published++
 					text := fmt.Sprintf(`%d {"sensor": %d, "unit": "degrees", "text": "Grüße"}`, published, published%7)
-					if _, err := broker.Publish("t", sse.Event{Data: text}); err != nil {
+					if _, err := broker.Publish(t.Context(), "t", sse.Event{Data: text}); err != nil {
 						t.Fatal(err)
 					}
 				}

@@ -68,7 +68,7 @@ func startMany(t *testing.T, start func(*httptest.Server)) *manyServer {
 // publish publishes an event for all streams.
 func (s *manyServer) publish(t *testing.T, topic, data string) {
 	t.Helper()
-	if _, err := s.broker.Publish(topic, sse.Event{Data: data}); err != nil {
+	if _, err := s.broker.Publish(t.Context(), topic, sse.Event{Data: data}); err != nil {
 		t.Fatal(err)
 	}
 }

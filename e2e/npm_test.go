@@ -183,9 +183,9 @@ func serveHello(t *testing.T) string {
 	t.Helper()
 	broker := &server.Broker{}
 	t.Cleanup(broker.Close)
-	behind, err := broker.Publish("news", sse.Event{})
+	behind, err := broker.Publish(t.Context(), "news", sse.Event{})
 	if err == nil {
-		_, err = broker.Publish("news", sse.Event{Data: "hello"})
+		_, err = broker.Publish(t.Context(), "news", sse.Event{Data: "hello"})
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -203,9 +203,9 @@ func serveHello(t *testing.T) string {
 func openPage(t *testing.T, pages http.Handler, page, condition string) (*server.Broker, context.Context) {
 	t.Helper()
 	broker := &server.Broker{}
-	behind, err := broker.Publish("news", sse.Event{})
+	behind, err := broker.Publish(t.Context(), "news", sse.Event{})
 	if err == nil {
-		_, err = broker.Publish("news", sse.Event{Data: "hello"})
+		_, err = broker.Publish(t.Context(), "news", sse.Event{Data: "hello"})
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -423,7 +423,7 @@ func TestDistinctTopics(t *testing.T) {
 	publishTo := func(t *testing.T, b *server.Broker, want error, topics ...string) {
 		t.Helper()
 		for _, topic := range topics {
-			if _, err := b.Publish(topic, sse.Event{Data: "x"}); !errors.Is(err, want) {
+			if _, err := b.Publish(t.Context(), topic, sse.Event{Data: "x"}); !errors.Is(err, want) {
 				t.Errorf("%s: %v, want %v", topic, err, want)
 			}
 		}
@@ -434,7 +434,7 @@ func TestDistinctTopics(t *testing.T) {
 		publishTo(t, b, server.ErrManyTopics, "d", "e")
 		publishTo(t, b, nil, "a", "b", "c")
 		at := func(topic string) server.Publication { return server.Publication{Topic: topic} }
-		if ids, err := b.PublishAll(at("a"), at("d")); err != server.ErrManyTopics || ids != nil {
+		if ids, err := b.PublishAll(t.Context(), at("a"), at("d")); err != server.ErrManyTopics || ids != nil {
 			t.Errorf("a batch: %v, %v", ids, err)
 		}
 		h := &server.Handler{Broker: b, OpenPublish: true}
@@ -449,16 +449,16 @@ func TestDistinctTopics(t *testing.T) {
 	t.Run("a batch that is refused adds none", func(t *testing.T) {
 		b := &server.Broker{MaxDistinctTopics: 3}
 		publishTo(t, b, nil, "a", "b")
-		if _, err := b.PublishAll(server.Publication{Topic: "c"}, server.Publication{Topic: "d"}); err != server.ErrManyTopics {
+		if _, err := b.PublishAll(t.Context(), server.Publication{Topic: "c"}, server.Publication{Topic: "d"}); err != server.ErrManyTopics {
 			t.Error(err)
 		}
 		publishTo(t, b, nil, "e")
 	})
 	t.Run("what fails adds none", func(t *testing.T) {
 		b := &server.Broker{MaxDistinctTopics: 1}
-		b.Publish("a", sse.Event{Type: "gap"})
-		b.Publish("b", sse.Event{Type: "\n"})
-		b.Publish("c", sse.Event{Retry: 1})
+		b.Publish(t.Context(), "a", sse.Event{Type: "gap"})
+		b.Publish(t.Context(), "b", sse.Event{Type: "\n"})
+		b.Publish(t.Context(), "c", sse.Event{Retry: 1})
 		publishTo(t, b, nil, "d")
 	})
 	// No publisher is refused for topics that have gone, if there may be more than memory keeps events of, as by default.
@@ -481,7 +481,7 @@ func TestDistinctTopics(t *testing.T) {
 			for j := range batch {
 				batch[j].Topic = fmt.Sprint(i, ".", j)
 			}
-			if _, err := b.PublishAll(batch...); err != nil {
+			if _, err := b.PublishAll(t.Context(), batch...); err != nil {
 				t.Fatal(i, err)
 			}
 		}

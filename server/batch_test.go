@@ -117,7 +117,7 @@ func TestPublishAllOrNothing(t *testing.T) {
 				good := server.Publication{Topic: "t", Event: sse.Event{Data: strings.Repeat("x", size)}}
 				bad := server.Publication{Topic: "t", Event: sse.Event{Type: "x\n"}}
 				was := broker.Stats()
-				_, err := broker.PublishAll(good, good, bad)
+				_, err := broker.PublishAll(t.Context(), good, good, bad)
 				about, ok := errors.AsType[*server.PublicationError](err)
 				if !ok || about.Index != 2 || !errors.Is(err, sse.ErrInvalidType) || !strings.Contains(err.Error(), "(publication 3)") {
 					t.Fatalf("error %v", err)
@@ -125,7 +125,7 @@ func TestPublishAllOrNothing(t *testing.T) {
 				if now := broker.Stats(); now != was {
 					t.Errorf("a failed batch left %+v, was %+v", now, was)
 				}
-				ids, err := broker.PublishAll(good, good)
+				ids, err := broker.PublishAll(t.Context(), good, good)
 				if err != nil || len(ids) != 2 {
 					t.Fatal(ids, err)
 				}
@@ -154,7 +154,7 @@ func TestPublishAll(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			ids, err := (&server.Broker{Topics: []string{"a", "b"}}).PublishAll(test.publications...)
+			ids, err := (&server.Broker{Topics: []string{"a", "b"}}).PublishAll(t.Context(), test.publications...)
 			if !errors.Is(err, test.want) || err == nil && len(ids) != len(test.publications) {
 				t.Fatalf("ids %v, error %v", ids, err)
 			}
@@ -165,7 +165,7 @@ func TestPublishAll(t *testing.T) {
 	}
 	closed := &server.Broker{}
 	closed.Close()
-	if _, err := closed.PublishAll(at("a")); err != server.ErrClosed {
+	if _, err := closed.PublishAll(t.Context(), at("a")); err != server.ErrClosed {
 		t.Errorf("closed: %v", err)
 	}
 }
@@ -178,7 +178,7 @@ func TestBatchWakesStreams(t *testing.T) {
 		c.next()
 		synctest.Wait() // it waits for events
 		begun := time.Now()
-		if _, err := broker.PublishAll(server.Publication{Topic: "a"}, server.Publication{Topic: "b.c", Event: sse.Event{Data: "x"}}); err != nil {
+		if _, err := broker.PublishAll(t.Context(), server.Publication{Topic: "a"}, server.Publication{Topic: "b.c", Event: sse.Event{Data: "x"}}); err != nil {
 			t.Fatal(err)
 		}
 		if c.wantData("x"); time.Since(begun) > 0 {
@@ -195,7 +195,7 @@ func TestBatchesDoNotMix(t *testing.T) {
 		publishers.Go(func() {
 			event := server.Publication{Topic: "t", Event: sse.Event{Data: fmt.Sprint(publisher)}}
 			for range 50 {
-				if _, err := broker.PublishAll(event, event, event); err != nil {
+				if _, err := broker.PublishAll(t.Context(), event, event, event); err != nil {
 					t.Error(err)
 				}
 			}

@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -34,7 +35,7 @@ func BenchmarkDelivery(b *testing.B) {
 				name := map[bool]string{true: "default", false: "fast"}[noHijack]
 				b.Run(fmt.Sprintf("clients=%d/window=%d/%s", clients, window, name), func(b *testing.B) {
 					broker := &server.Broker{}
-					publish := func() { broker.Publish("t", sse.Event{Data: benchmarkData}) }
+					publish := func() { broker.Publish(context.Background(), "t", sse.Event{Data: benchmarkData}) }
 					h := &server.Handler{Broker: broker, NoHijack: noHijack, Logger: quiet}
 					b.ReportMetric(deliver(b, h, publish, clients, window)/channels, "of-channels")
 				})
@@ -48,7 +49,7 @@ func BenchmarkPublish(b *testing.B) {
 	broker := &server.Broker{}
 	b.ReportAllocs()
 	for b.Loop() {
-		broker.Publish("t", sse.Event{Data: benchmarkData})
+		broker.Publish(context.Background(), "t", sse.Event{Data: benchmarkData})
 	}
 }
 

@@ -209,12 +209,16 @@ type Stats struct {
 // Publish appends the event to the topic and returns the id it got: the log's epoch, which is random and new with every
 // Broker, a hyphen, and the event's number in decimal, beginning with 1. The event's own ID must be empty. Every event
 // published before Publish returns precedes, in every stream, those published after. With a Store, the epoch and the
-// number are the store's, and Publish returns when the event is safe there.
+// number are the store's, and Publish returns when the event is safe there. It gives up when ctx is done.
 //
 // The error is one of [ErrClosed], [ErrUnknownTopic], [ErrInvalidTopic], [ErrManyTopics], [ErrEventHasID],
 // [ErrEventTooLarge], [ErrReservedType], [ErrInvalidRetry], [sse.ErrInvalidType] or, with a Store, [ErrStoreFull] or
-// [ErrUnavailable], possibly wrapped. After the last one the event may be published or not.
-func (b *Broker) Publish(topic string, event sse.Event) (id string, err error) {
+// [ErrUnavailable], possibly wrapped, or the cause of ctx. After the last two the event may be published or not, unless
+// ctx was done before.
+func (b *Broker) Publish(ctx context.Context, topic string, event sse.Event) (id string, err error) {
+	if ctx.Err() != nil {
+		return "", context.Cause(ctx)
+	}
 	p := Publication{topic, event}
 	if err := b.check(p); err != nil {
 		return "", err
@@ -227,7 +231,7 @@ func (b *Broker) Publish(topic string, event sse.Event) (id string, err error) {
 		b.relieve()
 		return id, err
 	}
-	ids, err := b.publishStored(Key{}, []Publication{p})
+	ids, err := b.publishStored(ctx, Key{}, []Publication{p})
 	if about, ok := errors.AsType[*PublicationError](err); ok {
 		return "", about.Err
 	}
@@ -245,13 +249,16 @@ type Publication struct {
 
 // PublishAll publishes all or, if one of them cannot be, none. They get successive ids, and no event of others comes
 // between them. The error is one of Publish's, in a [PublicationError] that says which publication it is about unless
-// it is [ErrClosed], [ErrManyTopics], [ErrStoreFull] or [ErrUnavailable].
-func (b *Broker) PublishAll(publications ...Publication) (ids []string, err error) {
-	return b.publishAll(Key{}, publications)
+// it is [ErrClosed], [ErrManyTopics], [ErrStoreFull], [ErrUnavailable] or the cause of ctx.
+func (b *Broker) PublishAll(ctx context.Context, publications ...Publication) (ids []string, err error) {
+	return b.publishAll(ctx, Key{}, publications)
 }
 
 // publishAll heeds the key if there is a Store.
-func (b *Broker) publishAll(key Key, publications []Publication) (ids []string, err error) {
+func (b *Broker) publishAll(ctx context.Context, key Key, publications []Publication) (ids []string, err error) {
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
 	if err := b.checkAll(publications); err != nil {
 		return nil, err
 	}
@@ -262,7 +269,7 @@ func (b *Broker) publishAll(key Key, publications []Publication) (ids []string, 
 	case len(publications) == 0:
 		return nil, nil
 	case b.Store != nil:
-		return b.publishStored(key, publications)
+		return b.publishStored(ctx, key, publications)
 	}
 	return b.publishInMemory(publications)
 }

@@ -205,7 +205,7 @@ func TestMemoryIsWhatIsCounted(t *testing.T) {
 		"key": {keyBytes, func(n int) any {
 			b := &Broker{IdempotencyMaxBytes: -1, MaxEvents: 1}
 			for i := range n {
-				if _, err := b.publishOnce(attempt{name(i), name(i), digestOf(name(i))}, nil, event); err != nil {
+				if _, err := b.publishOnce(t.Context(), attempt{name(i), name(i), digestOf(name(i))}, nil, event); err != nil {
 					t.Fatal(err)
 				}
 			}

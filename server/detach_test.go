@@ -313,7 +313,7 @@ func TestHeartbeats(t *testing.T) {
 		t.Cleanup(broker.Close)
 		c := opened(t, s.URL+"?topic=quiet")
 		epoch := epochOf(c.next()["id"])
-		if _, err := broker.PublishAll(server.Publication{Topic: "other"}, server.Publication{Topic: "other"}); err != nil {
+		if _, err := broker.PublishAll(t.Context(), server.Publication{Topic: "other"}, server.Publication{Topic: "other"}); err != nil {
 			t.Fatal(err)
 		}
 		// The comment, if a heartbeat came before the events, is in the same block.
@@ -591,7 +591,7 @@ func TestCloseUnderLoad(t *testing.T) {
 					case pace <- true:
 					case <-closed:
 					}
-					if _, err := broker.Publish("t", sse.Event{Data: "event"}); err != nil {
+					if _, err := broker.Publish(t.Context(), "t", sse.Event{Data: "event"}); err != nil {
 						return
 					}
 				}
@@ -649,7 +649,7 @@ func TestFieldsCannotInject(t *testing.T) {
 		c := opened(t, start(t, &server.Handler{Broker: broker, NoHijack: noHijack}))
 		c.next()
 		for _, bad := range []sse.Event{{ID: "x\ny"}, {Type: "x\ndata: y"}, {Type: "x\r\n\r\n"}} {
-			if id, err := broker.Publish("t", bad); err == nil {
+			if id, err := broker.Publish(t.Context(), "t", bad); err == nil {
 				t.Errorf("%+v was published as %s", bad, id)
 			}
 		}

@@ -2,6 +2,7 @@ package server
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -73,6 +74,8 @@ var answers = []struct {
 	{errManyFiltersOfSubject, Error{Status: http.StatusTooManyRequests, RetryAfter: retryAfter}},
 	{errManyTickets, Error{Status: http.StatusTooManyRequests, RetryAfter: retryAfter}},
 	{ErrUnavailable, Error{Status: http.StatusServiceUnavailable, Message: "the store of the events is unavailable", RetryAfter: retryAfter}},
+	{context.Canceled, Error{Status: http.StatusServiceUnavailable, Message: "the request was canceled"}},
+	{context.DeadlineExceeded, Error{Status: http.StatusServiceUnavailable, Message: "the request took too long", RetryAfter: retryAfter}},
 	{ErrStoreFull, Error{Status: http.StatusServiceUnavailable, RetryAfter: retryAfter}},
 	{ErrKeyReused, Error{Status: http.StatusUnprocessableEntity, Field: "Idempotency-Key"}},
 }

@@ -35,7 +35,7 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	if _, err := broker.Publish("news", sse.Event{Data: "hello"}); err != nil {
+	if _, err := broker.Publish(context.Background(), "news", sse.Event{Data: "hello"}); err != nil {
 		log.Fatal(err)
 	}
 	for lines := bufio.NewScanner(response.Body); lines.Scan(); {

@@ -3,7 +3,7 @@
 //
 //	broker := &server.Broker{}
 //	http.Handle("/events", &server.Handler{Broker: broker})
-//	id, err := broker.Publish("news", sse.Event{Data: "hello"})
+//	id, err := broker.Publish(context.Background(), "news", sse.Event{Data: "hello"})
 //
 // A client that reconnects gets what it missed, without gap or duplicate, from the broker's memory; if that is no
 // longer possible, it is told so. A slow client delays neither the others nor the publisher.

@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"context"
 	"errors"
 	"io"
 	"math"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/eventsource-wasm/eventsource-wasm/server"
+	"github.com/eventsource-wasm/eventsource-wasm/sse"
 )
 
 // A grant that ends in a far future, or whose end is given in milliseconds by mistake, ends no stream now.
@@ -189,5 +191,51 @@ func TestFiltersAreBounded(t *testing.T) {
 			wantConnections(t, test.broker, 2)
 			opened(t, url+"?topic=c").next()
 		})
+	}
+}
+
+// What was given up is not published, and not blamed on the server.
+func TestPublishIsGivenUp(t *testing.T) {
+	reason := errors.New("enough")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(reason)
+	for name, broker := range map[string]*server.Broker{"memory": {}, "store": {Store: newTestStore()}} {
+		if _, err := broker.Publish(ctx, "t", sse.Event{}); err != reason {
+			t.Errorf("%s: Publish: %v", name, err)
+		}
+		if _, err := broker.PublishAll(ctx, server.Publication{Topic: "t"}); err != reason {
+			t.Errorf("%s: PublishAll: %v", name, err)
+		}
+		if got := broker.Stats().Published; got != 0 {
+			t.Errorf("%s: %d events are published", name, got)
+		}
+		broker.Close()
+	}
+}
+
+// A POST whose client has gone stops waiting for the store.
+func TestPublisherGoes(t *testing.T) {
+	store := newTestStore()
+	begun, ended := make(chan struct{}), make(chan error, 1)
+	store.appending = func(ctx context.Context) error {
+		close(begun)
+		<-ctx.Done()
+		ended <- context.Cause(ctx)
+		return server.ErrUnavailable
+	}
+	broker := &server.Broker{Store: store}
+	t.Cleanup(broker.Close)
+	url := start(t, &server.Handler{Broker: broker, OpenPublish: true, Logger: quiet})
+	ctx, cancel := context.WithCancel(t.Context())
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader("topic=t&data=x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	go http.DefaultTransport.RoundTrip(request)
+	<-begun
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("the store is told %v", err)
 	}
 }

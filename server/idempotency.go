@@ -2,6 +2,7 @@ package server
 
 import (
 	"cmp"
+	"context"
 	"net/http"
 	"strconv"
 	"strings"
@@ -58,25 +59,25 @@ type remembered struct {
 }
 
 // publishOnce publishes unless the same request has been under this key, and returns the ids it got then or now.
-func (b *Broker) publishOnce(a attempt, request []byte, publications []Publication) ([]string, error) {
+func (b *Broker) publishOnce(ctx context.Context, a attempt, request []byte, publications []Publication) ([]string, error) {
 	switch {
 	case a.key == "":
-		return b.PublishAll(publications...)
+		return b.PublishAll(ctx, publications...)
 	case b.Store != nil:
-		return b.publishStoredOnce(a, request, publications)
+		return b.publishStoredOnce(ctx, a, request, publications)
 	}
-	return b.publishKeyed(a, request, publications)
+	return b.publishKeyed(ctx, a, request, publications)
 }
 
 // publishStoredOnce leaves it to the Store to know the key.
-func (b *Broker) publishStoredOnce(a attempt, request []byte, publications []Publication) ([]string, error) {
+func (b *Broker) publishStoredOnce(ctx context.Context, a attempt, request []byte, publications []Publication) ([]string, error) {
 	if err := b.checkAll(publications); err != nil {
 		return nil, err
 	}
 	if err := b.admitKey(a); err != nil {
 		return nil, err
 	}
-	return b.publishAll(a.storeKey(request), publications)
+	return b.publishAll(ctx, a.storeKey(request), publications)
 }
 
 func (b *Broker) admitKey(a attempt) error {
@@ -95,7 +96,7 @@ func (b *Broker) admitKey(a attempt) error {
 }
 
 // publishKeyed has other keys wait meanwhile: publishing takes microseconds, and waits for nobody.
-func (b *Broker) publishKeyed(a attempt, request []byte, publications []Publication) ([]string, error) {
+func (b *Broker) publishKeyed(ctx context.Context, a attempt, request []byte, publications []Publication) ([]string, error) {
 	k, key, sum := &b.keyed, a.digest(), sumOf(request)
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -109,7 +110,7 @@ func (b *Broker) publishKeyed(a attempt, request []byte, publications []Publicat
 	if err := b.makeRoom(a.owner); err != nil {
 		return nil, err
 	}
-	ids, err := b.PublishAll(publications...)
+	ids, err := b.PublishAll(ctx, publications...)
 	if err == nil && len(ids) > 0 {
 		k.remember(remembered{key, a.owner, sum, sequenceOf(ids[0]), len(ids), time.Now()})
 	}

@@ -181,7 +181,7 @@ func publish(t testing.TB, b *server.Broker, topic string, data ...string) (id s
 	t.Helper()
 	for _, d := range data {
 		var err error
-		if id, err = b.Publish(topic, sse.Event{Data: d}); err != nil {
+		if id, err = b.Publish(t.Context(), topic, sse.Event{Data: d}); err != nil {
 			t.Fatal(err)
 		}
 	}

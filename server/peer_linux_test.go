@@ -34,7 +34,7 @@ func TestPeerTimeout(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer response.Body.Close()
-			if _, err := broker.Publish("t", sse.Event{Data: "event"}); err != nil {
+			if _, err := broker.Publish(t.Context(), "t", sse.Event{Data: "event"}); err != nil {
 				t.Fatal(err)
 			}
 			scanTo(t, bufio.NewScanner(response.Body), "data: event") // by which a broadcaster has the stream
@@ -59,12 +59,12 @@ func TestPeerVanishes(t *testing.T) {
 	}
 	defer conn.Close()
 	fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: %s\r\n\r\n", s.Listener.Addr())
-	if _, err := broker.Publish("t", sse.Event{Data: "event"}); err != nil {
+	if _, err := broker.Publish(t.Context(), "t", sse.Event{Data: "event"}); err != nil {
 		t.Fatal(err)
 	}
 	waitUntil(t, func() bool { return broker.Stats().Detached == 1 })
 	dropAll(t, conn)
-	if _, err := broker.Publish("t", sse.Event{Data: "lost"}); err != nil {
+	if _, err := broker.Publish(t.Context(), "t", sse.Event{Data: "lost"}); err != nil {
 		t.Fatal(err)
 	}
 	waitUntil(t, func() bool { return broker.Stats().Connections == 0 })

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"net/http"
 
@@ -40,7 +41,7 @@ func (h *Handler) publish(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	ids, err := h.store(p, attempt{grant.Subject, key, h.owner(r, grant)})
+	ids, err := h.store(r.Context(), p, attempt{grant.Subject, key, h.owner(r, grant)})
 	if err != nil {
 		return p.locate(err)
 	}
@@ -70,13 +71,13 @@ func (h *Handler) admitPublisher(r *http.Request) (decode decoder, key string, e
 	return decode, key, err
 }
 
-func (h *Handler) store(p posting, a attempt) ([]string, error) {
+func (h *Handler) store(ctx context.Context, p posting, a attempt) ([]string, error) {
 	for i, publication := range p.publications {
 		if err := topic.CheckName(publication.Topic, h.topics()); err != nil {
 			return nil, &PublicationError{i, err}
 		}
 	}
-	return h.Broker.publishOnce(a, p.body, p.publications)
+	return h.Broker.publishOnce(ctx, a, p.body, p.publications)
 }
 
 // topics returns those of all publications, each once.

@@ -196,7 +196,7 @@ func TestPublish(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			broker := &server.Broker{Topics: []string{"a"}}
-			id, err := broker.Publish(test.topic, test.event)
+			id, err := broker.Publish(t.Context(), test.topic, test.event)
 			if !errors.Is(err, test.want) || (id == "") != (err != nil) {
 				t.Errorf("got %q, %v, want %v", id, err, test.want)
 			}
@@ -244,7 +244,7 @@ func TestRetryBounds(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			if _, err := test.broker.Publish("a", sse.Event{Retry: test.retry}); !errors.Is(err, test.want) {
+			if _, err := test.broker.Publish(t.Context(), "a", sse.Event{Retry: test.retry}); !errors.Is(err, test.want) {
 				t.Errorf("got %v, want %v", err, test.want)
 			}
 		})

@@ -65,7 +65,7 @@ func testNoGapNoDuplicate(t *testing.T, noHijack bool) {
 func publishNumbered(t *testing.T, broker *server.Broker, publisher int) {
 	for n := range eventsPublisher {
 		event := sse.Event{Data: fmt.Sprintf("%d:%d", publisher, n)}
-		if _, err := broker.Publish([]string{"even", "odd"}[n%2], event); err != nil {
+		if _, err := broker.Publish(t.Context(), []string{"even", "odd"}[n%2], event); err != nil {
 			t.Error(err)
 		}
 		if n%100 == 99 {

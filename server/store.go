@@ -122,8 +122,8 @@ func logRecords(stored []StoredRecord) []eventlog.Record {
 }
 
 // publishStored is publishAll with a Store. The log gets the events from there.
-func (b *Broker) publishStored(key Key, publications []Publication) ([]string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
+func (b *Broker) publishStored(ctx context.Context, key Key, publications []Publication) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	if err := b.awaitStore(ctx, func(e eventlog.Extent) bool { return e.Epoch != "" }); err != nil {
 		return nil, err

@@ -28,13 +28,18 @@ type testStore struct {
 	failing error
 	reading func() // called before every read
 	asked   func() // called when the state is asked for
+
+	appending func(context.Context) error // in place of appending
 }
 
 func newTestStore() *testStore {
 	return &testStore{state: server.StoreState{Epoch: "epoch000", First: 1}}
 }
 
-func (s *testStore) Append(_ context.Context, _ server.Key, records ...server.Record) (uint64, error) {
+func (s *testStore) Append(ctx context.Context, _ server.Key, records ...server.Record) (uint64, error) {
+	if s.appending != nil {
+		return 0, s.appending(ctx)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.failing != nil {
@@ -343,7 +348,7 @@ func TestStoreUnavailable(t *testing.T) {
 	if answer.Code != http.StatusServiceUnavailable || answer.Header().Get("Retry-After") == "" || strings.Contains(answer.Body.String(), "for a test") {
 		t.Errorf("POST is answered %d, %v, %s", answer.Code, answer.Header(), answer.Body)
 	}
-	if _, err := broker.PublishAll(server.Publication{Topic: "t"}); !errors.Is(err, server.ErrUnavailable) {
+	if _, err := broker.PublishAll(t.Context(), server.Publication{Topic: "t"}); !errors.Is(err, server.ErrUnavailable) {
 		t.Errorf("publish: %v", err)
 	}
 	if unstored := broker.Stats().Unstored; unstored != 2 {
@@ -405,15 +410,15 @@ func TestStoreRefuses(t *testing.T) {
 		"too large to us": {sse.Event{Data: strings.Repeat("x", 101)}, server.ErrEventTooLarge},
 		"id":              {sse.Event{ID: "1"}, server.ErrEventHasID},
 	} {
-		if _, err := broker.Publish("t", test.event); !errors.Is(err, test.want) {
+		if _, err := broker.Publish(t.Context(), "t", test.event); !errors.Is(err, test.want) {
 			t.Errorf("%s: %v", name, err)
 		}
-		_, err := broker.PublishAll(server.Publication{Topic: "t"}, server.Publication{Topic: "t", Event: test.event})
+		_, err := broker.PublishAll(t.Context(), server.Publication{Topic: "t"}, server.Publication{Topic: "t", Event: test.event})
 		if about, ok := errors.AsType[*server.PublicationError](err); !ok || about.Index != 1 || !errors.Is(err, test.want) {
 			t.Errorf("%s, in a batch: %v", name, err)
 		}
 	}
-	if ids, err := broker.PublishAll(); len(ids) != 0 || err != nil {
+	if ids, err := broker.PublishAll(t.Context()); len(ids) != 0 || err != nil {
 		t.Errorf("nothing: %v, %v", ids, err)
 	}
 	store.failing = server.ErrKeyReused
@@ -421,7 +426,7 @@ func TestStoreRefuses(t *testing.T) {
 		t.Errorf("a key that is another's is answered %d", answer.Code)
 	}
 	broker.Close()
-	if _, err := broker.Publish("t", sse.Event{}); !errors.Is(err, server.ErrClosed) {
+	if _, err := broker.Publish(t.Context(), "t", sse.Event{}); !errors.Is(err, server.ErrClosed) {
 		t.Errorf("after Close: %v", err)
 	}
 }

@@ -42,7 +42,7 @@ func testStream(t *testing.T, noHijack bool) {
 	if got, want := c.next(), (block{"": "", "retry": "1500", "id": epoch + "-1"}); !maps.Equal(got, want) {
 		t.Errorf("greeting %v, want %v", got, want)
 	}
-	if _, err := broker.Publish("other", sse.Event{Type: "greet", Data: "hi", Retry: 9000}); err != nil {
+	if _, err := broker.Publish(t.Context(), "other", sse.Event{Type: "greet", Data: "hi", Retry: 9000}); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []block{
@@ -223,7 +223,7 @@ func testClose(t *testing.T, noHijack bool) {
 	}
 	c.wantData("1", "2")
 	c.wantEnd()
-	if _, err := broker.Publish("t", sse.Event{}); err != server.ErrClosed {
+	if _, err := broker.Publish(t.Context(), "t", sse.Event{}); err != server.ErrClosed {
 		t.Errorf("publish: %v", err)
 	}
 }

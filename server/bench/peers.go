@@ -82,7 +82,7 @@ func serveHandler(history int, noHijack bool) (http.Handler, publisher, error) {
 		broker.MaxBytes = -1
 	}
 	publish := func(data string) error {
-		_, err := broker.Publish(topic, sse.Event{Data: data})
+		_, err := broker.Publish(context.Background(), topic, sse.Event{Data: data})
 		return err
 	}
 	return &server.Handler{Broker: broker, NoHijack: noHijack, Logger: quiet}, publish, nil

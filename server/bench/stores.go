@@ -217,7 +217,7 @@ func (b *storeBench) follow(query, lastEventID string) (to func(line string) err
 }
 
 func (b *storeBench) latency(r *storeResult) error {
-	last, err := b.broker.Publish("latency", sse.Event{Data: storeData})
+	last, err := b.broker.Publish(context.Background(), "latency", sse.Event{Data: storeData})
 	if err != nil {
 		return err
 	}
@@ -234,7 +234,7 @@ func (b *storeBench) latency(r *storeResult) error {
 			to("data: " + storeData)
 			received <- time.Since(start)
 		}()
-		if _, err := b.broker.Publish("latency", sse.Event{Data: storeData}); err != nil {
+		if _, err := b.broker.Publish(context.Background(), "latency", sse.Event{Data: storeData}); err != nil {
 			return err
 		}
 		times = append(times, <-received)
@@ -259,7 +259,7 @@ func (b *storeBench) throughput(r *storeResult) error {
 		for range min(storePublishers, 32*storeBatch/events) {
 			publishers.Go(func() {
 				for time.Since(start) < storeTime {
-					if _, err := b.broker.PublishAll(batch...); err != nil {
+					if _, err := b.broker.PublishAll(context.Background(), batch...); err != nil {
 						failed.Store(err)
 						return
 					}
@@ -283,7 +283,7 @@ func (b *storeBench) fill(events, topics int) (last string, err error) {
 		for i := range batch {
 			batch[i] = server.Publication{Topic: "fill." + strconv.Itoa((n+i)%topics), Event: sse.Event{Data: storeData}}
 		}
-		ids, err := b.broker.PublishAll(batch...)
+		ids, err := b.broker.PublishAll(context.Background(), batch...)
 		if err != nil {
 			return "", err
 		}

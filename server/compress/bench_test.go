@@ -3,6 +3,7 @@
 package compress_test
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -66,7 +67,7 @@ func deliver(b *testing.B, coding server.Coding, size, window int) {
 			for len(data) < size {
 				data += text(published + len(data))
 			}
-			if _, err := broker.Publish("t", sse.Event{Data: data[:size]}); err != nil {
+			if _, err := broker.Publish(context.Background(), "t", sse.Event{Data: data[:size]}); err != nil {
 				b.Fatal(err)
 			}
 		}

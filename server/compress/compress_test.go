@@ -148,7 +148,7 @@ func text(n int) string {
 func publish(t *testing.T, b *server.Broker, topic string, from, to int) {
 	t.Helper()
 	for ; from <= to; from++ {
-		if _, err := b.Publish(topic, sse.Event{Data: text(from)}); err != nil {
+		if _, err := b.Publish(t.Context(), topic, sse.Event{Data: text(from)}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -253,7 +253,7 @@ func TestRandomTraffic(t *testing.T) {
 			if random.IntN(50) == 0 {
 				data += strings.Repeat(strconv.Itoa(n), random.IntN(10_000))
 			}
-			if _, err := broker.Publish(topic, sse.Event{Data: data}); err != nil {
+			if _, err := broker.Publish(t.Context(), topic, sse.Event{Data: data}); err != nil {
 				t.Fatal(err)
 			}
 			published = append(published, [2]string{topic, data})

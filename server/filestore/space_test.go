@@ -38,7 +38,7 @@ func TestFullDisk(t *testing.T) {
 	event := sse.Event{Data: strings.Repeat("x", 100_000)}
 	var first, last string
 	for {
-		id, err := n.broker.Publish("t", event)
+		id, err := n.broker.Publish(t.Context(), "t", event)
 		if errors.Is(err, server.ErrStoreFull) {
 			break
 		}
@@ -64,7 +64,7 @@ func TestFullDisk(t *testing.T) {
 	}
 	var next string
 	eventually(t, "publishing is possible again", func() bool {
-		next, err = n.broker.Publish("t", event)
+		next, err = n.broker.Publish(t.Context(), "t", event)
 		return err == nil
 	})
 	if got := read(t, body, next); got != encode(t, next, event) {
@@ -103,7 +103,7 @@ func TestDiskFullToTheLastByte(t *testing.T) {
 		event := sse.Event{Data: fmt.Sprint(round) + strings.Repeat("x", 100_000)}
 		refused := 0
 		for range 10 { // a little may fit into what the file has already
-			id, err := n.broker.Publish("t", event)
+			id, err := n.broker.Publish(t.Context(), "t", event)
 			switch {
 			case err == nil:
 				last = id

@@ -135,7 +135,7 @@ func read(t testing.TB, r *bufio.Reader, id string) string {
 
 func publish(t testing.TB, b *server.Broker, topic string, event sse.Event) (id string) {
 	t.Helper()
-	id, err := b.Publish(topic, event)
+	id, err := b.Publish(t.Context(), topic, event)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -59,7 +59,7 @@ func readTo(t testing.TB, lines *bufio.Scanner, line string) (before []string) {
 
 func publish(t testing.TB, b *server.Broker, topic, data string) (id string) {
 	t.Helper()
-	id, err := b.Publish(topic, sse.Event{Data: data})
+	id, err := b.Publish(t.Context(), topic, sse.Event{Data: data})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +112,7 @@ func TestUnreachable(t *testing.T) {
 
 			fault.end(servers[0])
 			eventually(t, "publishing is possible again", func() bool {
-				_, err := n.broker.Publish("t", sse.Event{Data: "5"})
+				_, err := n.broker.Publish(t.Context(), "t", sse.Event{Data: "5"})
 				return err == nil
 			})
 			readTo(t, live, "data: 5")
@@ -295,17 +295,17 @@ func TestOpenFails(t *testing.T) {
 
 func TestAppendRefuses(t *testing.T) {
 	n := startNode(t, startServers(t, 1), jetstream.Options{}, &server.Broker{MaxEventBytes: -1}, 0)
-	if _, err := n.broker.Publish("t", sse.Event{Data: strings.Repeat("x", 1<<20)}); !errors.Is(err, server.ErrEventTooLarge) {
+	if _, err := n.broker.Publish(t.Context(), "t", sse.Event{Data: strings.Repeat("x", 1<<20)}); !errors.Is(err, server.ErrEventTooLarge) {
 		t.Errorf("an event larger than a message of NATS: %v", err)
 	}
 	publications := make([]server.Publication, 1001)
 	for i := range publications {
 		publications[i] = server.Publication{Topic: "t"}
 	}
-	if _, err := n.broker.PublishAll(publications...); err == nil || !strings.Contains(err.Error(), "1000") {
+	if _, err := n.broker.PublishAll(t.Context(), publications...); err == nil || !strings.Contains(err.Error(), "1000") {
 		t.Errorf("1,001 events: %v", err)
 	}
-	ids, err := n.broker.PublishAll(publications[:1000]...)
+	ids, err := n.broker.PublishAll(t.Context(), publications[:1000]...)
 	if err != nil || len(ids) != 1000 || !strings.HasSuffix(ids[0], "-1") || !strings.HasSuffix(ids[999], "-1000") {
 		t.Errorf("1,000 events: %d ids, %v", len(ids), err)
 	}

@@ -55,7 +55,7 @@ func TestCollector(t *testing.T) {
 		t.Fatalf("status %d, and %d for a second key", first, second)
 	}
 	for _, data := range []string{"2", "3"} {
-		if _, err := broker.Publish("news", sse.Event{Data: data}); err != nil {
+		if _, err := broker.Publish(t.Context(), "news", sse.Event{Data: data}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -72,7 +72,7 @@ func TestCollector(t *testing.T) {
 	defer response.Body.Close()
 	for lines := bufio.NewScanner(response.Body); lines.Scan() && lines.Text() != "data: 3"; {
 	}
-	if _, err := broker.Publish("news", sse.Event{Data: "4"}); err != nil {
+	if _, err := broker.Publish(t.Context(), "news", sse.Event{Data: "4"}); err != nil {
 		t.Fatal(err)
 	}
 	for lines := bufio.NewScanner(response.Body); lines.Scan() && lines.Text() != "data: 4"; {
@@ -123,7 +123,7 @@ func TestDeliverySeconds(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer response.Body.Close()
-	if _, err := broker.Publish("news", sse.Event{Data: "live"}); err != nil {
+	if _, err := broker.Publish(t.Context(), "news", sse.Event{Data: "live"}); err != nil {
 		t.Fatal(err)
 	}
 	for lines := bufio.NewScanner(response.Body); lines.Scan() && lines.Text() != "data: live"; {

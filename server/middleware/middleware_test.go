@@ -163,7 +163,7 @@ func (s *stack) wantLive(t *testing.T, readers ...*response) {
 
 func (s *stack) publish(t *testing.T, data string) {
 	t.Helper()
-	if _, err := s.broker.Publish("news", sse.Event{Data: data}); err != nil {
+	if _, err := s.broker.Publish(t.Context(), "news", sse.Event{Data: data}); err != nil {
 		t.Fatal(err)
 	}
 }

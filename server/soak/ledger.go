@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"fmt"
 	"slices"
 	"strconv"
@@ -38,7 +39,7 @@ func (l *ledger) publish(topic, size int) error {
 	n := len(l.sequences[topic])
 	l.mu.RUnlock()
 	data := fmt.Sprintf("%d %d %d %d %s", topic, n, time.Now().UnixNano(), size, l.filler[:size])
-	id, err := l.broker.Publish(l.names[topic], sse.Event{Data: data})
+	id, err := l.broker.Publish(context.Background(), l.names[topic], sse.Event{Data: data})
 	if err != nil {
 		return err
 	}

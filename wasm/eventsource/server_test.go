@@ -54,7 +54,7 @@ func TestNothingIsLostWhenConnectionsAreKilled(t *testing.T) {
 			if n%(events/kills) == 0 {
 				<-opened
 			}
-			if _, err := broker.Publish("numbers", sse.Event{Data: strconv.Itoa(n)}); err != nil {
+			if _, err := broker.Publish(t.Context(), "numbers", sse.Event{Data: strconv.Itoa(n)}); err != nil {
 				t.Error(err)
 			}
 		}
@@ -119,7 +119,7 @@ func TestNothingIsLeft(t *testing.T) {
 			}
 			// The server counts a stream before it has its place, so it is the clients who are asked.
 			eventually(t, "all are open", func() bool { return opened.Load() == sources })
-			if _, err := broker.Publish("news", sse.Event{Data: "hello"}); err != nil {
+			if _, err := broker.Publish(t.Context(), "news", sse.Event{Data: "hello"}); err != nil {
 				t.Fatal(err)
 			}
 			eventually(t, "half of them have left", func() bool { return broker.Stats().Connections == sources/2 })
@@ -183,7 +183,7 @@ func Example() {
 		Retry:       &eventsource.Retry{Initial: 10 * time.Millisecond},
 		OnOpen: func(r eventsource.Response) {
 			if !r.Resumed {
-				broker.Publish("news", sse.Event{Data: "one"})
+				broker.Publish(context.Background(), "news", sse.Event{Data: "one"})
 			}
 		},
 		OnError: func(e *eventsource.Error) {
@@ -204,7 +204,7 @@ func Example() {
 			break
 		}
 		broker.Break()
-		broker.Publish("news", sse.Event{Data: "two"})
+		broker.Publish(context.Background(), "news", sse.Event{Data: "two"})
 	}
 	// Output:
 	// message one

@@ -62,7 +62,7 @@ func (f fault) testNATS(t *testing.T) {
 		t.Helper()
 		for range 50 {
 			published++
-			if _, err := publisher.Publish("t", sse.Event{Data: strconv.Itoa(published)}); err != nil {
+			if _, err := publisher.Publish(t.Context(), "t", sse.Event{Data: strconv.Itoa(published)}); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -151,7 +151,7 @@ func (c *crowd) publish(broker *server.Broker) {
 		if !c.wait(func() bool { return slices.Min(c.received[:]) >= max(0, n-ahead) }) {
 			return
 		}
-		if _, err := broker.Publish("t", sse.Event{Data: strconv.Itoa(n + 1)}); err != nil {
+		if _, err := broker.Publish(context.Background(), "t", sse.Event{Data: strconv.Itoa(n + 1)}); err != nil {
 			c.t.Error(err)
 			return
 		}

@@ -123,7 +123,7 @@ func (d *demo) publishFigures() {
 		UptimeSeconds:   int64(time.Since(d.started).Seconds()),
 	})
 	if err == nil {
-		_, err = d.broker.Publish("stats", sse.Event{Type: "stats", Data: string(data)})
+		_, err = d.broker.Publish(context.Background(), "stats", sse.Event{Type: "stats", Data: string(data)})
 	}
 	if err != nil && !errors.Is(err, server.ErrClosed) {
 		d.logger.Error("figures not published", "error", err)

@@ -83,7 +83,7 @@ func TestSlowSenders(t *testing.T) {
 func wantEvent(t *testing.T, broker *server.Broker, events <-chan string, want string) {
 	t.Helper()
 	begun := time.Now()
-	if _, err := broker.Publish("t", sse.Event{Data: want}); err != nil {
+	if _, err := broker.Publish(t.Context(), "t", sse.Event{Data: want}); err != nil {
 		t.Fatal(err)
 	}
 	if data := <-events; data != want || time.Since(begun) > 0 {
