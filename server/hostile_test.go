@@ -2,8 +2,10 @@ package server_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
+	"log/slog"
 	"math"
 	"net/http"
 	"net/http/httptest"
@@ -237,5 +239,58 @@ func TestPublisherGoes(t *testing.T) {
 	cancel()
 	if err := <-ended; !errors.Is(err, context.Canceled) {
 		t.Errorf("the store is told %v", err)
+	}
+}
+
+// A hook that panics ends its own stream, which has ended, and no other.
+func TestTracePanics(t *testing.T) {
+	onEachPath(t, func(t *testing.T, noHijack bool) {
+		var log syncBuffer
+		broker := &server.Broker{}
+		h := &server.Handler{Broker: broker, NoHijack: noHijack, Logger: slog.New(slog.NewTextHandler(&log, nil))}
+		h.Trace = func(r *http.Request) func(server.StreamEnd) {
+			return func(server.StreamEnd) {
+				if r.URL.RawQuery != "" {
+					panic("for a test")
+				}
+			}
+		}
+		url := start(t, h)
+		stays, goes := opened(t, url), opened(t, url+"?topic=a")
+		stays.next()
+		goes.next()
+		goes.cancel()
+		wantConnections(t, broker, 1)
+		publish(t, broker, "t", "1")
+		stays.wantData("1")
+		if text := log.String(); !strings.Contains(text, "for a test") {
+			t.Errorf("log %q", text)
+		}
+	})
+}
+
+// Whoever goes on sending over TLS is not listened to for ever.
+func TestUnaskedOverTLS(t *testing.T) {
+	ends := make(chan server.StreamEnd, 1)
+	broker := &server.Broker{}
+	s := httptest.NewUnstartedServer(&server.Handler{Broker: broker, Logger: quiet, Trace: func(*http.Request) func(server.StreamEnd) {
+		return func(e server.StreamEnd) { ends <- e }
+	}})
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	conn, err := tls.Dial("tcp", s.Listener.Addr().String(), &tls.Config{InsecureSkipVerify: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	request(t, conn).next()
+	junk := strings.Repeat("x", 10_000)
+	for range 1000 {
+		if _, err := io.WriteString(conn, junk); err != nil {
+			break
+		}
+	}
+	if e := <-ends; e.Reason != server.ErrUnasked {
+		t.Errorf("ended by %v", e.Reason)
 	}
 }

@@ -116,3 +116,28 @@ func scanTo(t *testing.T, lines *bufio.Scanner, want string) {
 	}
 	t.Fatalf("the stream ends before %q: %v", want, lines.Err())
 }
+
+// What a client sends after its request is not read while its stream lasts, so the system is to keep little of it.
+func TestUnaskedTakesNoMemory(t *testing.T) {
+	broker := &Broker{}
+	s := httptest.NewServer(&Handler{Broker: broker})
+	t.Cleanup(s.Close)
+	t.Cleanup(broker.Close)
+	response, err := http.Get(s.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	waitUntil(t, func() bool { return broker.Stats().Detached == 1 })
+	sizes := make(chan int, 1)
+	broker.epoll.EachSocket(func(fd int) {
+		size, err := syscall.GetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_RCVBUF)
+		if err != nil {
+			t.Error(err)
+		}
+		sizes <- size
+	})
+	if size := <-sizes; size > 8<<10 {
+		t.Errorf("the receive buffer is %d bytes", size)
+	}
+}

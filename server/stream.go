@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -35,6 +36,7 @@ var (
 	ErrWriteTimeout = os.ErrDeadlineExceeded // Handler.WriteTimeout
 	ErrExpired      = errors.New("the grant expired")
 	ErrAged         = errors.New("the stream reached its age")
+	ErrUnasked      = errors.New("the client went on sending after its request")
 )
 
 var heartbeat = sse.AppendComment(nil, "")
@@ -115,23 +117,32 @@ func (o *opening) run(d *netstream.Driver) {
 	o.broker.goroutines.Add(d)
 	d.Run(o.request.Context())
 	o.broker.goroutines.Remove(d)
+	o.handler.report(d.Stream, o.request.RemoteAddr, o.onEnd, false)
 	reason := d.Ended()
-	o.ended(d.Stream, reason, false)
 	if !d.Complete() && (reason == ErrDisconnected || reason == ErrPinned) {
 		panic(http.ErrAbortHandler) // or net/http would write the end of the body
 	}
 }
 
-// ended is called once, when the stream has ended.
-func (o *opening) ended(s *stream.Stream, reason error, detached bool) {
-	o.handler.logEnd(o.request.RemoteAddr, reason)
-	if o.onEnd != nil {
-		o.onEnd(o.end(s, reason, detached))
+// report says that a stream has ended, once. What onEnd does wrong is not to end the streams of others, which may share
+// the goroutine.
+func (h *Handler) report(s *stream.Stream, remote string, onEnd func(StreamEnd), detached bool) {
+	h.logEnd(remote, s.Ended())
+	if onEnd == nil {
+		return
 	}
-}
-
-func (o *opening) end(s *stream.Stream, reason error, detached bool) StreamEnd {
-	return StreamEnd{Duration: o.broker.log().Now() - s.Begun, Bytes: s.Bytes, Events: s.Events, Detached: detached, Reason: reason}
+	defer func() {
+		if problem := recover(); problem != nil {
+			h.logger().Error("the function of Handler.Trace panicked", "panic", problem, "stack", string(debug.Stack()))
+		}
+	}()
+	onEnd(StreamEnd{
+		Duration: h.Broker.log().Now() - s.Begun,
+		Bytes:    s.Bytes,
+		Events:   s.Events,
+		Detached: detached,
+		Reason:   s.Ended(),
+	})
 }
 
 func (h *Handler) logEnd(remote string, reason error) {
@@ -276,17 +287,14 @@ func serveRaw(b *Broker, d *netstream.Driver, conn net.Conn, r *bufio.Reader, en
 	d.Run(context.Background())
 	b.goroutines.Remove(d)
 	conn.Close()
-	ended(d.Stream, d.Ended())
+	ended(d.Stream)
 }
 
 // finisher returns what ends a stream that has left its request. It keeps as little of that as it can.
 func (o *opening) finisher() epoll.Ended {
 	h, a, f, c, remote, onEnd := o.handler, o.account, o.filter, o.coder, o.request.RemoteAddr, o.onEnd
-	return func(s *stream.Stream, reason error) {
-		h.logEnd(remote, reason)
-		if onEnd != nil {
-			onEnd((&opening{broker: h.Broker}).end(s, reason, true))
-		}
+	return func(s *stream.Stream) {
+		h.report(s, remote, onEnd, true)
 		c.Leave()
 		h.Broker.leave(a, f)
 	}
@@ -298,9 +306,16 @@ type rawConn struct{ net.Conn }
 
 func (rawConn) Flush() error { return nil }
 
-// watch ends the stream when the client has gone, as net/http does not tell any more. What the client sends means
-// nothing: the head says that this is the connection's last request.
+// maxUnasked is how much a client may send after its request: what it had sent before the head of the answer, which says
+// that this is the connection's last request, is on its way.
+const maxUnasked = 256 << 10
+
+// watch ends the stream when the client has gone, as net/http does not tell any more, or if it goes on sending. What it
+// sends means nothing.
 func watch(d *netstream.Driver, r *bufio.Reader) {
-	io.Copy(io.Discard, r)
+	if n, _ := io.Copy(io.Discard, io.LimitReader(r, maxUnasked)); n == maxUnasked {
+		d.Do(func(s *stream.Stream) { s.End(ErrUnasked) })
+		return
+	}
 	d.Do((*stream.Stream).HalfClosed)
 }

@@ -104,7 +104,7 @@ func (b *broadcaster) leave(c *client) {
 	c.left = true
 	b.part(c)
 	b.detached.Add(-1)
-	c.ended(&c.Stream, c.Ended())
+	c.ended(&c.Stream)
 }
 
 // close closes the connection.

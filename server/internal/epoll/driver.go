@@ -43,8 +43,8 @@ type Driver struct {
 
 func New(env Env) *Driver { return &Driver{env: env} }
 
-// An Ended is called once, when a stream has ended, with what Stream.Ended returns.
-type Ended func(s *stream.Stream, reason error)
+// An Ended is called once, when a stream has ended: see Stream.Ended. It must not wait.
+type Ended func(s *stream.Stream)
 
 // Attach hands the connection and its stream, which has no output pending, over to the driver. If that fails, conn is as
 // it was.

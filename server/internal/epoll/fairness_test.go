@@ -44,7 +44,7 @@ func (w *world) enter(t testing.TB, topics []string, lastEventID string, capacit
 	socket.check = &checker{world: w, filter: filter, epoch: w.epoch, expect: cursor.Next, opened: true, framed: true}
 	w.sockets[w.fds] = socket
 	w.broadcaster.users++
-	w.broadcaster.attach(socket.fd, &s, func(*stream.Stream, error) {})
+	w.broadcaster.attach(socket.fd, &s, func(*stream.Stream) {})
 	return socket
 }
 

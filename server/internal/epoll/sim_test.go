@@ -310,7 +310,7 @@ func (w *world) connect() {
 	s.WroteAll(len(greeting), w.now)
 	c.socket.check.framed = true
 	w.broadcaster.users++
-	w.broadcaster.attach(c.socket.fd, &s, func(_ *stream.Stream, reason error) { c.end(w, reason) })
+	w.broadcaster.attach(c.socket.fd, &s, func(s *stream.Stream) { c.end(w, s.Ended()) })
 }
 
 var errExpired = errors.New("expired")
