@@ -93,6 +93,7 @@ type Stream struct {
 	out      output
 	fetched  *Fetched      // once the output is written
 	fetchAt  time.Duration // not before
+	pause    time.Duration // before that
 	since    time.Duration // when it first stalled with this output, or when it was complete
 	expires  time.Duration
 	deadline error // why it ends when it expires
@@ -375,8 +376,12 @@ type Fetched struct {
 	Err     error
 }
 
-// fetchPause is how long a stream waits for a copy of the store that has not caught up with what the log had.
-const fetchPause = 20 * time.Millisecond
+// How long a stream waits for a copy of the store that has not caught up with what the log had: at first, and at most.
+// Events that were deleted, with none after them, look the same.
+const (
+	fetchPause    = 20 * time.Millisecond
+	maxFetchPause = time.Second
+)
 
 // Fetched continues with what the store returned, once a heartbeat that is being written is.
 func (s *Stream) Fetched(f Fetched) {
@@ -401,9 +406,11 @@ func (s *Stream) takeFetched(now time.Duration) {
 		s.sendGap(g)
 	case len(f.Records) == 0:
 		if s.move(s.Cursor.Next); s.Cursor.Next < oldest {
-			s.fetchAt = now + fetchPause
+			s.pause = min(max(2*s.pause, fetchPause), maxFetchPause)
+			s.fetchAt = now + s.pause
 		}
 	default:
+		s.pause = 0
 		s.takeRecords(f.Records, oldest)
 	}
 }
