@@ -160,6 +160,7 @@ type Broker struct {
 	names      topicNames
 	bodies     bodies
 	drain      drainState
+	fetches    chan struct{} // one for each that reads the store
 
 	counts      [8]stream.Counts // of the streams that are not the epoll driver's, to keep processors apart
 	shards      atomic.Uint32
@@ -403,6 +404,7 @@ func (b *Broker) log() *eventlog.Log {
 		}, b.Store != nil, nil)
 		env := epoll.Env{Log: b.events, Draining: b.drain.begun, Within: within, Fetch: b.fetch}
 		b.epoll = epoll.New(env)
+		b.fetches = make(chan struct{}, maxFetches)
 		b.ignore = func() {}
 		if b.Store != nil {
 			var ctx context.Context

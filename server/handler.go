@@ -155,7 +155,8 @@ type Handler struct {
 	Heartbeat time.Duration
 
 	// WriteTimeout is how long one write may take, of at most 64 KiB or one event, before the stream is given up, or up to
-	// an eighth less. It replaces the WriteTimeout of the [http.Server]. Zero means 10 s; negative, no limit.
+	// an eighth less. It replaces the WriteTimeout of the [http.Server]. Zero means 10 s; negative, no limit: then clients
+	// that do not read can keep others from history that is only in the [Store], once they hold Broker.MaxPinnedBytes.
 	WriteTimeout time.Duration
 
 	// MaxLag bounds, in bytes and across all topics, what is published while a client is being written to and does not
@@ -280,20 +281,23 @@ func (h *Handler) subscribe(w http.ResponseWriter, r *http.Request) error {
 		b.filters.Release(filter)
 		return err
 	}
-	lastEventID := cmp.Or(r.Header.Get("Last-Event-ID"), query.Get("lastEventId"))
-	o, err := h.newOpening(w, r, lastEventID, filter, account)
-	if err != nil {
-		b.cancel(account, filter)
-		return err
-	}
-	b.placed.Add(1)
+	var o *opening
 	detached := false
-	defer func() {
-		if !detached {
+	defer func() { // also if a Store or Trace panics
+		switch {
+		case detached:
+		case o == nil:
+			b.cancel(account, filter)
+		default:
 			o.coder.Leave()
 			b.leave(account, filter)
 		}
 	}()
+	lastEventID := cmp.Or(r.Header.Get("Last-Event-ID"), query.Get("lastEventId"))
+	if o, err = h.newOpening(w, r, lastEventID, filter, account); err != nil {
+		return err
+	}
+	b.placed.Add(1)
 	if r.Method == http.MethodHead {
 		o.setHeaders()
 		return nil

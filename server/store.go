@@ -209,12 +209,13 @@ func (b *Broker) seek(ctx context.Context, lastEventID string, p eventlog.Policy
 // takes itself for the leader until it hears of the others.
 const (
 	futureWait  = 2 * time.Second
-	futureRetry = 50 * time.Millisecond
+	futureRetry = 100 * time.Millisecond // at first, and then twice that each time
 )
 
 // locateStored returns the state of the store, and what [eventlog.Extent.Locate] finds there.
 func (b *Broker) locateStored(ctx context.Context, id string) (state StoreState, last uint64, reason string, err error) {
-	for start := time.Now(); ; {
+	start := time.Now()
+	for wait := futureRetry; ; wait *= 2 {
 		if state, err = b.Store.State(ctx); err != nil {
 			return state, 0, "", err
 		}
@@ -223,7 +224,7 @@ func (b *Broker) locateStored(ctx context.Context, id string) (state StoreState,
 		if reason != eventlog.Future || time.Since(start) >= futureWait {
 			return state, last, reason, nil
 		}
-		if err := pause(ctx, futureRetry); err != nil {
+		if err := pause(ctx, wait); err != nil {
 			return state, 0, "", err
 		}
 	}
@@ -252,3 +253,27 @@ func (b *Broker) fetch(ctx context.Context, from uint64) (f stream.Fetched) {
 	f.Records, f.Epoch, f.First = logRecords(records), state.Epoch, state.First
 	return f
 }
+
+// maxFetches is how many streams with goroutines read the store at a time.
+const maxFetches = 8
+
+// fetchQueued is fetch for those streams, which wait while others read, or hold as many copies as they may.
+func (b *Broker) fetchQueued(ctx context.Context, from uint64) (f stream.Fetched) {
+	waiting, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	select {
+	case b.fetches <- struct{}{}:
+		defer func() { <-b.fetches }()
+	case <-waiting.Done():
+		return stream.Fetched{Err: fmt.Errorf("%w: too many read it", ErrUnavailable)}
+	}
+	for b.log().Full() {
+		if pause(waiting, fullPause) != nil {
+			return stream.Fetched{Err: fmt.Errorf("%w: clients hold too much of what was read", ErrUnavailable)}
+		}
+	}
+	return b.fetch(ctx, from)
+}
+
+// fullPause is how often it is looked whether clients have let go of memory.
+const fullPause = 20 * time.Millisecond

@@ -101,7 +101,7 @@ func (o *opening) serve(grant Grant, fresh bool) (detached bool, err error) {
 	}
 	s := stream.New(o.handler.config(), o.broker.log(), o.filter, o.broker.shard(), o.cursor, o.greeting(fresh))
 	o.bound(&s, grant)
-	env := netstream.Env{Log: o.broker.log(), Fetch: o.broker.fetch, WriteTimeout: o.handler.writeTimeout()}
+	env := netstream.Env{Log: o.broker.log(), Fetch: o.broker.fetchQueued}
 	d := netstream.New(env, &s, &responseConn{o.writer, o.flush, o.control}, o.coder)
 	if d.Flush() && detachable && o.writer.Header().Get("Content-Encoding") == "" {
 		if o.hijack(d) {
@@ -274,6 +274,9 @@ func (o *opening) hijack(d *netstream.Driver) bool {
 	ended := o.finisher()
 	if o.broker.epoll.Attach(conn, d.Stream, o.handler.peerTimeout(), ended) == nil {
 		return true
+	}
+	if over, ok := conn.(interface{ NetConn() net.Conn }); ok { // TLS
+		epoll.SetPeerTimeout(over.NetConn(), o.handler.peerTimeout())
 	}
 	d.TakeOver(rawConn{conn}, o.broker.shard())
 	go serveRaw(o.broker, d, conn, buffered.Reader, ended)

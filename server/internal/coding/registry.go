@@ -81,7 +81,7 @@ func (c *Client) Leave() {
 func (s *shared) reset() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.newest, s.encoder, s.next, s.waiting = &section{}, nil, 0, false
+	s.newest, s.recent, s.encoder, s.next, s.waiting = &section{}, nil, nil, 0, false
 }
 
 // Encoders returns how many sets of topics have an encoder.

@@ -14,6 +14,10 @@ const (
 	soonerBytes  = 4 << 10
 )
 
+// maxRecent is through how many sections a client may be behind the newest and still be in step. It bounds what one that
+// does not read keeps: the section that it is in.
+const maxRecent = 4
+
 // shared is what the clients of one filter get in one coding: a list of sections, each of which follows the events in
 // the log by chunks. The first client that comes to an event has it coded, the others take what they find.
 //
@@ -28,8 +32,9 @@ type shared struct {
 	mu      sync.Mutex
 	encoder Encoder // of the newest section, once there is one
 	newest  *section
-	next    uint64 // sequence behind the last event in it
-	waiting bool   // a client is not in step
+	recent  []*section // the newest ones, that clients may move on through
+	next    uint64     // sequence behind the last event in it
+	waiting bool       // a client is not in step
 }
 
 type section struct {
@@ -75,7 +80,7 @@ func (s *shared) take(c *Client, p piece) (next chunk, inStep bool) {
 	case section != nil && c.index < len(section.chunks):
 	case section != nil && section == s.newest:
 		s.extend(c, p)
-	case section != nil && section.follow.begins(p): // or it was begun by one who was ahead
+	case section != nil && section.follow != nil && section.follow.begins(p): // or it was begun by one who was ahead
 		s.place(c, section.follow)
 	case s.newest.begins(p):
 		s.place(c, s.newest)
@@ -94,6 +99,10 @@ func (s *shared) extend(c *Client, p piece) {
 	if c.section != s.newest || s.full() {
 		follow := &section{}
 		s.newest.follow, s.newest, s.waiting = follow, follow, false
+		if s.recent = append(s.recent, follow); len(s.recent) > maxRecent {
+			s.recent[0].follow = nil // whoever is still there goes on alone, and keeps nothing of the others
+			s.recent = s.recent[1:]
+		}
 		if s.encoder == nil {
 			s.encoder = s.coding.NewEncoder()
 		}

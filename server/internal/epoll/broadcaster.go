@@ -18,6 +18,9 @@ const CaughtUp = int64(math.MaxInt64)
 // What bounds a turn.
 const (
 	turnSteps   = 64                    // with clients that are behind
+	turnTime    = 2 * time.Millisecond  // for those steps, save for the last
+	fewSteps    = 4                     // that whoever has just got something to do takes at most
+	lateShare   = 4                     // of so many steps, one is for those who have taken more
 	windowBytes = eventlog.SegmentBytes // of one write
 	clockPace   = 32                    // writes for which one look at the clock is good enough
 	maxFetches  = 8                     // at a time
@@ -73,6 +76,8 @@ type broadcaster struct {
 	ordered  []*group // the same, in an order
 	index    topic.Index[*group]
 	ready    queue     // clients with something to do
+	served   uint      // steps taken
+	late     queue     // and those who have had it for long: they read a history
 	apart    []*client // that are in no group
 	waiting  []*client // to fetch
 	fetches  int
@@ -198,6 +203,9 @@ func (b *broadcaster) sleep() time.Duration {
 	}
 	if b.measured < b.now && len(b.apart) > 0 {
 		next = min(next, b.measured+measurePace)
+	}
+	if len(b.waiting) > 0 { // for others, perhaps of another driver, to let go of memory
+		next = min(next, b.now+measurePace)
 	}
 	return max(next-b.now, 0)
 }

@@ -14,6 +14,7 @@ type client struct {
 	serial int32
 	left   bool
 	queued bool
+	steps  uint8 // since it was idle, up to a bound
 	stream.Stream
 	ended  Ended
 	group  *group
@@ -128,7 +129,15 @@ func (b *broadcaster) push(c *client) {
 		return
 	}
 	c.queued = true
-	if q := &b.ready; q.first == nil {
+	if c.steps > fewSteps {
+		b.late.push(c)
+	} else {
+		b.ready.push(c)
+	}
+}
+
+func (q *queue) push(c *client) {
+	if q.first == nil {
 		q.first, q.last = c, c
 	} else {
 		q.last.behind, q.last = c, c

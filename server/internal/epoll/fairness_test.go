@@ -102,7 +102,7 @@ func TestTurnIsBounded(t *testing.T) {
 	for range 1000 {
 		w.enter(t, []string{"history"}, eventlog.ID(w.epoch, 0), 1<<20)
 	}
-	for w.broadcaster.ready.first != nil || len(w.broadcaster.attached) > 0 {
+	for w.broadcaster.ready.first != nil || w.broadcaster.late.first != nil || len(w.broadcaster.attached) > 0 {
 		before := len(w.broadcaster.apart)
 		w.turns(1)
 		if after := len(w.broadcaster.apart); before-after > turnSteps {

@@ -67,7 +67,7 @@ var mutations = []mutation{
 	{"a client is not told how far it is", "stream/stream.go",
 		"	s.lastSent = s.Cursor.Next - 1\n	s.send(g.Append(nil))", "	s.send(nil)"},
 	{"a rest begins with the beginning", "stream/output.go",
-		"w := window{dst, s.out.written, room}", "w := window{dst, 0, room}"},
+		"s.AppendFrom(dst, s.out.written, room)", "s.AppendFrom(dst, 0, room)"},
 	{"what is written stays held", "stream/output.go",
 		"	s.out = output{}\n	s.log.LetGo(&s.Cursor)\n", "	s.out = output{}\n"},
 	{"events are counted when they are begun", "stream/output.go",

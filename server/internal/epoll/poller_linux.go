@@ -2,6 +2,7 @@ package epoll
 
 import (
 	"cmp"
+	"net"
 	"os"
 	"syscall"
 	"time"
@@ -131,11 +132,27 @@ func detachSocket(conn syscall.Conn, peerTimeout time.Duration) (fd int, err err
 	// A stream's request is over, so what its client still sends means nothing: let it fill no memory. It is not read
 	// before the stream has ended.
 	syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_RCVBUF, 1)
-	if peerTimeout >= 0 {
-		// It fails for sockets that are not TCP's, whose peers cannot vanish.
-		syscall.SetsockoptInt(fd, syscall.IPPROTO_TCP, tcpUserTimeout, int(peerTimeout.Milliseconds()))
-	}
+	setPeerTimeout(fd, peerTimeout)
 	return fd, nil
+}
+
+// SetPeerTimeout bounds how long what is sent may go unacknowledged, if the connection is TCP's own. A negative timeout
+// leaves it to the system.
+func SetPeerTimeout(conn net.Conn, timeout time.Duration) {
+	own, ok := conn.(*net.TCPConn)
+	if !ok {
+		return
+	}
+	if raw, err := own.SyscallConn(); err == nil {
+		raw.Control(func(fd uintptr) { setPeerTimeout(int(fd), timeout) })
+	}
+}
+
+// setPeerTimeout fails for sockets that are not TCP's, whose peers cannot vanish.
+func setPeerTimeout(fd int, timeout time.Duration) {
+	if timeout >= 0 {
+		syscall.SetsockoptInt(fd, syscall.IPPROTO_TCP, tcpUserTimeout, int(timeout.Milliseconds()))
+	}
 }
 
 // write writes what the socket takes at once.

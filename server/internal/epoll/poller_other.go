@@ -4,6 +4,7 @@ package epoll
 
 import (
 	"errors"
+	"net"
 	"syscall"
 	"time"
 )
@@ -24,3 +25,6 @@ func (*poller) discard(int) bool               { panic("epoll: no poller") }
 func (*poller) close(int)                      { panic("epoll: no poller") }
 
 func detachSocket(syscall.Conn, time.Duration) (int, error) { return none, errors.ErrUnsupported }
+
+// SetPeerTimeout does nothing here.
+func SetPeerTimeout(net.Conn, time.Duration) {}

@@ -279,6 +279,9 @@ func (w *world) connect() {
 		Retry:        time.Second,
 		Beat:         func() []byte { return []byte(":\n\n") },
 	}
+	if w.store != nil && config.WriteTimeout < 0 {
+		config.WriteTimeout = 2 * time.Second // or who does not read may keep others from reading the store
+	}
 	greeting := []byte(":\n")
 	if gap != nil {
 		greeting = gap.Append(greeting)
@@ -349,7 +352,7 @@ func (w *world) seek(id string, p eventlog.Policy) (eventlog.Cursor, *eventlog.G
 func (w *world) run(c *simClient, s *stream.Stream) {
 	conn := &simConn{simSocket: c.socket}
 	env := netstream.Env{
-		Log: w.log, WriteTimeout: c.timeout, Clock: w.clock,
+		Log: w.log, Clock: w.clock,
 		Fetch: func(_ context.Context, from uint64) stream.Fetched {
 			conn.yield(struct{}{})
 			return w.store.fetch(from)

@@ -18,7 +18,7 @@ func (w *world) check() error {
 		if err := c.socket.check.broken; err != nil {
 			return fmt.Errorf("client %d: %w", c.socket.fd, err)
 		}
-		if bound := 3*len(w.clients) + 5; c.socket.idle > bound {
+		if bound := 5*len(w.clients) + 10; c.socket.idle > bound {
 			return fmt.Errorf("client %d could be served and was not for %d turns: %v, %+v, cursor %d, now %v",
 				c.socket.fd, c.socket.idle, c, b.clients[c.socket.serial], b.cursor.Next, w.now)
 		}
@@ -272,7 +272,7 @@ func (w *world) wantNothingLeft() error {
 			return fmt.Errorf("client %d ended for no reason", c.socket.fd)
 		}
 	}
-	if n := len(b.clients) + len(b.groups) + len(b.ordered) + len(b.apart) + b.wheel.count + b.users; n > 0 || b.ready.first != nil {
+	if n := len(b.clients) + len(b.groups) + len(b.ordered) + len(b.apart) + b.wheel.count + b.users; n > 0 || b.ready.first != nil || b.late.first != nil {
 		return fmt.Errorf("the broadcaster keeps something: %d clients, %d groups, %d apart, %d timers, %d users",
 			len(b.clients), len(b.groups), len(b.apart), b.wheel.count, b.users)
 	}

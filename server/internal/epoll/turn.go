@@ -15,10 +15,11 @@ func (b *broadcaster) turn() (busy bool) {
 	b.admit()
 	busy = b.publish()
 	b.relieve()
+	b.fetchNext()
 	b.serve()
 	b.wheel.turn(b.now, b.due)
 	b.measure()
-	return busy || b.ready.first != nil
+	return busy || b.ready.first != nil || b.late.first != nil
 }
 
 // admit takes in what is new, and does what it is ordered to.
@@ -225,12 +226,22 @@ func (b *broadcaster) write(c *client, p []byte) {
 
 // serve takes a step with those who have something to do, in turn.
 func (b *broadcaster) serve() {
-	for range b.steps {
-		c := b.ready.pop()
+	for i := range b.steps {
+		first, second := &b.ready, &b.late
+		if b.served++; b.served%lateShare == 0 {
+			first, second = second, first
+		}
+		c := first.pop()
+		if c == nil {
+			c = second.pop()
+		}
 		if c == nil {
 			return
 		}
 		b.step(c)
+		if i >= lateShare && b.log.Now()-b.now > turnTime {
+			return
+		}
 	}
 }
 
@@ -239,6 +250,7 @@ func (b *broadcaster) step(c *client) {
 	b.sync(c)
 	c.Cursor.Until = b.cursor.Next
 	command := c.Next(b.now)
+	c.steps = min(c.steps+1, fewSteps+1)
 	if !c.Live() || command != stream.Wait && command != stream.Write {
 		b.part(c)
 	}
@@ -272,6 +284,9 @@ func (b *broadcaster) step(c *client) {
 
 // settle puts a client that has everything into its group.
 func (b *broadcaster) settle(c *client) {
+	if c.Idle() {
+		c.steps = 0
+	}
 	switch {
 	case !c.Idle() || c.place != none:
 	case c.Cursor.Next == b.cursor.Next:
@@ -283,6 +298,9 @@ func (b *broadcaster) settle(c *client) {
 
 // relieve cuts those who make the log keep too much.
 func (b *broadcaster) relieve() {
+	if len(b.waiting) > 0 && b.log.Full() {
+		b.cutCopy()
+	}
 	cutoff := b.log.Cutoff()
 	if cutoff == b.cutoff {
 		return
@@ -295,9 +313,19 @@ func (b *broadcaster) relieve() {
 	}
 }
 
+// cutCopy cuts one who does not read and has a copy that others wait to make.
+func (b *broadcaster) cutCopy() {
+	for _, c := range b.apart {
+		if c.Stalled() && c.Charged() {
+			b.cut(c, stream.ErrPinned)
+			return
+		}
+	}
+}
+
 // fetchNext starts reading the store for those who wait for that, unless clients hold as much as they may.
 func (b *broadcaster) fetchNext() {
-	for len(b.waiting) > 0 && b.fetches < maxFetches && !(b.log.Full() && b.fetches > 0) {
+	for len(b.waiting) > 0 && b.fetches < maxFetches && !b.log.Full() {
 		c := b.waiting[0]
 		b.waiting[0] = nil
 		if b.waiting = b.waiting[1:]; !c.Live() {

@@ -72,8 +72,9 @@ type Log struct {
 	index  topic.Index[*waiters]
 	called []*Waiter // to be woken
 
-	pinned atomic.Int64  // bytes of the orphans
-	cutoff atomic.Uint64 // holders of orphans up to this one must let go
+	pinned  atomic.Int64  // bytes of the orphans
+	charged atomic.Int64  // bytes of what readers have copies of
+	cutoff  atomic.Uint64 // holders of orphans up to this one must let go
 }
 
 // A Segment is the unit of storage.

@@ -49,13 +49,13 @@ func (l *Log) cut(pinned int64) {
 func (s *Segment) size() int64 { return int64(cap(s.data) + entryBytes*cap(s.entries)) }
 
 // Charge counts n bytes more, or fewer if n is negative, as pinned: a reader's copy of what the log does not have.
-func (l *Log) Charge(n int64) { l.pinned.Add(n) }
+func (l *Log) Charge(n int64) { l.charged.Add(n) }
 
-// Full reports whether readers hold as much as they may.
-func (l *Log) Full() bool { return over(l.pinned.Load(), l.limits.Pinned) }
+// Full reports whether readers have copies of as much as they may hold: then nobody is to make another.
+func (l *Log) Full() bool { return over(l.charged.Load(), l.limits.Pinned) }
 
-// Pinned returns the bytes of segments that the log has dropped and readers hold.
-func (l *Log) Pinned() int64 { return l.pinned.Load() }
+// Pinned returns the bytes that readers hold: segments that the log has dropped, and copies.
+func (l *Log) Pinned() int64 { return l.pinned.Load() + l.charged.Load() }
 
 // Cutoff returns a number that grows whenever readers hold more than the limit: then ask MustLetGo of each.
 func (l *Log) Cutoff() uint64 { return l.cutoff.Load() }

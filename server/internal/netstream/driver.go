@@ -4,8 +4,10 @@ package netstream
 
 import (
 	"context"
+	"errors"
 	"io"
 	"math"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,9 +26,8 @@ type Conn interface {
 
 // Env is what a driver needs besides the connection.
 type Env struct {
-	Log          *eventlog.Log
-	Fetch        func(ctx context.Context, from uint64) stream.Fetched // reads on from the store
-	WriteTimeout time.Duration                                         // of one output; negative means no limit
+	Log   *eventlog.Log
+	Fetch func(ctx context.Context, from uint64) stream.Fetched // reads on from the store
 
 	// A simulation replaces these.
 	Clock func() time.Time // for deadlines; nil means time.Now
@@ -43,8 +44,7 @@ type Driver struct {
 	conn  Conn
 	coder *coding.Client
 
-	framed   bool // the stream frames its chunks
-	scratch  []byte
+	framed   bool          // the stream frames its chunks
 	deadline time.Duration // of writes
 	timer    *time.Timer
 	armed    atomic.Int64 // when the timer goes off, or zero
@@ -234,10 +234,14 @@ func (d *Driver) fail(err error) {
 	d.mu.Lock()
 	evicted := d.evicted
 	d.mu.Unlock()
-	if evicted {
-		err = stream.ErrPinned
+	switch {
+	case evicted:
+		d.Fail(stream.ErrPinned)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		d.TimedOut(d.env.Log.Now())
+	default:
+		d.Fail(err)
 	}
-	d.Fail(err)
 }
 
 func (d *Driver) writeOutput() (n int, err error) {
@@ -248,8 +252,7 @@ func (d *Driver) writeOutput() (n int, err error) {
 			return err
 		})
 	case d.framed:
-		d.scratch = d.AppendPending(d.scratch[:0], d.Size())
-		return d.conn.Write(d.scratch)
+		return d.writeFramed()
 	}
 	for block := range d.Blocks() {
 		written, err := d.conn.Write(block)
@@ -258,6 +261,20 @@ func (d *Driver) writeOutput() (n int, err error) {
 		}
 	}
 	return n, nil
+}
+
+// windows are storage for what is framed, which streams do not keep while they are silent.
+var windows = sync.Pool{New: func() any { return new([eventlog.SegmentBytes]byte) }}
+
+func (d *Driver) writeFramed() (n int, err error) {
+	window := windows.Get().(*[eventlog.SegmentBytes]byte)
+	defer windows.Put(window)
+	for n < d.Size() && err == nil {
+		var written int
+		written, err = d.conn.Write(d.AppendFrom(window[:0], n, len(window)))
+		n += written
+	}
+	return n, err
 }
 
 // finish writes the end of a body in a coding. What follows is net/http's to write.
@@ -273,10 +290,10 @@ func (d *Driver) finish(now time.Duration) {
 }
 
 // setDeadline gives what is written next the time it may take, or up to an eighth less, since a deadline that is that
-// near is not moved. Without a timeout it still undoes the deadline of the http.Server.
+// near is not moved. Without a limit it still undoes the deadline of the http.Server.
 func (d *Driver) setDeadline(now time.Duration) {
-	timeout := d.env.WriteTimeout
-	if timeout < 0 && d.deadline != 0 || timeout >= 0 && d.deadline-now > timeout-timeout/8 {
+	due := d.Deadline(now)
+	if slack := (due - now) / 8; d.deadline != 0 && (d.deadline == due || d.deadline < due && due-d.deadline < slack) {
 		return
 	}
 	d.mu.Lock()
@@ -284,11 +301,11 @@ func (d *Driver) setDeadline(now time.Duration) {
 	if d.evicted {
 		return
 	}
-	if d.deadline = stream.After(now, timeout); d.deadline == stream.Forever {
+	if d.deadline = due; due == stream.Forever {
 		d.conn.SetWriteDeadline(time.Time{})
 		return
 	}
-	d.conn.SetWriteDeadline(d.clock().Add(timeout))
+	d.conn.SetWriteDeadline(d.clock().Add(due - now))
 }
 
 func (d *Driver) clock() time.Time {

@@ -152,7 +152,12 @@ func (s *Stream) drop() {
 
 // AppendPending appends what of the output comes next, with its framing, as far as there is room.
 func (s *Stream) AppendPending(dst []byte, room int) []byte {
-	w := window{dst, s.out.written, room}
+	return s.AppendFrom(dst, s.out.written, room)
+}
+
+// AppendFrom is AppendPending from the byte with that index on.
+func (s *Stream) AppendFrom(dst []byte, from, room int) []byte {
+	w := window{dst, from, room}
 	if s.framed && s.out.content > 0 {
 		var head [18]byte
 		w.add(append(strconv.AppendInt(head[:0], int64(s.out.content), 16), "\r\n"...))

@@ -131,6 +131,27 @@ func (s *Stream) ExpireAt(t time.Duration, reason error) {
 	}
 }
 
+// Deadline returns until when an output that is begun now may take.
+func (s *Stream) Deadline(now time.Duration) time.Duration {
+	due := After(now, s.config.WriteTimeout)
+	if s.phase == live {
+		return min(due, s.expires)
+	}
+	return min(due, After(now, farewellTime))
+}
+
+// farewellTime is how long the end of a stream may take to be written, even if nothing else has a limit.
+const farewellTime = 10 * time.Second
+
+// TimedOut ends a stream whose output took too long.
+func (s *Stream) TimedOut(now time.Duration) {
+	if now >= s.expires {
+		s.Fail(s.deadline)
+	} else {
+		s.Fail(os.ErrDeadlineExceeded)
+	}
+}
+
 // DepartAt makes the stream end at that time with the advice to reconnect after retry, unless the log is closed by
 // then: such a stream ends when it has everything, which its client could get nowhere else.
 func (s *Stream) DepartAt(t, retry time.Duration) {
@@ -196,6 +217,9 @@ func (s *Stream) Live() bool { return s.phase == live }
 func (s *Stream) Idle() bool {
 	return s.phase == live && s.out.size == 0 && !s.fetching && s.fetchAt == 0
 }
+
+// Charged reports whether the stream has a copy of what it writes.
+func (s *Stream) Charged() bool { return s.out.charged > 0 }
 
 // Stalled reports whether the stream waits for room in the socket.
 func (s *Stream) Stalled() bool { return s.stalled }

@@ -132,6 +132,9 @@ func (r *Registry) Acquire(asked, served []string, limit int) (*Filter, error) {
 		f.users++
 		return f, nil
 	}
+	for i, topic := range asked {
+		asked[i] = strings.Clone(topic) // it is a part of a query, which may be long
+	}
 	f := newFilter(asked, served)
 	if f == nil {
 		return nil, nil
