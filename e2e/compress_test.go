@@ -39,7 +39,7 @@ func TestCompressedStreams(t *testing.T) {
 		t.Run(coding.Name(), func(t *testing.T) {
 			broker := &server.Broker{}
 			var coded atomic.Int64
-			events := &server.Handler{Broker: broker, Codings: []server.Coding{coding}, Logger: slog.New(slog.DiscardHandler)}
+			events := &server.Handler{Broker: broker, MinSharing: 1, Codings: []server.Coding{coding}, Logger: slog.New(slog.DiscardHandler)}
 			mux := http.NewServeMux()
 			mux.HandleFunc("/events", func(w http.ResponseWriter, r *http.Request) {
 				events.ServeHTTP(w, r)

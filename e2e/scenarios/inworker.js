@@ -114,6 +114,7 @@ export default [
     tell(t, source, 'error', 'reason', 'willRetry', 'retryIn');
     const connection = await server.accept();
     globalThis.Worker = Worker;
+    await t.until(source, 'open');
     await connection.send('id: 1\ndata: x\n\n');
     await t.until(source, 'message');
     worker.onerror(new Event('error', { cancelable: true }));
