@@ -5,12 +5,15 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"log"
 	"log/slog"
 	"math"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/eventsource-wasm/eventsource-wasm/server"
@@ -293,4 +296,67 @@ func TestUnaskedOverTLS(t *testing.T) {
 	if e := <-ends; e.Reason != server.ErrUnasked {
 		t.Errorf("ended by %v", e.Reason)
 	}
+}
+
+// A Store that panics takes the request with it, and nothing else.
+func TestPanicOfStore(t *testing.T) {
+	store := newTestStore()
+	broker := &server.Broker{Store: store, MaxConnections: 2, MaxConnectionsPerIP: 2, MaxFilters: 2}
+	t.Cleanup(broker.Close)
+	s := httptest.NewUnstartedServer(&server.Handler{Broker: broker, Logger: quiet})
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	s.Start()
+	t.Cleanup(s.Close)
+	opened(t, s.URL).next() // the store is followed
+	store.change(func() { store.asked = func() { panic("for a test") } })
+	for i := range 5 {
+		request, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL+"?topic="+strconv.Itoa(i), nil)
+		request.Header.Set("Last-Event-ID", id(99))
+		if response, err := http.DefaultTransport.RoundTrip(request); err == nil {
+			t.Fatalf("status %d", response.StatusCode)
+		}
+	}
+	if stats := broker.Stats(); stats.Connections != 1 || stats.Filters != 0 {
+		t.Errorf("stats %+v", stats)
+	}
+	opened(t, s.URL+"?topic=a").next()
+}
+
+// An id of the future is looked up a few times, and not for as long as that may take.
+func TestFutureIDAsksLittle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newTestStore()
+		broker := &server.Broker{Store: store}
+		defer broker.Close()
+		network, _ := serveBubble(t, &server.Handler{Broker: broker, Logger: quiet}, &http.Server{})
+		asked := 0
+		store.change(func() { store.asked = func() { asked++ } })
+		c := network.get(t, "/", "Last-Event-ID", id(99))
+		if gap := c.response.Header.Get("Event-Gap"); gap != "future" {
+			t.Errorf("gap %q", gap)
+		}
+		if asked > 8 {
+			t.Errorf("the store is asked %d times", asked)
+		}
+	})
+}
+
+// Who does not read has no more time than who does, on a goroutine either.
+func TestStalledGoroutineEndsWithItsGrant(t *testing.T) {
+	onEachPath(t, func(t *testing.T, noHijack bool) { // of which neither is epoll's, for the network is none of the system's
+		synctest.Test(t, func(t *testing.T) {
+			broker := &server.Broker{}
+			begun := time.Now()
+			h := &server.Handler{Broker: broker, NoHijack: noHijack, WriteTimeout: -1, Logger: quiet}
+			h.Authorize = func(*http.Request, server.Access) (server.Grant, error) {
+				return server.Grant{Expires: begun.Add(time.Minute)}, nil
+			}
+			network, ended := serveBubble(t, h, &http.Server{})
+			network.get(t, "/").next()
+			publish(t, broker, "t", "nobody reads this")
+			if e := <-ended; e.Reason != server.ErrExpired || time.Since(begun) != time.Minute {
+				t.Errorf("ended by %v after %v", e.Reason, time.Since(begun))
+			}
+		})
+	})
 }

@@ -141,3 +141,45 @@ func TestUnaskedTakesNoMemory(t *testing.T) {
 		t.Errorf("the receive buffer is %d bytes", size)
 	}
 }
+
+// A listener that remembers what it accepted, as TLS hides it.
+type remembering struct {
+	net.Listener
+	accepted chan net.Conn
+}
+
+func (l remembering) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err == nil {
+		l.accepted <- conn
+	}
+	return conn, err
+}
+
+func TestPeerTimeoutOverTLS(t *testing.T) {
+	broker := &Broker{}
+	s := httptest.NewUnstartedServer(&Handler{Broker: broker, PeerTimeout: 7 * time.Second})
+	accepted := make(chan net.Conn, 1)
+	s.Listener = remembering{s.Listener, accepted}
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	t.Cleanup(broker.Close)
+	response, err := s.Client().Get(s.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if _, err := broker.Publish(t.Context(), "t", sse.Event{Data: "event"}); err != nil {
+		t.Fatal(err)
+	}
+	scanTo(t, bufio.NewScanner(response.Body), "data: event") // by which the connection is taken over
+	raw, err := (<-accepted).(*net.TCPConn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw.Control(func(fd uintptr) {
+		if got := userTimeout(t, int(fd)); got != 7000 {
+			t.Errorf("TCP_USER_TIMEOUT is %d ms", got)
+		}
+	})
+}

@@ -262,3 +262,30 @@ func TestEncodersAreBounded(t *testing.T) {
 		t.Errorf("%d encoders are kept for nobody", n)
 	}
 }
+
+// A client that does not read keeps the section that it is in, however much is published meanwhile, and goes on after it.
+func TestStalledClientKeepsOneSection(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 1))
+	w := newWorld()
+	stalled, reads := w.enter(t, random), w.enter(t, random)
+	for stalled.topics[0] != ">" || reads.topics[0] != ">" {
+		stalled.finish(t)
+		reads.finish(t)
+		stalled, reads = w.enter(t, random), w.enter(t, random)
+	}
+	w.publish(t, random)
+	stalled.step(t)
+	for range 1000 {
+		w.publish(t, random)
+		reads.step(t)
+	}
+	sections := 0
+	for s := stalled.coder.section; s != nil; s = s.follow {
+		sections++
+	}
+	if sections > 1 {
+		t.Errorf("%d sections are kept", sections)
+	}
+	stalled.finish(t)
+	reads.finish(t)
+}

@@ -68,9 +68,10 @@ type Log struct {
 	orphans    []*Segment // dropped and still held, oldest first
 	dropped    uint64     // how many segments were dropped while held
 
-	groups map[*topic.Filter]*waiters
-	index  topic.Index[*waiters]
-	called []*Waiter // to be woken
+	groups  map[*topic.Filter]*waiters
+	index   topic.Index[*waiters]
+	called  []*Waiter  // to be woken
+	emptied []*waiters // groups that are in the index still
 
 	pinned  atomic.Int64  // bytes of the orphans
 	charged atomic.Int64  // bytes of what readers have copies of

@@ -387,6 +387,7 @@ func TestWaitersAreWokenForTheirOwn(t *testing.T) {
 	if len(l.groups) > 0 {
 		t.Errorf("%d groups of waiters are kept for nobody", len(l.groups))
 	}
+	l.index.Find(topic.Make("a"), func(*waiters) { t.Error("a group is in the index for nobody") })
 }
 
 // A publish that fails leaves no trace: the bytes it may have written belong to nobody.

@@ -37,7 +37,6 @@ func (l *Log) NewWaiter(f *topic.Filter, wake func()) *Waiter {
 			l.groups = map[*topic.Filter]*waiters{}
 		}
 		l.groups[f] = g
-		l.index.Add(f, g)
 	}
 	g.users++
 	return &Waiter{wake: wake, group: g}
@@ -47,31 +46,34 @@ func (l *Log) NewWaiter(f *topic.Filter, wake func()) *Waiter {
 func (l *Log) Release(w *Waiter) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	w.remove()
+	l.wakeUp(w)
 	g := w.group
 	if g.users--; g.users == 0 {
-		l.index.Remove(g.filter, g)
 		delete(l.groups, g.filter)
 	}
 }
 
 // park makes w, whose reader has everything, wait.
 func (l *Log) park(c *Cursor, w *Waiter) {
-	w.state, w.place = parked, len(w.group.parked)
-	w.group.parked = append(w.group.parked, w)
+	g := w.group
+	if len(g.parked) == 0 {
+		l.index.Add(g.filter, g)
+	}
+	w.state, w.place = parked, len(g.parked)
+	g.parked = append(g.parked, w)
 }
 
 // unpark ends the wait, and moves the cursor to the first event for it, or past all that was for others.
 func (l *Log) unpark(c *Cursor, w *Waiter) {
 	if w.state == awake || c.generation != l.generation {
-		w.remove()
+		l.wakeUp(w)
 		return
 	}
 	next := l.next
 	if w.state == called {
 		next = min(w.first, l.next) // or the event was taken back
 	}
-	w.remove()
+	l.wakeUp(w)
 	if next >= l.first {
 		l.move(c, next)
 	} else {
@@ -79,44 +81,59 @@ func (l *Log) unpark(c *Cursor, w *Waiter) {
 	}
 }
 
-func (w *Waiter) remove() {
+// wakeUp ends the wait of w.
+func (l *Log) wakeUp(w *Waiter) {
 	if w.state == parked {
 		g := w.group
 		last := len(g.parked) - 1
 		g.parked[w.place] = g.parked[last]
 		g.parked[w.place].place = w.place
 		g.parked[last] = nil
-		g.parked = g.parked[:last]
+		if g.parked = g.parked[:last]; last == 0 {
+			l.index.Remove(g.filter, g)
+		}
 	}
 	w.state = awake
 }
 
-// call notes that the newest event is for those whose filter selects it. They are woken without the lock.
+// call notes that the newest event is for those whose filter selects it. They are woken without the lock. Groups of which
+// nobody waits are not in the index: what is published in a burst looks at each of them once.
 func (l *Log) call(name topic.Name) {
-	if len(l.groups) > 0 {
-		l.index.Find(name, l.callGroup)
+	if len(l.groups) == 0 {
+		return
 	}
+	l.index.Find(name, l.callGroup)
+	for i, g := range l.emptied {
+		l.index.Remove(g.filter, g)
+		l.emptied[i] = nil
+	}
+	l.emptied = l.emptied[:0]
 }
 
+// callGroup may be called more than once for an event, if several patterns match.
 func (l *Log) callGroup(g *waiters) {
+	if len(g.parked) == 0 {
+		return
+	}
 	for _, w := range g.parked {
 		w.state, w.first = called, l.next
 	}
 	l.called = append(l.called, g.parked...)
 	clear(g.parked)
 	g.parked = g.parked[:0]
+	l.emptied = append(l.emptied, g)
 }
 
 // callAll has every reader look, as the log is closed or broken.
 func (l *Log) callAll() {
 	for _, g := range l.groups {
-		for _, w := range g.parked {
-			w.state, w.first = called, l.next
-		}
-		l.called = append(l.called, g.parked...)
-		clear(g.parked)
-		g.parked = g.parked[:0]
+		l.callGroup(g)
 	}
+	for _, g := range l.emptied {
+		l.index.Remove(g.filter, g)
+	}
+	clear(l.emptied)
+	l.emptied = l.emptied[:0]
 }
 
 // A wakening is who is to be woken, once the lock is released: they ask for it.

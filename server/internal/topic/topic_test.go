@@ -10,6 +10,7 @@ import (
 	"sync"
 	"testing"
 	"unique"
+	"unsafe"
 )
 
 func TestCovers(t *testing.T) {
@@ -325,5 +326,19 @@ func BenchmarkFilter(b *testing.B) {
 				anyCovers(asked, "orders.eu.7")
 			}
 		})
+	}
+}
+
+// A filter outlives the request that asked for it, and keeps nothing of that but the names.
+func TestFilterKeepsNoQuery(t *testing.T) {
+	query := "topic=a.b&junk=" + strings.Repeat("x", 1<<20)
+	for name, asked := range map[string]string{"name": query[6:9], "pattern": query[6:8]} {
+		var r Registry
+		f := acquire(t, &r, []string{asked, map[string]string{"name": "c", "pattern": "c.*"}[name]}, nil)
+		for _, pattern := range f.patterns {
+			if pattern == asked && unsafe.StringData(pattern) == unsafe.StringData(asked) {
+				t.Errorf("%s: the filter keeps the query", name)
+			}
+		}
 	}
 }
