@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -217,17 +218,26 @@ func (s *Store) manifestOf(segments []*segment, keyFiles []keyFile) *manifest {
 }
 
 // renewManifest has another file take the place of the manifest, so that no mark of before is good any more. Writing
-// goes on while it is synced.
+// goes on while it is synced. If a manifest is put meanwhile, that has done it, and has removed this one's file.
 func (s *Store) renewManifest() error {
 	s.io.Lock()
 	m, manifests := s.manifestOf(s.segments, s.keyFiles), s.manifests
 	s.io.Unlock()
 	id, check, at, err := writeManifest(s.options.Dir, m)
 	if err != nil {
+		if s.hasPut(manifests) {
+			return nil
+		}
 		return err
 	}
-	if !s.adopt(id, check, at, manifests) {
-		return os.Remove(filepath.Join(s.options.Dir, manifestName(id)))
+	switch adopted, err := s.adopt(id, check, at, manifests); {
+	case err != nil:
+		return err // a mark may name the file
+	case !adopted:
+		if err := os.Remove(filepath.Join(s.options.Dir, manifestName(id))); !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		return nil
 	}
 	if err := s.marker.file.Sync(); err != nil {
 		return err
@@ -238,13 +248,28 @@ func (s *Store) renewManifest() error {
 	return nil
 }
 
-// adopt makes the manifest the one in force, unless another was made since.
-func (s *Store) adopt(id uint64, check uint32, at int64, manifests int) bool {
+// hasPut reports whether a manifest was put since there were so many.
+func (s *Store) hasPut(manifests int) bool {
 	s.io.Lock()
 	defer s.io.Unlock()
+	return manifests != s.manifests
+}
+
+// adopt makes the manifest the one in force, unless another was put since there were so many.
+func (s *Store) adopt(id uint64, check uint32, at int64, manifests int) (adopted bool, err error) {
+	s.io.Lock()
+	defer s.io.Unlock()
+	if manifests != s.manifests {
+		return false, nil
+	}
 	mark := s.marker.mark
 	mark.manifest, mark.check, mark.changed = id, check, at
-	return manifests == s.manifests && s.marker.write(mark) == nil && s.marker.write(mark) == nil
+	for range 2 { // both slots
+		if err := s.marker.write(mark); err != nil {
+			return false, err
+		}
+	}
+	return true, nil
 }
 
 // Close syncs the events, and gives the folder back. The brokers that use the store must be closed before.
