@@ -45,7 +45,7 @@ type keyed struct {
 	size    int64             // bytes that a key counts
 }
 
-// An attempt is a key, whose, and on whose account.
+// An attempt is a key, the subject that it belongs to, and the account that its memory counts for.
 type attempt struct {
 	subject, key string
 	owner        digest
