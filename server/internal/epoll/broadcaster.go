@@ -18,7 +18,7 @@ const CaughtUp = int64(math.MaxInt64)
 // What bounds a turn.
 const (
 	turnSteps   = 64                    // with clients that are behind
-	turnTime    = 2 * time.Millisecond  // for those steps, save for the last
+	turnTime    = time.Millisecond      // for those steps, save for the last
 	fewSteps    = 4                     // that whoever has just got something to do takes at most
 	lateShare   = 4                     // of so many steps, one is for those who have taken more
 	windowBytes = eventlog.SegmentBytes // of one write

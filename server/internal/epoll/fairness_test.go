@@ -157,3 +157,23 @@ func TestStalledReadersPinABound(t *testing.T) {
 		t.Errorf("the honest subscriber has %d events: %v", honest.check.events, honest.check.broken)
 	}
 }
+
+// Whoever wants no history does not wait for those who do, even if it comes after them.
+func TestNewcomersWaitForNobody(t *testing.T) {
+	w := calm(everything)
+	for range 50 {
+		w.append(t, "history", strings.Repeat("x", 100_000))
+	}
+	w.turns(60)
+	for range 1000 {
+		w.enter(t, []string{"history"}, eventlog.ID(w.epoch, 0), 1<<20)
+	}
+	w.turns(3)
+	honest := w.enter(t, []string{"news"}, "", 1<<20)
+	w.turns(2)
+	w.append(t, "news", "now")
+	w.turns(1)
+	if honest.check.events != 1 {
+		t.Error("a newcomer waits for those who read a history")
+	}
+}

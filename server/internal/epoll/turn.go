@@ -42,6 +42,9 @@ func (b *broadcaster) admitClient(c *client) {
 	b.clients[c.serial] = c
 	b.enroll(c)
 	b.setApart(c)
+	if c.Cursor.Next < b.cursor.Next { // it wants a history, and who wants none need not wait for that
+		c.steps = fewSteps + 1
+	}
 	if err := b.sockets.watch(c.fd, c.serial); err != nil {
 		b.cut(c, err)
 	}
@@ -226,7 +229,7 @@ func (b *broadcaster) write(c *client, p []byte) {
 
 // serve takes a step with those who have something to do, in turn.
 func (b *broadcaster) serve() {
-	for i := range b.steps {
+	for range b.steps {
 		first, second := &b.ready, &b.late
 		if b.served++; b.served%lateShare == 0 {
 			first, second = second, first
@@ -239,7 +242,7 @@ func (b *broadcaster) serve() {
 			return
 		}
 		b.step(c)
-		if i >= lateShare && b.log.Now()-b.now > turnTime {
+		if b.log.Now()-b.now > turnTime {
 			return
 		}
 	}
