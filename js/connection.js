@@ -105,12 +105,13 @@ export class Connection extends Source {
   }
 
   #note(engine, reason) {
-    this.delivery.note('engine', { url: this.source.url, engine, reason });
+    if (this.readyState !== CLOSED) this.delivery.note('engine', { url: this.source.url, engine, reason });
   }
 
   #askForEngine() {
     this.#asked = true;
-    loadEngine().catch(({ reason }) => this.readyState !== CLOSED && this.#note('script', reason));
+    const weak = new WeakRef(this); // or who waits for a module that does not arrive could not be forgotten
+    loadEngine().catch(({ reason }) => weak.deref()?.#note('script', reason));
   }
 
   #send(url, lastEventId) {
@@ -264,7 +265,7 @@ export class Connection extends Source {
         if (!wanted()) return;
         if (watched) this.#quietSince = performance.now();
         if (done) break;
-        if (value?.[Symbol.toStringTag] !== 'Uint8Array') throw new TypeError('The stream has a chunk that is no Uint8Array');
+        if (value?.[Symbol.toStringTag] !== 'Uint8Array') throw new TypeError('A chunk is no Uint8Array');
         this.#delivering = true;
         const all = this.#deliver(value, origin, wanted);
         const open = all === true || (await all);

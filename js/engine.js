@@ -309,7 +309,7 @@ async function instantiate(url, cache) {
   const instance = await WebAssembly.instantiate(module, go.importObject);
   go.run(instance);
   if (build !== BUILD) {
-    throw failure('version', `${url} is of another version than the script: deploy both of one release`);
+    throw failure('version', `${url} is of another version than the script: deploy both`);
   }
   return new Engine(go, instance);
 }
