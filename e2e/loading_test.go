@@ -464,6 +464,13 @@ func TestLoadingLeavesNoTrace(t *testing.T) {
 // A source that is CLOSED, however it came about, is forgotten by the engine and by JavaScript.
 func TestClosedSourcesLeaveNothing(t *testing.T) {
 	t.Parallel()
+	for name, moduleURL := range map[string]string{"the module arrives": "undefined", "the module never arrives": "'/never.wasm'"} {
+		t.Run(name, func(t *testing.T) { closedSourcesLeaveNothing(t, moduleURL) })
+	}
+}
+
+func closedSourcesLeaveNothing(t *testing.T, moduleURL string) {
+	t.Parallel()
 	s := openSite(t)
 	tab := newTab(t)
 	if err := chromedp.Do(tab, chromedp.Navigate(s.URL)); err != nil {
@@ -471,10 +478,11 @@ func TestClosedSourcesLeaveNothing(t *testing.T) {
 	}
 	const sources = 10_000
 	script := fmt.Sprintf(`globalThis.work = (async () => {%s
+		if (%s) globalThis.EVENTSOURCE_WASM_URL = %[2]s;
 		globalThis.sources = [];
 		const event = new TextEncoder().encode('data: a\n\n');
 		const { fetch } = globalThis;
-		globalThis.fetch = async (url, init) => !url.includes('/fake/') ? fetch(url, init) : new Response(
+		globalThis.fetch = async (url, init) => url === '/never.wasm' ? new Promise(() => {}) : !url.includes('/fake/') ? fetch(url, init) : new Response(
 			new ReadableStream({ start: (controller) => controller.enqueue(event) }),
 			{ status: Number(url.split('/').pop()), headers: { 'Content-Type': 'text/event-stream' } });
 		const one = (status, closeAt) => new Promise((resolve) => {
@@ -487,11 +495,11 @@ func TestClosedSourcesLeaveNothing(t *testing.T) {
 			if (closeAt === 'once') { source.close(); resolve(); }
 		});
 		const ends = [[200, 'open'], [200, 'message'], [500, 'never'], [200, 'once']];
-		for (let i = 0; i < %d; i += 100) {
+		for (let i = 0; i < %[3]d; i += 100) {
 			await Promise.all(Array.from({ length: 100 }, (_, j) => one(...ends[j %% ends.length])));
 		}
 		return true;
-	})()`, importModule, sources)
+	})()`, importModule, moduleURL, sources)
 	if _, err := chromedp.Run(tab, chromedp.Evaluate[bool](script, chromedp.EvalAwaitPromise)); err != nil {
 		t.Fatal(err)
 	}
