@@ -35,7 +35,9 @@ func TestPackage(t *testing.T) {
 	})
 	t.Run("Node", func(t *testing.T) {
 		run(t, project, "node", "import.mjs")
-		if got := run(t, project, "node", "node.mjs", serveHello(t), "secret"); got != "hello engine request open close\n" {
+		got := run(t, project, "node", "node.mjs", serveHello(t), "secret")
+		// That no module is loaded there is noted after "open", unless the program is faster.
+		if got = strings.Replace(got, "open engine", "open", 1); got != "hello engine request open close\n" {
 			t.Errorf("the program has printed %q", got)
 		}
 	})
