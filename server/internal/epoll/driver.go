@@ -109,7 +109,7 @@ func (d *Driver) EachCounts(f func(*stream.Counts)) {
 	d.each(func(b *broadcaster) { f(&b.counts) })
 }
 
-// Lowest returns the position of the stream that is furthest behind, or noLag.
+// Lowest returns the position of the stream that is furthest behind, or CaughtUp.
 func (d *Driver) Lowest() int64 {
 	lowest := CaughtUp
 	d.each(func(b *broadcaster) { lowest = min(lowest, b.lowest.Load()) })

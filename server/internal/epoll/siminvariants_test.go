@@ -172,7 +172,7 @@ func (w *world) finish() error {
 	if err := w.settle(); err != nil {
 		return err
 	}
-	w.now += LingerTimes
+	w.now += lingerTimes
 	if err := w.settle(); err != nil {
 		return err
 	}
@@ -205,8 +205,8 @@ func (w *world) stalledAreBounded() error {
 	return nil
 }
 
-// LingerTimes is longer than any stream lingers.
-const LingerTimes = 10 * stream.LingerTime
+// lingerTimes is longer than any stream lingers.
+const lingerTimes = 10 * stream.LingerTime
 
 // rest checks that nothing is due, and that nobody holds memory without need.
 func (w *world) rest() error {
