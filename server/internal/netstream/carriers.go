@@ -25,7 +25,7 @@ type Carriers struct {
 	ticking bool
 }
 
-// tick is how often it is looked whether carriers are blocked.
+// tick is how often it is looked whether carriers are blocked, which they are after one or two without a step.
 const tick = 2 * time.Millisecond
 
 // maxOutputs is how many outputs of a stream are written before it is left to its goroutine: it reads history.
