@@ -3,6 +3,7 @@
 // had, js/lifecycle.js does its work.
 
 import defineGo from 'wasm_exec.js';
+import { CR } from './ascii.js';
 import { Bytes } from './bytes.js';
 import { BETWEEN_EVENTS } from './parser.js';
 import { decode, encode } from './text.js';
@@ -18,8 +19,6 @@ const LARGEST_REST = 1024 * 1024;
 
 /** How long the engine's loading waits for a page that is busy, in milliseconds. */
 const LONGEST_BUSY = 2000;
-
-const CR = 0x0d;
 
 let defaultURL;
 
@@ -139,11 +138,10 @@ class Engine {
     try {
       const result = this.#exports[name](...numbers);
       if (!this.#go.exited) return result;
-      this.#end('panic', 'a panic, see above');
     } catch (error) {
-      if (this.#go.exited) this.#end('panic', 'a panic, see above');
-      else this.#end('trap', error.message);
+      if (!this.#go.exited) this.#end('trap', error.message);
     }
+    if (this.#go.exited) this.#end('panic', 'a panic, see above');
     return undefined;
   }
 
@@ -342,11 +340,14 @@ async function compile(url, cache) {
 
 const EMPTY_MODULE = Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0);
 
+const GLOBALS = 'crypto performance TextEncoder TextDecoder Object Array Error Uint8Array Uint8ClampedArray';
+
 /**
  * Go's support script and Go itself expect a global object. They get this one, so that no Go, fs, process or path
  * appears on the page's, and the program reaches nothing of the page but what the engine's functions do for it.
  */
 function goScope(engine) {
-  const { crypto, performance, TextEncoder, TextDecoder, Object, Array, Error, Uint8Array, Uint8ClampedArray } = globalThis;
-  return { crypto, performance, TextEncoder, TextDecoder, Object, Array, Error, Uint8Array, Uint8ClampedArray, engine };
+  const scope = { engine };
+  for (const name of GLOBALS.split(' ')) scope[name] = globalThis[name];
+  return scope;
 }
