@@ -22,18 +22,17 @@ var sizes = []size{
 	{"eventsource.worker.js.br", 10_390, 12_000},
 }
 
-// moduleSize is the size that this Go gives the module. One that the build does not know makes a larger one, of which only
+// moduleSize is the size that this Go gives the module. Of one that the build does not know, which makes a larger one, only
 // the most is known.
 func moduleSize() size {
 	const file, most = "eventsource.wasm.br", 350_000
-	state, _ := os.ReadFile(filepath.Join(dist, ".module"))
-	switch {
-	case string(state) != "reduced":
-		return size{file, 0, 500_000}
-	case version.Lang(runtime.Version()) == "go1.26":
+	switch version.Lang(runtime.Version()) {
+	case "go1.26":
 		return size{file, 311_000, most}
-	default:
+	case "go1.27":
 		return size{file, 317_000, most}
+	default:
+		return size{file, 0, 500_000}
 	}
 }
 
