@@ -11,9 +11,9 @@ TOOLCHAINS ?= go1.26.11,go1.27.4
 
 export PATH := $(CURDIR)/dist/tools/node_modules/.bin:$(PATH)
 
-.PHONY: run run-cluster test test-fast toolchains forget demo build dist bench bench-server soak conformance fuzz simulate screenshot lint unit e2e chromium proxies node
+.PHONY: run run-cluster test test-fast toolchains forget demo build dist bench bench-server docs soak conformance fuzz simulate screenshot lint unit e2e chromium proxies node
 
-run: build demo ## shows it working: http://localhost:8080, or PORT=
+run: build docs demo ## shows it working: http://localhost:8080, or PORT=
 	@PORT=$(PORT) dist/tools/demo
 
 run-cluster: build demo ## shows one stream over three nodes and a NATS cluster: http://localhost:8080, or PORT=
@@ -51,16 +51,19 @@ lint:
 	go vet ./...
 	cd server/bench && go vet -mod=mod ./...
 	cd server/middleware && go vet -mod=mod ./...
+	cd docs/site && go vet ./...
 	GOOS=js GOARCH=wasm go vet ./sse ./wasm/...
 	go tool staticcheck ./...
 	cd server/bench && $$(cd ../.. && go tool -n staticcheck) ./...
 	cd server/middleware && $$(cd ../.. && go tool -n staticcheck) ./...
+	cd docs/site && $$(cd ../.. && go tool -n staticcheck) ./...
 	GOOS=js GOARCH=wasm $$(go tool -n staticcheck) -checks inherit,-U1000 ./sse ./wasm/... # it takes exports for unused
 
 unit: proxies node
 	.ci/progress "Unit tests" go test -race ./sse ./wasm/... ./server/... ./js/...
 	.ci/progress "The simulation, at full length" go test ./server/internal/epoll $(if $(CI),-mutations)
 	cd server/bench && ../../.ci/progress "The benchmarks' tests" go test -race -mod=mod ./... # the peers' modules stay out of ours
+	cd docs/site && ../../.ci/progress "The documentation's links" go test -count=1 ./...
 	cd server/middleware && ../../.ci/progress "The middlewares' tests" go test -race -mod=mod ./... # and so do the middlewares'
 
 e2e: build chromium node
@@ -85,6 +88,9 @@ bench: build chromium node ## what an event costs a page, beside native and othe
 bench-server: ## our server beside its peers, each in a process of its own: dist/bench-server.json; PROTOCOL=tls or h2 for other protocols than http, FAULTS=1 for what each does when something fails, STALLED=1 for what clients that stall in a replay cost the others, STORES=1 for our stores
 	@mkdir -p dist
 	@cd server/bench && go run -mod=mod . $(if $(FAULTS),-faults -out $(CURDIR)/dist/faults-server.json,$(if $(STORES),-stores -out $(CURDIR)/dist/stores-server.json,$(if $(STALLED),-stalled -out $(CURDIR)/dist/stalled-server.json,-protocol $(PROTOCOL) -out $(CURDIR)/dist/bench-server$(patsubst %,-%,$(filter-out http,$(PROTOCOL))).json))) $(BENCHFLAGS)
+
+docs: ## renders README.md and docs/ to dist/docs, which the demo serves at /docs/
+	@cd docs/site && ../../.ci/progress "Rendering the documentation" go run .
 
 soak: ## chaos for the server on real sockets, for DURATION=; SOAKFLAGS='-clients 2000 -seed 1' and others
 	go run ./server/soak -duration $(DURATION) $(SOAKFLAGS)
