@@ -28,6 +28,31 @@ function whenReady({ WebAssembly, setTimeout }) {
   });
 }
 
+/** A worker with a source, whose script asks the scripted server for its wasm. It posts what the source receives. */
+function workerWithWasmFrom(t, wasm, server) {
+  const script = `
+    importScripts('${location.origin}/dist/eventsource.js');
+    EVENTSOURCE_WASM_URL = '${wasm.url}';
+    (${whenReady})(self).then(() => postMessage('ready'));
+    const diagnostics = [];
+    const source = new EventSource('${server.url}', { diagnostics });
+    source.onmessage = ({ data }) => postMessage(data);
+    onmessage = () => postMessage(diagnostics.filter(({ what }) => what === 'engine').map(({ engine }) => engine).join());
+  `;
+  const worker = new Worker(URL.createObjectURL(new Blob([script])));
+  const messages = [];
+  let look = () => {};
+  worker.onmessage = ({ data }) => {
+    messages.push(data);
+    look();
+  };
+  const next = async () => {
+    await t.waiting('the worker', new Promise((resolve) => (look = () => messages.length > 0 && resolve(), look())));
+    return messages.shift();
+  };
+  return { worker, next };
+}
+
 export default [
   {
     name: 'the classic script gives a page a source that works',
@@ -74,6 +99,34 @@ export default [
       'GET A last-event-id: "1"',
       'open',
       '["script: as it should","go: as it should"]',
+    ],
+  },
+  {
+    name: 'nor does one wait in a worker of the page',
+    ...own,
+    async run(t) {
+      const [wasm, server] = [t.stream('A', '/wasm'), t.stream()];
+      const { worker, next } = workerWithWasmFrom(t, wasm, server);
+      const connection = await server.accept();
+      await connection.send('data: early\n\n');
+      t.note(await next());
+      await answerWithWasm(await wasm.request());
+      t.note(await next());
+      await connection.send('data: late\n\n');
+      t.note(await next());
+      worker.postMessage('which engines?');
+      t.note(await next());
+      worker.terminate();
+      await connection.closed();
+    },
+    expect: [
+      'GET A',
+      'early',
+      'GET A/wasm accept: "*/*" cache-control: missing pragma: missing',
+      'ready',
+      'late',
+      'script,go',
+      'connection closed by the client',
     ],
   },
   {
