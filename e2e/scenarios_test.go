@@ -28,6 +28,7 @@ type scenario struct {
 	Only     string            `json:"only"`    // the one implementation that it is for, or empty
 	LeftOut  map[string]string `json:"leftOut"` // reasons, by the engines that it makes no sense in
 	Console  []string          `json:"console"` // parts of the errors that the browser itself writes to the console
+	Alone    string            `json:"alone"`   // why it needs a page of its own, if it does
 	Expect   []string          `json:"expect"`
 }
 
@@ -88,18 +89,15 @@ func TestScenarios(t *testing.T) {
 // aPage is how many scenarios of a file run in the same page, one after the other.
 const aPage = 12
 
-// pageOfItsOwn has the files whose scenarios change the page that they are in, and why.
-var pageOfItsOwn = map[string]string{
-	"loading": "the module is loaded once in a page",
-}
-
 // runScenarios runs scenarios of one file. After one that fails, the rest of them gets another page.
 func runScenarios(t *testing.T, scenarios []scenario, implementation string) {
-	size := aPage
-	if len(scenarios) > 0 && pageOfItsOwn[scenarios[0].File] != "" {
-		size = 1
+	isAlone := func(s scenario) bool { return s.Alone != "" }
+	for _, s := range scenarios {
+		if isAlone(s) {
+			runPage(t, []scenario{s}, implementation)
+		}
 	}
-	for rest := range slices.Chunk(scenarios, size) {
+	for rest := range slices.Chunk(slices.DeleteFunc(scenarios, isAlone), aPage) {
 		for len(rest) > 0 {
 			rest = rest[runPage(t, rest, implementation):]
 		}
