@@ -60,14 +60,14 @@ lint:
 	GOOS=js GOARCH=wasm $$(go tool -n staticcheck) -checks inherit,-U1000 ./sse ./wasm/... # it takes exports for unused
 
 unit: proxies node
-	.ci/progress "Unit tests" go test -race ./sse ./wasm/... ./server/... ./js/...
+	.ci/progress "Unit tests" go test -race -timeout 60m ./sse ./wasm/... ./server/... ./js/...
 	.ci/progress "The simulation, at full length" go test ./server/internal/epoll $(if $(CI),-mutations)
-	cd server/bench && ../../.ci/progress "The benchmarks' tests" go test -race -mod=mod ./... # the peers' modules stay out of ours
+	cd server/bench && ../../.ci/progress "The benchmarks' tests" go test -race -timeout 60m -mod=mod ./... # the peers' modules stay out of ours
 	cd docs/site && ../../.ci/progress "The documentation's links" go test -count=1 ./...
-	cd server/middleware && ../../.ci/progress "The middlewares' tests" go test -race -mod=mod ./... # and so do the middlewares'
+	cd server/middleware && ../../.ci/progress "The middlewares' tests" go test -race -timeout 60m -mod=mod ./... # and so do the middlewares'
 
 e2e: build chromium node
-	@! .ci/chromium find || .ci/progress "Browser tests" go test -count=1 -timeout 60m -p 1 ./e2e/...
+	@! .ci/chromium find || .ci/progress "Browser tests" go test -count=1 -timeout 60m -p 3 ./e2e/...
 
 toolchains: node ## the module built by each of TOOLCHAINS=, which Go fetches
 	go test -count=1 -timeout 30m -v -run '^TestToolchains$$' ./js/build -toolchains $(TOOLCHAINS)

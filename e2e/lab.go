@@ -28,7 +28,7 @@ type lab struct {
 	host        string // in the URLs of the origins
 	files       http.Handler
 	listeners   map[string]net.Listener
-	reports     chan Result
+	reports     chan report
 	connections atomic.Int64
 
 	mu        sync.Mutex
@@ -62,7 +62,7 @@ func newLab(files http.Handler, host, ip string) (*lab, error) {
 		host:      host,
 		files:     files,
 		listeners: map[string]net.Listener{},
-		reports:   make(chan Result, 1),
+		reports:   make(chan report),
 		streams:   map[string]chan *exchange{},
 		conns:     map[net.Conn]struct{}{},
 	}
@@ -267,17 +267,28 @@ func (l *lab) awaitRequest(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// unclaimed lists the requests that nobody awaited.
-func (l *lab) unclaimed(w http.ResponseWriter, _ *http.Request) {
+// unclaimed lists the requests that nobody awaited, for streams with a number after that of the request's.
+func (l *lab) unclaimed(w http.ResponseWriter, r *http.Request) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	after, _ := strconv.Atoi(r.FormValue("after"))
 	unclaimed := []*exchange{}
 	for _, stream := range slices.Sorted(maps.Keys(l.streams)) {
+		_, number, _ := strings.Cut(stream, "-")
+		if n, err := strconv.Atoi(number); err == nil && n <= after {
+			continue // of a scenario that is over: what it asked for arrives when it may
+		}
 		for len(l.streams[stream]) > 0 {
 			unclaimed = append(unclaimed, <-l.streams[stream])
 		}
 	}
 	reply(w, unclaimed)
+}
+
+// A report is answered when it has been dealt with. Until then the page does nothing else.
+type report struct {
+	Result
+	dealtWith context.CancelFunc
 }
 
 func (l *lab) report(w http.ResponseWriter, r *http.Request) {
@@ -286,9 +297,12 @@ func (l *lab) report(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
+	next, cancel := context.WithCancel(r.Context())
+	defer cancel()
 	select {
-	case l.reports <- result:
-	default: // the first report counts
+	case l.reports <- report{result, cancel}:
+		<-next.Done()
+	case <-r.Context().Done(): // nobody wants it
 	}
 }
 

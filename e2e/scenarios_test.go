@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"io/fs"
+	"iter"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
@@ -26,6 +28,7 @@ type scenario struct {
 	Only     string            `json:"only"`    // the one implementation that it is for, or empty
 	LeftOut  map[string]string `json:"leftOut"` // reasons, by the engines that it makes no sense in
 	Console  []string          `json:"console"` // parts of the errors that the browser itself writes to the console
+	Alone    string            `json:"alone"`   // why it needs a page of its own, if it does
 	Expect   []string          `json:"expect"`
 }
 
@@ -59,87 +62,141 @@ var (
 	engines = []string{"chromium", "firefox", "webkit"}
 )
 
-// TestScenarios runs every scenario on each implementation, in a page of its own, which judges the trace by itself.
+// TestScenarios runs every scenario on each implementation, in a page that judges the trace by itself.
 func TestScenarios(t *testing.T) {
+	requireDist(t)
 	scenarios := catalogue(t)
 	checkDifferences(t, scenarios)
 	byFile := map[string][]scenario{}
 	for _, s := range scenarios {
 		byFile[s.File] = append(byFile[s.File], s)
 	}
-	for file, scenarios := range byFile {
+	for _, file := range slices.SortedFunc(maps.Keys(byFile), func(a, b string) int { return len(byFile[b]) - len(byFile[a]) }) {
+		scenarios := byFile[file] // the largest first, for the others to fill what it leaves
 		t.Run(file, func(t *testing.T) {
 			t.Parallel()
-			for _, s := range scenarios {
-				t.Run(s.Name, func(t *testing.T) {
+			for _, implementation := range slices.Concat(implementations, ways) {
+				t.Run(implementation, func(t *testing.T) {
 					t.Parallel()
-					for _, implementation := range slices.Concat(implementations, ways) {
-						if !s.isFor(implementation) {
-							continue
-						}
-						t.Run(implementation, func(t *testing.T) {
-							t.Parallel()
-							runScenario(t, s, implementation)
-						})
-					}
+					isNotFor := func(s scenario) bool { return !s.isFor(implementation) }
+					runScenarios(t, slices.DeleteFunc(slices.Clone(scenarios), isNotFor), implementation)
 				})
 			}
 		})
 	}
 }
 
-func runScenario(t *testing.T, s scenario, implementation string) {
-	requireDist(t)
-	lab := openLab(t)
+// aPage is how many scenarios of a file run in the same page, one after the other.
+const aPage = 12
+
+// runScenarios runs scenarios of one file. After one that fails, the rest of them gets another page.
+func runScenarios(t *testing.T, scenarios []scenario, implementation string) {
+	isAlone := func(s scenario) bool { return s.Alone != "" }
+	for _, s := range scenarios {
+		if isAlone(s) {
+			runPage(t, []scenario{s}, implementation)
+		}
+	}
+	for rest := range slices.Chunk(slices.DeleteFunc(scenarios, isAlone), aPage) {
+		for len(rest) > 0 {
+			rest = rest[runPage(t, rest, implementation):]
+		}
+	}
+}
+
+// runPage runs scenarios in a page until one fails, and returns how many it has run.
+func runPage(t *testing.T, scenarios []scenario, implementation string) (done int) {
+	lab, err := newLab(labPages(t), "127.0.0.1", "127.0.0.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lab.close()
 	pool := mainStages
 	if implementation == "script" {
 		pool = bareStages(t)
 	}
-	stage, tab := pool.borrow(t)
-	messages := chromedp.Console(tab)
-	query := url.Values{"control": {lab.url("control")}, "file": {s.File}, "name": {s.Name}, "implementation": {implementation}}
+	stage := pool.borrow(t)
+	passed := false
+	defer func() { pool.giveBack(stage, passed) }()
+	tab, cancel := context.WithTimeout(stage.Context, patience)
+	defer cancel()
+	next, stop := iter.Pull2(chromedp.Console(tab))
+	defer stop()
+	query := url.Values{"control": {lab.url("control")}, "file": {scenarios[0].File}, "implementation": {implementation}}
+	for _, s := range scenarios {
+		query.Add("name", s.Name)
+	}
 	if err := stage.show(tab, lab.url("A")+"/harness/run.html?"+query.Encode()); err != nil {
 		t.Fatalf("opening the page: %v", err)
 	}
-	select {
-	case r := <-lab.reports:
-		if r.Failure != "" {
-			t.Errorf("%s\n\nstandard: %s", r.Failure, s.Standard)
+	for _, s := range scenarios {
+		done++
+		r := report{Result: Result{Failure: "the page never reported"}, dealtWith: func() {}}
+		select {
+		case r = <-lab.reports:
+		case <-tab.Done():
 		}
-		if r.Reason != "" {
-			t.Logf("differs: %s", r.Reason)
+		passed = t.Run(s.Name, func(t *testing.T) {
+			checkResult(t, s, r.Result)
+			checkConsole(t, s, errorsUntilNow(t, tab, next))
+		})
+		r.dealtWith()
+		if !passed {
+			break
 		}
-	case <-tab.Done():
-		t.Errorf("the page never reported: %v", context.Cause(tab))
 	}
-	for _, message := range consoleErrors(t, tab, messages) {
+	return done
+}
+
+func checkResult(t *testing.T, s scenario, r Result) {
+	t.Helper()
+	switch {
+	case r.Failure != "":
+		t.Errorf("%s\n\nstandard: %s", r.Failure, s.Standard)
+	case r.Name != s.Name:
+		t.Errorf("the page reports %q", r.Name)
+	case r.Reason != "":
+		t.Logf("differs: %s", r.Reason)
+	}
+}
+
+func checkConsole(t *testing.T, s scenario, errors []string) {
+	t.Helper()
+	for _, message := range errors {
 		if !slices.ContainsFunc(s.Console, func(part string) bool { return strings.Contains(message, part) }) {
 			t.Errorf("on the console: %s", message)
 		}
 	}
 }
 
-// consoleErrors returns the errors among the messages until now. The last of them is one that it sends itself.
-func consoleErrors(t *testing.T, tab context.Context, messages func(func(chromedp.ConsoleMessage, error) bool)) []string {
+// consoleErrors returns the errors among the messages until now, and ends them.
+func consoleErrors(t *testing.T, tab context.Context, messages iter.Seq2[chromedp.ConsoleMessage, error]) []string {
+	next, stop := iter.Pull2(messages)
+	defer stop()
+	return errorsUntilNow(t, tab, next)
+}
+
+// errorsUntilNow returns the errors among the messages until now. The last of them is one that it sends itself.
+func errorsUntilNow(t *testing.T, tab context.Context, next func() (chromedp.ConsoleMessage, error, bool)) []string {
 	const last = "the scenario has ended"
 	if err := chromedp.Do(tab, chromedp.Evaluate[chromedp.Void](`console.debug("`+last+`")`)); err != nil {
 		t.Errorf("reading the console: %v", err)
 		return nil
 	}
 	var errors []string
-	for message, err := range messages {
-		if err != nil {
+	for {
+		message, err, ok := next()
+		if err != nil || !ok {
 			t.Errorf("reading the console: %v", err)
-			break
+			return errors
 		}
 		if message.Text == last {
-			break
+			return errors
 		}
 		if message.Type == chromedp.ConsoleError || message.IsException() {
 			errors = append(errors, message.String())
 		}
 	}
-	return errors
 }
 
 // catalogue asks the browser for the scenarios, since only it can read them.

@@ -10,15 +10,15 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// A stage is a tab in which scenarios run one after the other, each in a frame of the same page, as the conformance page
-// runs them. A tab, a page and a renderer process for each take three times the CPU of the scenarios themselves.
+// A stage is a tab that shows the pages that scenarios run in one after the other, each in a frame, as the conformance page
+// does. A tab and a renderer process for each take more time than the scenarios.
 type stage struct {
 	tab
-	runs int
+	pages int // shown so far
 }
 
-// maxRuns bounds what the renderer process of a stage collects.
-const maxRuns = 100
+// maxPages bounds what the renderer process of a stage collects.
+const maxPages = 50
 
 // stages are those of a browser that nobody uses.
 type stages struct {
@@ -50,25 +50,20 @@ var stopBare func()
 // a third party.
 var stageServer = sync.OnceValue(func() *httptest.Server { return httptest.NewServer(pages()) })
 
-// borrow returns a stage and its tab, which ends whatever hangs in it. A test that fails does not give its stage back.
-func (s *stages) borrow(t *testing.T) (*stage, context.Context) {
-	t.Helper()
-	borrowed := s.take(t)
-	t.Cleanup(func() {
-		if t.Failed() || borrowed.runs >= maxRuns || borrowed.clear() != nil {
-			borrowed.close()
-			return
-		}
-		select {
-		case s.idle <- borrowed:
-		default:
-			borrowed.close()
-		}
-	})
-	return borrowed, limit(t, borrowed.Context)
+// giveBack keeps a stage for others, unless what ran on it has failed.
+func (s *stages) giveBack(borrowed *stage, passed bool) {
+	if !passed || borrowed.pages >= maxPages || borrowed.clear() != nil {
+		borrowed.close()
+		return
+	}
+	select {
+	case s.idle <- borrowed:
+	default:
+		borrowed.close()
+	}
 }
 
-func (s *stages) take(t *testing.T) *stage {
+func (s *stages) borrow(t *testing.T) *stage {
 	t.Helper()
 	select {
 	case idle := <-s.idle:
@@ -83,9 +78,9 @@ func (s *stages) take(t *testing.T) *stage {
 	return opened
 }
 
-// show shows the page that the scenario is in.
+// show shows the page that scenarios run in.
 func (s *stage) show(tab context.Context, url string) error {
-	s.runs++
+	s.pages++
 	return chromedp.Do(tab, chromedp.Evaluate[chromedp.Void](fmt.Sprintf("show(%q)", url)))
 }
 

@@ -56,6 +56,7 @@ type Suite struct {
 
 // A Result is what a page makes of one run of a scenario.
 type Result struct {
+	Name    string   `json:"name"` // of the scenario
 	Trace   []string `json:"trace"`
 	Reason  string   `json:"reason"`  // why the implementation may differ here, if it does
 	Failure string   `json:"failure"` // empty if the trace is as expected
@@ -139,8 +140,9 @@ func (s *Suite) awaitResult(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), cmp.Or(s.LabAge, DefaultLabAge))
 	defer cancel()
 	select {
-	case result := <-l.reports:
-		reply(w, result)
+	case r := <-l.reports:
+		r.dealtWith()
+		reply(w, r.Result)
 	case <-ctx.Done():
 		reply(w, Result{Failure: "the page never reported"})
 	}

@@ -80,7 +80,7 @@ func TestConformancePage(t *testing.T) {
 	}
 	for _, implementation := range implementations {
 		if totals := got.Totals[implementation]; totals.AsTheStandard == 0 || totals.Unexplained > 0 {
-			t.Errorf("%s: %+v", implementation, totals)
+			t.Errorf("%s: %+v in %.5000s", implementation, totals, report)
 		}
 	}
 	download := `(async () => (await fetch(document.getElementById('download').href)).text())()`

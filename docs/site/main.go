@@ -42,7 +42,7 @@ var chapters = []chapter{
 		"docs/migrating.md", "docs/troubleshooting.md",
 	}},
 	{"In Go", []string{"docs/go-client.md", "docs/server.md", "server/OPERATIONS.md", "server/STORES.md"}},
-	{"Reference", []string{"docs/differences.md", "docs/performance.md", "docs/conformance.md", "docs/architecture.md"}},
+	{"Reference", []string{"docs/differences.md", "docs/performance.md", "docs/conformance.md", "docs/architecture.md", "docs/toolchains.md"}},
 }
 
 //go:embed page.html

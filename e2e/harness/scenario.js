@@ -3,6 +3,9 @@ import { Remote, start } from './remote.js';
 import { Stream } from './stream.js';
 import { normalise, requestLine, watch } from './trace.js';
 
+/** The streams of all scenarios of this page. */
+let streams = 0;
+
 /** What a scenario is written with: the implementation under test, the scripted server, and the trace. */
 export class Scenario {
   /** What happened, in order, one line each. */
@@ -10,7 +13,7 @@ export class Scenario {
   waitingFor = 'nothing';
   exchanges = [];
   #lab;
-  #streams = 0;
+  #before = streams;
   #sources = [];
   #inboxes = new Map();
   #finished = false;
@@ -23,7 +26,7 @@ export class Scenario {
 
   /** A URL of the scripted server that nobody has asked for yet. */
   stream(origin = 'A', path = '', { record = true } = {}) {
-    return new Stream(this, { id: `${this.#lab.number}-${++this.#streams}`, origin, path, record });
+    return new Stream(this, { id: `${this.#lab.number}-${++streams}`, origin, path, record });
   }
 
   /** Constructs an EventSource and writes its events down: open, message, error and the types given. */
@@ -127,7 +130,7 @@ export class Scenario {
   async finish() {
     this.#finished = true;
     for (const source of this.#sources) source.close();
-    const unclaimed = await this.control('unclaimed requests', 'unclaimed');
+    const unclaimed = await this.control('unclaimed requests', `unclaimed?after=${this.#before}`);
     this.trace.push(...unclaimed.map((request) => `not awaited: ${requestLine(request, this.origins)}`));
     this.#abort.abort();
   }

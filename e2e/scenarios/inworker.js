@@ -120,7 +120,8 @@ export default [
     worker.onerror(new Event('error', { cancelable: true }));
     await server.accept();
     await t.until(source, 'open');
-  }, ['GET A', 'open', 'message "x" id "1"', 'error CONNECTING', 'reason "network" willRetry true retryIn 0', 'GET A last-event-id: "1"', 'open']),
+  }, ['GET A', 'open', 'message "x" id "1"', 'error CONNECTING', 'reason "network" willRetry true retryIn 0', 'GET A last-event-id: "1"', 'open'],
+  { alone: "it replaces the page's Worker before there is one, and ends it" }),
   scenario('a function in place of fetch is refused', async (t) => refuse(t, [{ worker: true, fetch }, { worker: 'yes' }]), [
     'TypeError worker', 'TypeError worker',
   ]),

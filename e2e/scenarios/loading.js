@@ -1,6 +1,6 @@
 // How the implementation comes into a page: the classic script, the module, and the wasm behind them.
 
-const own = { only: 'wasm', standard: 'none: how the script and its wasm are loaded' };
+const own = { only: 'wasm', standard: 'none: how the script and its wasm are loaded', alone: 'the implementation is loaded once in a page' };
 
 const classic = '<script src="/dist/eventsource.js"></script>';
 
