@@ -95,12 +95,12 @@ func (b *bodyReader) read(w http.ResponseWriter) ([]byte, error) {
 		}
 		return b.text, nil
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return nil, &Error{Status: http.StatusRequestTimeout, Message: "the body took too long to arrive"}
+		return nil, &Error{Status: http.StatusRequestTimeout, Message: "timed out reading the request body"}
 	}
 	if e, ok := errors.AsType[*Error](err); ok {
 		return nil, e
 	}
-	return nil, malformed("", "the body could not be read")
+	return nil, malformed("", "cannot read the request body")
 }
 
 func (b *bodyReader) readAll() error {
@@ -168,7 +168,7 @@ func (b *bodyReader) broker() *Broker { return b.handler.Broker }
 func (b *bodyReader) limit() int64 { return cmp.Or(b.handler.MaxBodyBytes, DefaultMaxBodyBytes) }
 
 func tooLarge(limit int64) error {
-	return &Error{Status: http.StatusRequestEntityTooLarge, Message: fmt.Sprintf("the body is larger than %d bytes", limit)}
+	return &Error{Status: http.StatusRequestEntityTooLarge, Message: fmt.Sprintf("request body is larger than %d bytes", limit)}
 }
 
 // leaveBody has the request end without the rest of its body. Over HTTP/1, net/http would wait for up to 256 KiB of it
@@ -194,7 +194,7 @@ func ignoreBody(w http.ResponseWriter, r *http.Request) error {
 		return nil
 	}
 	leaveBody(w, r)
-	return malformed("", "a "+r.Method+" must not have a body")
+	return malformed("", r.Method+" requests must not have a body")
 }
 
 func endsSoon(w http.ResponseWriter, r *http.Request) bool {

@@ -42,21 +42,21 @@ var (
 	ErrClosed        = eventlog.ErrClosed
 	ErrUnknownTopic  = topic.ErrUnknown
 	ErrInvalidTopic  = topic.ErrInvalid
-	ErrEventHasID    = errors.New("server: event has an id; the broker assigns ids")
+	ErrEventHasID    = errors.New("server: event has an ID: leave it empty, the broker assigns IDs")
 	ErrEventTooLarge = eventlog.ErrEventTooLarge
-	ErrReservedType  = errors.New(`server: the type "gap" is reserved for the server`)
+	ErrReservedType  = errors.New(`server: event type "gap" is reserved`)
 	ErrInvalidRetry  = errors.New("server: retry is out of range")
-	ErrManyTopics    = errors.New("server: too many distinct topics: publish to one that exists, or later")
+	ErrManyTopics    = errors.New("server: too many distinct topics: use an existing topic, or retry later")
 )
 
 // Why a stream is refused that another time will be welcome.
 var (
 	errFull                 = errors.New("server: too many connections")
 	errManyFromIP           = errors.New("server: too many connections from this address")
-	errManyOfSubject        = errors.New("server: too many connections of this subject")
+	errManyOfSubject        = errors.New("server: too many connections for this subject")
 	errManyFilters          = topic.ErrTooManyFilters
-	errManyFiltersFromIP    = errors.New("server: too many distinct sets of topics from this address")
-	errManyFiltersOfSubject = errors.New("server: too many distinct sets of topics of this subject")
+	errManyFiltersFromIP    = errors.New("server: too many distinct topic filters from this address")
+	errManyFiltersOfSubject = errors.New("server: too many distinct topic filters for this subject")
 )
 
 // A Broker keeps the most recent events of any number of topics, in one order, and streams them through the [Handler]s

@@ -53,7 +53,7 @@ func (h *Handler) checkSite(r *http.Request) error {
 	if h.lists(r.Header.Get("Origin")) || protection.Check(r) == nil {
 		return nil
 	}
-	return &Error{Status: http.StatusForbidden, Message: "a page of another origin made the request"}
+	return &Error{Status: http.StatusForbidden, Message: "cross-origin request denied"}
 }
 
 func (h *Handler) lists(origin string) bool { return MatchOrigin(h.AllowedOrigins, origin) }

@@ -16,9 +16,9 @@ import (
 
 // Errors by which [Handler.Authorize] refuses a request.
 var (
-	ErrUnauthenticated = errors.New("server: credentials are missing")      // 401
-	ErrInvalidToken    = errors.New("server: credentials are not valid")    // 401
-	ErrForbidden       = errors.New("server: credentials do not permit it") // 403
+	ErrUnauthenticated = errors.New("server: missing credentials")                    // 401
+	ErrInvalidToken    = errors.New("server: invalid credentials")                    // 401
+	ErrForbidden       = errors.New("server: credentials do not permit this request") // 403
 )
 
 // An Error is the answer to a request that is refused. [Handler.Authorize] may return one to give an answer of its own,
@@ -46,7 +46,7 @@ const retryAfter = 5 * time.Second
 const manyTopicsRetryAfter = time.Minute
 
 // errMisdirected answers RFC 9110, section 15.5.20.
-var errMisdirected = &Error{Status: http.StatusMisdirectedRequest, Field: "Host", Message: "this server does not answer to that host"}
+var errMisdirected = &Error{Status: http.StatusMisdirectedRequest, Field: "Host", Message: "this server does not serve that host"}
 
 // answers says how errors are answered. Those of Authorize have fixed words, for what it wraps them in may be for the
 // log alone; the others tell their own.
@@ -54,9 +54,9 @@ var answers = []struct {
 	err error
 	Error
 }{
-	{ErrUnauthenticated, Error{Status: http.StatusUnauthorized, Message: "credentials are missing"}},
-	{ErrInvalidToken, Error{Status: http.StatusUnauthorized, Message: "credentials are not valid"}},
-	{ErrForbidden, Error{Status: http.StatusForbidden, Message: "credentials do not permit it"}},
+	{ErrUnauthenticated, Error{Status: http.StatusUnauthorized, Message: "missing credentials"}},
+	{ErrInvalidToken, Error{Status: http.StatusUnauthorized, Message: "invalid credentials"}},
+	{ErrForbidden, Error{Status: http.StatusForbidden, Message: "credentials do not permit this request"}},
 	{ErrUnknownTopic, Error{Status: http.StatusNotFound, Field: "topic"}},
 	{ErrInvalidTopic, Error{Status: http.StatusBadRequest, Field: "topic"}},
 	{sse.ErrInvalidType, Error{Status: http.StatusBadRequest, Field: "type"}},
@@ -73,9 +73,9 @@ var answers = []struct {
 	{errManyFiltersFromIP, Error{Status: http.StatusTooManyRequests, RetryAfter: retryAfter}},
 	{errManyFiltersOfSubject, Error{Status: http.StatusTooManyRequests, RetryAfter: retryAfter}},
 	{errManyTickets, Error{Status: http.StatusTooManyRequests, RetryAfter: retryAfter}},
-	{ErrUnavailable, Error{Status: http.StatusServiceUnavailable, Message: "the store of the events is unavailable", RetryAfter: retryAfter}},
-	{context.Canceled, Error{Status: http.StatusServiceUnavailable, Message: "the request was canceled"}},
-	{context.DeadlineExceeded, Error{Status: http.StatusServiceUnavailable, Message: "the request took too long", RetryAfter: retryAfter}},
+	{ErrUnavailable, Error{Status: http.StatusServiceUnavailable, Message: "event store is unavailable", RetryAfter: retryAfter}},
+	{context.Canceled, Error{Status: http.StatusServiceUnavailable, Message: "request canceled"}},
+	{context.DeadlineExceeded, Error{Status: http.StatusServiceUnavailable, Message: "request timed out", RetryAfter: retryAfter}},
 	{ErrStoreFull, Error{Status: http.StatusServiceUnavailable, RetryAfter: retryAfter}},
 	{ErrKeyReused, Error{Status: http.StatusUnprocessableEntity, Field: "Idempotency-Key"}},
 }

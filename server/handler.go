@@ -309,7 +309,7 @@ func (h *Handler) subscribe(w http.ResponseWriter, r *http.Request) error {
 func parseQuery(r *http.Request) (url.Values, error) {
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
-		return nil, malformed("", "the query is malformed")
+		return nil, malformed("", "malformed query string")
 	}
 	return query, nil
 }

@@ -185,7 +185,7 @@ func TestFiltersAreBounded(t *testing.T) {
 			opened(t, url+"?topic=a&topic=b").next() // the same
 			refused := open(t, url+"?topic=c")
 			body, _ := io.ReadAll(refused.response.Body)
-			if refused.response.StatusCode != test.status || !strings.Contains(string(body), "too many distinct sets of topics") ||
+			if refused.response.StatusCode != test.status || !strings.Contains(string(body), "too many distinct topic filters") ||
 				refused.response.Header.Get("Retry-After") == "" {
 				t.Errorf("one more is answered %d, %s", refused.response.StatusCode, body)
 			}

@@ -58,7 +58,7 @@ func (h *Handler) admitPublisher(r *http.Request) (decode decoder, key string, e
 	if h.Authorize == nil && !h.OpenPublish {
 		return nil, "", &Error{
 			Status:  http.StatusForbidden,
-			Message: "publishing over HTTP is off: set the Handler's Authorize, or OpenPublish",
+			Message: "publishing over HTTP is disabled: set Handler.Authorize or Handler.OpenPublish",
 		}
 	}
 	if _, err := h.authorize(r, Access{Action: Publish}); err != nil {

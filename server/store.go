@@ -41,9 +41,9 @@ type Store interface {
 
 // Errors of a [Store].
 var (
-	ErrUnavailable = errors.New("server: the store of the events is unavailable")
-	ErrStoreFull   = errors.New("server: the store of the events is full")
-	ErrKeyReused   = errors.New("server: the key was used for something else")
+	ErrUnavailable = errors.New("server: event store is unavailable")
+	ErrStoreFull   = errors.New("server: event store is full")
+	ErrKeyReused   = errors.New("server: idempotency key was used for a different request")
 )
 
 // A Record is an event as a store keeps it. Its block is the event's encoding without the id, which only the store's
@@ -93,7 +93,7 @@ type StoreUpdate struct {
 const storeTimeout = 10 * time.Second
 
 // beatOffline is the sign of life while the store is not followed.
-var beatOffline = sse.AppendComment(nil, "the store is unavailable: events are late")
+var beatOffline = sse.AppendComment(nil, "event store is unavailable: events are delayed")
 
 func (b *Broker) beat() []byte {
 	if b.offline.Load() {
@@ -153,7 +153,7 @@ func (b *Broker) awaitStore(ctx context.Context, reached func(eventlog.Extent) b
 	if err == nil || errors.Is(err, ErrClosed) {
 		return err
 	}
-	return fmt.Errorf("%w: it does not report what is new", ErrUnavailable)
+	return fmt.Errorf("%w: timed out waiting for its updates", ErrUnavailable)
 }
 
 // storeKey returns the key under which a store remembers the attempt.
@@ -200,7 +200,7 @@ func (b *Broker) seek(ctx context.Context, lastEventID string, p eventlog.Policy
 		return c, nil, err
 	}
 	if _, err := l.Resume(&c); err != nil {
-		return c, nil, fmt.Errorf("%w: its stream begins anew", ErrUnavailable)
+		return c, nil, fmt.Errorf("%w: it started a new epoch", ErrUnavailable)
 	}
 	return c, g, nil
 }
@@ -265,11 +265,11 @@ func (b *Broker) fetchQueued(ctx context.Context, from uint64) (f stream.Fetched
 	case b.fetches <- struct{}{}:
 		defer func() { <-b.fetches }()
 	case <-waiting.Done():
-		return stream.Fetched{Err: fmt.Errorf("%w: too many read it", ErrUnavailable)}
+		return stream.Fetched{Err: fmt.Errorf("%w: too many concurrent reads", ErrUnavailable)}
 	}
 	for b.log().Full() {
 		if pause(waiting, fullPause) != nil {
-			return stream.Fetched{Err: fmt.Errorf("%w: clients hold too much of what was read", ErrUnavailable)}
+			return stream.Fetched{Err: fmt.Errorf("%w: slow clients hold too much memory", ErrUnavailable)}
 		}
 	}
 	return b.fetch(ctx, from)

@@ -34,9 +34,9 @@ var (
 	ErrDisconnected = eventlog.ErrBroken     // Broker.Break
 	ErrBrokerClosed = eventlog.ErrEnd        // Broker.Close
 	ErrWriteTimeout = os.ErrDeadlineExceeded // Handler.WriteTimeout
-	ErrExpired      = errors.New("the grant expired")
-	ErrAged         = errors.New("the stream reached its age")
-	ErrUnasked      = errors.New("the client went on sending after its request")
+	ErrExpired      = errors.New("grant expired")
+	ErrAged         = errors.New("stream reached its maximum age")
+	ErrUnasked      = errors.New("client sent data after its request")
 )
 
 var heartbeat = sse.AppendComment(nil, "")
@@ -133,7 +133,7 @@ func (h *Handler) report(s *stream.Stream, remote string, onEnd func(StreamEnd),
 	}
 	defer func() {
 		if problem := recover(); problem != nil {
-			h.logger().Error("the function of Handler.Trace panicked", "panic", problem, "stack", string(debug.Stack()))
+			h.logger().Error("function returned by Handler.Trace panicked", "panic", problem, "stack", string(debug.Stack()))
 		}
 	}()
 	onEnd(StreamEnd{
@@ -207,15 +207,15 @@ func (o *opening) begin() error {
 	if o.flush = flusher(o.writer); o.flush == nil {
 		return &Error{
 			Status: http.StatusInternalServerError,
-			Message: fmt.Sprintf("cannot stream: %T has neither Flush nor Unwrap; "+
-				"the middleware that wraps the http.ResponseWriter must have Unwrap() http.ResponseWriter", o.writer),
+			Message: fmt.Sprintf("cannot stream: %T has neither Flush nor Unwrap: "+
+				"add the method Unwrap() http.ResponseWriter to the middleware", o.writer),
 		}
 	}
 	// The server's ReadTimeout would end the stream.
 	read := o.control.SetReadDeadline(time.Time{})
 	if write := o.control.SetWriteDeadline(time.Time{}); errors.Is(read, http.ErrNotSupported) || errors.Is(write, http.ErrNotSupported) {
 		o.broker.noDeadlines.Do(func() {
-			o.handler.logger().Warn("streams have no deadlines: the writer has no Unwrap, so that timeouts of the http.Server end streams and WriteTimeout does not apply",
+			o.handler.logger().Warn("the http.ResponseWriter does not support deadlines, so http.Server timeouts end streams and WriteTimeout does not apply: add an Unwrap method to the middleware",
 				"writer", fmt.Sprintf("%T", o.writer))
 		})
 	}

@@ -344,7 +344,7 @@ func TestMiddlewareThatHidesDeadlines(t *testing.T) {
 		publish(t, broker, "t", "event")
 		c.wantData("event")
 	}
-	if text := log.String(); strings.Count(text, "streams have no deadlines") != 1 || !strings.Contains(text, "hidingDeadlines") {
+	if text := log.String(); strings.Count(text, "does not support deadlines") != 1 || !strings.Contains(text, "hidingDeadlines") {
 		t.Errorf("log %q", text)
 	}
 }

@@ -80,7 +80,7 @@ type Tickets struct {
 	used     usedTickets
 }
 
-var errManyTickets = errors.New("server: too many streams are opened by tickets from this client")
+var errManyTickets = errors.New("server: too many tickets used by this client")
 
 const ticketMethods = "OPTIONS, POST"
 
@@ -95,7 +95,7 @@ func (h *Handler) ServeTicket(w http.ResponseWriter, r *http.Request) {
 	var err error
 	switch {
 	case h.Tickets == nil:
-		err = &Error{Status: http.StatusNotFound, Message: "there are no tickets here: set the Handler's Tickets"}
+		err = &Error{Status: http.StatusNotFound, Message: "tickets are not enabled: set Handler.Tickets"}
 	case r.Method == http.MethodOptions:
 		h.preflight(w, r, ticketMethods)
 	case r.Method == http.MethodPost:
@@ -137,7 +137,7 @@ type issued struct {
 // redeem returns what a ticket is good for.
 func (h *Handler) redeem(r *http.Request, query url.Values) ([]string, Grant, error) {
 	if len(query["ticket"]) > 1 || query.Has("topic") {
-		return nil, Grant{}, malformed("ticket", "is one, and stands for its topics")
+		return nil, Grant{}, malformed("ticket", "must be given once, without any topic")
 	}
 	t, err := h.Tickets.use(query.Get("ticket"), h, r)
 	if errors.Is(err, errManyTickets) {
@@ -209,7 +209,7 @@ func (t *Tickets) use(text string, h *Handler, r *http.Request) (ticket, error) 
 	case known.handler != t.number(h):
 		return ticket{}, errNoTicket
 	case known.holder != "" && subtle.ConstantTimeCompare([]byte(known.holder), []byte(t.cookie(r))) != 1:
-		return ticket{}, errors.New("the ticket is another browser's")
+		return ticket{}, errors.New("ticket belongs to another browser")
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -230,9 +230,9 @@ func (t *Tickets) isGood(known ticket, id ticketID, r *http.Request) error {
 	expires := known.grant.Expires
 	switch {
 	case age >= lifetime, !expires.IsZero() && !time.Now().Before(expires), !used && known.issued < t.used.usableFrom:
-		return errors.New("the ticket has expired")
+		return errors.New("ticket has expired")
 	case used && r.Header.Get("Last-Event-ID") == "":
-		return errors.New("the ticket was used, and this is no reconnection")
+		return errors.New("ticket was already used, and the request has no Last-Event-ID")
 	}
 	return nil
 }

@@ -33,7 +33,7 @@ const retryAfter = 30 * time.Second
 // Append implements [server.Store].
 func (s *Store) Append(ctx context.Context, key server.Key, records ...server.Record) (first uint64, err error) {
 	if len(records) == 0 {
-		return 0, errors.New("filestore: nothing to append")
+		return 0, errors.New("filestore: Append needs at least one record")
 	}
 	r := &request{given: records, done: make(chan struct{})}
 	size := 0
@@ -178,7 +178,7 @@ func (s *Store) unknown(requests []*request) (fresh []*request) {
 		case now[r.id] != nil:
 			r.same = now[r.id]
 		case s.options.MaxKeys > 0 && len(s.keys.known)+len(now) >= s.options.MaxKeys:
-			r.err = &server.Error{Status: 503, Message: "too many idempotency keys are remembered: repeat without one, or later", RetryAfter: retryAfter}
+			r.err = &server.Error{Status: 503, Message: "too many idempotency keys: retry later, or publish without a key", RetryAfter: retryAfter}
 		default:
 			if now == nil {
 				now = map[keyID]*request{}
@@ -222,10 +222,10 @@ func refusal(err error) error {
 func (s *Store) report(err error) {
 	switch failing := err != nil && !errors.Is(err, errClosed); {
 	case failing && !s.failing && err != server.ErrStoreFull:
-		s.options.Logger.Error("events cannot be written: publishing fails until they can", "dir", s.options.Dir, "error", err)
+		s.options.Logger.Error("cannot write events: publishing fails", "dir", s.options.Dir, "error", err)
 		s.failing = true
 	case !failing && s.failing:
-		s.options.Logger.Info("events can be written again", "dir", s.options.Dir)
+		s.options.Logger.Info("writing events works again", "dir", s.options.Dir)
 		s.failing = false
 	}
 }

@@ -36,9 +36,9 @@ const (
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 var (
-	errShort  = errors.New("the frame is cut short")
-	errDamage = errors.New("the checksum of the frame does not match")
-	errKey    = errors.New("filestore: the ID of a key must have 64 hexadecimal digits")
+	errShort  = errors.New("frame is truncated")
+	errDamage = errors.New("frame checksum mismatch")
+	errKey    = errors.New("filestore: key ID must have 64 hexadecimal digits")
 )
 
 // A keyID is the first half of a [server.Key]'s ID, and a keySum of its Sum.

@@ -145,7 +145,7 @@ func (s *Store) skip(p place, cause error) {
 	if !slices.Contains(s.segments, p.segment) {
 		return // it was removed or rewritten meanwhile
 	}
-	s.options.Logger.Error("events are damaged: clients are told by a gap", "dir", s.options.Dir, "file", p.segment.name(),
+	s.options.Logger.Error("events are damaged: clients that need them get a gap event", "dir", s.options.Dir, "file", p.segment.name(),
 		"from", max(s.first, p.from), "before", next.sequence, "error", cause)
 	s.first = min(max(s.first, next.sequence), s.last+1)
 	i := sort.Search(len(p.segment.index), func(i int) bool { return p.segment.index[i].offset >= next.offset })

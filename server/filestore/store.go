@@ -70,8 +70,8 @@ type Options struct {
 
 // Errors of [Open].
 var (
-	ErrInUse     = errors.New("filestore: another process uses the folder")
-	ErrOldFormat = errors.New("filestore: the folder holds events in the format of an earlier version, in \"jetstream\": move that away to begin without them")
+	ErrInUse     = errors.New("filestore: folder is in use by another process")
+	ErrOldFormat = errors.New("filestore: folder contains events in an old format, in the subfolder \"jetstream\": move it away to start without them")
 )
 
 // A Store is a [server.Store] in a folder. It has to be closed.
@@ -166,7 +166,7 @@ func (s *Store) open(ctx context.Context) (err error) {
 		return err
 	}
 	s.trim(time.Now())
-	s.options.Logger.Info("the folder is open", "dir", s.options.Dir, "epoch", s.epoch, "first", s.first, "last", s.last)
+	s.options.Logger.Info("store opened", "dir", s.options.Dir, "epoch", s.epoch, "first", s.first, "last", s.last)
 	return nil
 }
 
@@ -330,7 +330,7 @@ func (s *Store) state() server.StoreState {
 	return server.StoreState{Epoch: s.epoch, First: s.first, Last: s.last, Earlier: s.earlier}
 }
 
-var errClosed = fmt.Errorf("%w: it is closed", server.ErrUnavailable)
+var errClosed = fmt.Errorf("%w: store is closed", server.ErrUnavailable)
 
 // maintain syncs, and drops what is too old, until the store is closed.
 func (s *Store) maintain() {
@@ -368,10 +368,10 @@ func (s *Store) sync() {
 		err = nil // it was synced before
 	}
 	if err := s.renewManifest(); err != nil {
-		s.options.Logger.Error("the list of the files of the stream cannot be renewed", "dir", s.options.Dir, "error", err)
+		s.options.Logger.Error("cannot write the manifest", "dir", s.options.Dir, "error", err)
 	}
 	if err != nil {
-		s.options.Logger.Error("the disk does not take what was written: events may be lost if the machine stops", "dir", s.options.Dir, "error", err)
+		s.options.Logger.Error("cannot sync events to disk: they may be lost if the machine stops", "dir", s.options.Dir, "error", err)
 		s.io.Lock()
 		s.suspect = true
 		s.io.Unlock()

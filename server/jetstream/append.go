@@ -49,7 +49,7 @@ func (s *Store) Append(ctx context.Context, key server.Key, records ...server.Re
 	}
 	switch {
 	case len(messages) > maxBatch:
-		return 0, &server.Error{Status: 413, Message: fmt.Sprintf("more than %d events", maxBatch)}
+		return 0, &server.Error{Status: 413, Message: fmt.Sprintf("batch has more than %d events", maxBatch)}
 	case key.ID != "":
 		return s.appendOnce(ctx, key, messages)
 	}
@@ -84,12 +84,12 @@ func (s *Store) append(ctx context.Context, messages []*nats.Msg) (first uint64,
 // goneBack is the error if the stream has given a sequence that it had given before: it has lost what it had. Whoever
 // follows it finds that out.
 func (s *Store) goneBack(sequence, high uint64) error {
-	s.options.Logger.Error("the stream has gone back", "name", s.options.Name, "had", high, "gave", sequence)
+	s.options.Logger.Error("stream assigned an old sequence again: it lost events", "name", s.options.Name, "had", high, "gave", sequence)
 	select {
 	case s.alarm <- struct{}{}:
 	default:
 	}
-	return fmt.Errorf("%w: the stream has gone back from %d to %d", server.ErrUnavailable, high, sequence)
+	return fmt.Errorf("%w: stream went back from sequence %d to %d", server.ErrUnavailable, high, sequence)
 }
 
 // storedNothing reports whether the error is one that ends by itself, and before which nothing was stored: the stream has

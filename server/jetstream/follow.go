@@ -85,11 +85,11 @@ func (s *Store) awaitStream(ctx context.Context, tell func(server.StoreUpdate)) 
 		cancel()
 		if err == nil {
 			s.established.Store(true)
-			s.options.Logger.Info("the stream is open", "name", s.options.Name)
+			s.options.Logger.Info("stream opened", "name", s.options.Name)
 			return true
 		}
 		if text := err.Error(); ctx.Err() == nil && text != logged {
-			s.options.Logger.Warn("the stream cannot be opened yet: waiting for NATS", "name", s.options.Name, "error", err)
+			s.options.Logger.Warn("cannot open the stream yet: waiting for NATS", "name", s.options.Name, "error", err)
 			logged = text
 		}
 		tell(server.StoreUpdate{Err: unavailable(err)})
@@ -353,7 +353,7 @@ func (s *Store) patience() time.Duration {
 
 func (f *follower) begin(found look) {
 	if f.begun {
-		f.store.options.Logger.Warn("the stream has another epoch: clients are told by a gap", "name", f.store.options.Name,
+		f.store.options.Logger.Warn("stream has a new epoch: clients get a gap event", "name", f.store.options.Name,
 			"epoch", found.state.Epoch, "before", f.state.Epoch)
 	}
 	f.state, f.target, f.witness, f.begun, f.suspect = found.state, found.state.Last, found.witness, true, false
@@ -367,7 +367,7 @@ func (f *follower) begin(found look) {
 // renew begins a new epoch. Nobody knows which sequences were given to others meanwhile, so no id of before is good.
 func (f *follower) renew(ctx context.Context, found look) {
 	f.doubt()
-	f.store.options.Logger.Error("the stream has lost events that it had stored: a new epoch begins, and clients are told by a gap",
+	f.store.options.Logger.Error("stream lost stored events: starting a new epoch, clients get a gap event",
 		"name", f.store.options.Name, "had", found.had, "has", found.state.Last, "epoch", f.state.Epoch)
 	if err := f.store.renew(ctx, f.state.Epoch, 0); err != nil {
 		f.fail(err)
@@ -382,12 +382,12 @@ func (f *follower) remake(ctx context.Context) {
 	case f.goneSince.IsZero():
 		f.goneSince = time.Now()
 	case time.Since(f.goneSince) > goneAfter:
-		f.store.options.Logger.Error("the stream is gone, with all events: it is made again, with a new epoch", "name", f.store.options.Name,
+		f.store.options.Logger.Error("stream is gone with all its events: creating it again with a new epoch", "name", f.store.options.Name,
 			"had", f.state.Last, "epoch", f.state.Epoch)
 		attempt, cancel := context.WithTimeout(ctx, openWait)
 		defer cancel()
 		if err := f.store.attempt(attempt); err != nil {
-			f.store.options.Logger.Error("the stream cannot be made", "name", f.store.options.Name, "error", err)
+			f.store.options.Logger.Error("cannot create the stream", "name", f.store.options.Name, "error", err)
 			return
 		}
 		f.goneSince = time.Time{}
@@ -417,7 +417,7 @@ func (f *follower) catchUp(ctx context.Context) {
 func (f *follower) fail(err error) {
 	if !f.offline {
 		f.offline = true
-		f.store.options.Logger.Warn("the stream cannot be followed", "name", f.store.options.Name, "error", err)
+		f.store.options.Logger.Warn("cannot follow the stream", "name", f.store.options.Name, "error", err)
 		f.tell(server.StoreUpdate{StoreState: f.state, Err: unavailable(err)})
 	}
 }
@@ -432,6 +432,6 @@ func (f *follower) restore() {
 func (f *follower) online() {
 	if f.offline {
 		f.offline = false
-		f.store.options.Logger.Info("the stream is followed again", "name", f.store.options.Name)
+		f.store.options.Logger.Info("following the stream again", "name", f.store.options.Name)
 	}
 }

@@ -45,7 +45,7 @@ type getRequest struct {
 	MaxBytes int    `json:"max_bytes,omitempty"`
 }
 
-var errIncomplete = errors.New("the answer is incomplete")
+var errIncomplete = errors.New("incomplete answer")
 
 // read asks any one of the servers that have the stream. It has all that precedes what it returns, and so what is
 // missing in between is deleted; it may not have yet what another has told already. last is the sequence of the last

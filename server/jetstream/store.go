@@ -82,9 +82,9 @@ type Options struct {
 
 // Errors of [Connect] and [Open].
 var (
-	ErrURL     = errors.New("jetstream: not a URL of NATS: it looks like nats://host:4222")
-	ErrName    = errors.New("jetstream: a name has letters, digits, - and _")
-	ErrVersion = errors.New("jetstream: the server of NATS is older than 2.12")
+	ErrURL     = errors.New("jetstream: invalid NATS URL: write nats://host:4222")
+	ErrName    = errors.New("jetstream: invalid stream name: use letters, digits, - and _")
+	ErrVersion = errors.New("jetstream: NATS server is older than 2.12: upgrade it")
 )
 
 // A Store is a [server.Store].
@@ -149,7 +149,7 @@ func Open(ctx context.Context, conn *nats.Conn, o Options) (*Store, error) {
 	case err == nil:
 		s.established.Store(true)
 	case o.Lazy && (isUnready(err) || !conn.IsConnected()) && ctx.Err() == nil:
-		o.Logger.Warn("NATS cannot be reached: the store waits for it", "name", o.Name, "error", err)
+		o.Logger.Warn("NATS is unreachable: waiting for it", "name", o.Name, "error", err)
 		s.setErr(unavailable(err))
 	default:
 		return nil, fmt.Errorf("jetstream: %w", err)
@@ -169,7 +169,7 @@ func (s *Store) open(ctx context.Context) error {
 	return s.attempt(attempt)
 }
 
-var errNotFollowed = fmt.Errorf("%w: it is not followed yet", server.ErrUnavailable)
+var errNotFollowed = fmt.Errorf("%w: stream is not followed yet", server.ErrUnavailable)
 
 // Err returns why the stream is not followed at this moment, or nil if it is. Say so where readiness is asked for.
 func (s *Store) Err() error { return *s.err.Load() }
@@ -266,7 +266,7 @@ func (s *Store) attempt(ctx context.Context) error {
 	case err != nil:
 		return err
 	case info.Config.Metadata[epochKey] == "":
-		return fmt.Errorf("the stream %q is another program's: choose another name", s.options.Name)
+		return fmt.Errorf("stream %q belongs to another program: choose another name", s.options.Name)
 	}
 	// What is as it should be is not touched: another store may be giving it a new epoch.
 	if want := s.config(info.Config.Metadata); !alike(info.Config, want) {

@@ -74,7 +74,7 @@ type Authorizer struct {
 var algorithms = []string{"HS256", "RS256", "ES256", "EdDSA"}
 
 // errNoAuthorizerKeys is a mistake of the program, so it is answered 500.
-var errNoAuthorizerKeys = errors.New("jwt: the Authorizer has no Keys")
+var errNoAuthorizerKeys = errors.New("jwt: Authorizer.Keys is nil")
 
 // Authorize is a [server.Handler.Authorize]. It permits a request if every topic that it asks for, which may be a
 // pattern, is covered by one that its token lists, as [server.Covers] has it. In the first call for a POST, where topics
@@ -96,11 +96,11 @@ func (a *Authorizer) Authorize(r *http.Request, access server.Access) (server.Gr
 		return server.Grant{}, fmt.Errorf("%w: %w", server.ErrInvalidToken, err)
 	}
 	if len(access.Topics) == 0 && len(c.listed(access.Action)) == 0 {
-		return server.Grant{}, fmt.Errorf("%w: no topic is listed", server.ErrForbidden)
+		return server.Grant{}, fmt.Errorf("%w: token lists no topics", server.ErrForbidden)
 	}
 	for _, topic := range access.Topics {
 		if !c.permits(access.Action, topic) {
-			return server.Grant{}, fmt.Errorf("%w: topic %q is not listed", server.ErrForbidden, topic)
+			return server.Grant{}, fmt.Errorf("%w: token does not list topic %q", server.ErrForbidden, topic)
 		}
 	}
 	return a.grant(c, token), nil
@@ -108,14 +108,14 @@ func (a *Authorizer) Authorize(r *http.Request, access server.Access) (server.Gr
 
 func (a *Authorizer) verify(r *http.Request, token string) (*claims, error) {
 	if limit := cmp.Or(a.MaxTokenBytes, DefaultMaxTokenBytes); limit >= 0 && len(token) > limit {
-		return nil, errors.New("the token is larger than the limit")
+		return nil, fmt.Errorf("token is larger than %d bytes", limit)
 	}
 	c := &claims{name: cmp.Or(a.Claim, DefaultClaim)}
 	_, err := a.parser().ParseWithClaims(token, c, func(token *jwt.Token) (any, error) {
 		return a.candidates(r.Context(), token)
 	})
 	if err == nil && len(a.Audience) == 0 && len(c.Audience) > 0 {
-		err = errors.New("the token is for an audience, and the Authorizer has none")
+		err = errors.New("token has an audience, but Authorizer.Audience is empty")
 	}
 	return c, err
 }
@@ -125,7 +125,7 @@ func (a *Authorizer) verify(r *http.Request, token string) (*claims, error) {
 func (a *Authorizer) candidates(ctx context.Context, token *jwt.Token) (set jwt.VerificationKeySet, err error) {
 	// RFC 7515, section 4.1.11: extensions listed there must be understood, and none is.
 	if _, critical := token.Header["crit"]; critical {
-		return set, errors.New("the header crit is not understood")
+		return set, errors.New("unsupported crit header")
 	}
 	id, _ := token.Header["kid"].(string)
 	set.Keys = a.Keys.find(ctx, token.Method.Alg(), id)
@@ -199,7 +199,7 @@ func (a *Authorizer) token(r *http.Request) (string, error) {
 		}
 		return strings.TrimLeft(credentials, " "), nil
 	}
-	return "", fmt.Errorf("%w: there is more than one Authorization", server.ErrInvalidToken)
+	return "", fmt.Errorf("%w: more than one Authorization header", server.ErrInvalidToken)
 }
 
 func (a *Authorizer) cookie(r *http.Request) (string, error) {
@@ -212,7 +212,7 @@ func (a *Authorizer) cookie(r *http.Request) (string, error) {
 	case 1:
 		return cookies[0].Value, nil
 	}
-	return "", fmt.Errorf("%w: there is more than one cookie", server.ErrInvalidToken)
+	return "", fmt.Errorf("%w: more than one token cookie", server.ErrInvalidToken)
 }
 
 // fromOwnPage reports whether a page that may use the cookie makes the request, or none does. The protection has no

@@ -30,10 +30,10 @@ const (
 var ErrNoKeys = errors.New("jwt: no usable keys")
 
 // ErrWithdrawn is returned by [Keys.Reload] when a JWK set that was read has no usable keys any more. It wraps [ErrNoKeys].
-var ErrWithdrawn = fmt.Errorf("%w in the JWK set, so no token is valid until there are", ErrNoKeys)
+var ErrWithdrawn = fmt.Errorf("%w in the JWK set: all tokens are rejected until it has some", ErrNoKeys)
 
 // errNoMembers is about JSON that is no JWK set, such as the report of a failure. RFC 7517, section 5.1, requires "keys".
-var errNoMembers = fmt.Errorf("%w: the JSON has no array \"keys\"", ErrNoKeys)
+var errNoMembers = fmt.Errorf("%w: JSON has no \"keys\" array", ErrNoKeys)
 
 // Keys are what signatures are checked with, each for the one algorithm of its type: HS256 for a secret, RS256, ES256
 // and EdDSA for the public keys of RSA, P-256 and Ed25519. So no token chooses how it is checked. Make them by one of
@@ -166,7 +166,7 @@ func fromBlock(block *pem.Block) (any, error) {
 		}
 		return certificate.PublicKey, nil
 	}
-	return nil, fmt.Errorf("%w: it must be a public key or a certificate", ErrNoKeys)
+	return nil, fmt.Errorf("%w: must be a public key or a certificate", ErrNoKeys)
 }
 
 // RFC 7517, section 5: "Implementations SHOULD ignore JWKs within a JWK Set that use "kty" (key type) values that are
@@ -174,7 +174,7 @@ func fromBlock(block *pem.Block) (any, error) {
 func fromSet(text []byte, secrets bool) (keys []key, err error) {
 	var set jwkset.JWKSMarshal
 	if err := json.Unmarshal(text, &set); err != nil {
-		return nil, fmt.Errorf("the JWK set: %w", err)
+		return nil, fmt.Errorf("JWK set: %w", err)
 	}
 	if set.Keys == nil {
 		return nil, errNoMembers
@@ -208,11 +208,11 @@ func fromMember(member jwkset.JWKMarshal, secrets bool) (key, error) {
 	case err != nil:
 		return key{}, err
 	case member.ALG != "" && string(member.ALG) != algorithm:
-		return key{}, fmt.Errorf("it is for %s", member.ALG)
+		return key{}, fmt.Errorf("is for the algorithm %s", member.ALG)
 	case member.USE != "" && member.USE != jwkset.UseSig:
-		return key{}, fmt.Errorf("it is for use as %s", member.USE)
+		return key{}, fmt.Errorf("has use %q, not \"sig\"", member.USE)
 	case len(member.KEYOPS) > 0 && !slices.Contains(member.KEYOPS, jwkset.KeyOpsVerify):
-		return key{}, fmt.Errorf("it is to %v", member.KEYOPS)
+		return key{}, fmt.Errorf("has key_ops %v, without \"verify\"", member.KEYOPS)
 	}
 	return key{member.KID, algorithm, jwk.Key()}, nil
 }
@@ -222,21 +222,21 @@ func algorithmOf(material any) (string, error) {
 	switch k := material.(type) {
 	case []byte:
 		if len(k) < minSecretBytes {
-			return "", fmt.Errorf("%w: a secret has %d bytes and needs %d", ErrNoKeys, len(k), minSecretBytes)
+			return "", fmt.Errorf("%w: secret has %d bytes, must have at least %d", ErrNoKeys, len(k), minSecretBytes)
 		}
 		return "HS256", nil
 	case *rsa.PublicKey:
 		if k.N.BitLen() < minRSABits {
-			return "", fmt.Errorf("%w: an RSA key has %d bits and needs %d", ErrNoKeys, k.N.BitLen(), minRSABits)
+			return "", fmt.Errorf("%w: RSA key has %d bits, must have at least %d", ErrNoKeys, k.N.BitLen(), minRSABits)
 		}
 		return "RS256", nil
 	case *ecdsa.PublicKey:
 		if k.Curve != elliptic.P256() {
-			return "", fmt.Errorf("%w: a key is on %s; it must be on P-256", ErrNoKeys, k.Params().Name)
+			return "", fmt.Errorf("%w: EC key is on the curve %s, must be on P-256", ErrNoKeys, k.Params().Name)
 		}
 		return "ES256", nil
 	case ed25519.PublicKey:
 		return "EdDSA", nil
 	}
-	return "", fmt.Errorf("%w: a key is a %T", ErrNoKeys, material)
+	return "", fmt.Errorf("%w: unsupported key type %T", ErrNoKeys, material)
 }

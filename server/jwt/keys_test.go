@@ -162,7 +162,7 @@ func TestPEM(t *testing.T) {
 		"text":              {[]byte("secret"), "neither a JWK set nor PEM"},
 		"private key":       {block("PRIVATE KEY", private), "must be a public key"},
 		"one is private":    {append(pemOf(t, edKey.Public()), block("PRIVATE KEY", private)...), "must be a public key"},
-		"small RSA key":     {pemOf(t, smallRSAKey.Public()), "1024 bits and needs 2048"},
+		"small RSA key":     {pemOf(t, smallRSAKey.Public()), "1024 bits, must have at least 2048"},
 		"another curve":     {pemOf(t, p384Key.Public()), "P-384"},
 		"broken key":        {block("PUBLIC KEY", der), `PEM block "PUBLIC KEY"`},
 		"broken RSA key":    {block("RSA PUBLIC KEY", der), `PEM block "RSA PUBLIC KEY"`},

@@ -68,10 +68,10 @@ func URL(ctx context.Context, address string, o *URLOptions) (*Keys, error) {
 func checkURL(address string) error {
 	u, err := url.Parse(address)
 	if err != nil {
-		return errors.New("jwt: the URL of the JWK set is malformed")
+		return errors.New("jwt: malformed JWK set URL")
 	}
 	if !trusted(u) {
-		return fmt.Errorf("jwt: the URL of a JWK set must begin with https://, not with %s://", u.Scheme)
+		return fmt.Errorf("jwt: JWK set URL must begin with https://, not %s://", u.Scheme)
 	}
 	return nil
 }
@@ -138,9 +138,9 @@ func (k *Keys) refresh(ctx context.Context) {
 	logger := cmp.Or(k.remote.options.Logger, slog.Default())
 	switch {
 	case errors.Is(err, ErrWithdrawn) && !before:
-		logger.Warn("all keys withdrawn: no token is valid", "error", err)
+		logger.Warn("JWK set has no usable keys: rejecting all tokens", "error", err)
 	case err != nil && !errors.Is(err, ErrWithdrawn):
-		logger.Warn("keys not fetched; the old ones stay valid", "error", err)
+		logger.Warn("cannot fetch the JWK set: keeping the old keys", "error", err)
 	}
 }
 
@@ -177,11 +177,11 @@ func (r *remote) get(ctx context.Context) ([]byte, error) {
 	case !trusted(response.Request.URL):
 		return nil, errors.New("redirected to a URL that is not https")
 	case response.StatusCode != http.StatusOK:
-		return nil, fmt.Errorf("the answer is %s", response.Status)
+		return nil, fmt.Errorf("unexpected status %s", response.Status)
 	}
 	text, err := io.ReadAll(io.LimitReader(response.Body, maxSetBytes+1))
 	if err == nil && len(text) > maxSetBytes {
-		err = fmt.Errorf("the JWK set has more than %d bytes", maxSetBytes)
+		err = fmt.Errorf("JWK set is larger than %d bytes", maxSetBytes)
 	}
 	return text, err
 }

@@ -60,7 +60,7 @@ type publisher struct {
 // event left is refused before the body is read, with the time after which there is one.
 func (l *Limiter) Permit(r *http.Request, access server.Access) (server.Grant, error) {
 	if l.Authorize == nil {
-		return server.Grant{}, errors.New("ratelimit: the Limiter has no Authorize")
+		return server.Grant{}, errors.New("ratelimit: Limiter.Authorize is nil")
 	}
 	grant, err := l.Authorize(r, access)
 	if err != nil || access.Action != server.Publish {
@@ -87,12 +87,12 @@ func (l *Limiter) take(p publisher, events int) error {
 	now := time.Now()
 	reservation := l.bucket(p).ReserveN(now, max(events, 1))
 	if !reservation.OK() {
-		message := fmt.Sprintf("more events than the %d that may be published at once", cmp.Or(l.Burst, DefaultBurst))
+		message := fmt.Sprintf("more than %d events in one request", cmp.Or(l.Burst, DefaultBurst))
 		return &server.Error{Status: http.StatusRequestEntityTooLarge, Message: message}
 	}
 	if wait := reservation.DelayFrom(now); wait > 0 {
 		reservation.CancelAt(now)
-		return &server.Error{Status: http.StatusTooManyRequests, Message: "publishing faster than is permitted", RetryAfter: wait}
+		return &server.Error{Status: http.StatusTooManyRequests, Message: "publish rate limit exceeded", RetryAfter: wait}
 	}
 	if events == 0 {
 		reservation.CancelAt(now)

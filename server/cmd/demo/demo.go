@@ -126,7 +126,7 @@ func (d *demo) publishFigures() {
 		_, err = d.broker.Publish(context.Background(), "stats", sse.Event{Type: "stats", Data: string(data)})
 	}
 	if err != nil && !errors.Is(err, server.ErrClosed) {
-		d.logger.Error("figures not published", "error", err)
+		d.logger.Error("cannot publish the statistics", "error", err)
 	}
 }
 

@@ -29,10 +29,10 @@ var (
 
 // What ends a reading of the log for good.
 var (
-	ErrEnd    = errors.New("the broker was closed")
-	ErrBroken = errors.New("the broker disconnected all streams")
-	ErrLag    = errors.New("the client lagged too far behind")
-	ErrBehind = errors.New("the next event is no longer in memory, but the store may have it")
+	ErrEnd    = errors.New("broker closed")
+	ErrBroken = errors.New("broker disconnected all streams")
+	ErrLag    = errors.New("client lagged too far behind")
+	ErrBehind = errors.New("next event is no longer in memory, but the store may have it")
 )
 
 // Limits of a log. Negative ones do not apply.
