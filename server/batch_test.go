@@ -70,7 +70,7 @@ func TestBatchRefused(t *testing.T) {
 		"another's topic": {lines(good, `{"topic":"hidden"}`), 404, "topic", `line 2: unknown topic "hidden"`},
 		"pattern":         {lines(good, `{"topic":"*"}`), 400, "topic", "line 2: invalid topic: cannot publish to a pattern"},
 		"no topic":        {lines(good, `{"data":"x"}`), 400, "topic", "line 2: invalid topic: must not be empty"},
-		"type of lines":   {lines(good, `{"topic":"a","type":"x\ny"}`), 400, "type", ""},
+		"type of lines":   {lines(good, `{"topic":"a","type":"x\ny"}`), 400, "type", "line 2: event type contains CR or LF"},
 		"event too large": {lines("", good, `{"topic":"a","data":"`+strings.Repeat(`\n`, 60)+`"}`), 413, "", "line 3: event is larger than the limit"},
 		"too many events": {strings.Repeat(good+"\n", 11), 413, "", "batch has more than 10 events"},
 		"body too large":  {strings.Repeat(" ", 501), 413, "", "request body is larger than 500 bytes"},
@@ -150,7 +150,7 @@ func TestPublishAll(t *testing.T) {
 		"some":          {[]server.Publication{at("a"), at("b")}, nil, 0},
 		"unknown topic": {[]server.Publication{at("a"), at("x")}, server.ErrUnknownTopic, 1},
 		"own id":        {[]server.Publication{{Topic: "a", Event: sse.Event{ID: "1"}}}, server.ErrEventHasID, 0},
-		"too large":     {[]server.Publication{at("a"), at("a"), {Topic: "a", Event: sse.Event{Data: strings.Repeat("\n", 1<<19)}}}, server.ErrEventTooLarge, 2},
+		"too large":     {[]server.Publication{at("a"), at("a"), {Topic: "a", Event: sse.Event{Data: strings.Repeat("\n", 1<<19)}}}, sse.ErrEventTooLarge, 2},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -27,7 +27,7 @@ func (h *Handler) decoder(contentType string) (decoder, error) {
 	case "application/x-ndjson":
 		return h.fromLines, nil
 	}
-	return nil, &Error{
+	return nil, &HTTPError{
 		Status:  http.StatusUnsupportedMediaType,
 		Field:   "Content-Type",
 		Message: "must be application/json, application/x-ndjson or application/x-www-form-urlencoded",
@@ -50,7 +50,7 @@ func (h *Handler) fromLines(body []byte) (p posting, err error) {
 			continue
 		}
 		if over(len(p.lines)+1, limit) {
-			return p, &Error{Status: http.StatusRequestEntityTooLarge, Message: fmt.Sprintf("batch has more than %d events", limit)}
+			return p, &HTTPError{Status: http.StatusRequestEntityTooLarge, Message: fmt.Sprintf("batch has more than %d events", limit)}
 		}
 		publication, err := fromJSON(line)
 		if err != nil {
@@ -276,5 +276,5 @@ func set(p *Publication, name, value string) (err error) {
 }
 
 func malformed(field, message string) error {
-	return &Error{Status: http.StatusBadRequest, Field: field, Message: message}
+	return &HTTPError{Status: http.StatusBadRequest, Field: field, Message: message}
 }

@@ -157,7 +157,7 @@ func TestBreakOverTLS(t *testing.T) {
 			}
 			c := newClient(t, response)
 			c.next()
-			broker.Break()
+			broker.DisconnectAll()
 			if _, err := c.read(); err == nil || errors.Is(err, io.EOF) {
 				t.Errorf("the cut stream ends with %v", err)
 			}
@@ -226,7 +226,7 @@ func TestPublisherGoes(t *testing.T) {
 		close(begun)
 		<-ctx.Done()
 		ended <- context.Cause(ctx)
-		return server.ErrUnavailable
+		return server.ErrStoreUnavailable
 	}
 	broker := &server.Broker{Store: store}
 	t.Cleanup(broker.Close)
@@ -293,7 +293,7 @@ func TestUnaskedOverTLS(t *testing.T) {
 			break
 		}
 	}
-	if e := <-ends; e.Reason != server.ErrUnasked {
+	if e := <-ends; e.Reason != server.ErrUnexpectedData {
 		t.Errorf("ended by %v", e.Reason)
 	}
 }

@@ -11,9 +11,9 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/server/internal/topic"
 )
 
-// Validate finds what a program most likely did not mean: elements of AllowedOrigins, AllowedHeaders, Hosts and Topics
-// that match nothing. Each problem says what to write instead. A program should call
-// it at its start; ServeHTTP does not. It joins the problems as [errors.Join] does, and returns nil if there are none.
+// Validate reports likely mistakes: elements of AllowedOrigins, AllowedHeaders, Hosts and Topics that match nothing,
+// and a missing Broker. Each problem says what to write instead. It joins them as [errors.Join] does, and returns nil
+// if there are none. Call it when a program starts; ServeHTTP does not.
 func (h *Handler) Validate() error {
 	var problems []error
 	for _, origin := range h.AllowedOrigins {

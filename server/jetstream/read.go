@@ -22,7 +22,7 @@ const (
 	followBytes  = 4 << 20
 )
 
-// Read implements [server.Store]. One that is for a client has at most 64 KiB, or one event.
+// Read implements [server.Store]. It returns at most 64 KiB, or one larger event.
 func (s *Store) Read(ctx context.Context, from uint64) ([]server.StoredRecord, error) {
 	leave, err := s.enter(ctx)
 	if err != nil {

@@ -1,8 +1,8 @@
-// Package metrics shows a broker's figures to Prometheus.
+// Package metrics exports the statistics of a broker to Prometheus.
 //
 //	prometheus.MustRegister(metrics.NewCollector(broker))
 //
-// Package server does without it, so that who has no Prometheus does not link its client.
+// It is separate from package server so that programs without Prometheus do not link its client.
 package metrics
 
 import (
@@ -14,13 +14,13 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/server"
 )
 
-// NewCollector returns the figures of [server.Broker.Stats], read once for every scrape, and what limits them. To tell
-// several brokers apart, register each under a label of its own with [prometheus.WrapRegistererWith].
+// NewCollector returns a collector for the statistics and limits of a broker. It calls [server.Broker.Stats] once per
+// scrape. To export several brokers, register each with its own label: see [prometheus.WrapRegistererWith].
 func NewCollector(b *server.Broker) prometheus.Collector {
 	return collector{b}
 }
 
-// NewTicketsCollector returns the figures of [server.Tickets.Used], and what limits them.
+// NewTicketsCollector returns a collector for the number, memory and limit of used tickets.
 func NewTicketsCollector(t *server.Tickets) prometheus.Collector { return ticketsCollector{t} }
 
 type ticketsCollector struct{ tickets *server.Tickets }
@@ -66,7 +66,7 @@ func (c collector) Collect(metrics chan<- prometheus.Metric) {
 
 var delivery = describe("delivery_seconds", "Time from publication until the socket accepted the event. Excludes replayed events.")
 
-// histogram adds the counts up, as Prometheus has it.
+// histogram converts the counts to cumulative ones.
 func histogram(l server.Latency) prometheus.Metric {
 	buckets, count := map[float64]uint64{}, uint64(0)
 	for i, n := range l.Counts {
@@ -77,7 +77,7 @@ func histogram(l server.Latency) prometheus.Metric {
 	return prometheus.MustNewConstHistogram(delivery, count, l.Sum.Seconds(), buckets)
 }
 
-// A figure is one of the metrics.
+// A figure is one metric.
 type figure struct {
 	desc  *prometheus.Desc
 	kind  prometheus.ValueType

@@ -81,7 +81,7 @@ func (a *access) byCredentials(r *http.Request, access server.Access) (server.Gr
 }
 
 func (a *access) isPublic(access server.Access) bool {
-	if access.Action != server.Subscribe {
+	if access.Action != server.ActionSubscribe {
 		return false
 	}
 	for _, topic := range access.Topics {

@@ -65,12 +65,12 @@ func (j *jwtIssuer) authorizer(ctx context.Context, origins []string, logger *sl
 func (j *jwtIssuer) load(ctx context.Context, logger *slog.Logger) (keys *jwt.Keys, flag string, err error) {
 	switch {
 	case j.secretFile != "":
-		keys, err = jwt.SecretFile(j.secretFile)
+		keys, err = jwt.LoadSecret(j.secretFile)
 		return keys, "jwt-secret-file", err
 	case strings.Contains(j.keys, "://"):
-		keys, err = jwt.URL(ctx, j.keys, &jwt.URLOptions{Logger: logger})
+		keys, err = jwt.FetchKeys(ctx, j.keys, &jwt.FetchOptions{Logger: logger})
 	default:
-		keys, err = jwt.File(j.keys)
+		keys, err = jwt.LoadKeys(j.keys)
 	}
 	return keys, "jwt-keys", err
 }

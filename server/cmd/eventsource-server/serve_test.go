@@ -220,7 +220,7 @@ func TestSignals(t *testing.T) {
 
 	write(t, file, "next")
 	cmd.Process.Signal(syscall.SIGHUP)
-	p.log.wait(t, "read again", "flag")
+	p.log.wait(t, "reloaded", "flag")
 	for token, want := range map[string]int{"next": 201, "secret": 401} {
 		if response, _ := do(t, "POST", p.url+"/events", "topic=a&data="+token, "Authorization", "Bearer "+token); response.StatusCode != want {
 			t.Errorf("%s: status %d, want %d", token, response.StatusCode, want)

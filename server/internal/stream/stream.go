@@ -345,7 +345,7 @@ func (s *Stream) advance(now time.Duration) Command {
 	case err == eventlog.ErrBehind:
 		s.fetching = true
 		return Fetch
-	case err == eventlog.ErrBroken:
+	case err == eventlog.ErrDisconnected:
 		s.Fail(err)
 		return Close
 	case err != nil:

@@ -146,6 +146,6 @@ func (s *Service) drain(ctx context.Context) {
 	defer cancel()
 	if err := s.Broker.Drain(deadline, s.Drain); err != nil {
 		s.Logger.Warn("disconnecting the streams that are still open", "streams", s.Broker.Stats().Connections, "error", err)
-		s.Broker.Break()
+		s.Broker.DisconnectAll()
 	}
 }
