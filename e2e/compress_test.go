@@ -82,7 +82,7 @@ func TestCompressedStreams(t *testing.T) {
 			}
 			publish(1000)
 			do(waitFor(fmt.Sprintf(`received(%d)`, published)))
-			broker.Break()
+			broker.DisconnectAll()
 			publish(500)
 			do(waitFor(fmt.Sprintf(`received(%d)`, published)), waitFor(`lanes.every(({ opened }) => opened === 2)`))
 			publish(1)

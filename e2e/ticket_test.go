@@ -28,7 +28,7 @@ func TestTicketInTheBrowser(t *testing.T) {
 			site.mux.Handle("/events", h)
 			site.mux.HandleFunc("/ticket", h.ServeTicket)
 			site.mux.HandleFunc("POST /break", func(w http.ResponseWriter, r *http.Request) {
-				broker.Break()
+				broker.DisconnectAll()
 				if _, err := broker.Publish(t.Context(), "news", sse.Event{Data: "while away"}); err != nil {
 					t.Error(err)
 				}

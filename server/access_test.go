@@ -59,10 +59,10 @@ func TestBearerToken(t *testing.T) {
 
 func TestAuthorizeSeesWhatIsAsked(t *testing.T) {
 	subscribe := func(topics ...string) []server.Access {
-		return []server.Access{{Action: server.Subscribe, Topics: topics}}
+		return []server.Access{{Action: server.ActionSubscribe, Topics: topics}}
 	}
 	publish := func(events int, topics ...string) []server.Access {
-		return []server.Access{{Action: server.Publish}, {Action: server.Publish, Topics: topics, Events: events}}
+		return []server.Access{{Action: server.ActionPublish}, {Action: server.ActionPublish, Topics: topics, Events: events}}
 	}
 	posting := func(contentType, body string) func(http.Handler) *httptest.ResponseRecorder {
 		return func(h http.Handler) *httptest.ResponseRecorder { return post(h, contentType, body) }
@@ -110,9 +110,9 @@ func TestAuthorizeAnswers(t *testing.T) {
 	}{
 		"wrapped":      {fmt.Errorf("password x: %w", server.ErrForbidden), 403, "", "do not permit"},
 		"token":        {server.ErrInvalidToken, 401, "", "credentials"},
-		"own":          {&server.Error{Status: 429, RetryAfter: 1500 * time.Millisecond, Message: "slow down"}, 429, "2", "slow down"},
-		"own, wrapped": {fmt.Errorf("%w", &server.Error{Status: 503, Field: "topic"}), 503, "", "Service Unavailable"},
-		"no content":   {&server.Error{Status: 204}, 204, "", ""},
+		"own":          {&server.HTTPError{Status: 429, RetryAfter: 1500 * time.Millisecond, Message: "slow down"}, 429, "2", "slow down"},
+		"own, wrapped": {fmt.Errorf("%w", &server.HTTPError{Status: 503, Field: "topic"}), 503, "", "Service Unavailable"},
+		"no content":   {&server.HTTPError{Status: 204}, 204, "", ""},
 		"unexpected":   {errors.New("the password of the database is"), 500, "", "Internal Server Error"},
 	}
 	for name, test := range tests {
@@ -214,8 +214,8 @@ func TestOversizedRequests(t *testing.T) {
 
 func TestMessages(t *testing.T) {
 	for want, err := range map[string]error{
-		"Not Found":       &server.Error{Status: 404},
-		"topic: is wrong": &server.Error{Status: 400, Field: "topic", Message: "is wrong"},
+		"Not Found":       &server.HTTPError{Status: 404},
+		"topic: is wrong": &server.HTTPError{Status: 400, Field: "topic", Message: "is wrong"},
 	} {
 		if err.Error() != want {
 			t.Errorf("got %q, want %q", err, want)

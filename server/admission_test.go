@@ -431,10 +431,10 @@ func TestDistinctTopics(t *testing.T) {
 	t.Run("limit", func(t *testing.T) {
 		b := &server.Broker{MaxDistinctTopics: 3}
 		publishTo(t, b, nil, "a", "b", "c", "a")
-		publishTo(t, b, server.ErrManyTopics, "d", "e")
+		publishTo(t, b, server.ErrTooManyTopics, "d", "e")
 		publishTo(t, b, nil, "a", "b", "c")
 		at := func(topic string) server.Publication { return server.Publication{Topic: topic} }
-		if ids, err := b.PublishAll(t.Context(), at("a"), at("d")); err != server.ErrManyTopics || ids != nil {
+		if ids, err := b.PublishAll(t.Context(), at("a"), at("d")); err != server.ErrTooManyTopics || ids != nil {
 			t.Errorf("a batch: %v, %v", ids, err)
 		}
 		h := &server.Handler{Broker: b, OpenPublish: true}
@@ -449,7 +449,7 @@ func TestDistinctTopics(t *testing.T) {
 	t.Run("a batch that is refused adds none", func(t *testing.T) {
 		b := &server.Broker{MaxDistinctTopics: 3}
 		publishTo(t, b, nil, "a", "b")
-		if _, err := b.PublishAll(t.Context(), server.Publication{Topic: "c"}, server.Publication{Topic: "d"}); err != server.ErrManyTopics {
+		if _, err := b.PublishAll(t.Context(), server.Publication{Topic: "c"}, server.Publication{Topic: "d"}); err != server.ErrTooManyTopics {
 			t.Error(err)
 		}
 		publishTo(t, b, nil, "e")
@@ -500,13 +500,13 @@ func TestDistinctTopics(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			b := &server.Broker{MaxDistinctTopics: 2, MaxAge: time.Minute}
 			publishTo(t, b, nil, "a", "b")
-			publishTo(t, b, server.ErrManyTopics, "c")
+			publishTo(t, b, server.ErrTooManyTopics, "c")
 			time.Sleep(time.Minute + 1)
 			publishTo(t, b, nil, "a")
-			publishTo(t, b, server.ErrManyTopics, "c")
+			publishTo(t, b, server.ErrTooManyTopics, "c")
 			time.Sleep(time.Minute + 1)
 			publishTo(t, b, nil, "c")
-			publishTo(t, b, server.ErrManyTopics, "b")
+			publishTo(t, b, server.ErrTooManyTopics, "b")
 			time.Sleep(2*time.Minute + 2)
 			publishTo(t, b, nil, "x")
 		})

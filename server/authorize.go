@@ -8,41 +8,41 @@ import (
 	"time"
 )
 
-// An Action is what a request asks to do.
+// An Action is what a request wants to do.
 type Action int
 
 const (
-	Subscribe Action = iota
-	Publish
+	ActionSubscribe Action = iota // GET or HEAD
+	ActionPublish                 // POST
 )
 
-// Access is what a request asks for.
+// Access describes what a request wants to access.
 type Access struct {
 	Action Action
 
-	// Topics are what the request names, or if it names none, all of the handler's: ">" stands for any. Those of
-	// Subscribe may be patterns: compare them by [Covers]. There is at least one, except in the first of the two calls for
-	// a POST (see [Handler.Authorize]): its topics are in the body, which is not read yet.
+	// Topics lists the requested topics. If a request names none, it lists all topics of the handler, where ">" means
+	// any. For ActionSubscribe, they can be patterns: compare them with [Covers]. It is empty only in the first of the
+	// two calls for a POST (see [Handler.Authorize]), because the body is not read yet.
 	Topics []string
 
-	// Events is how many events the request publishes. It is 0 for Subscribe and in the first call for a POST.
+	// Events is the number of events to publish. It is 0 for ActionSubscribe and in the first call for a POST.
 	Events int
 }
 
-// A Grant is what a permitted request gets besides. The zero Grant never expires and is nobody's.
+// A Grant has the conditions of a permitted request. The zero Grant never expires and has no subject.
 type Grant struct {
-	// Expires is when a stream ends, so that its client comes back and is asked anew. Zero means never. How long that is
-	// goes by the clock at the stream's beginning: one that is stepped later ends no stream, and prolongs none.
+	// Expires is when a stream ends, so that the client reconnects and is authorized again. Zero means never. The
+	// duration is computed when the stream begins, so later changes of the clock do not matter.
 	Expires time.Time
 
-	// Subject names those whose requests count as one client's, such as the subject of a token. Their connections and
-	// publications are limited together, and their idempotency keys are apart from those of others. It is not logged.
+	// Subject identifies the client, for example by the subject of its token. Limits per subject apply to all of its
+	// connections and publications, and each subject has its own idempotency keys. It is not logged.
 	Subject string
 }
 
-// BearerToken returns a [Handler.Authorize] that permits everything to those who present the token, as RFC 6750,
-// section 2.1 says: in "Authorization: Bearer". Its time does not tell how much of a wrong token was right. An empty
-// token permits nothing. The grant has no subject, for the token does not tell one bearer from another.
+// BearerToken returns a function for [Handler.Authorize] that permits everything to clients with the token, sent as
+// "Authorization: Bearer" (RFC 6750, section 2.1). The comparison takes constant time. An empty token permits nothing.
+// The grant has no subject, since all clients share the token.
 func BearerToken(token string) func(*http.Request, Access) (Grant, error) {
 	want := sha256.Sum256([]byte(token))
 	return func(r *http.Request, _ Access) (Grant, error) {

@@ -60,20 +60,20 @@ func TestBatchRefused(t *testing.T) {
 		field   string
 		message string
 	}{
-		"empty":           {"", 400, "", "the body has no events"},
-		"blank":           {"\n \n\r\n", 400, "", "the body has no events"},
-		"malformed":       {lines(good, "", "{"), 400, "", "line 3: the body is not a JSON object"},
-		"two in a line":   {good + good, 400, "", "line 1: the body is not a JSON object"},
-		"an array":        {"[" + good + "]", 400, "", "line 1: the body is not a JSON object"},
+		"empty":           {"", 400, "", "request body has no events"},
+		"blank":           {"\n \n\r\n", 400, "", "request body has no events"},
+		"malformed":       {lines(good, "", "{"), 400, "", "line 3: invalid JSON object"},
+		"two in a line":   {good + good, 400, "", "line 1: invalid JSON object"},
+		"an array":        {"[" + good + "]", 400, "", "line 1: invalid JSON object"},
 		"wrong field":     {lines(good, `{"topic":"a","data":1}`), 400, "data", "line 2: must be a string"},
 		"unknown topic":   {lines(good, good, `{"topic":"<b>"}`), 404, "topic", `line 3: unknown topic "<b>"`},
 		"another's topic": {lines(good, `{"topic":"hidden"}`), 404, "topic", `line 2: unknown topic "hidden"`},
-		"pattern":         {lines(good, `{"topic":"*"}`), 400, "topic", "line 2: invalid topic: publish to one topic, not to a pattern"},
-		"no topic":        {lines(good, `{"data":"x"}`), 400, "topic", "line 2: invalid topic: it is empty"},
-		"type of lines":   {lines(good, `{"topic":"a","type":"x\ny"}`), 400, "type", ""},
+		"pattern":         {lines(good, `{"topic":"*"}`), 400, "topic", "line 2: invalid topic: cannot publish to a pattern"},
+		"no topic":        {lines(good, `{"data":"x"}`), 400, "topic", "line 2: invalid topic: must not be empty"},
+		"type of lines":   {lines(good, `{"topic":"a","type":"x\ny"}`), 400, "type", "line 2: event type contains CR or LF"},
 		"event too large": {lines("", good, `{"topic":"a","data":"`+strings.Repeat(`\n`, 60)+`"}`), 413, "", "line 3: event is larger than the limit"},
-		"too many events": {strings.Repeat(good+"\n", 11), 413, "", "more than 10 events"},
-		"body too large":  {strings.Repeat(" ", 501), 413, "", "the body is larger than 500 bytes"},
+		"too many events": {strings.Repeat(good+"\n", 11), 413, "", "batch has more than 10 events"},
+		"body too large":  {strings.Repeat(" ", 501), 413, "", "request body is larger than 500 bytes"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -150,7 +150,7 @@ func TestPublishAll(t *testing.T) {
 		"some":          {[]server.Publication{at("a"), at("b")}, nil, 0},
 		"unknown topic": {[]server.Publication{at("a"), at("x")}, server.ErrUnknownTopic, 1},
 		"own id":        {[]server.Publication{{Topic: "a", Event: sse.Event{ID: "1"}}}, server.ErrEventHasID, 0},
-		"too large":     {[]server.Publication{at("a"), at("a"), {Topic: "a", Event: sse.Event{Data: strings.Repeat("\n", 1<<19)}}}, server.ErrEventTooLarge, 2},
+		"too large":     {[]server.Publication{at("a"), at("a"), {Topic: "a", Event: sse.Event{Data: strings.Repeat("\n", 1<<19)}}}, sse.ErrEventTooLarge, 2},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -350,7 +350,7 @@ func TestTooManyKeys(t *testing.T) {
 		ask := func(subject, key string, status int, retryAfter string) {
 			t.Helper()
 			answer := post(h, form, "topic=a", "Authorization", subject, "Idempotency-Key", key)
-			if answer.Code != status || answer.Header().Get("Retry-After") != retryAfter || status != 201 && !strings.Contains(answer.Body.String(), "too many keys") {
+			if answer.Code != status || answer.Header().Get("Retry-After") != retryAfter || status != 201 && !strings.Contains(answer.Body.String(), "too many idempotency keys") {
 				t.Errorf("%s of %s: status %d, headers %v, %s", key, subject, answer.Code, answer.Header(), answer.Body)
 			}
 		}

@@ -13,26 +13,25 @@ import (
 	"time"
 )
 
-// minBodyBytes is what the smallest body counts: the buffers of its connection, and the goroutine that waits for it.
+// minBodyBytes is the minimum that a body counts, for the buffers of its connection and the goroutine that waits for it.
 const minBodyBytes = 16 << 10
 
-// firstBodyBytes is the storage that a body begins with. It doubles as the body arrives, so a length that is only
-// announced takes no memory.
+// firstBodyBytes is the initial buffer of a body. It doubles as the body arrives, so an announced length takes no memory.
 const firstBodyBytes = 4 << 10
 
 var (
-	errManyBodies       = &Error{Status: http.StatusServiceUnavailable, Message: "too many request bodies in flight", RetryAfter: retryAfter}
-	errManyBodiesFromIP = &Error{Status: http.StatusTooManyRequests, Message: "too many request bodies in flight from this address", RetryAfter: retryAfter}
+	errManyBodies       = &HTTPError{Status: http.StatusServiceUnavailable, Message: "too many request bodies in flight", RetryAfter: retryAfter}
+	errManyBodiesFromIP = &HTTPError{Status: http.StatusTooManyRequests, Message: "too many request bodies in flight from this address", RetryAfter: retryAfter}
 )
 
-// bodies counts the memory of those in flight.
+// bodies counts the memory of request bodies in flight.
 type bodies struct {
 	mu        sync.Mutex
 	total     int64
 	byNetwork map[netip.Prefix]int
 }
 
-// take counts n more bytes, of one network, unless that exceeds a limit.
+// take counts n more bytes for a network, or returns the error of the limit that they would exceed.
 func (b *bodies) take(network netip.Prefix, n, limit, perNetwork int64) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -73,7 +72,7 @@ func (h *Handler) newBodyReader(r *http.Request) *bodyReader {
 	return &bodyReader{handler: h, request: r, network: ClientNetwork(ClientIP(r, h.TrustedProxies))}
 }
 
-// begin makes sure that there is room for a body at all, before it is asked for.
+// begin reserves memory for the smallest body, before any of it is read.
 func (b *bodyReader) begin() error {
 	if over(b.request.ContentLength, b.limit()) {
 		return tooLarge(b.limit())
@@ -81,26 +80,26 @@ func (b *bodyReader) begin() error {
 	return b.take(minBodyBytes)
 }
 
-// read returns the whole body, if it comes in time.
+// read returns the whole body, or an error if it does not arrive in time.
 func (b *bodyReader) read(w http.ResponseWriter) ([]byte, error) {
 	control, timeout := http.NewResponseController(w), cmp.Or(b.handler.BodyTimeout, DefaultBodyTimeout)
 	if timeout > 0 {
-		control.SetReadDeadline(time.Now().Add(timeout)) // else the server's ReadTimeout must do
+		control.SetReadDeadline(time.Now().Add(timeout)) // otherwise the ReadTimeout of the server applies
 	}
 	err := b.readAll()
 	switch {
 	case err == nil:
 		if timeout > 0 {
-			control.SetReadDeadline(time.Time{}) // or the request is canceled then
+			control.SetReadDeadline(time.Time{}) // otherwise the request would be canceled at that time
 		}
 		return b.text, nil
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return nil, &Error{Status: http.StatusRequestTimeout, Message: "the body took too long to arrive"}
+		return nil, &HTTPError{Status: http.StatusRequestTimeout, Message: "timed out reading the request body"}
 	}
-	if e, ok := errors.AsType[*Error](err); ok {
+	if e, ok := errors.AsType[*HTTPError](err); ok {
 		return nil, e
 	}
-	return nil, malformed("", "the body could not be read")
+	return nil, malformed("", "cannot read the request body")
 }
 
 func (b *bodyReader) readAll() error {
@@ -123,8 +122,8 @@ func (b *bodyReader) readAll() error {
 	}
 }
 
-// grow doubles the storage, up to one byte more than there can be, in which the reader finds the end. A middleware may
-// have made the body longer than its length says, by decompressing it.
+// grow doubles the buffer, up to one byte more than the body can have, so that the reader finds its end. Middleware that
+// decompresses may have made the body longer than its Content-Length.
 func (b *bodyReader) grow() error {
 	has := int64(cap(b.text))
 	size := max(firstBodyBytes, 2*has)
@@ -142,7 +141,7 @@ func (b *bodyReader) grow() error {
 	return nil
 }
 
-// take has the body count so many bytes.
+// take sets the number of bytes that the body counts.
 func (b *bodyReader) take(size int64) error {
 	limit := cmp.Or(b.broker().MaxBodyBytesInFlight, DefaultMaxBodyBytesInFlight)
 	perNetwork := cmp.Or(b.broker().MaxBodyBytesPerIP, DefaultMaxBodyBytesPerIP)
@@ -160,7 +159,7 @@ func (b *bodyReader) take(size int64) error {
 	return nil
 }
 
-// end gives back what take took.
+// end returns the reserved memory.
 func (b *bodyReader) end() { b.broker().bodies.giveBack(b.network, b.taken) }
 
 func (b *bodyReader) broker() *Broker { return b.handler.Broker }
@@ -168,11 +167,11 @@ func (b *bodyReader) broker() *Broker { return b.handler.Broker }
 func (b *bodyReader) limit() int64 { return cmp.Or(b.handler.MaxBodyBytes, DefaultMaxBodyBytes) }
 
 func tooLarge(limit int64) error {
-	return &Error{Status: http.StatusRequestEntityTooLarge, Message: fmt.Sprintf("the body is larger than %d bytes", limit)}
+	return &HTTPError{Status: http.StatusRequestEntityTooLarge, Message: fmt.Sprintf("request body is larger than %d bytes", limit)}
 }
 
-// leaveBody has the request end without the rest of its body. Over HTTP/1, net/http would wait for up to 256 KiB of it
-// before it sends the answer, and again after that, for as long as the client likes. A stream of HTTP/2 is reset.
+// leaveBody ends the request without reading the rest of its body. Over HTTP/1, net/http would wait for up to 256 KiB of
+// it before it sends the response, and again afterwards, without a time limit. Over HTTP/2, the stream is reset.
 func leaveBody(w http.ResponseWriter, r *http.Request) {
 	if r.ContentLength == 0 || r.ProtoMajor != 1 {
 		return
@@ -181,20 +180,20 @@ func leaveBody(w http.ResponseWriter, r *http.Request) {
 	http.NewResponseController(w).SetReadDeadline(time.Unix(1, 0))
 }
 
-// A GET may have so much of a body, and so long for it.
+// Limits of the body of a GET.
 const (
 	maxIgnoredBytes = 4 << 10
 	ignoredTimeout  = time.Second
 )
 
-// ignoreBody reads the body of a GET, which means nothing but is sent by some. RFC 9110, section 9.3.1, has it refused if
-// it is more than that: a stream that waits for the rest of it would hold its goroutine after its end.
+// ignoreBody reads the body of a GET, which has no meaning but which some clients send. A longer one is refused, as RFC
+// 9110, section 9.3.1, permits: a stream that waits for the rest of it would occupy its goroutine after its end.
 func ignoreBody(w http.ResponseWriter, r *http.Request) error {
 	if r.ContentLength == 0 || r.ContentLength <= maxIgnoredBytes && endsSoon(w, r) {
 		return nil
 	}
 	leaveBody(w, r)
-	return malformed("", "a "+r.Method+" must not have a body")
+	return malformed("", r.Method+" requests must not have a body")
 }
 
 func endsSoon(w http.ResponseWriter, r *http.Request) bool {

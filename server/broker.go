@@ -18,7 +18,7 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/sse"
 )
 
-// Limits of a [Broker] whose fields are zero.
+// Default limits of a [Broker], for fields that are zero.
 const (
 	DefaultMaxEvents      = 10_000
 	DefaultMaxBytes       = 16 << 20
@@ -37,120 +37,118 @@ const (
 	DefaultMaxRetry             = time.Hour
 )
 
-// Errors of [Broker.Publish], besides [sse.ErrInvalidType].
+// Errors of [Broker.Publish], besides [sse.ErrInvalidType] and [sse.ErrEventTooLarge].
 var (
 	ErrClosed        = eventlog.ErrClosed
 	ErrUnknownTopic  = topic.ErrUnknown
 	ErrInvalidTopic  = topic.ErrInvalid
-	ErrEventHasID    = errors.New("server: event has an id; the broker assigns ids")
-	ErrEventTooLarge = eventlog.ErrEventTooLarge
-	ErrReservedType  = errors.New(`server: the type "gap" is reserved for the server`)
+	ErrEventHasID    = errors.New("server: event has an ID: leave it empty, the broker assigns IDs")
+	ErrReservedType  = errors.New(`server: event type "gap" is reserved`)
 	ErrInvalidRetry  = errors.New("server: retry is out of range")
-	ErrManyTopics    = errors.New("server: too many distinct topics: publish to one that exists, or later")
+	ErrTooManyTopics = errors.New("server: too many distinct topics: use an existing topic, or retry later")
 )
 
-// Why a stream is refused that another time will be welcome.
+// Errors that refuse a stream for now.
 var (
 	errFull                 = errors.New("server: too many connections")
 	errManyFromIP           = errors.New("server: too many connections from this address")
-	errManyOfSubject        = errors.New("server: too many connections of this subject")
+	errManyOfSubject        = errors.New("server: too many connections for this subject")
 	errManyFilters          = topic.ErrTooManyFilters
-	errManyFiltersFromIP    = errors.New("server: too many distinct sets of topics from this address")
-	errManyFiltersOfSubject = errors.New("server: too many distinct sets of topics of this subject")
+	errManyFiltersFromIP    = errors.New("server: too many distinct topic filters from this address")
+	errManyFiltersOfSubject = errors.New("server: too many distinct topic filters for this subject")
 )
 
-// A Broker keeps the most recent events of any number of topics, in one order, and streams them through the [Handler]s
-// that refer to it. The zero Broker takes any topic and has the default limits.
+// A Broker keeps the most recent events of any number of topics, in one order, and delivers them through its
+// [Handler]s. The zero Broker accepts any topic and has the default limits.
 //
-// Its fields must not change after its first use, and it must not be copied. Its methods are safe for concurrent use;
-// none of them waits for a client.
+// Its fields must not change after its first use, and it must not be copied. Its methods are safe for concurrent use.
+// None of them waits for a client, except Drain.
 type Broker struct {
-	// Topics lists the topics that exist, by name or by a pattern as [Covers] has it. Publishing to another fails, as
-	// does asking for another, or for a pattern that none of them meets. Empty means that any name is a topic that is
-	// no pattern and has 1 to 255 bytes.
+	// Topics lists the topics that exist, by name or by a pattern as described at [Covers]. Publishing to another topic
+	// fails, and so does subscribing to a topic or pattern that matches none of them. Empty means any name of 1 to 255
+	// bytes that is not a pattern.
 	Topics []string
 
-	// MaxEvents, MaxBytes and MaxAge bound the history: an event is replayed only while it is within all three. They
-	// are exact for what clients see, with two qualifications. Memory is given back in steps of 64 KiB, and beside the
-	// bytes on the wire, which MaxBytes counts, an event costs 24 bytes. And the newest event stays, however large,
-	// until its age is up. A zero field means the default above; a negative one, no limit.
+	// MaxEvents, MaxBytes and MaxAge limit the history: an event is replayed only while it is within all three.
+	// MaxBytes counts bytes as sent. The limits are exact for clients, but memory is freed in steps of 64 KiB, and each
+	// event takes another 24 bytes. The newest event stays until MaxAge, whatever its size. Zero means 10,000 events,
+	// 16 MiB and 1 hour. Negative means no limit.
 	MaxEvents int
 	MaxBytes  int64
 	MaxAge    time.Duration
 
-	// MaxEventBytes bounds an event as encoded, id and line ends included. Zero means 1 MiB; negative, no limit.
+	// MaxEventBytes limits the size of an encoded event, including its id. Zero means 1 MiB. Negative means no limit.
 	MaxEventBytes int
 
-	// MaxConnections bounds the streams open at a time, over all handlers. Further ones are answered 503. Zero means
-	// 10,000; negative, no limit.
+	// MaxConnections limits the open streams of all handlers. Further ones get 503. Zero means 10,000. Negative means
+	// no limit.
 	MaxConnections int
 
-	// MaxConnectionsPerIP and MaxConnectionsPerSubject bound the streams open at a time from one address, of IPv6 from
-	// one /64, and of one [Grant.Subject]. Further ones are answered 429; those who are in stay. Zero means no limit:
-	// how many people share an address, and whether [Handler.TrustedProxies] tells them apart, is not known here.
+	// MaxConnectionsPerIP and MaxConnectionsPerSubject limit the open streams per address (per /64 for IPv6) and per
+	// [Grant.Subject]. Further ones get 429. Zero means no limit, since the broker cannot know how many people share an
+	// address.
 	MaxConnectionsPerIP, MaxConnectionsPerSubject int
 
-	// IdempotencyMaxAge is how long an Idempotency-Key of a publication over HTTP is remembered. Zero means 1 hour. If it
-	// is negative, a key is remembered until its memory is needed for another. A Store remembers keys for a time of its
-	// own; then this is for how long a key counts against IdempotencyMaxBytes.
+	// IdempotencyMaxAge is how long an Idempotency-Key is remembered. Zero means 1 hour. Negative means until its
+	// memory is needed for another key. A Store has its own time; then this is how long a key counts for
+	// IdempotencyMaxBytes.
 	IdempotencyMaxAge time.Duration
 
-	// IdempotencyMaxBytes bounds the memory of those keys, of which each takes 256 bytes, or with a Store 768 bytes, the
-	// store's included. One [Grant.Subject], or without one the clients of one address, may have half of it. Beyond
-	// that, a publication with a new key is answered 429, and beyond the whole 503, until keys reach their age;
-	// publications without a key go on. Zero means 128 MiB; negative, no limit.
+	// IdempotencyMaxBytes limits the memory for these keys. Each takes 256 bytes, or 768 bytes with a Store, including
+	// the store's memory. One [Grant.Subject], or one address without a subject, may use half of it. Beyond its half, a
+	// publication with a new key gets 429; beyond the whole, 503, until keys expire. Publications without a key are not
+	// limited. Zero means 128 MiB. Negative means no limit.
 	IdempotencyMaxBytes int64
 
-	// MaxDistinctTopics bounds the topics that events are published to. Publishing to a further one fails with
-	// [ErrManyTopics], over HTTP with 503; the topics that there are go on. Zero means 100,000; negative, no limit.
+	// MaxDistinctTopics limits the topics that have events. Publishing to a further one fails with [ErrTooManyTopics],
+	// over HTTP with 503. Zero means 100,000. Negative means no limit. A topic takes about 40 bytes here, and about 2
+	// kB in a store of package jetstream.
 	//
-	// Without a Store, a topic counts until MaxEvents events, MaxBytes bytes or MaxAge have come after its last event,
-	// and at most twice that long. With a Store, it counts until nothing has been published to it by this broker for
-	// DistinctTopicAge, and at most twice that long, beginning anew with every Broker. Each takes some 40 bytes here, and
-	// some 2 kB in a store of package jetstream.
+	// Without a Store, a topic counts until MaxEvents events, MaxBytes bytes or MaxAge have followed its last event,
+	// and at most twice as long. With a Store, it counts until this broker has not published to it for
+	// DistinctTopicAge, and at most twice as long.
 	MaxDistinctTopics int
 
-	// DistinctTopicAge is how long a topic of a Store counts. It should be the store's retention. Zero means 24 hours;
-	// negative, for ever.
+	// DistinctTopicAge is how long a topic counts with a Store. Use the retention time of the store. Zero means 24
+	// hours. Negative means forever.
 	DistinctTopicAge time.Duration
 
-	// MaxBodyBytesInFlight and MaxBodyBytesPerIP bound the memory of the bodies of POST that are being read and
-	// published: over all handlers, answered 503 beyond, and of one address, of IPv6 of one /64, answered 429. A body
-	// counts with what has arrived of it, and with 16 KiB at least; while it is decoded, it takes as much again. What
-	// one address is, [Handler.TrustedProxies] tells. A limit less than [Handler.MaxBodyBytes] bounds single bodies,
-	// too. Zero means 64 MiB and 16 MiB; negative, no limit.
+	// MaxBodyBytesInFlight and MaxBodyBytesPerIP limit the memory of POST bodies that are being read and published,
+	// over all handlers (503 beyond it) and per address, or /64 for IPv6 (429). A body counts as the bytes that have
+	// arrived, and at least 16 KiB. Decoding takes the same amount again. A value below [Handler.MaxBodyBytes] also
+	// limits single bodies. Zero means 64 MiB and 16 MiB. Negative means no limit.
 	MaxBodyBytesInFlight, MaxBodyBytesPerIP int64
 
-	// MinRetry and MaxRetry bound the reconnection time that an event may set, in whole milliseconds. Publishing another
-	// fails with [ErrInvalidRetry]. An event without one, whose Retry is 0, sets none. Zero means 1 s and 1 hour;
-	// negative, no limit.
+	// MinRetry and MaxRetry limit the reconnection time that an event may set, in whole milliseconds. Publishing an
+	// event outside of these limits fails with [ErrInvalidRetry]. An event whose Retry is 0 sets no time. Zero means 1
+	// s and 1 hour. Negative means no limit.
 	MinRetry, MaxRetry time.Duration
 
-	// MaxFilters bounds the distinct sets of topics and patterns that the streams open at a time are for. Further ones
-	// are answered 503. A set takes memory for its names, and an event costs what the sets that have its topic cost.
-	// Zero means MaxConnections; negative, no limit.
+	// MaxFilters limits the distinct topic filters of open streams. A filter is the set of topics and patterns of a
+	// stream. Further ones get 503. A filter takes memory for its names, and the cost of an event grows with the
+	// filters that match it. Zero means MaxConnections. Negative means no limit.
 	MaxFilters int
 
-	// MaxFiltersPerIP and MaxFiltersPerSubject bound those of one address and of one subject, as MaxConnectionsPerIP
-	// and MaxConnectionsPerSubject bound connections. Zero means no limit.
+	// MaxFiltersPerIP and MaxFiltersPerSubject limit the filters per address and per [Grant.Subject]. Further ones get
+	// 429. Zero means no limit.
 	MaxFiltersPerIP, MaxFiltersPerSubject int
 
-	// MaxPinnedBytes bounds the memory that clients together keep from being released: a client that takes what was
-	// written to it slowly holds a segment of the history, which is 64 KiB or one larger event, until it has taken it,
-	// even if the history is through with it. Beyond the bound the streams that hold the oldest are cut; their clients
-	// reconnect and resume. Zero means 64 MiB; negative, no limit.
+	// MaxPinnedBytes limits the dropped history that slow clients together keep in memory. A client holds the segment
+	// that is being written to it, which is 64 KiB or one larger event, even after the history has dropped it. Beyond
+	// the limit, the streams that hold the oldest segments are closed, and their clients resume. Zero means 64 MiB.
+	// Negative means no limit.
 	MaxPinnedBytes int64
 
-	// Store keeps the events where they outlive the broker, and shares them with the brokers of other processes. Then
-	// MaxEvents, MaxBytes and MaxAge bound the newest of them, which are held in memory; what clients want that is
-	// older is read from the store, whose limits are its own. While it cannot be reached, streams stay open, publishing
-	// fails with [ErrUnavailable], and new streams are answered 503 if they ask for what is not in memory. Close does
-	// not close it. Nil means that memory is all there is.
+	// Store keeps the events so that they survive the broker and can be shared with brokers of other processes.
+	// MaxEvents, MaxBytes and MaxAge then limit the newest events, which are also kept in memory. Older events are read
+	// from the store, which has its own limits. While the store is unavailable, streams stay open, publishing fails
+	// with [ErrStoreUnavailable], and new streams that need events from the store get 503. Close does not close the
+	// store. Nil means that events are only in memory.
 	Store Store
 
 	once       sync.Once
 	events     *eventlog.Log
-	ignore     context.CancelFunc // the Store
+	unfollow   context.CancelFunc // ends following the Store
 	epoll      *epoll.Driver
 	goroutines netstream.Set
 	carriers   netstream.Carriers
@@ -174,49 +172,49 @@ type Broker struct {
 	noDeadlines sync.Once
 }
 
-// Stats are a broker's figures at one moment. Counts begin with the broker.
+// Stats has the statistics of a broker at one moment. Counters start at zero with the broker.
 type Stats struct {
-	Connections int64  // streams open, each from when it gets whatever is published
-	Published   uint64 // events accepted; with a Store, ever, by all brokers
+	Connections int64  // open streams
+	Published   uint64 // events accepted; with a Store, since its creation and by all brokers
 	Delivered   int64  // events written, counted once for each client
 	Events      int    // events kept
-	Bytes       int64  // bytes of the events kept, as on the wire
+	Bytes       int64  // bytes of the events kept, as sent
 	Gaps        int64  // gap events written
 	Lagged      int64  // times that a client exceeded MaxLag
 
-	Detached int64 // streams open that have no goroutine: see Handler.NoHijack
-	Stalled  int64 // times that such a stream was put aside until its socket had room
-	TimedOut int64 // streams given up for WriteTimeout
-	Replayed int64 // of Delivered, events that had been published before their stream began
-	Written  int64 // bytes written to streams, with the chunk framing of those detached
+	Detached int64 // open streams without a goroutine: see Handler.NoHijack
+	Stalled  int64 // times that such a stream waited for its socket
+	TimedOut int64 // streams closed by WriteTimeout
+	Replayed int64 // events in Delivered that were published before their stream began
+	Written  int64 // bytes written to streams, including the chunk framing of detached ones
 
-	Lag int64 // bytes, as kept, by which the stream that is furthest behind lags, as of the last 20 ms
+	Lag int64 // bytes by which the slowest stream lags, up to 20 ms ago
 
-	Pinned   int64 // bytes of the history that is dropped and held by clients: see MaxPinnedBytes
-	Filters  int   // distinct sets of topics
-	Encoders int   // sets of topics that are compressed
+	Pinned   int64 // bytes of dropped history that clients hold: see MaxPinnedBytes
+	Filters  int   // distinct topic filters of open streams
+	Encoders int   // topic filters whose streams are compressed
 
-	Unstored int64 // publications that failed for want of the Store
-	Offline  bool  // the Store does not tell what is new
+	Unstored int64 // publications that the Store refused or failed to store
+	Offline  bool  // the Store does not report new events at the moment
 
 	Topics           int   // distinct topics, as MaxDistinctTopics counts them
 	IdempotencyKeys  int   // keys remembered
-	IdempotencyBytes int64 // memory of those, as IdempotencyMaxBytes counts it
-	BodyBytes        int64 // memory of the bodies being read and published
-	Refused          int64 // publications refused because one of the bounds on these was reached
+	IdempotencyBytes int64 // their memory, as IdempotencyMaxBytes counts it
+	BodyBytes        int64 // memory of the request bodies being read and published
+	Refused          int64 // publications refused by a limit on topics, keys or bodies
 
 	Latency Latency
 }
 
-// Publish appends the event to the topic and returns the id it got: the log's epoch, which is random and new with every
-// Broker, a hyphen, and the event's number in decimal, beginning with 1. The event's own ID must be empty. Every event
-// published before Publish returns precedes, in every stream, those published after. With a Store, the epoch and the
-// number are the store's, and Publish returns when the event is safe there. It gives up when ctx is done.
+// Publish appends the event to the topic and returns its id: the epoch, a hyphen, and the number of the event in
+// decimal, starting at 1. The epoch is random and new for every Broker. The ID of the given event must be empty. In
+// every stream, events come in the order of their publication. With a Store, the epoch and the number are the store's,
+// and Publish returns when the event is stored. It returns early if ctx is done.
 //
-// The error is one of [ErrClosed], [ErrUnknownTopic], [ErrInvalidTopic], [ErrManyTopics], [ErrEventHasID],
-// [ErrEventTooLarge], [ErrReservedType], [ErrInvalidRetry], [sse.ErrInvalidType] or, with a Store, [ErrStoreFull] or
-// [ErrUnavailable], possibly wrapped, or the cause of ctx. After the last two the event may be published or not, unless
-// ctx was done before.
+// The error wraps one of [ErrClosed], [ErrUnknownTopic], [ErrInvalidTopic], [ErrTooManyTopics], [ErrEventHasID],
+// [ErrReservedType], [ErrInvalidRetry], [sse.ErrInvalidType], [sse.ErrEventTooLarge] or, with a Store, [ErrStoreFull]
+// or [ErrStoreUnavailable], or it is the cause of ctx. With a Store, the event may have been stored despite
+// ErrStoreUnavailable or a ctx that was done during the call.
 func (b *Broker) Publish(ctx context.Context, topic string, event sse.Event) (id string, err error) {
 	if ctx.Err() != nil {
 		return "", context.Cause(ctx)
@@ -233,7 +231,7 @@ func (b *Broker) Publish(ctx context.Context, topic string, event sse.Event) (id
 		b.relieve()
 		return id, err
 	}
-	ids, err := b.publishStored(ctx, Key{}, []Publication{p})
+	ids, err := b.publishStored(ctx, IdempotencyKey{}, []Publication{p})
 	if about, ok := errors.AsType[*PublicationError](err); ok {
 		return "", about.Err
 	}
@@ -243,21 +241,20 @@ func (b *Broker) Publish(ctx context.Context, topic string, event sse.Event) (id
 	return ids[0], nil
 }
 
-// A Publication is an event and the topic it is for.
+// A Publication is an event and its topic.
 type Publication struct {
 	Topic string
 	Event sse.Event
 }
 
-// PublishAll publishes all or, if one of them cannot be, none. They get successive ids, and no event of others comes
-// between them. The error is one of Publish's, in a [PublicationError] that says which publication it is about unless
-// it is [ErrClosed], [ErrManyTopics], [ErrStoreFull], [ErrUnavailable] or the cause of ctx.
+// PublishAll publishes all events or none. They get consecutive ids, without other events in between. The errors are
+// those of Publish. An error about one of the publications is a [*PublicationError].
 func (b *Broker) PublishAll(ctx context.Context, publications ...Publication) (ids []string, err error) {
-	return b.publishAll(ctx, Key{}, publications)
+	return b.publishAll(ctx, IdempotencyKey{}, publications)
 }
 
-// publishAll heeds the key if there is a Store.
-func (b *Broker) publishAll(ctx context.Context, key Key, publications []Publication) (ids []string, err error) {
+// publishAll uses the key only if there is a Store.
+func (b *Broker) publishAll(ctx context.Context, key IdempotencyKey, publications []Publication) (ids []string, err error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
@@ -289,7 +286,7 @@ func (b *Broker) publishInMemory(publications []Publication) ([]string, error) {
 	return ids, err
 }
 
-// relieve cuts the streams with goroutines that hold the oldest memory, if all hold too much.
+// relieve closes the goroutine-driven streams that hold the oldest memory, if clients hold too much.
 func (b *Broker) relieve() {
 	cutoff := b.log().Cutoff()
 	if before := b.relieved.Load(); cutoff == before || !b.relieved.CompareAndSwap(before, cutoff) {
@@ -298,10 +295,10 @@ func (b *Broker) relieve() {
 	go b.goroutines.Relieve(b.log())
 }
 
-// A PublicationError is why nothing of what was given to [Broker.PublishAll] is published.
+// A PublicationError says which publication made [Broker.PublishAll] fail.
 type PublicationError struct {
-	Index int // of the publication that cannot be
-	Err   error
+	Index int   // of the publication, starting at 0
+	Err   error // one of Publish's
 }
 
 func (e *PublicationError) Error() string {
@@ -319,7 +316,7 @@ func (b *Broker) checkAll(publications []Publication) error {
 	return nil
 }
 
-// check finds what is wrong before the log encodes the event.
+// check finds errors before the log encodes the event.
 func (b *Broker) check(p Publication) error {
 	if err := b.checkEvent(p.Event); err != nil {
 		return err
@@ -328,27 +325,28 @@ func (b *Broker) check(p Publication) error {
 	case p.Event.ID != "":
 		return ErrEventHasID
 	case over(len(p.Event.Data), b.log().Limits().EventBytes):
-		return ErrEventTooLarge
+		return sse.ErrEventTooLarge
 	}
 	return topic.CheckName(p.Topic, b.Topics)
 }
 
-// Close ends every stream once it has delivered what is published, and lets [http.Server.Shutdown] complete, to whose
-// [http.Server.RegisterOnShutdown] it should be given. From then on, Publish fails with [ErrClosed] and new streams are
-// answered 503. Close does not wait for the streams to end, nor does Shutdown for those that left the goroutines of
-// their requests (see [Handler.NoHijack]): Drain does, also after Close.
+// Close ends every stream after it has delivered all published events. From then on, Publish fails with [ErrClosed] and
+// new streams get 503. Register it with [http.Server.RegisterOnShutdown], since [http.Server.Shutdown] waits for open
+// requests. Neither Close nor Shutdown waits for streams that left the goroutine of their request (see
+// [Handler.NoHijack]). To wait for them, call Drain, before or after Close.
 func (b *Broker) Close() {
 	b.log().Close()
-	b.ignore()
+	b.unfollow()
 }
 
-// Break cuts every stream that is open, in the middle of its transfer, as a failing network would. Clients reconnect
-// and resume. A stream that is being written to is cut when that write is done or its deadline has passed.
-func (b *Broker) Break() {
-	b.log().Break()
+// DisconnectAll closes the connections of all open streams immediately, even in the middle of an event, as a network
+// failure would. Clients reconnect and resume. If a stream is being written to by a blocked write, its connection
+// closes after that write or its timeout.
+func (b *Broker) DisconnectAll() {
+	b.log().DisconnectAll()
 }
 
-// Stats returns the broker's figures. It is cheap enough to be called for every scrape of a monitor.
+// Stats returns the statistics of the broker. It is cheap enough for every scrape of a monitoring system.
 func (b *Broker) Stats() Stats {
 	log := b.log()
 	s := Stats{
@@ -383,12 +381,12 @@ func (b *Broker) Stats() Stats {
 	return s
 }
 
-// shard returns counts for one more stream.
+// shard returns the counters for one more stream.
 func (b *Broker) shard() *stream.Counts {
 	return &b.counts[b.shards.Add(1)%uint32(len(b.counts))]
 }
 
-// lag returns by how many bytes of the log the stream that is furthest behind is behind its head.
+// lag returns the lag of the slowest stream, in bytes of the log.
 func (b *Broker) lag() int64 {
 	head := b.log().Head()
 	return max(head-min(b.goroutines.Lowest(), b.epoll.Lowest()), 0)
@@ -406,17 +404,17 @@ func (b *Broker) log() *eventlog.Log {
 		env := epoll.Env{Log: b.events, Draining: b.drain.begun, Within: within, Fetch: b.fetch}
 		b.epoll = epoll.New(env)
 		b.fetches = make(chan struct{}, maxFetches)
-		b.ignore = func() {}
+		b.unfollow = func() {}
 		if b.Store != nil {
 			var ctx context.Context
-			ctx, b.ignore = context.WithCancel(context.Background())
+			ctx, b.unfollow = context.WithCancel(context.Background())
 			go b.follow(ctx)
 		}
 	})
 	return b.events
 }
 
-// enter counts a stream in, which must leave when it ends, or refuses it.
+// enter counts a new stream, or returns the error of the limit that it would exceed. Call leave or cancel later.
 func (b *Broker) enter(a account, f *topic.Filter) error {
 	if b.log().Closed() {
 		return ErrClosed
@@ -439,13 +437,13 @@ func (b *Broker) enter(a account, f *topic.Filter) error {
 
 func (b *Broker) maxConnections() int { return cmp.Or(b.MaxConnections, DefaultMaxConnections) }
 
-// leave is the end of a stream that had its place in the log.
+// leave counts out a stream that had a place in the log.
 func (b *Broker) leave(a account, f *topic.Filter) {
 	b.placed.Add(-1)
 	b.cancel(a, f)
 }
 
-// cancel undoes enter, and gives the filter back.
+// cancel undoes enter and releases the filter.
 func (b *Broker) cancel(a account, f *topic.Filter) {
 	b.quota.giveBack(b, a, f)
 	b.filters.Release(f)

@@ -7,9 +7,10 @@ import (
 	"strings"
 )
 
-// ClientIP returns the address that a request comes from: that of the connection, unless it is one of the trusted
-// proxies. Then it is the one that the proxy added to X-Forwarded-For, unless that is a trusted proxy's too, and so on.
-// What a client itself puts there counts for nothing. The zero Addr means that it is not known, as on a Unix socket.
+// ClientIP returns the client address of a request. It is the address of the connection, unless that is a trusted
+// proxy. Then it is the address that the proxy added to X-Forwarded-For, unless that is also a trusted proxy, and so
+// on. Values sent by the client itself are ignored. The zero Addr means that the address is unknown, for example over a
+// Unix socket.
 func ClientIP(r *http.Request, trusted []netip.Prefix) netip.Addr {
 	ip, err := parseIP(r.RemoteAddr)
 	if err != nil {
@@ -27,7 +28,7 @@ func ClientIP(r *http.Request, trusted []netip.Prefix) netip.Addr {
 	return ip
 }
 
-// parseIP takes an address with a port, too: some proxies write one.
+// parseIP also accepts an address with a port, because some proxies write one.
 func parseIP(text string) (netip.Addr, error) {
 	if withPort, err := netip.ParseAddrPort(text); err == nil {
 		return withPort.Addr().Unmap().WithZone(""), nil
@@ -40,8 +41,8 @@ func isIn(ip netip.Addr, networks []netip.Prefix) bool {
 	return slices.ContainsFunc(networks, func(network netip.Prefix) bool { return network.Contains(ip) })
 }
 
-// ClientNetwork returns what counts as one client: an IPv4 address, or a /64 of IPv6, all of which one host may use.
-// That of the zero Addr is the zero Prefix.
+// ClientNetwork returns the network that counts as one client: a single IPv4 address, or a /64 of IPv6, since one host
+// can use all of it. For the zero Addr, it is the zero Prefix.
 func ClientNetwork(ip netip.Addr) netip.Prefix {
 	bits := 64
 	if ip.Is4() {

@@ -310,7 +310,7 @@ func TestExpiredGrant(t *testing.T) {
 func TestTokenExpiresMidStream(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		secret := []byte("a secret of 32 bytes, or of more")
-		keys, err := jwt.Secret(secret)
+		keys, err := jwt.SecretKeys(secret)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -2,10 +2,11 @@ package server
 
 import "github.com/eventsource-wasm/eventsource-wasm/server/internal/coding"
 
-// A Coding is a content coding that streams can be sent in. Package compress has them.
+// A Coding is a content coding for streams. Package compress has implementations; it cannot be implemented outside of
+// this module.
 type Coding = coding.Coding
 
-// Limits of [Handler.Codings].
+// Defaults of a [Handler], for fields about Codings that are zero.
 const (
 	DefaultMinSharing  = 4
 	DefaultMaxEncoders = 64

@@ -53,7 +53,7 @@ func (h *Handler) checkSite(r *http.Request) error {
 	if h.lists(r.Header.Get("Origin")) || protection.Check(r) == nil {
 		return nil
 	}
-	return &Error{Status: http.StatusForbidden, Message: "a page of another origin made the request"}
+	return &HTTPError{Status: http.StatusForbidden, Message: "cross-origin request denied"}
 }
 
 func (h *Handler) lists(origin string) bool { return MatchOrigin(h.AllowedOrigins, origin) }
@@ -62,9 +62,9 @@ func (h *Handler) anyOrigin() bool {
 	return slices.Contains(h.AllowedOrigins, "*")
 }
 
-// MatchOrigin reports whether patterns, which are as in [Handler.AllowedOrigins], list the origin by its name or by a
-// pattern for subdomains. The pattern "*" lists none. The origin of sandboxed and local documents is "null", whoever
-// wrote them: it is never listed.
+// MatchOrigin reports whether patterns, in the form of [Handler.AllowedOrigins], include the origin by name or by a
+// pattern for subdomains. The pattern "*" includes none. The origin "null", which sandboxed and local documents send,
+// is never included.
 func MatchOrigin(patterns []string, origin string) bool {
 	if origin == "null" || origin == "*" || origin == "" {
 		return false

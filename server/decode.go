@@ -27,7 +27,7 @@ func (h *Handler) decoder(contentType string) (decoder, error) {
 	case "application/x-ndjson":
 		return h.fromLines, nil
 	}
-	return nil, &Error{
+	return nil, &HTTPError{
 		Status:  http.StatusUnsupportedMediaType,
 		Field:   "Content-Type",
 		Message: "must be application/json, application/x-ndjson or application/x-www-form-urlencoded",
@@ -50,7 +50,7 @@ func (h *Handler) fromLines(body []byte) (p posting, err error) {
 			continue
 		}
 		if over(len(p.lines)+1, limit) {
-			return p, &Error{Status: http.StatusRequestEntityTooLarge, Message: fmt.Sprintf("more than %d events", limit)}
+			return p, &HTTPError{Status: http.StatusRequestEntityTooLarge, Message: fmt.Sprintf("batch has more than %d events", limit)}
 		}
 		publication, err := fromJSON(line)
 		if err != nil {
@@ -60,7 +60,7 @@ func (h *Handler) fromLines(body []byte) (p posting, err error) {
 		p.lines = append(p.lines, number)
 	}
 	if len(p.lines) == 0 {
-		return p, malformed("", "the body has no events")
+		return p, malformed("", "request body has no events")
 	}
 	return p, nil
 }
@@ -100,12 +100,12 @@ func fromForm(body []byte) (p Publication, err error) {
 func unescape(text string) (string, error) {
 	unescaped, err := url.QueryUnescape(text)
 	if err != nil || strings.Contains(text, ";") {
-		return "", malformed("", "the form is malformed")
+		return "", malformed("", "malformed form")
 	}
 	return unescaped, nil
 }
 
-var errNoObject = malformed("", "the body is not a JSON object")
+var errNoObject = malformed("", "invalid JSON object")
 
 // fromJSON reads the object by hand, since package json would take it apart as a whole before it says what is in it.
 func fromJSON(body []byte) (p Publication, err error) {
@@ -233,7 +233,7 @@ func (f *fields) begin(name string) error {
 	case "retry":
 		seen = &f.retry
 	case "id":
-		return malformed(name, "is for the server to assign")
+		return malformed(name, "must not be set: the server assigns IDs")
 	default:
 		return malformed(shown(name), "unknown field")
 	}
@@ -258,7 +258,7 @@ var errRetry = malformed("retry", "must be a number of milliseconds")
 
 func set(p *Publication, name, value string) (err error) {
 	if !utf8.ValidString(value) {
-		return malformed(name, "is not UTF-8")
+		return malformed(name, "must be valid UTF-8")
 	}
 	switch name {
 	case "topic":
@@ -276,5 +276,5 @@ func set(p *Publication, name, value string) (err error) {
 }
 
 func malformed(field, message string) error {
-	return &Error{Status: http.StatusBadRequest, Field: field, Message: message}
+	return &HTTPError{Status: http.StatusBadRequest, Field: field, Message: message}
 }

@@ -526,7 +526,7 @@ func TestConnectionsOfOtherListeners(t *testing.T) {
 			if got := broker.Stats().Detached; got != detached {
 				t.Errorf("%d streams are detached", got)
 			}
-			broker.Break()
+			broker.DisconnectAll()
 			if _, err := c.read(); err == nil || err == io.EOF {
 				t.Errorf("read %v from a broken stream", err)
 			}

@@ -9,18 +9,16 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/server/internal/stream"
 )
 
-// commonRetry is the reconnection time of Chromium and WebKit. Firefox has 5 s.
+// commonRetry is the default reconnection time of Chromium and WebKit. Firefox uses 5 s.
 const commonRetry = 3 * time.Second
 
-// Drain ends all streams, each at a random moment within the window, so that those who had them do not return in one
-// instant, and for the same reason tells each a reconnection time of its own, of once to twice [Handler.Retry] or, if
-// that is zero, 3 s. Until its moment a stream goes on; publishing does anyway. New streams are answered 503 from the
-// start, with a time to retry after.
+// Drain ends all streams, each at a random moment within the window. Each client gets a random reconnection time
+// between one and two times [Handler.Retry], or 3 s if that is zero. So clients do not reconnect all at once. Until its
+// moment, a stream continues, and publishing continues anyway. New streams get 503 with Retry-After immediately.
 //
-// It returns nil when no stream is left, and else ctx's cause when that is done. It may be called again, such as with
-// another window. A program that stops calls it, then [http.Server.Shutdown], which does not wait for streams that left
-// the goroutines of their requests, and then Close. After Close, which ends streams when they have everything, it only
-// waits.
+// Drain returns nil when no stream is left, or the cause of ctx when ctx is done. It can be called again, for example
+// with a shorter window. To stop a program, call Drain, then [http.Server.Shutdown], which does not wait for streams
+// that left the goroutine of their request, and then Close. After Close, Drain only waits.
 func (b *Broker) Drain(ctx context.Context, window time.Duration) error {
 	log := b.log()
 	empty := b.drain.begin(window)
@@ -39,7 +37,7 @@ func (b *Broker) Drain(ctx context.Context, window time.Duration) error {
 	}
 }
 
-// drainState knows whether the broker drains, and when no stream is left.
+// A drainState records whether the broker is draining, and signals when no stream is left.
 type drainState struct {
 	mu       sync.Mutex
 	draining bool

@@ -14,23 +14,23 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/sse"
 )
 
-// Errors by which [Handler.Authorize] refuses a request.
+// Errors with which [Handler.Authorize] refuses a request.
 var (
-	ErrUnauthenticated = errors.New("server: credentials are missing")      // 401
-	ErrInvalidToken    = errors.New("server: credentials are not valid")    // 401
-	ErrForbidden       = errors.New("server: credentials do not permit it") // 403
+	ErrUnauthenticated = errors.New("server: missing credentials")                    // 401
+	ErrInvalidToken    = errors.New("server: invalid credentials")                    // 401
+	ErrForbidden       = errors.New("server: credentials do not permit this request") // 403
 )
 
-// An Error is the answer to a request that is refused. [Handler.Authorize] may return one to give an answer of its own,
-// such as 429 with a time to retry after.
-type Error struct {
-	Status     int           // of the answer, 204 or an error's
-	Message    string        // for the client; empty means the status's standard text
-	Field      string        // of the request that is at fault, if one is
-	RetryAfter time.Duration // in whole seconds, rounded up; zero sends none
+// An HTTPError is the response to a refused request. [Handler.Authorize] can return one for a response of its own, such
+// as 429 with Retry-After.
+type HTTPError struct {
+	Status     int           // 204, or 400 to 599
+	Message    string        // for the client; empty means the standard text of the status
+	Field      string        // the field of the request that is wrong, if any
+	RetryAfter time.Duration // rounded up to whole seconds; zero means no Retry-After header
 }
 
-func (e *Error) Error() string {
+func (e *HTTPError) Error() string {
 	message := cmp.Or(e.Message, http.StatusText(e.Status))
 	if e.Field == "" {
 		return message
@@ -38,59 +38,69 @@ func (e *Error) Error() string {
 	return e.Field + ": " + message
 }
 
-// retryAfter is what clients are told to wait while the server is full or closes. Each keeps to it in its own time
-// after its own refusal, so it needs no more than to be longer than a reconnection takes.
+// retryAfter is the Retry-After of a full or closing server. Clients wait from their own refusal on, so it only has to
+// be longer than a reconnection takes.
 const retryAfter = 5 * time.Second
 
-// manyTopicsRetryAfter is longer: topics leave with their last events, which takes minutes to hours.
+// manyTopicsRetryAfter is longer: a topic counts until its last event is dropped, after minutes to hours.
 const manyTopicsRetryAfter = time.Minute
 
-// errMisdirected answers RFC 9110, section 15.5.20.
-var errMisdirected = &Error{Status: http.StatusMisdirectedRequest, Field: "Host", Message: "this server does not answer to that host"}
+// errMisdirected is the response of RFC 9110, section 15.5.20.
+var errMisdirected = &HTTPError{Status: http.StatusMisdirectedRequest, Field: "Host", Message: "this server does not serve that host"}
 
-// answers says how errors are answered. Those of Authorize have fixed words, for what it wraps them in may be for the
-// log alone; the others tell their own.
+// answers maps errors to responses. Errors of Authorize have fixed messages, because the wrapped error may be for the
+// log only. Other errors use their own message.
 var answers = []struct {
-	err error
-	Error
+	err      error
+	response HTTPError
 }{
-	{ErrUnauthenticated, Error{Status: http.StatusUnauthorized, Message: "credentials are missing"}},
-	{ErrInvalidToken, Error{Status: http.StatusUnauthorized, Message: "credentials are not valid"}},
-	{ErrForbidden, Error{Status: http.StatusForbidden, Message: "credentials do not permit it"}},
-	{ErrUnknownTopic, Error{Status: http.StatusNotFound, Field: "topic"}},
-	{ErrInvalidTopic, Error{Status: http.StatusBadRequest, Field: "topic"}},
-	{sse.ErrInvalidType, Error{Status: http.StatusBadRequest, Field: "type"}},
-	{ErrReservedType, Error{Status: http.StatusBadRequest, Field: "type"}},
-	{ErrInvalidRetry, Error{Status: http.StatusBadRequest, Field: "retry"}},
-	{ErrManyTopics, Error{Status: http.StatusServiceUnavailable, Field: "topic", RetryAfter: manyTopicsRetryAfter}},
-	{ErrEventTooLarge, Error{Status: http.StatusRequestEntityTooLarge}},
-	{ErrClosed, Error{Status: http.StatusServiceUnavailable, RetryAfter: retryAfter}},
-	{ErrDraining, Error{Status: http.StatusServiceUnavailable, RetryAfter: retryAfter}},
-	{errFull, Error{Status: http.StatusServiceUnavailable, RetryAfter: retryAfter}},
-	{errManyFromIP, Error{Status: http.StatusTooManyRequests, RetryAfter: retryAfter}},
-	{errManyOfSubject, Error{Status: http.StatusTooManyRequests, RetryAfter: retryAfter}},
-	{errManyFilters, Error{Status: http.StatusServiceUnavailable, RetryAfter: retryAfter}},
-	{errManyFiltersFromIP, Error{Status: http.StatusTooManyRequests, RetryAfter: retryAfter}},
-	{errManyFiltersOfSubject, Error{Status: http.StatusTooManyRequests, RetryAfter: retryAfter}},
-	{errManyTickets, Error{Status: http.StatusTooManyRequests, RetryAfter: retryAfter}},
-	{ErrUnavailable, Error{Status: http.StatusServiceUnavailable, Message: "the store of the events is unavailable", RetryAfter: retryAfter}},
-	{context.Canceled, Error{Status: http.StatusServiceUnavailable, Message: "the request was canceled"}},
-	{context.DeadlineExceeded, Error{Status: http.StatusServiceUnavailable, Message: "the request took too long", RetryAfter: retryAfter}},
-	{ErrStoreFull, Error{Status: http.StatusServiceUnavailable, RetryAfter: retryAfter}},
-	{ErrKeyReused, Error{Status: http.StatusUnprocessableEntity, Field: "Idempotency-Key"}},
+	{ErrUnauthenticated, HTTPError{Status: http.StatusUnauthorized, Message: "missing credentials"}},
+	{ErrInvalidToken, HTTPError{Status: http.StatusUnauthorized, Message: "invalid credentials"}},
+	{ErrForbidden, HTTPError{Status: http.StatusForbidden, Message: "credentials do not permit this request"}},
+	{ErrUnknownTopic, HTTPError{Status: http.StatusNotFound, Field: "topic"}},
+	{ErrInvalidTopic, HTTPError{Status: http.StatusBadRequest, Field: "topic"}},
+	{sse.ErrInvalidType, HTTPError{Status: http.StatusBadRequest, Field: "type"}},
+	{ErrReservedType, HTTPError{Status: http.StatusBadRequest, Field: "type"}},
+	{ErrInvalidRetry, HTTPError{Status: http.StatusBadRequest, Field: "retry"}},
+	{ErrTooManyTopics, HTTPError{Status: http.StatusServiceUnavailable, Field: "topic", RetryAfter: manyTopicsRetryAfter}},
+	{sse.ErrEventTooLarge, HTTPError{Status: http.StatusRequestEntityTooLarge}},
+	{ErrClosed, HTTPError{Status: http.StatusServiceUnavailable, RetryAfter: retryAfter}},
+	{ErrDraining, HTTPError{Status: http.StatusServiceUnavailable, RetryAfter: retryAfter}},
+	{errFull, HTTPError{Status: http.StatusServiceUnavailable, RetryAfter: retryAfter}},
+	{errManyFromIP, HTTPError{Status: http.StatusTooManyRequests, RetryAfter: retryAfter}},
+	{errManyOfSubject, HTTPError{Status: http.StatusTooManyRequests, RetryAfter: retryAfter}},
+	{errManyFilters, HTTPError{Status: http.StatusServiceUnavailable, RetryAfter: retryAfter}},
+	{errManyFiltersFromIP, HTTPError{Status: http.StatusTooManyRequests, RetryAfter: retryAfter}},
+	{errManyFiltersOfSubject, HTTPError{Status: http.StatusTooManyRequests, RetryAfter: retryAfter}},
+	{errManyTickets, HTTPError{Status: http.StatusTooManyRequests, RetryAfter: retryAfter}},
+	{ErrStoreUnavailable, HTTPError{Status: http.StatusServiceUnavailable, Message: "event store is unavailable", RetryAfter: retryAfter}},
+	{context.Canceled, HTTPError{Status: http.StatusServiceUnavailable, Message: "request canceled"}},
+	{context.DeadlineExceeded, HTTPError{Status: http.StatusServiceUnavailable, Message: "request timed out", RetryAfter: retryAfter}},
+	{ErrStoreFull, HTTPError{Status: http.StatusServiceUnavailable, RetryAfter: retryAfter}},
+	{ErrKeyReused, HTTPError{Status: http.StatusUnprocessableEntity, Field: "Idempotency-Key"}},
 }
 
-func answer(err error) Error {
-	if e, ok := errors.AsType[*Error](err); ok {
+func answer(err error) HTTPError {
+	if e, ok := errors.AsType[*HTTPError](err); ok {
 		return *e
 	}
 	for _, known := range answers {
 		if errors.Is(err, known.err) {
-			known.Message = cmp.Or(known.Message, strings.TrimPrefix(err.Error(), "server: "))
-			return known.Error
+			e := known.response
+			e.Message = cmp.Or(e.Message, publicMessage(err))
+			return e
 		}
 	}
-	return Error{Status: http.StatusInternalServerError}
+	return HTTPError{Status: http.StatusInternalServerError}
+}
+
+// publicMessage returns the text of the error without the name of the package.
+func publicMessage(err error) string {
+	text := err.Error()
+	if _, message, found := strings.Cut(text, ": "); found && (strings.HasPrefix(text, "server: ") || strings.HasPrefix(text, "sse: ")) {
+		return message
+	}
+	return text
 }
 
 func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) {

@@ -23,10 +23,10 @@ func (b *Broker) checkEvent(e sse.Event) error {
 	}
 	least, most := cmp.Or(b.MinRetry, DefaultMinRetry), cmp.Or(b.MaxRetry, DefaultMaxRetry)
 	if least > 0 && e.Retry < uint64(least.Milliseconds()) {
-		return fmt.Errorf("%w: less than %d milliseconds", ErrInvalidRetry, least.Milliseconds())
+		return fmt.Errorf("%w: must be at least %d ms", ErrInvalidRetry, least.Milliseconds())
 	}
 	if most > 0 && e.Retry > uint64(most.Milliseconds()) {
-		return fmt.Errorf("%w: more than %d milliseconds", ErrInvalidRetry, most.Milliseconds())
+		return fmt.Errorf("%w: must be at most %d ms", ErrInvalidRetry, most.Milliseconds())
 	}
 	return nil
 }

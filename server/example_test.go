@@ -74,7 +74,7 @@ func ExampleBroker_Drain() {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	if err := broker.Drain(ctx, 10*time.Millisecond); err != nil {
-		broker.Break() // clients that do not read
+		broker.DisconnectAll() // clients that do not read
 	}
 	if err := s.Shutdown(ctx); err != nil {
 		s.Close()
@@ -101,7 +101,7 @@ func ExampleBearerToken() {
 // Tokens say who may read and write what. They come from an issuer, who would sign them with a key of its own.
 func ExampleHandler_jwt() {
 	secret := []byte("a secret of 32 bytes, or of more")
-	keys, err := jwt.Secret(secret)
+	keys, err := jwt.SecretKeys(secret)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -193,7 +193,7 @@ func ExampleHandler_authorize() {
 	http.Handle("/orders", &server.Handler{
 		Broker: &server.Broker{},
 		Authorize: func(r *http.Request, access server.Access) (server.Grant, error) {
-			if access.Action == server.Publish {
+			if access.Action == server.ActionPublish {
 				return write(r, access)
 			}
 			return read(r, access)

@@ -1,12 +1,12 @@
-// Package server streams events to browsers: a [Broker] keeps the recent events and a [Handler] serves them over HTTP,
-// as text/event-stream of the HTML Standard, section 9.2.
+// Package server serves event streams to browsers, in the format text/event-stream of the HTML Standard, section 9.2. A
+// [Broker] keeps recent events. A [Handler] serves them over HTTP.
 //
 //	broker := &server.Broker{}
 //	http.Handle("/events", &server.Handler{Broker: broker})
 //	id, err := broker.Publish(context.Background(), "news", sse.Event{Data: "hello"})
 //
-// A client that reconnects gets what it missed, without gap or duplicate, from the broker's memory; if that is no
-// longer possible, it is told so. A slow client delays neither the others nor the publisher.
+// A client that reconnects gets the events that it missed, without gaps or duplicates. If they are no longer available,
+// it gets a gap event. A slow client delays neither other clients nor publishers.
 package server
 
 import (
@@ -22,7 +22,7 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/server/internal/topic"
 )
 
-// Limits and intervals of a [Handler] whose fields are zero.
+// Defaults of a [Handler], for fields that are zero.
 const (
 	DefaultHeartbeat       = 15 * time.Second
 	DefaultWriteTimeout    = 10 * time.Second
@@ -36,195 +36,205 @@ const (
 	DefaultRealm           = "events"
 )
 
-// A LagPolicy says what becomes of a client that lags by more than [Handler.MaxLag].
+// A LagPolicy says what happens to a client that lags by more than [Handler.MaxLag].
 type LagPolicy int
 
 const (
-	// EndLagging ends its stream at an event boundary. An EventSource reconnects and resumes, losing nothing that the
-	// broker still keeps.
+	// EndLagging ends the stream after a complete event. An EventSource reconnects and resumes, and loses nothing that
+	// the broker still keeps.
 	EndLagging LagPolicy = iota
 
-	// SkipLagging moves it to the newest event and sends it a gap event with the reason "lag".
+	// SkipLagging continues with the newest event, after a gap event with the reason "lag".
 	SkipLagging
 )
 
-// A GapPolicy says what a client gets whose last event the stream cannot continue from, behind the gap event.
+// A GapPolicy says where a stream continues after a gap event if it cannot continue after the client's last event.
 type GapPolicy int
 
 const (
-	// FromOldest gives it all events that are kept.
+	// FromOldest continues with the oldest event kept.
 	FromOldest GapPolicy = iota
 
-	// FromHead gives it what is published from then on: for clients that fetch the present state on a gap.
+	// FromHead continues with the next event to be published. It suits clients that fetch the current state after a
+	// gap.
 	FromHead
 )
 
 // A Handler serves the events of a [Broker] at one URL, over HTTP/1.1 and HTTP/2. Only Broker is required. Its fields
 // must not change after its first use.
 //
-// GET streams the events of the topics that the query names (?topic=a&topic=b.*), by name or by a pattern as [Covers]
-// has it, or of all. A client that sends Last-Event-ID, or the query parameter lastEventId in its place, which needs no
-// preflight, gets what followed that event; one that sends neither gets what is published from now on, and at once an
-// id to resume from. When the stream cannot continue there, the header Event-Gap and an event of the type "gap" say so,
-// the header in one word of those that follow and the event in JSON: {"requested": id, "first": id, "reason": word}.
-// Then come all events that are kept. The words: expired (no longer kept), epoch (another broker's id), future,
-// malformed. The event, not the header, also occurs later in a stream: expired when retention overtakes a client, lag
-// under [SkipLagging].
+// GET streams events. The query names topics or patterns (?topic=a&topic=b.*), as described at [Covers]; without any,
+// the stream has all topics. With the header Last-Event-ID, or the query parameter lastEventId, which needs no CORS
+// preflight, the stream continues after that event. Without one, it starts with an id to resume from, and continues
+// with the next event to be published.
 //
-// HEAD answers the headers of GET. OPTIONS answers CORS preflights. POST publishes the fields topic, data, type and
-// retry (milliseconds), of which only topic must be there, as a form (application/x-www-form-urlencoded) or as a JSON
-// object, and answers 201 with {"id": id}. A batch, one such object a line (application/x-ndjson), is published as
-// [Broker.PublishAll] does, all or nothing, and answered {"ids": [id, ...]}. With the header Idempotency-Key, which is
-// any 1 to 255 bytes, a POST that is repeated gets the answer of the first and publishes nothing, while the broker
-// remembers the key; with another body it is answered 422. Keys of one [Grant.Subject] are apart from another's.
+// If the stream cannot continue after the given event, the response has the header Event-Gap with the reason, and the
+// stream starts with an event of the type "gap", whose data is {"requested": id, "first": id, "reason": reason}.
+// GapPolicy says what follows. The reasons of a gap are expired (no longer kept), epoch (from another broker), future
+// and malformed. A gap event can also occur later in a stream: with the reason expired when retention overtakes a
+// client, and lag with [SkipLagging].
 //
-// The [http.Server] that it is in needs a ReadHeaderTimeout, or a ReadTimeout, against clients that send their requests
-// slowly, and an IdleTimeout; without them, each such client keeps a goroutine and a file. None of these, nor its
-// WriteTimeout, ends a stream: WriteTimeout and PeerTimeout below are for those. BodyTimeout is for bodies of POST.
+// HEAD returns the headers of GET. OPTIONS answers CORS preflights.
 //
-// Other answers carry {"error": text}, with "field" where one is at fault: 400 malformed request, 401 and 403 from
-// Authorize, 403 cross-site or not enabled, 404 unknown topic, 405 method, 408 body too slow, 413 event, batch or body
-// too large, 415 content type, 421 not one of Hosts, 422 key used before, 429 more than one client may have of
-// connections, bodies or keys, 500 misconfigured, with the reason in the log, 503 closed or full, too many bodies, keys
-// or topics, or the broker's store is unavailable.
+// POST publishes an event with the fields topic (required), data, type and retry (milliseconds), as a form
+// (application/x-www-form-urlencoded) or a JSON object (application/json). The response is 201 with {"id": id}. A batch
+// has one JSON object per line (application/x-ndjson). It is published as by [Broker.PublishAll], and the response has
+// {"ids": [id, ...]}. A POST that repeats an Idempotency-Key, any 1 to 255 bytes, gets the first response again and
+// publishes nothing, as long as the broker remembers the key. With a different body it gets 422. Each [Grant.Subject]
+// has its own keys.
 //
-// A request that is refused before its body has been read ends its connection, over HTTP/1: what is left of the body is
-// not waited for.
+// Errors have the body {"error": text}, and "field" if one field is wrong: 400 malformed request; 401 and 403 from
+// Authorize; 403 cross-origin request, or publishing is disabled; 404 unknown topic; 405 method; 408 body too slow; 413
+// event, batch or body too large; 415 content type; 421 host not in Hosts; 422 idempotency key reused; 429 too many
+// connections, topic filters, bodies, keys or tickets from one client; 500 misconfiguration, with the reason in the
+// log; 503 broker closed or draining, too many connections, topic filters, bodies, keys or topics, or store
+// unavailable.
+//
+// Over HTTP/1.1, a request that is refused before its body was read closes its connection.
+//
+// Set ReadHeaderTimeout (or ReadTimeout) and IdleTimeout of the [http.Server]. Otherwise, each slow or idle client
+// occupies a goroutine and a file descriptor. The timeouts of the http.Server do not end streams: WriteTimeout and
+// PeerTimeout below do.
 type Handler struct {
-	// Broker is where events come from, and go to. Any number of handlers may share one.
+	// Broker provides the events and takes publications. Several handlers can share it.
 	Broker *Broker
 
-	// Topics lists those of the broker's topics that this handler serves, by name or by a pattern. Whoever asks for a
-	// pattern gets of it what is served. Empty means all.
+	// Topics lists the broker's topics that this handler serves, by name or pattern. A client that asks for a pattern
+	// gets the topics in it that are served. Empty means all.
 	Topics []string
 
-	// Authorize decides on every GET, HEAD and POST. Nil error permits it, for as long as the grant says,
-	// [ErrUnauthenticated] and [ErrInvalidToken] are answered 401, [ErrForbidden] 403, an [*Error] as it says, and any
-	// other error 500. The topics that access names may be unknown ones; they are looked up afterwards, so that only
-	// those who may know learn what exists. It is called from many goroutines at a time. Nil permits every GET, and POST
-	// as OpenPublish says.
+	// Authorize decides on every GET, HEAD and POST. If it returns nil, the request is permitted as long as the grant
+	// says. [ErrUnauthenticated] and [ErrInvalidToken] result in 401, [ErrForbidden] in 403, an [*HTTPError] in its own
+	// status, and any other error in 500. The topics of access may not exist: Authorize is called first, so that only
+	// permitted clients learn which topics exist. It must be safe for concurrent use. If Authorize is nil, every GET is
+	// permitted, and POST depends on OpenPublish.
 	//
-	// It is called twice for a POST. The first call decides from the head of the request alone, before a byte of the body
-	// is read and before "100 Continue" is sent. Its access has no Topics and 0 Events: it asks whether the client may
-	// publish anything at all. If it returns nil, the body is read; its grant is ignored. The second call has the topics
-	// and the number of events, and decides on the publication. A function that checks the credentials, and then looks
-	// for a topic that is not permitted, needs no change for the first call: it finds none in an empty list. One that
-	// counts publications must count in the second call only. Neither call may read the body.
+	// A POST causes two calls. The first one is before the body is read and before "100 Continue" is sent. Its access
+	// has no Topics and 0 Events: it asks whether the client may publish at all. The grant of this call is ignored. The
+	// second call has the topics and the number of events. A function that checks the credentials and then looks for a
+	// topic that is not permitted works for both calls. A function that counts publications must count only in the
+	// second one. Authorize must not read the body.
 	Authorize func(r *http.Request, access Access) (Grant, error)
 
-	// TrustedProxies lists the networks of the proxies in front, whose X-Forwarded-For tells where a client is. It
-	// matters to [Broker.MaxConnectionsPerIP]. Empty means that clients connect directly.
+	// TrustedProxies lists the networks of the proxies whose X-Forwarded-For is trusted. They matter for limits per
+	// address. Empty means that clients connect directly.
 	TrustedProxies []netip.Prefix
 
-	// OpenPublish lets everyone publish while Authorize is nil. Pages of other origins still cannot, unless listed in
-	// AllowedOrigins.
+	// OpenPublish lets everyone publish if Authorize is nil, except pages of origins that are not in AllowedOrigins.
 	OpenPublish bool
 
-	// Tickets are what GET and HEAD take in the query in place of credentials (?ticket=), which [Handler.ServeTicket]
-	// issues. Nil means none: then the parameter means nothing.
+	// Tickets lets GET and HEAD use a ticket (?ticket=) instead of credentials. [Handler.ServeTicket] issues them. Nil
+	// means that tickets are disabled and the parameter is ignored.
 	Tickets *Tickets
 
-	// Realm is what WWW-Authenticate names. Empty means "events".
+	// Realm is the realm in WWW-Authenticate. Empty means "events".
 	Realm string
 
-	// AllowedOrigins lists the origins, each as scheme://host[:port], whose pages may read the answers with
-	// credentials and publish. In https://*.app.example, the first label of the host stands for one label or more: that
-	// is every subdomain of app.example, and not app.example; scheme and port must be the same. The element "*" lets the
-	// pages of all other origins read without credentials, and not publish. Empty means none. [Handler.Validate] finds
-	// elements that match nothing.
+	// AllowedOrigins lists the origins, as scheme://host[:port], whose pages may read responses with credentials, and
+	// publish. https://*.app.example matches all subdomains of app.example, at any depth, but not app.example itself.
+	// "*" lets pages of all other origins read without credentials, but not publish. Empty means none.
+	// [Handler.Validate] reports elements that match nothing.
 	AllowedOrigins []string
 
-	// AllowedHeaders lists request headers that those pages may set besides Authorization, Content-Type,
+	// AllowedHeaders lists request headers that those pages may set in addition to Authorization, Content-Type,
 	// Idempotency-Key and Last-Event-ID.
 	AllowedHeaders []string
 
-	// Hosts lists the hosts that the handler answers to, each as host or host:port, or with "*." before it for every
-	// subdomain. Without a port any is meant. Requests to others are answered 421. It is what stops DNS rebinding: a
-	// page of another site whose name was made to mean this server's address. Empty means any host.
+	// Hosts lists the hosts that the handler serves, as host or host:port. "*.app.example" matches all subdomains.
+	// Without a port, any port matches. Requests to other hosts get 421. This stops DNS rebinding, where a page of
+	// another site points its own name to the address of this server. Empty means any host.
 	Hosts []string
 
-	// PreflightMaxAge is how long a browser may remember a preflight, in whole seconds. Zero means 2 hours, the most
-	// that Chromium honours; negative, not at all.
+	// PreflightMaxAge is how long a browser may cache a preflight, in whole seconds. Zero means 2 hours, the maximum of
+	// Chromium. Negative means no caching.
 	PreflightMaxAge time.Duration
 
-	// Retry is the reconnection time that every stream begins with, in whole milliseconds. Zero leaves it to the client.
+	// Retry is the reconnection time sent at the start of every stream, in whole milliseconds. Zero means that the
+	// client decides.
 	Retry time.Duration
 
-	// Heartbeat is how long a stream is silent before it gets a comment, so that proxies do not take it for dead. Zero
-	// means 15 s; negative, never.
+	// Heartbeat is how long a stream is silent before it gets a comment, so that proxies keep the connection. Zero
+	// means 15 s. Negative means never.
 	Heartbeat time.Duration
 
-	// WriteTimeout is how long one write may take, of at most 64 KiB or one event, before the stream is given up, or up to
-	// an eighth less. It replaces the WriteTimeout of the [http.Server]. Zero means 10 s; negative, no limit: then clients
-	// that do not read can keep others from history that is only in the [Store], once they hold Broker.MaxPinnedBytes.
+	// WriteTimeout is the time that one write of at most 64 KiB, or one event, may take before the stream is closed. It
+	// can be up to an eighth shorter. It replaces the WriteTimeout of the [http.Server]. Zero means 10 s. Negative
+	// means no limit; then clients that do not read can keep others from reading the [Store], once they hold
+	// Broker.MaxPinnedBytes.
 	WriteTimeout time.Duration
 
-	// MaxLag bounds, in bytes and across all topics, what is published while a client is being written to and does not
-	// catch up. What it asked for by its last event ID does not count. Zero means 1 MiB; negative, no limit.
+	// MaxLag limits how many bytes, of all topics, may be published while a client is being written to and does not
+	// catch up. The history that it asked for with its last event ID does not count. Zero means 1 MiB. Negative means
+	// no limit.
 	MaxLag int64
 
-	// LagPolicy says what becomes of a client beyond MaxLag. Zero means EndLagging.
+	// LagPolicy says what happens to a client beyond MaxLag. Zero means EndLagging.
 	LagPolicy LagPolicy
 
-	// GapPolicy says what follows a gap. Zero means FromOldest.
+	// GapPolicy says where a stream continues after a gap. Zero means FromOldest.
 	GapPolicy GapPolicy
 
-	// MaxStreamAge is how long a stream lasts, less up to a tenth of it, so that those who came together do not return
-	// together. It lets load even out among servers, and idle clients be asked for credentials again. Zero means for
-	// ever.
+	// MaxStreamAge is the maximum duration of a stream. Up to a tenth of it is subtracted at random, so that clients
+	// that connected together do not reconnect together. Use it to rebalance load between servers, and to check the
+	// credentials of idle clients again. Zero means no limit.
 	MaxStreamAge time.Duration
 
-	// NoHijack keeps every stream on the goroutine of its request. Without it, streams over HTTP/1.1 leave it once they
-	// have begun: ServeHTTP returns, and the connection goes on without net/http, at a fraction of the memory and time.
-	// On Linux and without TLS, a few goroutines write to all of them; others have a goroutine each. Streams in a coding
-	// stay, as do those behind a middleware that sets Content-Encoding or hides [http.Hijacker]. Set it if a middleware
-	// that implements [http.Hijacker] must see what is written. The request's context and its values end with ServeHTTP;
-	// a deadline that it had is kept to. See Trace for when such a stream ends.
+	// NoHijack keeps every stream on the goroutine of its request. By default, a stream over HTTP/1.1 leaves it after
+	// the start: ServeHTTP returns, and the connection continues without net/http, with a fraction of the memory and
+	// CPU time. On Linux without TLS, a few goroutines write to all these connections. Elsewhere, each has its own
+	// goroutine. Compressed streams stay, and so do streams behind middleware that sets Content-Encoding or hides
+	// [http.Hijacker].
+	//
+	// Set NoHijack if middleware that implements http.Hijacker must see what is written. The context of the request
+	// ends with ServeHTTP; its deadline still applies to the stream. Trace reports the end of such a stream.
 	NoHijack bool
 
-	// PeerTimeout is how long, of a connection taken over so, what is sent may go unacknowledged before the client counts
-	// as vanished. Zero means 30 s; negative, for as long as the system tries.
+	// PeerTimeout is how long data sent on a hijacked connection may stay unacknowledged before the connection is
+	// closed. Zero means 30 s. Negative means the default of the system.
 	PeerTimeout time.Duration
 
-	// Codings are the content codings that streams may be sent in, the most preferred first; package compress has them.
-	// What clients of the same topics receive is compressed once for all of them, if they are enough: see MinSharing. One
-	// that comes to others gets events uncompressed until it can join, for some kilobytes. Such streams stay on the goroutines of their requests. The
-	// size of what is compressed tells of its content: whoever can publish, and watch the traffic of another client,
-	// could guess at a secret in the events beside. Empty means none.
+	// Codings lists the content codings for streams, the preferred one first. Package compress has implementations.
+	// Events are compressed once for all clients with the same topics, if there are enough of them: see MinSharing. A
+	// client that joins others gets uncompressed events for some kilobytes first. Compressed streams stay on the
+	// goroutines of their requests. Empty means none.
+	//
+	// Compressed size reveals something about content. Someone who can publish and can watch the traffic of another
+	// client may be able to guess a secret in events nearby.
 	Codings []Coding
 
-	// MinSharing is how many streams must be for the same topics, the new one among them, for it to be sent in a coding:
-	// an encoder takes up to 700 kB, which pays off only where it is shared. Zero means 4.
+	// MinSharing is how many streams with the same topics there must be, including the new one, before it is
+	// compressed. An encoder takes up to 700 kB, which pays off only when shared. Zero means 4.
 	MinSharing int
 
-	// MaxEncoders bounds the encoders; further streams are sent as they are. Zero means 64; negative, no limit.
+	// MaxEncoders limits the encoders. Further streams are not compressed. Zero means 64. Negative means no limit.
 	MaxEncoders int
 
-	// MaxTopics bounds the topics and patterns of one request; more are answered 400. Zero means 32; negative, no limit.
+	// MaxTopics limits the topics and patterns of one request. More get 400. Zero means 32. Negative means no limit.
 	MaxTopics int
 
-	// MaxBatch bounds the events of one POST; more are answered 413. Zero means 1,000; negative, no limit.
+	// MaxBatch limits the events of one POST. More get 413. Zero means 1,000. Negative means no limit.
 	MaxBatch int
 
-	// MaxBodyBytes bounds the body of a POST; more is answered 413. Zero means 1 MiB; negative, no limit.
+	// MaxBodyBytes limits the body of a POST. A larger one gets 413. Zero means 1 MiB. Negative means no limit.
 	MaxBodyBytes int64
 
-	// BodyTimeout is how long the body of a POST may take to arrive; one that takes longer is answered 408. It replaces
-	// the ReadTimeout of the [http.Server]. Zero means 30 s; negative leaves it to the ReadTimeout.
+	// BodyTimeout is how long the body of a POST may take to arrive. A slower one gets 408. It replaces the ReadTimeout
+	// of the [http.Server]. Zero means 30 s. Negative means that ReadTimeout applies.
 	BodyTimeout time.Duration
 
-	// Trace is called when a stream begins, and what it returns, unless nil, once when it has ended. To a middleware, a
-	// stream that left its goroutine (see NoHijack) looks finished after some microseconds: this is where to learn how
-	// long it lasted, and why it ended. The function returned must not keep the request, nor wait: it may run on a
-	// goroutine that serves others.
+	// Trace, if not nil, is called when a stream begins. If it returns a function, that is called once when the stream
+	// has ended. Use it for the duration of streams and the reason of their end: to middleware, a stream that left its
+	// goroutine (see NoHijack) seems to end after microseconds. The returned function must not keep the request and
+	// must not block, since its goroutine may serve other streams.
 	Trace func(r *http.Request) func(StreamEnd)
 
-	// Logger gets what the handler has to say, and never a token or a query. Nil means [slog.Default].
+	// Logger gets the log of the handler. Tokens and queries are never logged. Nil means [slog.Default].
 	Logger *slog.Logger
 }
 
 const allowedMethods = "GET, HEAD, OPTIONS, POST"
 
+// ServeHTTP implements [http.Handler].
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !h.receive(w, r) {
 		return
@@ -243,14 +253,14 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		leaveBody(w, r)
 		w.Header().Set("Allow", allowedMethods)
-		err = &Error{Status: http.StatusMethodNotAllowed}
+		err = &HTTPError{Status: http.StatusMethodNotAllowed}
 	}
 	if err != nil {
 		h.fail(w, r, err)
 	}
 }
 
-// receive does what comes before any other decision, and reports whether to go on.
+// receive checks the host and sets CORS headers. It reports whether to continue.
 func (h *Handler) receive(w http.ResponseWriter, r *http.Request) bool {
 	if len(h.Hosts) > 0 && !MatchHost(h.Hosts, r.Host) {
 		leaveBody(w, r)
@@ -261,7 +271,7 @@ func (h *Handler) receive(w http.ResponseWriter, r *http.Request) bool {
 	return true
 }
 
-// subscribe answers GET and HEAD. Its errors precede the first byte of the answer.
+// subscribe answers GET and HEAD. It returns an error only before the first byte of the response.
 func (h *Handler) subscribe(w http.ResponseWriter, r *http.Request) error {
 	query, err := parseQuery(r)
 	if err != nil {
@@ -309,12 +319,12 @@ func (h *Handler) subscribe(w http.ResponseWriter, r *http.Request) error {
 func parseQuery(r *http.Request) (url.Values, error) {
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
-		return nil, malformed("", "the query is malformed")
+		return nil, malformed("", "malformed query string")
 	}
 	return query, nil
 }
 
-// subscribable returns the topics that the request names, if it gets them.
+// subscribable returns the topics of the request and its grant, from a ticket or from Authorize.
 func (h *Handler) subscribable(r *http.Request, query url.Values) ([]string, Grant, error) {
 	if h.Tickets != nil && query.Has("ticket") {
 		return h.redeem(r, query)
@@ -322,7 +332,7 @@ func (h *Handler) subscribable(r *http.Request, query url.Values) ([]string, Gra
 	return h.permitted(r, query["topic"])
 }
 
-// permitted returns the topics asked for, or all, if they exist and may be had.
+// permitted returns the requested topics, or all, if they exist and Authorize permits them.
 func (h *Handler) permitted(r *http.Request, topics []string) ([]string, Grant, error) {
 	if limit := cmp.Or(h.MaxTopics, DefaultMaxTopics); over(len(topics), limit) {
 		return nil, Grant{}, malformed("topic", fmt.Sprintf("more than %d topics", limit))
@@ -330,7 +340,7 @@ func (h *Handler) permitted(r *http.Request, topics []string) ([]string, Grant, 
 	if len(topics) == 0 {
 		topics = h.all()
 	}
-	grant, err := h.authorize(r, Access{Action: Subscribe, Topics: topics})
+	grant, err := h.authorize(r, Access{Action: ActionSubscribe, Topics: topics})
 	if err != nil {
 		return nil, Grant{}, err
 	}
@@ -346,7 +356,7 @@ func (h *Handler) logger() *slog.Logger {
 	return cmp.Or(h.Logger, slog.Default())
 }
 
-// config returns what the machine of a stream needs to know.
+// config returns the options of the stream's state machine.
 func (h *Handler) config() *stream.Config {
 	return &stream.Config{
 		Heartbeat:    stream.After(0, cmp.Or(h.Heartbeat, DefaultHeartbeat)),

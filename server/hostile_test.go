@@ -157,7 +157,7 @@ func TestBreakOverTLS(t *testing.T) {
 			}
 			c := newClient(t, response)
 			c.next()
-			broker.Break()
+			broker.DisconnectAll()
 			if _, err := c.read(); err == nil || errors.Is(err, io.EOF) {
 				t.Errorf("the cut stream ends with %v", err)
 			}
@@ -185,7 +185,7 @@ func TestFiltersAreBounded(t *testing.T) {
 			opened(t, url+"?topic=a&topic=b").next() // the same
 			refused := open(t, url+"?topic=c")
 			body, _ := io.ReadAll(refused.response.Body)
-			if refused.response.StatusCode != test.status || !strings.Contains(string(body), "too many distinct sets of topics") ||
+			if refused.response.StatusCode != test.status || !strings.Contains(string(body), "too many distinct topic filters") ||
 				refused.response.Header.Get("Retry-After") == "" {
 				t.Errorf("one more is answered %d, %s", refused.response.StatusCode, body)
 			}
@@ -226,7 +226,7 @@ func TestPublisherGoes(t *testing.T) {
 		close(begun)
 		<-ctx.Done()
 		ended <- context.Cause(ctx)
-		return server.ErrUnavailable
+		return server.ErrStoreUnavailable
 	}
 	broker := &server.Broker{Store: store}
 	t.Cleanup(broker.Close)
@@ -293,7 +293,7 @@ func TestUnaskedOverTLS(t *testing.T) {
 			break
 		}
 	}
-	if e := <-ends; e.Reason != server.ErrUnasked {
+	if e := <-ends; e.Reason != server.ErrUnexpectedData {
 		t.Errorf("ended by %v", e.Reason)
 	}
 }

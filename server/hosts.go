@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// MatchHost reports whether hosts, which are as in [Handler.Hosts], list the host of a request. An empty list lists
-// none. Case does not matter. A port that hosts name and the request does not have is taken for listed if it is 80 or
-// 443, which browsers leave out.
+// MatchHost reports whether hosts, in the form of [Handler.Hosts], include the host of a request. An empty list
+// includes none. Case does not matter. If hosts have the port 80 or 443, a request without a port matches, because
+// browsers omit these ports.
 func MatchHost(hosts []string, host string) bool {
 	name, port := splitHost(strings.ToLower(host))
 	return slices.ContainsFunc(hosts, func(listed string) bool {

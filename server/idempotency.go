@@ -137,9 +137,9 @@ func (b *Broker) makeRoom(owner digest) error {
 		wait = max(time.Second, age-time.Since(k.known[0].at))
 	}
 	if ownersFull {
-		return &Error{Status: http.StatusTooManyRequests, Field: "Idempotency-Key", Message: "too many keys of this client are remembered", RetryAfter: wait}
+		return &HTTPError{Status: http.StatusTooManyRequests, Field: "Idempotency-Key", Message: "too many idempotency keys from this client: retry later, or publish without a key", RetryAfter: wait}
 	}
-	return &Error{Status: http.StatusServiceUnavailable, Field: "Idempotency-Key", Message: "too many keys are remembered", RetryAfter: wait}
+	return &HTTPError{Status: http.StatusServiceUnavailable, Field: "Idempotency-Key", Message: "too many idempotency keys: retry later, or publish without a key", RetryAfter: wait}
 }
 
 // find forgets what is too old, and returns what is remembered of a key.

@@ -32,7 +32,7 @@ type span struct {
 // eventOverhead is less than what an event takes beyond its data: a generation must not end too soon.
 const eventOverhead = len("id: 12345678-1\ndata: \n\n")
 
-// admitTopics returns ErrManyTopics if the publications would make the topics too many.
+// admitTopics returns ErrTooManyTopics if the publications would make the topics too many.
 func (b *Broker) admitTopics(publications ...Publication) error {
 	lasts := b.log().Limits()
 	if b.Store != nil {
@@ -40,7 +40,7 @@ func (b *Broker) admitTopics(publications ...Publication) error {
 	}
 	if !b.names.admit(publications, cmp.Or(b.MaxDistinctTopics, DefaultMaxDistinctTopics), lasts) {
 		b.refused.Add(1)
-		return ErrManyTopics
+		return ErrTooManyTopics
 	}
 	return nil
 }

@@ -37,7 +37,7 @@ func (h *Handler) publish(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	p.body = text
-	grant, err := h.authorize(r, Access{Publish, p.topics(), len(p.publications)})
+	grant, err := h.authorize(r, Access{ActionPublish, p.topics(), len(p.publications)})
 	if err != nil {
 		return err
 	}
@@ -56,12 +56,12 @@ func (h *Handler) admitPublisher(r *http.Request) (decode decoder, key string, e
 		return nil, "", err
 	}
 	if h.Authorize == nil && !h.OpenPublish {
-		return nil, "", &Error{
+		return nil, "", &HTTPError{
 			Status:  http.StatusForbidden,
-			Message: "publishing over HTTP is off: set the Handler's Authorize, or OpenPublish",
+			Message: "publishing over HTTP is disabled: set Handler.Authorize or Handler.OpenPublish",
 		}
 	}
-	if _, err := h.authorize(r, Access{Action: Publish}); err != nil {
+	if _, err := h.authorize(r, Access{Action: ActionPublish}); err != nil {
 		return nil, "", err
 	}
 	if key, err = idempotencyKey(r); err != nil {

@@ -69,7 +69,7 @@ func publishNumbered(t *testing.T, broker *server.Broker, publisher int) {
 			t.Error(err)
 		}
 		if n%100 == 99 {
-			broker.Break()
+			broker.DisconnectAll()
 		}
 	}
 }

@@ -13,87 +13,92 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/sse"
 )
 
-// A Store keeps the events of a [Broker], which without one keeps them in memory and for as long as it lives itself.
-// Package jetstream has one, for a folder and for a cluster. Its methods are called from many goroutines at a time.
+// A Store keeps the events of a [Broker]. Packages filestore and jetstream implement it. Its methods must be safe for
+// concurrent use.
 //
-// A store is one stream with one order: it numbers events by successive sequences, beginning with 1. Numbers may be
+// A store is one stream with one order. It numbers events with consecutive sequences, starting at 1. Sequences may be
 // missing where events were deleted.
+//
+// Other packages may implement Store. So no method will be added to it, since that would break them. If the broker
+// learns to use more from a store, it will look for a separate, optional interface, as package io/fs does. The structs
+// that Store uses may get new fields whose zero values mean the old behavior: use field names in composite literals.
 type Store interface {
-	// Append stores all records or none, under successive sequences, and returns the first one's when they are safe. If
-	// key is not zero and was used before, it stores nothing and returns the sequence of then, or [ErrKeyReused] if the
-	// key's Sum is another.
+	// Append stores all records or none, with consecutive sequences, and returns the first sequence when the records
+	// are safe. If key is not zero and was used before, it stores nothing and returns the sequence from that time, or
+	// [ErrKeyReused] if the Sum of the key differs.
 	//
-	// Other errors are [ErrEventTooLarge], [ErrStoreFull], and [ErrUnavailable] when the store cannot be reached or does
-	// not answer in time, upon which the records may be stored or not.
-	Append(ctx context.Context, key Key, records ...Record) (first uint64, err error)
+	// Other errors wrap [sse.ErrEventTooLarge], [ErrStoreFull], or [ErrStoreUnavailable] if the store cannot be reached
+	// or does not respond in time. With ErrStoreUnavailable, the records may have been stored.
+	Append(ctx context.Context, key IdempotencyKey, records ...Record) (first uint64, err error)
 
-	// Read returns, oldest first, some of the records from that sequence on: as many as the store finds it good to
-	// return at once, and none if it has none. Between those that it returns, none is missing that is kept.
+	// Read returns records in order, starting at the sequence from or the next one that is kept. It returns as many as
+	// is efficient for the store, and none only if none follow. It must not skip a record that is kept.
 	Read(ctx context.Context, from uint64) ([]StoredRecord, error)
 
-	// State returns what the store keeps. It knows of all that was appended before the call, on whatever node.
+	// State returns what the store keeps. It includes everything appended on any node before the call.
 	State(ctx context.Context) (StoreState, error)
 
-	// Follow calls tell with everything that is appended, on whatever node, until ctx is done: first with an update
-	// that says where it begins, and then in order, without a gap and without a duplicate.
-	Follow(ctx context.Context, tell func(StoreUpdate))
+	// Follow calls report with everything that is appended on any node: first with an update that says where it starts,
+	// then in order, without gaps or duplicates. It reports temporary failures in [StoreUpdate] and continues. Follow
+	// returns when ctx is done, or with an error when it can never continue. After that error, [Stats.Offline] is true
+	// until the broker is closed. A broker calls Follow once.
+	Follow(ctx context.Context, report func(StoreUpdate)) error
 }
 
 // Errors of a [Store].
 var (
-	ErrUnavailable = errors.New("server: the store of the events is unavailable")
-	ErrStoreFull   = errors.New("server: the store of the events is full")
-	ErrKeyReused   = errors.New("server: the key was used for something else")
+	ErrStoreUnavailable = errors.New("server: event store is unavailable")
+	ErrStoreFull        = errors.New("server: event store is full")
+	ErrKeyReused        = errors.New("server: idempotency key was used for a different request")
 )
 
-// A Record is an event as a store keeps it. Its block is the event's encoding without the id, which only the store's
-// sequence makes.
+// A Record is an event in a store. Block is the encoding of the event without its id, because the id depends on the
+// sequence that the store assigns.
 type Record struct {
 	Topic string
 	Block []byte
 }
 
-// A StoredRecord has its place in the store's order.
+// A StoredRecord is a record with its sequence.
 type StoredRecord struct {
 	Record
 	Sequence uint64
 }
 
-// A Key makes an Append that is repeated store nothing. The zero Key makes none.
-type Key struct {
+// An IdempotencyKey makes Append store its records only once. The zero IdempotencyKey means no key.
+type IdempotencyKey struct {
 	ID  string            // 64 hexadecimal digits
-	Sum [sha256.Size]byte // of what is published under it
+	Sum [sha256.Size]byte // SHA-256 of the request
 }
 
 // A StoreState says what a store keeps.
 type StoreState struct {
-	Epoch string // of ids
-	First uint64 // sequence of the oldest record kept, or Last+1
+	Epoch string // first part of ids; changes when earlier ids are no longer valid
+	First uint64 // sequence of the oldest record kept, or Last+1 if there is none
 	Last  uint64 // sequence of the newest record ever stored
 
-	// Earlier holds epochs of the past, each with the last sequence up to which an id of it means the same as one of the
-	// present epoch. A store that finds that it has lost its newest records begins a new epoch, because it is going to
-	// give their sequences to others.
+	// Earlier maps earlier epochs to the last sequence up to which their ids are still valid. A store that has lost its
+	// newest records starts a new epoch, because it will assign their sequences again.
 	Earlier map[string]uint64
 }
 
-// A StoreUpdate is what [Store.Follow] tells.
+// A StoreUpdate is what [Store.Follow] reports.
 type StoreUpdate struct {
-	// StoreState is what the store keeps, of which First does not matter and Last is what is told with this update, be
-	// it a record or deleted. Another Epoch than before makes the broker begin anew behind Last, as does without
-	// records a Last that goes back.
+	// StoreState is the state of the store. First is ignored. Last is the last sequence that this update covers, whether
+	// its event is in Records or was deleted. If Epoch has changed, or an update without Records has a lower Last, the
+	// broker starts over after Last.
 	StoreState
 
 	Records []StoredRecord // in order
-	Err     error          // why nothing can be told for now, if that is so
+	Err     error          // why the store cannot report events at the moment, or nil
 }
 
-// storeTimeout bounds what a request waits for the store. It leaves the time that the writing of the answer needs
-// within the server's own timeouts.
+// storeTimeout limits how long a request waits for the store. It leaves time to write the response within the server's
+// own timeouts.
 const storeTimeout = 10 * time.Second
 
-// beatOffline is the sign of life while the store is not followed.
-var beatOffline = sse.AppendComment(nil, "the store is unavailable: events are late")
+// beatOffline is the heartbeat while the store reports nothing.
+var beatOffline = sse.AppendComment(nil, "event store is unavailable: events are delayed")
 
 func (b *Broker) beat() []byte {
 	if b.offline.Load() {
@@ -102,15 +107,18 @@ func (b *Broker) beat() []byte {
 	return heartbeat
 }
 
-// follow has the log follow the store until the broker is closed.
+// follow updates the log from the store until the broker is closed.
 func (b *Broker) follow(ctx context.Context) {
-	b.Store.Follow(ctx, func(u StoreUpdate) {
+	err := b.Store.Follow(ctx, func(u StoreUpdate) {
 		b.offline.Store(u.Err != nil)
 		if u.Err == nil {
 			b.events.Update(eventlog.Update{Epoch: u.Epoch, Earlier: u.Earlier, Last: u.Last, Records: logRecords(u.Records)})
 			b.relieve()
 		}
 	})
+	if err != nil && ctx.Err() == nil {
+		b.offline.Store(true)
+	}
 }
 
 func logRecords(stored []StoredRecord) []eventlog.Record {
@@ -121,8 +129,8 @@ func logRecords(stored []StoredRecord) []eventlog.Record {
 	return records
 }
 
-// publishStored is publishAll with a Store. The log gets the events from there.
-func (b *Broker) publishStored(ctx context.Context, key Key, publications []Publication) ([]string, error) {
+// publishStored is publishAll with a Store. The log gets the events from Follow.
+func (b *Broker) publishStored(ctx context.Context, key IdempotencyKey, publications []Publication) ([]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	if err := b.awaitStore(ctx, func(e eventlog.Extent) bool { return e.Epoch != "" }); err != nil {
@@ -132,7 +140,7 @@ func (b *Broker) publishStored(ctx context.Context, key Key, publications []Publ
 	for i, p := range publications {
 		block, err := sse.Append(nil, p.Event)
 		if err == nil && over(len(block)+eventlog.IDLineBytes, b.log().Limits().EventBytes) {
-			err = ErrEventTooLarge
+			err = sse.ErrEventTooLarge
 		}
 		if err != nil {
 			return nil, &PublicationError{i, err}
@@ -153,20 +161,20 @@ func (b *Broker) awaitStore(ctx context.Context, reached func(eventlog.Extent) b
 	if err == nil || errors.Is(err, ErrClosed) {
 		return err
 	}
-	return fmt.Errorf("%w: it does not report what is new", ErrUnavailable)
+	return fmt.Errorf("%w: timed out waiting for its updates", ErrStoreUnavailable)
 }
 
-// storeKey returns the key under which a store remembers the attempt.
-func (a attempt) storeKey(request []byte) Key {
+// storeKey returns the key for the store.
+func (a attempt) storeKey(request []byte) IdempotencyKey {
 	if a.key == "" {
-		return Key{}
+		return IdempotencyKey{}
 	}
 	sum := sha256.Sum256(fmt.Appendf(nil, "%q of %q", a.key, a.subject))
-	return Key{hex.EncodeToString(sum[:]), sha256.Sum256(request)}
+	return IdempotencyKey{hex.EncodeToString(sum[:]), sha256.Sum256(request)}
 }
 
-// seek returns the cursor of a reader whose last event is lastEventID, and why it is not where that asked to be. It may
-// be before the first event of the log: then the reader continues from the store. The error is one of the store's.
+// seek returns the cursor of a client with that last event ID, and a gap if it cannot continue there. The cursor may be
+// before the first event of the log; then the client continues from the store. The error is one of the store's.
 func (b *Broker) seek(ctx context.Context, lastEventID string, p eventlog.Policy) (eventlog.Cursor, *eventlog.Gap, error) {
 	l := b.log()
 	if b.Store == nil {
@@ -200,7 +208,7 @@ func (b *Broker) seek(ctx context.Context, lastEventID string, p eventlog.Policy
 		return c, nil, err
 	}
 	if _, err := l.Resume(&c); err != nil {
-		return c, nil, fmt.Errorf("%w: its stream begins anew", ErrUnavailable)
+		return c, nil, fmt.Errorf("%w: it started a new epoch", ErrStoreUnavailable)
 	}
 	return c, g, nil
 }
@@ -239,8 +247,8 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// fetch reads on from the store, for a stream that is behind what the log keeps. Its state is asked for afterwards: it
-// tells whether the records are of the epoch that the log has, and whether what is missing was dropped or deleted.
+// fetch reads from the store, for a stream that needs older events than the log has. It asks for the state afterwards:
+// that shows whether the records are of the log's epoch, and whether missing records were dropped or deleted.
 func (b *Broker) fetch(ctx context.Context, from uint64) (f stream.Fetched) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
@@ -254,10 +262,10 @@ func (b *Broker) fetch(ctx context.Context, from uint64) (f stream.Fetched) {
 	return f
 }
 
-// maxFetches is how many streams with goroutines read the store at a time.
+// maxFetches limits how many streams with goroutines read the store at a time.
 const maxFetches = 8
 
-// fetchQueued is fetch for those streams, which wait while others read, or hold as many copies as they may.
+// fetchQueued is fetch for streams with goroutines. It waits while too many others read, or hold too many copies.
 func (b *Broker) fetchQueued(ctx context.Context, from uint64) (f stream.Fetched) {
 	waiting, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
@@ -265,15 +273,15 @@ func (b *Broker) fetchQueued(ctx context.Context, from uint64) (f stream.Fetched
 	case b.fetches <- struct{}{}:
 		defer func() { <-b.fetches }()
 	case <-waiting.Done():
-		return stream.Fetched{Err: fmt.Errorf("%w: too many read it", ErrUnavailable)}
+		return stream.Fetched{Err: fmt.Errorf("%w: too many concurrent reads", ErrStoreUnavailable)}
 	}
 	for b.log().Full() {
 		if pause(waiting, fullPause) != nil {
-			return stream.Fetched{Err: fmt.Errorf("%w: clients hold too much of what was read", ErrUnavailable)}
+			return stream.Fetched{Err: fmt.Errorf("%w: slow clients hold too much memory", ErrStoreUnavailable)}
 		}
 	}
 	return b.fetch(ctx, from)
 }
 
-// fullPause is how often it is looked whether clients have let go of memory.
+// fullPause is the interval at which fetchQueued checks whether clients have released memory.
 const fullPause = 20 * time.Millisecond

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 
 	"github.com/eventsource-wasm/eventsource-wasm/server"
 	"github.com/eventsource-wasm/eventsource-wasm/server/compress"
@@ -22,7 +23,7 @@ type testStore struct {
 	mu      sync.Mutex
 	state   server.StoreState
 	records []server.StoredRecord
-	tell    func(server.StoreUpdate)
+	report  func(server.StoreUpdate)
 	held    []server.StoredRecord
 	hold    bool
 	failing error
@@ -36,7 +37,7 @@ func newTestStore() *testStore {
 	return &testStore{state: server.StoreState{Epoch: "epoch000", First: 1}}
 }
 
-func (s *testStore) Append(ctx context.Context, _ server.Key, records ...server.Record) (uint64, error) {
+func (s *testStore) Append(ctx context.Context, _ server.IdempotencyKey, records ...server.Record) (uint64, error) {
 	if s.appending != nil {
 		return 0, s.appending(ctx)
 	}
@@ -56,8 +57,8 @@ func (s *testStore) Append(ctx context.Context, _ server.Key, records ...server.
 }
 
 func (s *testStore) flush() {
-	if !s.hold && s.tell != nil {
-		s.tell(server.StoreUpdate{StoreState: s.state, Records: s.held})
+	if !s.hold && s.report != nil {
+		s.report(server.StoreUpdate{StoreState: s.state, Records: s.held})
 		s.held = nil
 	}
 }
@@ -85,15 +86,16 @@ func (s *testStore) State(context.Context) (server.StoreState, error) {
 	return s.state, s.failing
 }
 
-func (s *testStore) Follow(ctx context.Context, tell func(server.StoreUpdate)) {
+func (s *testStore) Follow(ctx context.Context, report func(server.StoreUpdate)) error {
 	s.mu.Lock()
-	s.tell, s.held = tell, nil
-	tell(server.StoreUpdate{StoreState: s.state})
+	s.report, s.held = report, nil
+	report(server.StoreUpdate{StoreState: s.state})
 	s.mu.Unlock()
 	<-ctx.Done()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.tell = nil
+	s.report = nil
+	return context.Cause(ctx)
 }
 
 // change calls f under the lock, and tells what is no longer held back.
@@ -343,12 +345,12 @@ func TestStoreUnavailable(t *testing.T) {
 	h := &server.Handler{Broker: broker}
 	store, url := startStored(t, h)
 	publish(t, broker, "t", "1", "2", "3")
-	store.failing = fmt.Errorf("%w: for a test", server.ErrUnavailable)
+	store.failing = fmt.Errorf("%w: for a test", server.ErrStoreUnavailable)
 	answer := post(h, form, "topic=t&data=x")
 	if answer.Code != http.StatusServiceUnavailable || answer.Header().Get("Retry-After") == "" || strings.Contains(answer.Body.String(), "for a test") {
 		t.Errorf("POST is answered %d, %v, %s", answer.Code, answer.Header(), answer.Body)
 	}
-	if _, err := broker.PublishAll(t.Context(), server.Publication{Topic: "t"}); !errors.Is(err, server.ErrUnavailable) {
+	if _, err := broker.PublishAll(t.Context(), server.Publication{Topic: "t"}); !errors.Is(err, server.ErrStoreUnavailable) {
 		t.Errorf("publish: %v", err)
 	}
 	if unstored := broker.Stats().Unstored; unstored != 2 {
@@ -366,7 +368,7 @@ func TestStoreUnavailable(t *testing.T) {
 	reads := 0
 	store.reading = func() {
 		if reads++; reads == 2 {
-			store.change(func() { store.failing = server.ErrUnavailable })
+			store.change(func() { store.failing = server.ErrStoreUnavailable })
 		}
 	}
 	publish(t, broker, "t", numbers(4, 9)...)
@@ -406,8 +408,8 @@ func TestStoreRefuses(t *testing.T) {
 		want  error
 	}{
 		"type":            {sse.Event{Type: "a\nb"}, sse.ErrInvalidType},
-		"too large":       {sse.Event{Data: strings.Repeat("\n", 20)}, server.ErrEventTooLarge},
-		"too large to us": {sse.Event{Data: strings.Repeat("x", 101)}, server.ErrEventTooLarge},
+		"too large":       {sse.Event{Data: strings.Repeat("\n", 20)}, sse.ErrEventTooLarge},
+		"too large to us": {sse.Event{Data: strings.Repeat("x", 101)}, sse.ErrEventTooLarge},
 		"id":              {sse.Event{ID: "1"}, server.ErrEventHasID},
 	} {
 		if _, err := broker.Publish(t.Context(), "t", test.event); !errors.Is(err, test.want) {
@@ -428,5 +430,40 @@ func TestStoreRefuses(t *testing.T) {
 	broker.Close()
 	if _, err := broker.Publish(t.Context(), "t", sse.Event{}); !errors.Is(err, server.ErrClosed) {
 		t.Errorf("after Close: %v", err)
+	}
+}
+
+// A failedStore stops following after the first update.
+type failedStore struct{ *testStore }
+
+func (s failedStore) Follow(_ context.Context, report func(server.StoreUpdate)) error {
+	report(server.StoreUpdate{StoreState: s.state})
+	return server.ErrStoreUnavailable
+}
+
+// A store that can never continue leaves the broker offline. One that ends because the broker is closed does not.
+func TestFollowFails(t *testing.T) {
+	for name, test := range map[string]struct {
+		store   server.Store
+		offline bool
+	}{
+		"failed": {failedStore{newTestStore()}, true},
+		"closed": {newTestStore(), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				broker := &server.Broker{Store: test.store}
+				broker.Stats() // follows the store from now on
+				synctest.Wait()
+				if !test.offline {
+					broker.Close()
+					synctest.Wait()
+				}
+				if got := broker.Stats().Offline; got != test.offline {
+					t.Errorf("offline: %v, want %v", got, test.offline)
+				}
+				broker.Close()
+			})
+		})
 	}
 }

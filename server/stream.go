@@ -24,19 +24,19 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/sse"
 )
 
-// Why a stream ended: the values of [StreamEnd.Reason], besides those of a connection that fails and of a Store, and
-// [context.DeadlineExceeded] for the deadline of a request.
+// Reasons for the end of a stream, in [StreamEnd.Reason]. Other reasons are errors of the connection or the Store, and
+// [context.DeadlineExceeded] for the deadline of the request.
 var (
-	ErrGone         = stream.ErrGone         // the client closed the connection
-	ErrLagged       = eventlog.ErrLag        // it exceeded Handler.MaxLag
-	ErrPinned       = stream.ErrPinned       // it held the oldest memory when Broker.MaxPinnedBytes was exceeded
-	ErrDraining     = stream.ErrDraining     // Broker.Drain
-	ErrDisconnected = eventlog.ErrBroken     // Broker.Break
-	ErrBrokerClosed = eventlog.ErrEnd        // Broker.Close
-	ErrWriteTimeout = os.ErrDeadlineExceeded // Handler.WriteTimeout
-	ErrExpired      = errors.New("the grant expired")
-	ErrAged         = errors.New("the stream reached its age")
-	ErrUnasked      = errors.New("the client went on sending after its request")
+	ErrClientGone     = stream.ErrGone                               // the client closed the connection
+	ErrLagged         = eventlog.ErrLag                              // the client exceeded Handler.MaxLag
+	ErrPinned         = stream.ErrPinned                             // the client held the oldest memory when Broker.MaxPinnedBytes was exceeded
+	ErrDraining       = stream.ErrDraining                           // Broker.Drain
+	ErrDisconnected   = eventlog.ErrDisconnected                     // Broker.DisconnectAll
+	ErrBrokerClosed   = eventlog.ErrEnd                              // Broker.Close
+	ErrWriteTimeout   = os.ErrDeadlineExceeded                       // Handler.WriteTimeout
+	ErrExpired        = errors.New("grant expired")                  // Grant.Expires
+	ErrMaxStreamAge   = errors.New("stream reached its maximum age") // Handler.MaxStreamAge
+	ErrUnexpectedData = errors.New("client sent data after its request")
 )
 
 var heartbeat = sse.AppendComment(nil, "")
@@ -44,13 +44,13 @@ var heartbeat = sse.AppendComment(nil, "")
 // A StreamEnd describes a stream that has ended.
 type StreamEnd struct {
 	Duration time.Duration
-	Bytes    int64 // written, with the framing of chunks if Detached
-	Events   int64 // written
-	Detached bool  // it had left the goroutine of its request: see Handler.NoHijack
-	Reason   error
+	Bytes    int64 // bytes written, including chunk framing if Detached
+	Events   int64 // events written
+	Detached bool  // the stream had left the goroutine of its request: see Handler.NoHijack
+	Reason   error // never nil
 }
 
-// An opening is a request that becomes a stream.
+// An opening is a request while it becomes a stream.
 type opening struct {
 	handler *Handler
 	broker  *Broker
@@ -66,7 +66,7 @@ type opening struct {
 	onEnd   func(StreamEnd)
 }
 
-// newOpening places the stream in the log, or before it. The error is one of the store's.
+// newOpening finds the place of the stream in the log or the store. The error is one of the store's.
 func (h *Handler) newOpening(w http.ResponseWriter, r *http.Request, lastEventID string, f *topic.Filter, a account) (*opening, error) {
 	o := &opening{
 		handler: h, broker: h.Broker, filter: f, account: a,
@@ -86,8 +86,8 @@ func (h *Handler) newOpening(w http.ResponseWriter, r *http.Request, lastEventID
 	return o, nil
 }
 
-// serve serves the stream, or hands it over: then detached is true, and the stream is no longer counted by the caller.
-// It returns an error only if nothing is written yet.
+// serve serves the stream until it ends, or detaches it from this goroutine. A detached stream is counted out by its
+// finisher, not by the caller. serve returns an error only if nothing is written yet.
 func (o *opening) serve(grant Grant, fresh bool) (detached bool, err error) {
 	detachable := o.detachable()
 	if detachable {
@@ -112,7 +112,7 @@ func (o *opening) serve(grant Grant, fresh bool) (detached bool, err error) {
 	return false, nil
 }
 
-// run serves the stream by this goroutine.
+// run serves the stream on this goroutine.
 func (o *opening) run(d *netstream.Driver) {
 	o.broker.goroutines.Add(d)
 	d.Run(o.request.Context())
@@ -120,12 +120,12 @@ func (o *opening) run(d *netstream.Driver) {
 	o.handler.report(d.Stream, o.request.RemoteAddr, o.onEnd, false)
 	reason := d.Ended()
 	if !d.Complete() && (reason == ErrDisconnected || reason == ErrPinned) {
-		panic(http.ErrAbortHandler) // or net/http would write the end of the body
+		panic(http.ErrAbortHandler) // otherwise net/http ends the body properly
 	}
 }
 
-// report says that a stream has ended, once. What onEnd does wrong is not to end the streams of others, which may share
-// the goroutine.
+// report logs the end of a stream and calls onEnd. It recovers a panic of onEnd, because the goroutine may serve other
+// streams.
 func (h *Handler) report(s *stream.Stream, remote string, onEnd func(StreamEnd), detached bool) {
 	h.logEnd(remote, s.Ended())
 	if onEnd == nil {
@@ -133,7 +133,7 @@ func (h *Handler) report(s *stream.Stream, remote string, onEnd func(StreamEnd),
 	}
 	defer func() {
 		if problem := recover(); problem != nil {
-			h.logger().Error("the function of Handler.Trace panicked", "panic", problem, "stack", string(debug.Stack()))
+			h.logger().Error("function returned by Handler.Trace panicked", "panic", problem, "stack", string(debug.Stack()))
 		}
 	}()
 	onEnd(StreamEnd{
@@ -153,7 +153,7 @@ func (h *Handler) logEnd(remote string, reason error) {
 	h.logger().Log(context.Background(), level, "stream ended", "remote", remote, "reason", reason)
 }
 
-// bound has the stream end when the grant expires, when it is too old, or when a middleware set a deadline.
+// bound makes the stream end when the grant expires, at its maximum age, or at the deadline of the request.
 func (o *opening) bound(s *stream.Stream, grant Grant) {
 	now := o.broker.log().Now()
 	in := func(d time.Duration) time.Duration { return stream.After(now, max(d, 0)) }
@@ -161,15 +161,15 @@ func (o *opening) bound(s *stream.Stream, grant Grant) {
 		s.ExpireAt(in(time.Until(grant.Expires)), ErrExpired)
 	}
 	if age := o.handler.MaxStreamAge; age > 0 {
-		s.ExpireAt(in(age-within(age/10)), ErrAged)
+		s.ExpireAt(in(age-within(age/10)), ErrMaxStreamAge)
 	}
 	if deadline, ok := o.request.Context().Deadline(); ok {
 		s.ExpireAt(in(time.Until(deadline)), context.DeadlineExceeded)
 	}
 }
 
-// greeting is the stream's first bytes, without which Firefox does not fire "open". A client without an id gets one to
-// resume from: otherwise it would lose what is published between a break before the first event and its return.
+// greeting returns the first bytes of the stream. Without them, Firefox does not fire "open". A client without an id gets
+// one: otherwise, if it disconnects before its first event, it would lose what is published until it reconnects.
 func (o *opening) greeting(fresh bool) []byte {
 	block := slices.Clone(heartbeat)
 	if retry := o.handler.Retry.Milliseconds(); retry > 0 {
@@ -189,7 +189,7 @@ func (o *opening) setHeaders() {
 	header := o.writer.Header()
 	header.Set("Content-Type", sse.ContentType)
 	header.Set("Cache-Control", "no-store, no-transform")
-	header.Set("X-Accel-Buffering", "no") // or nginx holds events back
+	header.Set("X-Accel-Buffering", "no") // otherwise nginx buffers events
 	if len(o.handler.Codings) > 0 {
 		header.Add("Vary", "Accept-Encoding")
 	}
@@ -201,21 +201,21 @@ func (o *opening) setHeaders() {
 	}
 }
 
-// begin sends the head, unless the writer cannot stream. WriteHeader comes before the first Flush, since middleware may
-// decide there what it does with the body. Errors of the connection are met again by the next write.
+// begin sends the header, unless the writer cannot stream. WriteHeader comes before the first Flush, since middleware may
+// decide there how to treat the body. The next write returns connection errors again.
 func (o *opening) begin() error {
 	if o.flush = flusher(o.writer); o.flush == nil {
-		return &Error{
+		return &HTTPError{
 			Status: http.StatusInternalServerError,
-			Message: fmt.Sprintf("cannot stream: %T has neither Flush nor Unwrap; "+
-				"the middleware that wraps the http.ResponseWriter must have Unwrap() http.ResponseWriter", o.writer),
+			Message: fmt.Sprintf("cannot stream: %T has neither Flush nor Unwrap: "+
+				"add the method Unwrap() http.ResponseWriter to the middleware", o.writer),
 		}
 	}
 	// The server's ReadTimeout would end the stream.
 	read := o.control.SetReadDeadline(time.Time{})
 	if write := o.control.SetWriteDeadline(time.Time{}); errors.Is(read, http.ErrNotSupported) || errors.Is(write, http.ErrNotSupported) {
 		o.broker.noDeadlines.Do(func() {
-			o.handler.logger().Warn("streams have no deadlines: the writer has no Unwrap, so that timeouts of the http.Server end streams and WriteTimeout does not apply",
+			o.handler.logger().Warn("the http.ResponseWriter does not support deadlines, so http.Server timeouts end streams and WriteTimeout does not apply: add an Unwrap method to the middleware",
 				"writer", fmt.Sprintf("%T", o.writer))
 		})
 	}
@@ -225,7 +225,7 @@ func (o *opening) begin() error {
 	return nil
 }
 
-// flusher returns how to flush w, looked up once as a ResponseController does every time, or nil.
+// flusher returns a function that flushes w, or nil. A ResponseController would search for it on every call.
 func flusher(w http.ResponseWriter) func() error {
 	for {
 		switch writer := w.(type) {
@@ -241,7 +241,7 @@ func flusher(w http.ResponseWriter) func() error {
 	}
 }
 
-// A responseConn writes to the answer of a request.
+// A responseConn writes to the response of a request.
 type responseConn struct {
 	io.Writer
 	flush   func() error
@@ -252,20 +252,20 @@ func (c *responseConn) Flush() error { return c.flush() }
 
 func (c *responseConn) SetWriteDeadline(t time.Time) error { return c.control.SetWriteDeadline(t) }
 
-// detachable reports whether the stream may leave the goroutine of its request. A writer that is a middleware's says so
-// by being an [http.Hijacker] itself: one that only has Unwrap may need to see what is written.
+// detachable reports whether the stream may leave the goroutine of its request. Middleware permits it by implementing
+// [http.Hijacker] itself: a writer that only has Unwrap may need to see what is written.
 func (o *opening) detachable() bool {
 	r := o.request
 	if o.handler.NoHijack || o.coder.Coding() != "" || r.ProtoMajor != 1 || r.ProtoMinor == 0 || r.ContentLength != 0 {
 		return false
 	}
 	_, can := o.writer.(http.Hijacker)
-	return can && r.Context().Value(http.LocalAddrContextKey) != nil // it is served by net/http
+	return can && r.Context().Value(http.LocalAddrContextKey) != nil // served by net/http
 }
 
-// hijack takes the connection over, and reports whether it did. The stream goes on without a goroutine or, if the
-// connection is not the operating system's own, with a new one: that writes chunks directly, and does without the
-// buffers and the stack of the request's.
+// hijack takes over the connection and reports whether it did. The stream continues without a goroutine or, if the
+// connection is not a plain socket, with a new one that writes chunks directly. That one needs neither the buffers nor
+// the stack of the request.
 func (o *opening) hijack(d *netstream.Driver) bool {
 	conn, buffered, err := o.writer.(http.Hijacker).Hijack()
 	if err != nil {
@@ -283,7 +283,7 @@ func (o *opening) hijack(d *netstream.Driver) bool {
 	return true
 }
 
-// serveRaw serves a stream on a connection that was hijacked.
+// serveRaw serves a stream on a hijacked connection.
 func serveRaw(b *Broker, d *netstream.Driver, conn net.Conn, r *bufio.Reader, ended epoll.Ended) {
 	go watch(d, r)
 	b.goroutines.Add(d)
@@ -293,7 +293,7 @@ func serveRaw(b *Broker, d *netstream.Driver, conn net.Conn, r *bufio.Reader, en
 	ended(d.Stream)
 }
 
-// finisher returns what ends a stream that has left its request. It keeps as little of that as it can.
+// finisher returns a function for the end of a detached stream. It keeps as little of the request as possible.
 func (o *opening) finisher() epoll.Ended {
 	h, a, f, c, remote, onEnd := o.handler, o.account, o.filter, o.coder, o.request.RemoteAddr, o.onEnd
 	return func(s *stream.Stream) {
@@ -303,21 +303,20 @@ func (o *opening) finisher() epoll.Ended {
 	}
 }
 
-// A rawConn is a connection that was hijacked and is not the system's own: of TLS, or of a listener that limits
-// connections or reads the protocol of a proxy.
+// A rawConn is a hijacked connection that is not a plain socket: for TLS, or from a listener that wraps its connections.
 type rawConn struct{ net.Conn }
 
 func (rawConn) Flush() error { return nil }
 
-// maxUnasked is how much a client may send after its request: what it had sent before the head of the answer, which says
-// that this is the connection's last request, is on its way.
-const maxUnasked = 256 << 10
+// maxUnexpected is how many bytes a client may send after its request. It may have sent them before it received the
+// header of the response, which says "Connection: close".
+const maxUnexpected = 256 << 10
 
-// watch ends the stream when the client has gone, as net/http does not tell any more, or if it goes on sending. What it
-// sends means nothing.
+// watch ends the stream when the client disconnects, which net/http no longer reports, or sends too much. What it sends
+// is ignored.
 func watch(d *netstream.Driver, r *bufio.Reader) {
-	if n, _ := io.Copy(io.Discard, io.LimitReader(r, maxUnasked)); n == maxUnasked {
-		d.Do(func(s *stream.Stream) { s.End(ErrUnasked) })
+	if n, _ := io.Copy(io.Discard, io.LimitReader(r, maxUnexpected)); n == maxUnexpected {
+		d.Do(func(s *stream.Stream) { s.End(ErrUnexpectedData) })
 		return
 	}
 	d.Do((*stream.Stream).HalfClosed)

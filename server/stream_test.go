@@ -249,15 +249,15 @@ func TestClosedBrokerRefuses(t *testing.T) {
 	}
 }
 
-func TestBreak(t *testing.T) { onEachPath(t, testBreak) }
+func TestDisconnectAll(t *testing.T) { onEachPath(t, testDisconnectAll) }
 
-func testBreak(t *testing.T, noHijack bool) {
+func testDisconnectAll(t *testing.T, noHijack bool) {
 	broker := &server.Broker{}
 	url := start(t, &server.Handler{Broker: broker, NoHijack: noHijack})
 	a, b := opened(t, url), opened(t, url)
 	id := a.next()["id"]
 	b.next()
-	broker.Break()
+	broker.DisconnectAll()
 	for _, c := range []*client{a, b} {
 		if _, err := c.read(); err != io.ErrUnexpectedEOF {
 			t.Errorf("read: %v, want a broken transfer", err)
@@ -294,7 +294,7 @@ func TestHTTP2(t *testing.T) {
 	id := c.next()["id"]
 	publish(t, broker, "t", "1", "2")
 	c.wantData("1", "2")
-	broker.Break()
+	broker.DisconnectAll()
 	if b, err := c.read(); err == nil || err == io.EOF {
 		t.Fatalf("got %v and %v from a broken stream", b, err)
 	}
@@ -344,7 +344,7 @@ func TestMiddlewareThatHidesDeadlines(t *testing.T) {
 		publish(t, broker, "t", "event")
 		c.wantData("event")
 	}
-	if text := log.String(); strings.Count(text, "streams have no deadlines") != 1 || !strings.Contains(text, "hidingDeadlines") {
+	if text := log.String(); strings.Count(text, "does not support deadlines") != 1 || !strings.Contains(text, "hidingDeadlines") {
 		t.Errorf("log %q", text)
 	}
 }

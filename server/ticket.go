@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// Limits of [Tickets] whose fields are zero.
+// Defaults of [Tickets], for fields that are zero.
 const (
 	DefaultTicketLifetime       = 30 * time.Second
 	DefaultTicketMaxAge         = time.Hour
@@ -24,51 +24,50 @@ const (
 	DefaultMaxTicketBytes       = 16 << 20
 )
 
-// Tickets are for the EventSource of browsers, which sends no Authorization: a page that has a token asks by fetch for a
-// ticket, and puts that in the URL of the stream.
+// Tickets lets a browser's own EventSource, which cannot send Authorization, open a protected stream. A page with a
+// token requests a ticket with fetch, and puts it into the URL of the stream:
 //
 //	const answer = await fetch("/ticket?topic=orders.*", {method: "POST", headers: {Authorization: "Bearer " + token}});
 //	const {ticket} = await answer.json();
 //	const source = new EventSource("/events?ticket=" + ticket);
 //
-// A ticket is opaque and good for one stream of the topics that it was asked for, by the grant that its bearer had.
-// Since an EventSource comes back with the same URL, a ticket that was used can still resume: with the header
-// Last-Event-ID, which browsers send then, until the grant expires or MaxAge is over. After that it is answered 401,
-// which ends an EventSource; the page gets a new ticket then, and passes on the last id as the query's lastEventId. A
-// stream that is refused for want of room uses its ticket up, too.
+// A ticket opens one stream of the topics that it was requested for, with the grant of its token. An EventSource
+// reconnects with the same URL, so a used ticket can resume: with the header Last-Event-ID, which browsers send on
+// reconnection, until the grant expires or MaxAge has passed. After that, it gets 401, which ends an EventSource. The
+// page then requests a new ticket and passes the last id in the query as lastEventId. A stream that is refused by a
+// limit also uses up its ticket.
 //
-// So a URL that leaks, unlike one with a token, opens no second stream in a browser, and nothing beyond those topics
-// and that time. But whoever can send a request of their own making can add the header; Cookie is against that.
+// So a leaked URL cannot open a second stream in a browser, in contrast to a URL with a token, and it is limited to
+// those topics and that time. A program can add the header, though: Cookie protects against that.
 //
-// A ticket holds its topics and its grant, encrypted with a key that only this process knows: it is some 120 characters
-// long, and four for every three bytes of its topics. So asking for tickets takes no memory here, however many nobody
-// uses. A ticket that was used takes 256 bytes, until it cannot resume any more.
+// A ticket contains its topics and its grant, encrypted with a key that only this process knows. It has about 120
+// characters, plus four for every three bytes of its topics. Unused tickets take no memory. A used ticket takes 256
+// bytes until it can no longer resume.
 //
-// Tickets are good for the handler that has issued them. The zero Tickets have the default limits. The fields must not
-// change after the first use.
+// A ticket is valid for the handler that issued it. The zero Tickets has the default limits. Its fields must not change
+// after its first use.
 type Tickets struct {
-	// Lifetime is how long a ticket waits for its first use. Zero means 30 s.
+	// Lifetime is how long an unused ticket is valid. Zero means 30 s.
 	Lifetime time.Duration
 
-	// MaxAge is how long after its issue a ticket can resume, if its grant does not expire before. Authorize is not
-	// asked again. Zero means 1 hour; negative, not at all: then every reconnection needs a new ticket.
+	// MaxAge is how long after its issue a ticket can resume, unless its grant expires earlier. Authorize is not called
+	// again. Zero means 1 hour. Negative means that every reconnection needs a new ticket.
 	MaxAge time.Duration
 
-	// MaxPerSubject and MaxPerIP bound the used tickets that can resume: of one [Grant.Subject] and, where grants have
-	// none, of one address, of IPv6 of one /64. Beyond that, a stream makes the oldest one's reconnection need a new
-	// ticket; a client that uses as many within a Lifetime is answered 429. Zero means 1,000; negative, no limit.
+	// MaxPerSubject and MaxPerIP limit the used tickets that can resume, per [Grant.Subject], or per address (per /64
+	// for IPv6) for grants without a subject. Beyond the limit, the oldest ticket can no longer resume. A client that
+	// uses this many within one Lifetime gets 429. Zero means 1,000. Negative means no limit.
 	MaxPerSubject, MaxPerIP int
 
-	// MaxBytes bounds the memory of used tickets, of all clients. Beyond that, the oldest can no longer resume, and if
-	// so many are used within a Lifetime, unused ones become worthless before their time. Either is answered 401, upon
-	// which a page gets a new ticket: nobody is locked out. Zero means 16 MiB, which is 65,536 tickets; negative, no
-	// limit.
+	// MaxBytes limits the memory for used tickets. Beyond it, the oldest can no longer resume. If this many are used
+	// within one Lifetime, unused tickets expire early. Both get 401, and the page requests a new ticket. Zero means 16
+	// MiB, or 65,536 tickets. Negative means no limit.
 	MaxBytes int64
 
-	// Cookie names a cookie that is set with every ticket, and without which it is worth nothing. It works for pages of
-	// the stream's own site; others must be listed in [Handler.AllowedOrigins], fetch with credentials, construct
-	// their sources with them, and meet no browser that blocks third parties' cookies. Choose a name that begins with
-	// "__Host-". Empty means none.
+	// Cookie is the name of a cookie that is set with every ticket and required to use it. It works for pages of the
+	// stream's own site. Pages of other sites must be in [Handler.AllowedOrigins], use credentials for both requests,
+	// and run in a browser that does not block third-party cookies. Choose a name that starts with "__Host-". Empty
+	// means no cookie.
 	Cookie string
 
 	once  sync.Once
@@ -80,13 +79,14 @@ type Tickets struct {
 	used     usedTickets
 }
 
-var errManyTickets = errors.New("server: too many streams are opened by tickets from this client")
+var errManyTickets = errors.New("server: too many tickets used by this client")
 
 const ticketMethods = "OPTIONS, POST"
 
-// ServeTicket issues tickets, if h has any. POST asks for one to the topics that the query names as it does for a
-// stream, or to all; [Handler.Authorize] decides on it as on that stream. The answer is 201 with {"ticket": text}.
-// Refusals are those of a stream. CORS is the handler's: pages of listed origins may ask.
+// ServeTicket issues tickets. POST requests one for the topics in the query, or for all, as for a stream.
+// [Handler.Authorize] decides as for that stream. The response is 201 with {"ticket": text}. Errors are those of a
+// stream. If h.Tickets is nil, the response is 404. The CORS rules of h apply: pages of listed origins may request
+// tickets.
 func (h *Handler) ServeTicket(w http.ResponseWriter, r *http.Request) {
 	leaveBody(w, r) // it means nothing here
 	if !h.receive(w, r) {
@@ -95,14 +95,14 @@ func (h *Handler) ServeTicket(w http.ResponseWriter, r *http.Request) {
 	var err error
 	switch {
 	case h.Tickets == nil:
-		err = &Error{Status: http.StatusNotFound, Message: "there are no tickets here: set the Handler's Tickets"}
+		err = &HTTPError{Status: http.StatusNotFound, Message: "tickets are not enabled: set Handler.Tickets"}
 	case r.Method == http.MethodOptions:
 		h.preflight(w, r, ticketMethods)
 	case r.Method == http.MethodPost:
 		err = h.issue(w, r)
 	default:
 		w.Header().Set("Allow", ticketMethods)
-		err = &Error{Status: http.StatusMethodNotAllowed}
+		err = &HTTPError{Status: http.StatusMethodNotAllowed}
 	}
 	if err != nil {
 		h.fail(w, r, err)
@@ -137,7 +137,7 @@ type issued struct {
 // redeem returns what a ticket is good for.
 func (h *Handler) redeem(r *http.Request, query url.Values) ([]string, Grant, error) {
 	if len(query["ticket"]) > 1 || query.Has("topic") {
-		return nil, Grant{}, malformed("ticket", "is one, and stands for its topics")
+		return nil, Grant{}, malformed("ticket", "must be given once, without any topic")
 	}
 	t, err := h.Tickets.use(query.Get("ticket"), h, r)
 	if errors.Is(err, errManyTickets) {
@@ -209,7 +209,7 @@ func (t *Tickets) use(text string, h *Handler, r *http.Request) (ticket, error) 
 	case known.handler != t.number(h):
 		return ticket{}, errNoTicket
 	case known.holder != "" && subtle.ConstantTimeCompare([]byte(known.holder), []byte(t.cookie(r))) != 1:
-		return ticket{}, errors.New("the ticket is another browser's")
+		return ticket{}, errors.New("ticket belongs to another browser")
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -230,9 +230,9 @@ func (t *Tickets) isGood(known ticket, id ticketID, r *http.Request) error {
 	expires := known.grant.Expires
 	switch {
 	case age >= lifetime, !expires.IsZero() && !time.Now().Before(expires), !used && known.issued < t.used.usableFrom:
-		return errors.New("the ticket has expired")
+		return errors.New("ticket has expired")
 	case used && r.Header.Get("Last-Event-ID") == "":
-		return errors.New("the ticket was used, and this is no reconnection")
+		return errors.New("ticket was already used, and the request has no Last-Event-ID")
 	}
 	return nil
 }
@@ -257,7 +257,7 @@ func (t *Tickets) markUsed(known ticket, id ticketID, owner digest) error {
 	return nil
 }
 
-// Used returns how many used tickets are remembered, and the memory that they take, as MaxBytes counts it.
+// Used returns the number of used tickets that can still resume, and their memory in bytes as MaxBytes counts it.
 func (t *Tickets) Used() (tickets int, bytes int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

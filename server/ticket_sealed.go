@@ -18,7 +18,7 @@ type ticket struct {
 // A ticketID is the nonce that the ticket was sealed with.
 type ticketID [12]byte
 
-var errNoTicket = errors.New("the ticket is unknown")
+var errNoTicket = errors.New("unknown ticket")
 
 // append appends the ticket byte for byte: a topic may hold any.
 func (t ticket) append(dst []byte) []byte {

@@ -24,7 +24,7 @@ func ticketed(tickets *server.Tickets) *server.Handler {
 			return server.Grant{}, server.ErrUnauthenticated
 		}
 		for _, topic := range access.Topics {
-			if !server.Covers(name+".>", topic) || access.Action != server.Subscribe {
+			if !server.Covers(name+".>", topic) || access.Action != server.ActionSubscribe {
 				return server.Grant{}, server.ErrForbidden
 			}
 		}

@@ -6,16 +6,16 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/server/internal/topic"
 )
 
-// MaxTopicBytes bounds the name of a topic, and a pattern. It is not an option because no honest name meets it.
+// MaxTopicBytes is the maximum length of a topic or pattern. It is not an option because no reasonable name is longer.
 const MaxTopicBytes = topic.MaxBytes
 
-// Covers reports whether pattern matches every topic that topic, which may be a pattern itself, stands for. Use it in a
-// [Handler.Authorize] to compare what is permitted with what is requested.
+// Covers reports whether pattern matches topicOrPattern or, if that is a pattern, everything that it matches. Use it in
+// [Handler.Authorize] to compare requested topics with permitted ones.
 //
-// Names consist of tokens separated by dots. In a pattern, the token "*" matches any one token, and ">", which must be
-// the last, matches one or more: "orders.*" covers "orders.new" and not "orders.new.eu". "orders.>" covers both, and
-// "orders.*" too; neither covers "orders". A name without such tokens covers itself alone. Within a longer token, "*"
-// and ">" are ordinary characters. An invalid pattern, such as "a.>.b", covers nothing.
+// A name has tokens separated by dots. In a pattern, the token "*" matches exactly one token, and ">", which must be
+// last, matches one or more. "orders.*" covers "orders.new" but not "orders.new.eu". "orders.>" covers both, and also
+// "orders.*". Neither covers "orders". A name without wildcards covers only itself. Within a longer token, "*" and ">"
+// are ordinary characters. An invalid pattern such as "a.>.b" covers nothing.
 func Covers(pattern, topicOrPattern string) bool { return topic.Covers(pattern, topicOrPattern) }
 
 // all is what a request gets that names no topic.

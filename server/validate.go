@@ -11,9 +11,9 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/server/internal/topic"
 )
 
-// Validate finds what a program most likely did not mean: elements of AllowedOrigins, AllowedHeaders, Hosts and Topics
-// that match nothing. Each problem says what to write instead. A program should call
-// it at its start; ServeHTTP does not. It joins the problems as [errors.Join] does, and returns nil if there are none.
+// Validate reports likely mistakes: elements of AllowedOrigins, AllowedHeaders, Hosts and Topics that match nothing,
+// and a missing Broker. Each problem says what to write instead. It joins them as [errors.Join] does, and returns nil
+// if there are none. Call it when a program starts; ServeHTTP does not.
 func (h *Handler) Validate() error {
 	var problems []error
 	for _, origin := range h.AllowedOrigins {
@@ -31,7 +31,7 @@ func (h *Handler) Validate() error {
 		}
 	}
 	if h.Broker == nil {
-		problems = append(problems, errors.New("Broker: there is none: a Handler needs one"))
+		problems = append(problems, errors.New("Broker: must not be nil"))
 	}
 	return errors.Join(problems...)
 }
@@ -50,27 +50,27 @@ func checkOrigin(pattern string) (problem string) {
 	case pattern == "*":
 		return ""
 	case pattern == "null":
-		return "is what every sandboxed page sends, whoever wrote it, so it cannot be allowed: list the origin of the page"
+		return "is the origin of every sandboxed page, so it cannot be allowed: list the origin of your page"
 	case strings.TrimSpace(pattern) != pattern || pattern == "":
-		return `matches nothing: write an origin, such as "https://app.example", without spaces`
+		return `matches nothing: write an origin such as "https://app.example", without spaces`
 	case strings.ContainsAny(pattern, ", "):
-		return "has a comma or a space: list each origin by itself"
+		return "contains a comma or a space: list each origin separately"
 	case !hasScheme:
 		return fmt.Sprintf("has no scheme: write %q", "https://"+strings.ToLower(strings.TrimLeft(pattern, "/:")))
 	case host == "*":
-		return `matches nothing: write "*" for all origins, which may then only read, or "https://*.app.example" for subdomains`
+		return `matches nothing: write "*" for all origins (read-only), or "https://*.app.example" for subdomains`
 	}
 	if end := strings.IndexAny(host, "/?#"); end >= 0 {
-		return fmt.Sprintf("has more than scheme, host and port: write %q", strings.ToLower(scheme+"://"+host[:end]))
+		return fmt.Sprintf("has more than a scheme, a host and a port: write %q", strings.ToLower(scheme+"://"+host[:end]))
 	}
 	if user := strings.LastIndexByte(host, '@'); user >= 0 {
-		return fmt.Sprintf("has a user: write %q", strings.ToLower(scheme+"://"+host[user+1:]))
+		return fmt.Sprintf("contains a user name: write %q", strings.ToLower(scheme+"://"+host[user+1:]))
 	}
 	if lower := strings.ToLower(pattern); lower != pattern {
-		return fmt.Sprintf("has capital letters, which browsers do not send: write %q", lower)
+		return fmt.Sprintf("contains uppercase letters, which browsers do not send: write %q", lower)
 	}
 	if !isScheme(scheme) {
-		return `has no valid scheme: write one such as "https"`
+		return `has an invalid scheme: use one such as "https"`
 	}
 	name, port := splitHost(host)
 	if problem := checkName(name); problem != "" {
@@ -80,7 +80,7 @@ func checkOrigin(pattern string) (problem string) {
 		return fmt.Sprintf("has an empty port: write %q", scheme+"://"+name)
 	}
 	if scheme == "http" && port == "80" || scheme == "https" && port == "443" {
-		return fmt.Sprintf("has the default port, which browsers leave out: write %q", scheme+"://"+name)
+		return fmt.Sprintf("has the default port, which browsers omit: write %q", scheme+"://"+name)
 	}
 	return checkPort(port)
 }
@@ -118,11 +118,11 @@ func checkName(name string) (problem string) {
 	base, wild := strings.CutPrefix(name, "*.")
 	switch {
 	case strings.Contains(base, "*"):
-		return `has a star that is not the whole first label of the host: write it as in "*.app.example"`
+		return `has a "*" that is not the whole first label of the host: write it as in "*.app.example"`
 	case strings.HasPrefix(base, "["):
 		return checkIPv6(base, wild)
 	case strings.ContainsFunc(base, func(r rune) bool { return r > 127 }):
-		return `has letters beyond ASCII: write the name as browsers send it, which begins with "xn--"`
+		return `contains non-ASCII letters: write the name as browsers send it, with "xn--"`
 	case !isLabels(base):
 		return "is not a valid host"
 	}
@@ -136,7 +136,7 @@ func checkName(name string) (problem string) {
 // checkIPv4 checks what ends with a number, which browsers take for an address.
 func checkIPv4(base string, wild bool) (problem string) {
 	if addr, err := netip.ParseAddr(base); wild || err != nil || !addr.Is4() {
-		return "matches nothing: its host ends with a number and is no IPv4 address"
+		return "matches nothing: the host ends with a number but is not an IPv4 address"
 	}
 	return ""
 }
@@ -148,7 +148,7 @@ func checkIPv6(base string, wild bool) (problem string) {
 	case wild || !closed || err != nil || !addr.Is6() || addr.Zone() != "":
 		return "is not a valid host"
 	case addr.String() != text:
-		return fmt.Sprintf("is not how browsers write that address: write %q", "["+addr.String()+"]")
+		return fmt.Sprintf("is not the form that browsers send: write %q", "["+addr.String()+"]")
 	}
 	return ""
 }
@@ -158,7 +158,7 @@ func checkPort(port string) (problem string) {
 		return ""
 	}
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || strconv.FormatUint(n, 10) != port {
-		return "has a port that is not a number from 0 to 65535"
+		return "has an invalid port: use a number from 0 to 65535"
 	}
 	return ""
 }
@@ -171,11 +171,11 @@ func checkHeaderName(name string) (problem string) {
 	lower := strings.ToLower(name)
 	switch {
 	case name == "*":
-		return "does not stand for all headers where requests have credentials: list their names"
+		return "does not match all headers when requests have credentials: list the header names"
 	case name == "" || strings.Trim(lower, others) != "":
-		return "is not the name of a header"
+		return "is not a valid header name"
 	case slices.Contains(headersOfBrowsers, lower):
-		return "is a header that scripts cannot set: leave it out"
+		return "is a header that scripts cannot set: remove it"
 	}
 	return ""
 }

@@ -1,6 +1,6 @@
-// Package sse is the wire format of Server-Sent Events, text/event-stream, for both of its ends: [Append] writes an
-// event, [Parser] reads a stream of them. It follows the HTML Standard, section 9.2.5 "Parsing an event stream" and
-// section 9.2.6 "Interpreting an event stream", and depends on nothing that makes a WebAssembly binary large.
+// Package sse encodes and parses event streams in the format text/event-stream of Server-Sent Events. [Append] encodes
+// an event. A [Parser] parses a stream. It follows the HTML Standard, sections 9.2.5 "Parsing an event stream" and
+// 9.2.6 "Interpreting an event stream". It avoids dependencies that make a WebAssembly binary large.
 package sse
 
 import (
@@ -12,24 +12,24 @@ import (
 // ContentType is the MIME type of an event stream.
 const ContentType = "text/event-stream"
 
-// DefaultReconnectionTime is what a client waits, in milliseconds, until the stream sets another time. The standard
-// leaves the value to the client ("probably in the region of a few seconds"); this is Chromium's.
+// DefaultReconnectionTime is the reconnection time, in milliseconds, of a stream that has not set one. The standard
+// leaves the value to the client ("probably in the region of a few seconds"). This is Chromium's.
 const DefaultReconnectionTime = 3000
 
-// An Event is one message of a stream. The zero Event is a message with empty data.
+// An Event is one event of a stream. The zero Event is a message with empty data.
 type Event struct {
-	// ID becomes the client's last event ID, which it sends back in Last-Event-ID when it reconnects. It must not
-	// contain CR, LF or NUL. Empty leaves the client's last event ID as it is.
+	// ID becomes the last event ID of the client, which sends it as Last-Event-ID when it reconnects. It must not
+	// contain CR, LF or NUL. Empty leaves the last event ID unchanged.
 	ID string
 
-	// Type is the name that listeners are registered under. It must not contain CR or LF. Empty means "message".
+	// Type is the event type, for which listeners are registered. It must not contain CR or LF. Empty means "message".
 	Type string
 
-	// Data is the text of the event. Each CR, LF or CRLF in it ends a line, and the client receives every one of them
-	// as LF: the format has no way to tell them apart.
+	// Data is the text of the event. It may contain line ends: CR, LF or CRLF. The client receives each as LF, because
+	// the format does not distinguish them.
 	Data string
 
-	// Retry sets the client's reconnection time, in milliseconds. Zero leaves it as it is.
+	// Retry sets the reconnection time of the client, in milliseconds. Zero leaves it unchanged.
 	Retry uint64
 }
 
@@ -39,8 +39,8 @@ var (
 	ErrInvalidType = errors.New("sse: event type contains CR or LF")
 )
 
-// Append appends the encoding of e to dst, blank line included, and returns the extended slice. It returns dst as it
-// was and [ErrInvalidID] or [ErrInvalidType] when e cannot be encoded. It allocates only to grow dst.
+// Append appends the encoding of e to dst, including the blank line at the end, and returns the extended slice. If e
+// cannot be encoded, it returns dst unchanged and [ErrInvalidID] or [ErrInvalidType]. It allocates only to grow dst.
 func Append(dst []byte, e Event) ([]byte, error) {
 	if strings.ContainsAny(e.ID, "\r\n\x00") {
 		return dst, ErrInvalidID
@@ -61,8 +61,8 @@ func Append(dst []byte, e Event) ([]byte, error) {
 	return append(dst, '\n'), nil
 }
 
-// AppendID appends a block that sets the client's last event ID and dispatches no event, or returns dst as it was and
-// [ErrInvalidID]. An empty id makes the client forget the one it has.
+// AppendID appends a block that sets the last event ID of the client without dispatching an event. An empty id clears
+// it. For an invalid id, it returns dst unchanged and [ErrInvalidID].
 func AppendID(dst []byte, id string) ([]byte, error) {
 	if strings.ContainsAny(id, "\r\n\x00") {
 		return dst, ErrInvalidID
@@ -71,15 +71,15 @@ func AppendID(dst []byte, id string) ([]byte, error) {
 	return append(dst, '\n'), nil
 }
 
-// AppendRetry appends a line that sets the client's reconnection time, in milliseconds, and takes effect at once.
+// AppendRetry appends a line that sets the reconnection time of the client, in milliseconds. It takes effect
+// immediately.
 func AppendRetry(dst []byte, milliseconds uint64) []byte {
 	dst = append(dst, "retry: "...)
 	dst = strconv.AppendUint(dst, milliseconds, 10)
 	return append(dst, '\n')
 }
 
-// AppendComment appends text as comment lines, which clients skip: they keep a silent connection from being taken for
-// a dead one.
+// AppendComment appends text as comment lines, which clients ignore. Use comments to keep a silent connection open.
 func AppendComment(dst []byte, text string) []byte {
 	return appendLines(dst, "", text)
 }

@@ -6,14 +6,15 @@ import (
 	"unicode/utf8"
 )
 
-// DefaultMaxEventSize is the limit, in bytes, that a [Parser] sets when its MaxEventSize is zero.
+// DefaultMaxEventSize is the maximum event size, in bytes, of a [Parser] whose MaxEventSize is zero.
 const DefaultMaxEventSize = 16 << 20
 
-// ErrEventTooLarge says that an event, or a line of one, was longer than the parser's MaxEventSize.
+// ErrEventTooLarge is returned for an event, or a line of one, that is larger than a limit: of [Parser] or of package
+// server.
 var ErrEventTooLarge = errors.New("sse: event is larger than the limit")
 
-// A Parser reads an event stream that arrives in chunks of any size. The zero Parser is ready for a stream's first
-// byte:
+// A Parser parses an event stream that arrives in chunks of any size. The zero Parser is ready for the first byte of a
+// stream.
 //
 //	p.Feed(chunk)
 //	for p.Next() {
@@ -21,8 +22,9 @@ var ErrEventTooLarge = errors.New("sse: event is larger than the limit")
 //	}
 //	if p.Err() != nil { … }
 //
-// Its time is linear in the bytes fed, however they are cut. Its memory is bounded by MaxEventSize, and by a fixed
-// amount where no event is cut by the end of a chunk. A Parser is not safe for concurrent use.
+// Parsing takes time linear in the number of bytes, however they are divided into chunks. Memory is limited by
+// MaxEventSize; events that are complete within a chunk need only a fixed amount. A Parser is not safe for concurrent
+// use.
 type Parser struct {
 	// MaxEventSize is how many bytes of one event's data, type and id are kept before parsing fails with
 	// [ErrEventTooLarge]. Zero means [DefaultMaxEventSize]. Comments and unknown fields are not kept, so they do not
@@ -84,15 +86,15 @@ const utf8BOM = "\xEF\xBB\xBF"
 // Storage larger than this is let go once its event has been read: one large event must not pin its size for ever.
 const keepStorage = 1 << 20
 
-// Feed gives the parser the next chunk of the stream. Call [Parser.Next] until it returns false before the next Feed;
-// chunk must stay unchanged until then. After an error, or for an empty chunk, Feed does nothing.
+// Feed sets the next chunk of the stream. Call [Parser.Next] until it returns false before calling Feed again, and do
+// not modify chunk until then. After an error, or with an empty chunk, Feed does nothing.
 func (p *Parser) Feed(chunk []byte) {
 	p.chunk, p.pos = chunk, 0
 	p.validated = false
 }
 
-// Next reads on to the next event and reports whether there is one. When it returns false the chunk is used up, or
-// [Parser.Err] is not nil; a half-received event waits for the next chunk.
+// Next advances to the next event and reports whether there is one. It returns false at the end of the chunk, where an
+// incomplete event waits for the next chunk, and after an error: see [Parser.Err].
 func (p *Parser) Next() bool {
 	if p.dispatched {
 		p.clearEvent()
@@ -122,31 +124,31 @@ func (p *Parser) Next() bool {
 	return false
 }
 
-// Comment returns the text of the comment that Next returned, and whether it was one, and no event. Next returns none
-// unless Comments is set. The text has no leading space, and is valid until the next call of Next, Feed or Reset.
+// Comment returns the text of a comment, without a leading space, and whether Next stopped at a comment instead of an
+// event. That happens only if Comments is set. The text is valid until the next call of Next, Feed or Reset.
 func (p *Parser) Comment() ([]byte, bool) { return p.comment, p.commented }
 
-// Type returns the event's type, empty for "message". It is valid until the next call of Next, Feed or Reset, and is
-// valid UTF-8 whatever the stream holds; both are true of Data and LastEventID, too.
+// Type returns the type of the event, or an empty slice for "message". Like Data and LastEventID, it is valid UTF-8 for
+// any input, and valid until the next call of Next, Feed or Reset.
 func (p *Parser) Type() []byte { return p.eventType }
 
-// Data returns the event's data, in which lines end in LF.
+// Data returns the data of the event. Its lines are separated by LF.
 func (p *Parser) Data() []byte { return p.data }
 
-// LastEventID returns the stream's last event ID: the one of the event that Next returned, and between events the one
-// to send in Last-Event-ID. Empty when there is none.
+// LastEventID returns the last event ID: after Next, that of the event, and otherwise the value to send in
+// Last-Event-ID. It is empty if there is none.
 func (p *Parser) LastEventID() []byte { return p.lastEventID }
 
-// SetLastEventID sets the last event ID for a stream that resumes an earlier one.
+// SetLastEventID sets the last event ID, for a stream that resumes an earlier one.
 func (p *Parser) SetLastEventID(id string) {
 	p.lastEventID = append(p.lastEventID[:0], id...)
 }
 
-// HasReconnectionTime reports whether a retry field has set the reconnection time.
+// HasReconnectionTime reports whether the stream has set the reconnection time.
 func (p *Parser) HasReconnectionTime() bool { return p.hasRetry }
 
-// ReconnectionTime returns how long the stream wants its reader to wait before it reconnects, in milliseconds:
-// [DefaultReconnectionTime] unless a retry field said otherwise.
+// ReconnectionTime returns the reconnection time in milliseconds: the value that the stream has set, or
+// [DefaultReconnectionTime].
 func (p *Parser) ReconnectionTime() uint64 {
 	if !p.hasRetry {
 		return DefaultReconnectionTime
@@ -154,12 +156,12 @@ func (p *Parser) ReconnectionTime() uint64 {
 	return p.reconnectionTime
 }
 
-// Err returns the error that ended parsing, [ErrEventTooLarge], or nil.
+// Err returns [ErrEventTooLarge] if that ended parsing, and nil otherwise.
 func (p *Parser) Err() error { return p.err }
 
-// Reset makes the parser ready for the first byte of another stream of the same source. The last event ID and the
-// reconnection time stay as they are. What was received of an event goes: "Once the end of the file is reached, any
-// pending data must be discarded."
+// Reset prepares the parser for the first byte of another stream of the same source. It keeps the last event ID and the
+// reconnection time, and discards an incomplete event: "Once the end of the file is reached, any pending data must be
+// discarded."
 func (p *Parser) Reset() {
 	*p = Parser{
 		MaxEventSize:     p.MaxEventSize,

@@ -1,6 +1,6 @@
 package sse
 
-// A State is what a [Parser] knows between two chunks of a stream.
+// A State is the state of a [Parser] between two chunks of a stream.
 type State struct {
 	LastEventID         []byte
 	IDBuffer            []byte // the id that the next blank line commits, if IDChanged
@@ -15,8 +15,8 @@ type State struct {
 	HasReconnectionTime bool   // a retry field has set ReconnectionTime
 }
 
-// Resume makes the parser go on where another has stopped. It copies what it keeps of s. A line is resumed by reading its
-// beginning again, so of a long line that is ignored a few bytes are enough.
+// Resume makes the parser continue where another one stopped. It copies what it needs from s. It parses the beginning
+// of an unfinished line again, so for a long line that is ignored, a few bytes are enough.
 func (p *Parser) Resume(s State) {
 	p.Reset()
 	p.lastEventID = append(p.lastEventID[:0], s.LastEventID...)
@@ -33,5 +33,5 @@ func (p *Parser) Resume(s State) {
 	p.afterCR = s.AfterCR
 }
 
-// Rest returns what of the chunk follows the event that Next returned.
+// Rest returns the part of the chunk after the event that Next returned.
 func (p *Parser) Rest() []byte { return p.chunk[p.pos:] }

@@ -1,7 +1,7 @@
-// Package compress has the content codings of event streams, for [server.Handler.Codings].
+// Package compress provides content codings for event streams, for use in [server.Handler.Codings].
 //
-// Brotli is not among them. Its references to its dictionary depend on how much of the body precedes them, which is not
-// the same for clients that join at different times: what is compressed could not be shared.
+// Brotli is not available: its dictionary references depend on the length of the preceding body, which differs between
+// clients, so they could not share compressed data.
 package compress
 
 import (
@@ -15,8 +15,8 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/server/internal/coding"
 )
 
-// Gzip returns the coding of RFC 1952. A body is one member: browsers ignore what follows the first. Sections are blocks
-// of DEFLATE, RFC 1951, that refer to none before them, and data between them is in blocks that are stored.
+// Gzip returns the content coding gzip (RFC 1952). The body is a single member, because browsers ignore further ones.
+// Shared data is in DEFLATE blocks (RFC 1951) that refer to no earlier ones. Data in between is in stored blocks.
 func Gzip() server.Coding {
 	return gzip{}
 }
@@ -53,7 +53,7 @@ func (e *flateEncoder) Append(dst, data []byte) []byte {
 	return append(dst, e.buffer.Bytes()...)
 }
 
-// A gzipBody sums up the data that its trailer tells of.
+// A gzipBody computes the checksum and the size for the trailer.
 type gzipBody struct {
 	checksum uint32
 	size     uint32

@@ -10,13 +10,13 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/server/internal/coding"
 )
 
-// Zstd returns the coding of RFC 8878. A body is a sequence of frames: one for each section, and for data between them
-// some that hold it as it is.
+// Zstd returns the content coding zstd (RFC 8878). Shared data is in one frame per section. Data in between is in
+// frames with raw blocks.
 func Zstd() server.Coding {
 	return zstd{}
 }
 
-// zstdWindow is as much as a decoder has to keep of a section, which is hardly larger.
+// zstdWindow is how much of a section a decoder must keep. Sections are hardly larger.
 const zstdWindow = 64 << 10
 
 type zstd struct{}
@@ -67,7 +67,7 @@ const (
 	zstdLastRawBlock = 0b001       // block header: the last, raw, of so many bytes from bit 3 on
 )
 
-// maxRawBlock is within what every decoder takes of a frame.
+// maxRawBlock is a size that every decoder accepts.
 const maxRawBlock = 64 << 10
 
 func (zstdBody) Plain(dst, data []byte) []byte {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/eventsource-wasm/eventsource-wasm/server"
+	"github.com/eventsource-wasm/eventsource-wasm/sse"
 )
 
 // A request is an Append that waits.
@@ -31,9 +32,9 @@ const (
 const retryAfter = 30 * time.Second
 
 // Append implements [server.Store].
-func (s *Store) Append(ctx context.Context, key server.Key, records ...server.Record) (first uint64, err error) {
+func (s *Store) Append(ctx context.Context, key server.IdempotencyKey, records ...server.Record) (first uint64, err error) {
 	if len(records) == 0 {
-		return 0, errors.New("filestore: nothing to append")
+		return 0, errors.New("filestore: Append needs at least one record")
 	}
 	r := &request{given: records, done: make(chan struct{})}
 	size := 0
@@ -41,7 +42,7 @@ func (s *Store) Append(ctx context.Context, key server.Key, records ...server.Re
 		size += len(record.Topic) + len(record.Block) + 20
 	}
 	if size > maxFrame-bodyBytes-len(r.id)-len(r.sum) {
-		return 0, server.ErrEventTooLarge
+		return 0, sse.ErrEventTooLarge
 	}
 	if key.ID != "" {
 		r.keyed = true
@@ -56,7 +57,7 @@ func (s *Store) Append(ctx context.Context, key server.Key, records ...server.Re
 	case <-r.done:
 		return r.first, r.err
 	case <-ctx.Done():
-		return 0, fmt.Errorf("%w: %w", server.ErrUnavailable, ctx.Err())
+		return 0, fmt.Errorf("%w: %w", server.ErrStoreUnavailable, ctx.Err())
 	}
 }
 
@@ -178,7 +179,7 @@ func (s *Store) unknown(requests []*request) (fresh []*request) {
 		case now[r.id] != nil:
 			r.same = now[r.id]
 		case s.options.MaxKeys > 0 && len(s.keys.known)+len(now) >= s.options.MaxKeys:
-			r.err = &server.Error{Status: 503, Message: "too many idempotency keys are remembered: repeat without one, or later", RetryAfter: retryAfter}
+			r.err = &server.HTTPError{Status: 503, Message: "too many idempotency keys: retry later, or publish without a key", RetryAfter: retryAfter}
 		default:
 			if now == nil {
 				now = map[keyID]*request{}
@@ -215,17 +216,17 @@ func refusal(err error) error {
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
 		return fmt.Errorf("%w: %w", server.ErrStoreFull, err)
 	}
-	return fmt.Errorf("%w: %w", server.ErrUnavailable, err)
+	return fmt.Errorf("%w: %w", server.ErrStoreUnavailable, err)
 }
 
 // report logs when writing begins to fail, and when it succeeds again.
 func (s *Store) report(err error) {
 	switch failing := err != nil && !errors.Is(err, errClosed); {
 	case failing && !s.failing && err != server.ErrStoreFull:
-		s.options.Logger.Error("events cannot be written: publishing fails until they can", "dir", s.options.Dir, "error", err)
+		s.options.Logger.Error("cannot write events: publishing fails", "dir", s.options.Dir, "error", err)
 		s.failing = true
 	case !failing && s.failing:
-		s.options.Logger.Info("events can be written again", "dir", s.options.Dir)
+		s.options.Logger.Info("writing events works again", "dir", s.options.Dir)
 		s.failing = false
 	}
 }

@@ -71,7 +71,7 @@ type stored struct {
 }
 
 type keyedEvent struct {
-	key    server.Key
+	key    server.IdempotencyKey
 	record server.Record
 	first  uint64
 }
@@ -232,9 +232,9 @@ func (w *world) readAll(state server.StoreState) (all []stored) {
 	return all
 }
 
-func testKey(key, content string) server.Key {
+func testKey(key, content string) server.IdempotencyKey {
 	id := sha256.Sum256([]byte(key))
-	return server.Key{ID: hex.EncodeToString(id[:]), Sum: sha256.Sum256([]byte(content))}
+	return server.IdempotencyKey{ID: hex.EncodeToString(id[:]), Sum: sha256.Sum256([]byte(content))}
 }
 
 func (w *world) append() {
@@ -250,7 +250,7 @@ func (w *world) append() {
 			block := fmt.Sprintf("data: %d %s\n\n", w.count, strings.Repeat("x", w.rng.IntN(4000)))
 			records = append(records, server.Record{Topic: fmt.Sprintf("t%d", w.rng.IntN(3)), Block: []byte(block)})
 		}
-		var key server.Key
+		var key server.IdempotencyKey
 		if w.rng.IntN(4) == 0 {
 			key = testKey(fmt.Sprint(w.count), string(records[0].Block))
 		}

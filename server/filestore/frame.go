@@ -36,12 +36,12 @@ const (
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 var (
-	errShort  = errors.New("the frame is cut short")
-	errDamage = errors.New("the checksum of the frame does not match")
-	errKey    = errors.New("filestore: the ID of a key must have 64 hexadecimal digits")
+	errShort  = errors.New("frame is truncated")
+	errDamage = errors.New("frame checksum mismatch")
+	errKey    = errors.New("filestore: key ID must have 64 hexadecimal digits")
 )
 
-// A keyID is the first half of a [server.Key]'s ID, and a keySum of its Sum.
+// A keyID is the first half of a [server.IdempotencyKey]'s ID, and a keySum of its Sum.
 type (
 	keyID  [16]byte
 	keySum [16]byte
@@ -163,7 +163,7 @@ func cut(rest *[]byte) ([]byte, bool) {
 }
 
 // keyOf returns the halves of the key that are kept: 16 bytes of a SHA-256 do not collide by chance.
-func keyOf(k server.Key) (id keyID, sum keySum, err error) {
+func keyOf(k server.IdempotencyKey) (id keyID, sum keySum, err error) {
 	if len(k.ID) < 2*len(id) {
 		return id, sum, errKey
 	}

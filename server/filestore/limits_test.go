@@ -25,7 +25,7 @@ func record(topic, data string) server.Record {
 
 func mustAppend(t testing.TB, s *filestore.Store, records ...server.Record) (first uint64) {
 	t.Helper()
-	first, err := s.Append(t.Context(), server.Key{}, records...)
+	first, err := s.Append(t.Context(), server.IdempotencyKey{}, records...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,7 +145,7 @@ func TestKeyLimits(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		refused, ok := errors.AsType[*server.Error](func() error { _, err := use(3); return err }())
+		refused, ok := errors.AsType[*server.HTTPError](func() error { _, err := use(3); return err }())
 		if !ok || refused.Status != 503 || refused.RetryAfter == 0 || !strings.Contains(refused.Message, "keys") {
 			t.Errorf("a fourth key: %+v", refused)
 		}

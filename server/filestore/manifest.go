@@ -54,7 +54,7 @@ func (m *manifest) encode() (text []byte, check uint32, err error) {
 	return append(fmt.Appendf(nil, "%08x\n", check), body...), check, nil
 }
 
-var errManifest = errors.New("the manifest is damaged")
+var errManifest = errors.New("manifest is damaged")
 
 func decodeManifest(text []byte) (m *manifest, check uint32, err error) {
 	line, body, _ := bytes.Cut(text, []byte("\n"))

@@ -89,7 +89,7 @@ func readMark(dir string) (m mark, intact, adjacent bool, err error) {
 	return a, intact, intact && a.counter == b.counter+1, nil
 }
 
-var errNoMark = errors.New("the mark is damaged")
+var errNoMark = errors.New("mark is damaged")
 
 // A marker writes marks.
 type marker struct {

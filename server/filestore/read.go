@@ -20,13 +20,13 @@ const (
 	readBytes  = 64 << 10
 )
 
-// Read implements [server.Store]. It returns at most 64 KiB, or one event.
+// Read implements [server.Store]. It returns at most 64 KiB, or one larger event.
 func (s *Store) Read(ctx context.Context, from uint64) ([]server.StoredRecord, error) {
 	select {
 	case s.reads <- struct{}{}:
 		defer func() { <-s.reads }()
 	case <-ctx.Done():
-		return nil, fmt.Errorf("%w: %w", server.ErrUnavailable, ctx.Err())
+		return nil, fmt.Errorf("%w: %w", server.ErrStoreUnavailable, ctx.Err())
 	}
 	records, _, err := s.read(ctx, from)
 	return records, err
@@ -49,14 +49,14 @@ func (s *Store) read(ctx context.Context, from uint64) (records []server.StoredR
 				continue
 			}
 		case err != nil:
-			return nil, 0, fmt.Errorf("%w: %w", server.ErrUnavailable, err)
+			return nil, 0, fmt.Errorf("%w: %w", server.ErrStoreUnavailable, err)
 		}
 		if len(c.records) > 0 {
 			return c.records, c.upTo, nil
 		}
 		from = p.last + 1 // its other events are superseded
 	}
-	return nil, 0, fmt.Errorf("%w: %w", server.ErrUnavailable, ctx.Err())
+	return nil, 0, fmt.Errorf("%w: %w", server.ErrStoreUnavailable, ctx.Err())
 }
 
 // A place is where to read.
@@ -145,7 +145,7 @@ func (s *Store) skip(p place, cause error) {
 	if !slices.Contains(s.segments, p.segment) {
 		return // it was removed or rewritten meanwhile
 	}
-	s.options.Logger.Error("events are damaged: clients are told by a gap", "dir", s.options.Dir, "file", p.segment.name(),
+	s.options.Logger.Error("events are damaged: clients that need them get a gap event", "dir", s.options.Dir, "file", p.segment.name(),
 		"from", max(s.first, p.from), "before", next.sequence, "error", cause)
 	s.first = min(max(s.first, next.sequence), s.last+1)
 	i := sort.Search(len(p.segment.index), func(i int) bool { return p.segment.index[i].offset >= next.offset })
@@ -182,7 +182,7 @@ func (f *follower) add(records []server.StoredRecord) {
 }
 
 // Follow implements [server.Store].
-func (s *Store) Follow(ctx context.Context, tell func(server.StoreUpdate)) {
+func (s *Store) Follow(ctx context.Context, report func(server.StoreUpdate)) error {
 	f := &follower{wake: make(chan struct{}, 1)}
 	s.mu.Lock()
 	s.followers[f] = true
@@ -193,16 +193,14 @@ func (s *Store) Follow(ctx context.Context, tell func(server.StoreUpdate)) {
 		delete(s.followers, f)
 		s.mu.Unlock()
 	}()
-	tell(server.StoreUpdate{StoreState: state})
+	report(server.StoreUpdate{StoreState: state})
 	for {
 		select {
 		case <-f.wake:
 		case <-ctx.Done():
-			return
+			return context.Cause(ctx)
 		case <-s.stop:
-			tell(server.StoreUpdate{StoreState: state, Err: errClosed})
-			<-ctx.Done()
-			return
+			return errClosed
 		}
 		s.mu.Lock()
 		records, missed := f.records, f.missed
@@ -210,11 +208,11 @@ func (s *Store) Follow(ctx context.Context, tell func(server.StoreUpdate)) {
 		s.mu.Unlock()
 		switch {
 		case missed:
-			s.tellMissed(ctx, f, &state, tell)
+			s.reportMissed(ctx, f, &state, report)
 		case len(records) > 0 && records[len(records)-1].Sequence > state.Last:
 			records = slices.DeleteFunc(records, func(r server.StoredRecord) bool { return r.Sequence <= state.Last })
 			state.Last = records[len(records)-1].Sequence
-			tell(server.StoreUpdate{StoreState: state, Records: records})
+			report(server.StoreUpdate{StoreState: state, Records: records})
 		}
 	}
 }
@@ -222,8 +220,8 @@ func (s *Store) Follow(ctx context.Context, tell func(server.StoreUpdate)) {
 // rereadWait is the time before what cannot be read is read again.
 const rereadWait = time.Second
 
-// tellMissed reads what is not queued. Some of that may be queued by then.
-func (s *Store) tellMissed(ctx context.Context, f *follower, state *server.StoreState, tell func(server.StoreUpdate)) {
+// reportMissed reads what is not queued. Some of that may be queued by then.
+func (s *Store) reportMissed(ctx context.Context, f *follower, state *server.StoreState, report func(server.StoreUpdate)) {
 	now, err := s.State(ctx)
 	for err == nil && state.Last < now.Last {
 		records, upTo, readErr := s.read(ctx, state.Last+1)
@@ -231,12 +229,12 @@ func (s *Store) tellMissed(ctx context.Context, f *follower, state *server.Store
 			break
 		}
 		state.Last = max(upTo, state.Last)
-		tell(server.StoreUpdate{StoreState: *state, Records: records})
+		report(server.StoreUpdate{StoreState: *state, Records: records})
 	}
 	if err == nil || ctx.Err() != nil {
 		return
 	}
-	tell(server.StoreUpdate{StoreState: *state, Err: err})
+	report(server.StoreUpdate{StoreState: *state, Err: err})
 	s.mu.Lock()
 	f.missed = true
 	s.mu.Unlock()

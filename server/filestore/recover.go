@@ -91,10 +91,10 @@ func (r *recovery) begin(files []os.DirEntry) (fresh bool, err error) {
 			}
 			return true, nil
 		}
-		r.doubt("the file that says how far the stream had come is missing")
+		r.doubt("mark file is missing")
 		return false, nil
 	case errors.Is(err, errNoMark):
-		r.doubt("the file that says how far the stream had come is damaged")
+		r.doubt("mark file is damaged")
 		return false, nil
 	case err != nil:
 		return false, err
@@ -102,17 +102,17 @@ func (r *recovery) begin(files []os.DirEntry) (fresh bool, err error) {
 	r.high = r.mark.high
 	r.cut = !r.mark.closed && !r.store.folder.sameRun()
 	if !intact || !adjacent && !r.cut { // of two pages, the disk may have either
-		r.doubt("one half of the file that says how far the stream had come is damaged")
+		r.doubt("one half of the mark file is damaged")
 	}
 	m, check, at, err := readManifest(r.dir, r.mark.manifest)
 	switch {
 	case err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errManifest):
 		return false, err
 	case err != nil || check != r.mark.check:
-		r.doubt("the list of the files of the stream is missing or damaged")
+		r.doubt("manifest is missing or damaged")
 		return false, nil
 	case at != r.mark.changed:
-		r.doubt("the files were put back from a copy")
+		r.doubt("files were restored from a copy")
 	}
 	r.manifest = m
 	return false, nil
@@ -163,7 +163,7 @@ func (r *recovery) take(e entry, newest bool) error {
 	s := &segment{id: e.ID, first: e.First, last: e.First - 1}
 	found, err := scanSegment(r.dir, s, r.last)
 	if errors.Is(err, fs.ErrNotExist) {
-		r.doubt("a file of events is missing", "file", s.name(), "first", e.First, "last", e.Last)
+		r.doubt("segment file is missing", "file", s.name(), "first", e.First, "last", e.Last)
 		return nil
 	}
 	if err != nil {
@@ -178,7 +178,7 @@ func (r *recovery) take(e entry, newest bool) error {
 		if newest && r.manifest != nil && h.atEnd && h.offset >= r.mark.offset {
 			continue // a write that was cut short
 		}
-		r.doubt("events are damaged: their checksums fail", "file", s.name(), "byte", h.offset, "bytes", h.size,
+		r.doubt("events are damaged: checksum mismatch", "file", s.name(), "byte", h.offset, "bytes", h.size,
 			"after", h.after, "before", h.before)
 	}
 	repaired, err := r.repair(found)
@@ -196,7 +196,7 @@ func (r *recovery) compareSealed(found *scan, e entry) {
 		return
 	}
 	if found.badHead || s.last != e.Last || s.events != e.Events || s.size != e.Size {
-		r.doubt("a file of events is not what it was", "file", s.name(), "had", e.Events, "has", s.events, "last", e.Last, "found", s.last)
+		r.doubt("segment file has changed", "file", s.name(), "had", e.Events, "has", s.events, "last", e.Last, "found", s.last)
 	}
 }
 
@@ -211,13 +211,13 @@ func (r *recovery) compareNewest(found *scan) {
 	}
 	switch {
 	case found.badHead:
-		r.doubt("the head of a file of events is damaged", "file", found.segment.name())
+		r.doubt("segment header is damaged", "file", found.segment.name())
 	case end < r.mark.offset:
 		r.doubt("events are missing at the end of the stream", "had", r.mark.high, "has", max(last, r.last))
 	case r.cut:
 		r.compareCut(found)
 	case end > r.mark.offset || found.segment.size > segmentHead && r.newestGroup(found) > r.mark.group+1:
-		r.doubt("the file that says how far the stream had come is older than the events", "had", r.mark.high, "has", found.segment.last)
+		r.doubt("mark file is older than the events", "had", r.mark.high, "has", found.segment.last)
 	}
 }
 
@@ -344,7 +344,7 @@ func (r *recovery) takeKeys(files []keyFile) (intact []keyFile) {
 			continue
 		}
 		if err := k.read(r.dir, f); err != nil {
-			r.logger.Error("keys are lost: a publication that is repeated may be stored again", "dir", r.dir, "file", f.name(), "keys", f.Keys, "error", err)
+			r.logger.Error("idempotency keys are lost: a repeated publication may be stored twice", "dir", r.dir, "file", f.name(), "keys", f.Keys, "error", err)
 			continue
 		}
 		intact = append(intact, f)
@@ -361,14 +361,14 @@ func (r *recovery) judge(fresh bool) *manifest {
 	switch {
 	case fresh:
 	case len(r.doubts) > 0:
-		r.logger.Error("a new epoch begins, because events may be missing: every client is told by a gap", "dir", r.dir,
+		r.logger.Error("starting a new epoch, because events may be missing: every client gets a gap event", "dir", r.dir,
 			"epoch", m.Epoch, "before", old.Epoch, "had", r.high, "has", r.last)
 	case r.cut && old.Synced:
 		m.Earlier = continued(old, r.last)
-		r.logger.Warn("a new epoch begins, because the machine stopped while the folder was open; ids of before stay good", "dir", r.dir,
+		r.logger.Warn("starting a new epoch, because the machine stopped while the folder was open: old IDs remain valid", "dir", r.dir,
 			"epoch", m.Epoch, "before", old.Epoch, "upto", r.last)
 	case r.cut:
-		r.logger.Error("a new epoch begins, because the machine stopped before the newest events were synced: every client is told by a gap",
+		r.logger.Error("starting a new epoch, because the machine stopped before the newest events were synced: every client gets a gap event",
 			"dir", r.dir, "epoch", m.Epoch, "before", old.Epoch, "has", r.last)
 	default:
 		m.Epoch, m.Earlier = old.Epoch, old.Earlier
@@ -438,7 +438,7 @@ func (r *recovery) clean() {
 			os.Remove(path)
 			continue
 		}
-		r.logger.Warn("a file is not of the stream: it is put aside", "file", path, "as", name+".unused")
+		r.logger.Warn("renaming a file that does not belong to the stream", "file", path, "as", name+".unused")
 		os.Rename(path, path+".unused")
 	}
 }

@@ -94,7 +94,7 @@ func (s *Store) drop() {
 		err = s.replace(kept, gone, keyFiles)
 	}
 	if err != nil {
-		s.options.Logger.Error("old events cannot be removed", "dir", s.options.Dir, "error", err)
+		s.options.Logger.Error("cannot remove old events", "dir", s.options.Dir, "error", err)
 	}
 }
 

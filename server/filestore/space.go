@@ -31,9 +31,9 @@ func (s *space) isShort() bool {
 	short := known && free < uint64(s.reserve)
 	switch {
 	case short && !s.short:
-		s.logger.Error("the disk is full: publishing fails until there is space", "dir", s.dir, "free", free, "reserve", s.reserve)
+		s.logger.Error("disk is full: publishing fails until there is space", "dir", s.dir, "free", free, "reserve", s.reserve)
 	case !short && s.short:
-		s.logger.Info("the disk has space again", "dir", s.dir, "free", free)
+		s.logger.Info("disk has space again", "dir", s.dir, "free", free)
 	}
 	s.short = short
 	return short

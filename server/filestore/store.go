@@ -3,7 +3,7 @@
 //	store, err := filestore.Open(ctx, filestore.Options{Dir: "/var/lib/events"})
 //	broker := &server.Broker{Store: store}
 //
-// STORES.md in the folder above says what is guaranteed.
+// server/STORES.md describes the guarantees.
 package filestore
 
 import (
@@ -21,7 +21,7 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/server"
 )
 
-// Defaults for fields of [Options] that are zero.
+// Defaults of [Options], for fields that are zero.
 const (
 	DefaultSync     = 250 * time.Millisecond
 	DefaultReserve  = 64 << 20
@@ -32,49 +32,50 @@ const (
 	DefaultMaxReads = 64
 )
 
-// Options configure a [Store].
+// Options configures a [Store]. Only Dir is required.
 type Options struct {
-	// Dir is the folder, for this program alone. It is made if it does not exist.
+	// Dir is the folder. Only one process can use it at a time. It is created if it does not exist.
 	Dir string
 
-	// Sync is how often events are synced to the disk. A program that ends or is killed loses nothing. A machine that
-	// loses its power loses the events of that time. Zero means 250 ms. Negative means that Append returns when the
-	// events are synced.
+	// Sync is the interval at which events are synced to disk. If the program ends or is killed, nothing is lost. If
+	// the machine loses power, events of up to this interval are lost. Zero means 250 ms. Negative means that Append
+	// returns after the events are synced.
 	Sync time.Duration
 
-	// Reserve is how many bytes of the disk stay free: with less, Append fails with [server.ErrStoreFull]. Reading goes
-	// on. It works on Linux. Zero means 64 MiB; negative, none.
+	// Reserve is the disk space, in bytes, to keep free. With less, Append fails with [server.ErrStoreFull], and
+	// reading continues. It works on Linux only. Zero means 64 MiB. Negative means none.
 	Reserve int64
 
-	// MaxAge, MaxBytes and MaxEvents bound what is kept. The oldest events go first. MaxEventsPerTopic bounds what is
-	// kept of each topic. Bytes are those on disk. Age and bytes are exact to some 4 KiB of events. Zero means 24 hours,
-	// 1 GiB, and no limit for the others; negative, no limit.
+	// MaxAge, MaxBytes and MaxEvents limit the events that are kept. The oldest are dropped first. MaxEventsPerTopic
+	// limits the events kept per topic. MaxBytes counts bytes on disk. MaxAge and MaxBytes are accurate to about 4 KiB
+	// of events. Zero means 24 hours, 1 GiB, and no limit for the others. Negative means no limit.
 	MaxAge            time.Duration
 	MaxBytes          int64
 	MaxEvents         int64
 	MaxEventsPerTopic int64
 
-	// KeyAge is how long a [server.Key] is remembered, whether or not its events are kept. Zero means 1 hour.
+	// KeyAge is how long a [server.IdempotencyKey] is remembered, even if its events are dropped. Zero means 1 hour.
 	KeyAge time.Duration
 
-	// MaxKeys bounds the keys that are remembered, some 150 bytes of memory each. Beyond it, Append fails for new keys.
-	// Zero means 1,000,000; negative, no limit.
+	// MaxKeys limits the keys that are remembered, at about 150 bytes of memory each. Beyond it, Append fails for new
+	// keys. Zero means 1,000,000. Negative means no limit.
 	MaxKeys int
 
-	// MaxReads bounds the reads at a time; further ones wait. A read returns up to 64 KiB, or one event. Zero means 64.
+	// MaxReads limits concurrent reads. Further ones wait. A read returns up to 64 KiB, or one larger event. Zero means
+	// 64.
 	MaxReads int
 
-	// Logger reports what happens to the folder. Nil means [slog.Default].
+	// Logger gets the log of the store. Nil means [slog.Default].
 	Logger *slog.Logger
 }
 
 // Errors of [Open].
 var (
-	ErrInUse     = errors.New("filestore: another process uses the folder")
-	ErrOldFormat = errors.New("filestore: the folder holds events in the format of an earlier version, in \"jetstream\": move that away to begin without them")
+	ErrInUse     = errors.New("filestore: folder is in use by another process")
+	ErrOldFormat = errors.New("filestore: folder contains events in an old format, in the subfolder \"jetstream\": move it away to start without them")
 )
 
-// A Store is a [server.Store] in a folder. It has to be closed.
+// A Store is a [server.Store] in a folder. Close it after the brokers that use it.
 type Store struct {
 	options Options
 	full    int64 // bytes of a segment after which another begins
@@ -114,7 +115,8 @@ type Store struct {
 
 var _ server.Store = (*Store)(nil)
 
-// Open returns the store in the folder. It reads everything that is there, at some gigabyte a second, and checks it.
+// Open opens the store in the folder, or creates it. It reads and verifies all events, at about 1 GB per second. The
+// error wraps [ErrInUse] or [ErrOldFormat], or is one of the file system.
 func Open(ctx context.Context, o Options) (*Store, error) {
 	o.Sync = cmp.Or(o.Sync, DefaultSync)
 	o.MaxAge = cmp.Or(o.MaxAge, DefaultMaxAge)
@@ -166,11 +168,11 @@ func (s *Store) open(ctx context.Context) (err error) {
 		return err
 	}
 	s.trim(time.Now())
-	s.options.Logger.Info("the folder is open", "dir", s.options.Dir, "epoch", s.epoch, "first", s.first, "last", s.last)
+	s.options.Logger.Info("store opened", "dir", s.options.Dir, "epoch", s.epoch, "first", s.first, "last", s.last)
 	return nil
 }
 
-// openNewest opens the file that grows, or makes one.
+// openNewest opens the newest segment, or creates one.
 func (s *Store) openNewest() (*os.File, error) {
 	if n := len(s.segments); n > 0 && s.segments[n-1].size < s.full {
 		return os.OpenFile(s.path(s.segments[n-1]), os.O_RDWR, 0)
@@ -185,10 +187,10 @@ func (s *Store) openNewest() (*os.File, error) {
 
 func (s *Store) path(segment *segment) string { return filepath.Join(s.options.Dir, segment.name()) }
 
-// writeManifest makes the present files those of the stream.
+// writeManifest writes a manifest of the current files.
 func (s *Store) writeManifest() error { return s.putManifest(s.segments, s.keyFiles) }
 
-// putManifest makes these files those of the stream, the last of which grows.
+// putManifest writes a manifest of these files and makes it the current one. The last segment is the one that grows.
 func (s *Store) putManifest(segments []*segment, keyFiles []keyFile) error {
 	s.manifests++
 	id, check, at, err := writeManifest(s.options.Dir, s.manifestOf(segments, keyFiles))
@@ -217,8 +219,8 @@ func (s *Store) manifestOf(segments []*segment, keyFiles []keyFile) *manifest {
 	return m
 }
 
-// renewManifest has another file take the place of the manifest, so that no mark of before is good any more. Writing
-// goes on while it is synced. If a manifest is put meanwhile, that has done it, and has removed this one's file.
+// renewManifest replaces the manifest file, so that older marks are no longer valid. Writing continues while it is
+// synced. If another manifest is written meanwhile, that one has the same effect and has removed this file.
 func (s *Store) renewManifest() error {
 	s.io.Lock()
 	m, manifests := s.manifestOf(s.segments, s.keyFiles), s.manifests
@@ -248,14 +250,14 @@ func (s *Store) renewManifest() error {
 	return nil
 }
 
-// hasPut reports whether a manifest was put since there were so many.
+// hasPut reports whether a manifest was written since that count.
 func (s *Store) hasPut(manifests int) bool {
 	s.io.Lock()
 	defer s.io.Unlock()
 	return manifests != s.manifests
 }
 
-// adopt makes the manifest the one in force, unless another was put since there were so many.
+// adopt makes the manifest the current one, unless another was written since that count.
 func (s *Store) adopt(id uint64, check uint32, at int64, manifests int) (adopted bool, err error) {
 	s.io.Lock()
 	defer s.io.Unlock()
@@ -272,7 +274,7 @@ func (s *Store) adopt(id uint64, check uint32, at int64, manifests int) (adopted
 	return true, nil
 }
 
-// Close syncs the events, and gives the folder back. The brokers that use the store must be closed before.
+// Close syncs the events and releases the folder. Close the brokers that use the store first.
 func (s *Store) Close() error {
 	if !s.shut() {
 		return nil
@@ -291,7 +293,7 @@ func (s *Store) Close() error {
 	return errors.Join(err, s.release())
 }
 
-// shut ends what works on the store, and reports whether that is for it to do.
+// shut stops the goroutines of the store. It reports false if the store is already closed.
 func (s *Store) shut() bool {
 	s.mu.Lock()
 	closed := s.closed
@@ -330,9 +332,9 @@ func (s *Store) state() server.StoreState {
 	return server.StoreState{Epoch: s.epoch, First: s.first, Last: s.last, Earlier: s.earlier}
 }
 
-var errClosed = fmt.Errorf("%w: it is closed", server.ErrUnavailable)
+var errClosed = fmt.Errorf("%w: store is closed", server.ErrStoreUnavailable)
 
-// maintain syncs, and drops what is too old, until the store is closed.
+// maintain syncs and drops expired events until the store is closed.
 func (s *Store) maintain() {
 	every := DefaultSync
 	if s.options.Sync > 0 {
@@ -351,7 +353,7 @@ func (s *Store) maintain() {
 	}
 }
 
-// sync syncs what was written since the last time. Writing goes on meanwhile.
+// sync syncs what was written since the last time. Writing continues meanwhile.
 func (s *Store) sync() {
 	s.mu.Lock()
 	file, dirty := s.file, s.dirty
@@ -368,10 +370,10 @@ func (s *Store) sync() {
 		err = nil // it was synced before
 	}
 	if err := s.renewManifest(); err != nil {
-		s.options.Logger.Error("the list of the files of the stream cannot be renewed", "dir", s.options.Dir, "error", err)
+		s.options.Logger.Error("cannot write the manifest", "dir", s.options.Dir, "error", err)
 	}
 	if err != nil {
-		s.options.Logger.Error("the disk does not take what was written: events may be lost if the machine stops", "dir", s.options.Dir, "error", err)
+		s.options.Logger.Error("cannot sync events to disk: they may be lost if the machine stops", "dir", s.options.Dir, "error", err)
 		s.io.Lock()
 		s.suspect = true
 		s.io.Unlock()

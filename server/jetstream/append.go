@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/eventsource-wasm/eventsource-wasm/server"
+	"github.com/eventsource-wasm/eventsource-wasm/sse"
 )
 
 // sumHeader has the sum of what was published under a key.
@@ -34,14 +35,14 @@ const (
 const retryWait = 20 * time.Millisecond
 
 // Append implements [server.Store].
-func (s *Store) Append(ctx context.Context, key server.Key, records ...server.Record) (first uint64, err error) {
+func (s *Store) Append(ctx context.Context, key server.IdempotencyKey, records ...server.Record) (first uint64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.options.Timeout)
 	defer cancel()
 	messages := make([]*nats.Msg, len(records))
 	for i, r := range records {
 		messages[i] = &nats.Msg{Subject: s.subject(stored) + encodeTopic(r.Topic), Data: r.Block}
 		if limit := int(s.conn.MaxPayload()); limit > 0 && len(r.Block)+maxHeader > limit { // zero before the first connection
-			return 0, server.ErrEventTooLarge
+			return 0, sse.ErrEventTooLarge
 		}
 	}
 	if err := s.trust.await(ctx); err != nil {
@@ -49,7 +50,7 @@ func (s *Store) Append(ctx context.Context, key server.Key, records ...server.Re
 	}
 	switch {
 	case len(messages) > maxBatch:
-		return 0, &server.Error{Status: 413, Message: fmt.Sprintf("more than %d events", maxBatch)}
+		return 0, &server.HTTPError{Status: 413, Message: fmt.Sprintf("batch has more than %d events", maxBatch)}
 	case key.ID != "":
 		return s.appendOnce(ctx, key, messages)
 	}
@@ -84,12 +85,12 @@ func (s *Store) append(ctx context.Context, messages []*nats.Msg) (first uint64,
 // goneBack is the error if the stream has given a sequence that it had given before: it has lost what it had. Whoever
 // follows it finds that out.
 func (s *Store) goneBack(sequence, high uint64) error {
-	s.options.Logger.Error("the stream has gone back", "name", s.options.Name, "had", high, "gave", sequence)
+	s.options.Logger.Error("stream assigned an old sequence again: it lost events", "name", s.options.Name, "had", high, "gave", sequence)
 	select {
 	case s.alarm <- struct{}{}:
 	default:
 	}
-	return fmt.Errorf("%w: the stream has gone back from %d to %d", server.ErrUnavailable, high, sequence)
+	return fmt.Errorf("%w: stream went back from sequence %d to %d", server.ErrStoreUnavailable, high, sequence)
 }
 
 // storedNothing reports whether the error is one that ends by itself, and before which nothing was stored: the stream has
@@ -102,7 +103,7 @@ func storedNothing(err error) bool {
 
 func failure(err error) error {
 	if refused, ok := errors.AsType[*apiError](err); ok && refused.ErrCode == codeTooLarge {
-		return server.ErrEventTooLarge
+		return sse.ErrEventTooLarge
 	}
 	return unavailable(err)
 }
@@ -147,7 +148,7 @@ func pause(ctx context.Context, d time.Duration) error {
 }
 
 // appendOnce is append under a key, which the first message has.
-func (s *Store) appendOnce(ctx context.Context, key server.Key, messages []*nats.Msg) (first uint64, err error) {
+func (s *Store) appendOnce(ctx context.Context, key server.IdempotencyKey, messages []*nats.Msg) (first uint64, err error) {
 	sum := hex.EncodeToString(key.Sum[:])
 	messages[0].Header = nats.Header{nats.MsgIdHdr: {key.ID}, sumHeader: {sum}}
 	first, err = s.append(ctx, messages)

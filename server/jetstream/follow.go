@@ -31,9 +31,9 @@ var errDisconnected = errors.New("not connected to NATS")
 // A follower tells what the stream republishes, and reads from the stream what is missing there. A consumer would find
 // that out by itself, in seconds.
 type follower struct {
-	store *Store
-	tell  func(server.StoreUpdate)
-	looks chan look // what the look that is under way finds
+	store  *Store
+	report func(server.StoreUpdate)
+	looks  chan look // what the look that is under way finds
 
 	state     server.StoreState // whose Last is what is told last
 	target    uint64            // sequence of the newest message that is known of
@@ -65,19 +65,23 @@ type look struct {
 }
 
 // Follow implements [server.Store]. With [Options.Lazy] it first makes the stream, or waits until that is possible.
-func (s *Store) Follow(ctx context.Context, tell func(server.StoreUpdate)) {
-	report := func(u server.StoreUpdate) {
+func (s *Store) Follow(ctx context.Context, report func(server.StoreUpdate)) error {
+	record := func(u server.StoreUpdate) {
 		s.setErr(u.Err)
-		tell(u)
+		report(u)
 	}
-	if !s.established.Load() && !s.awaitStream(ctx, report) {
-		return
+	if !s.established.Load() && !s.awaitStream(ctx, record) {
+		return context.Cause(ctx)
 	}
-	s.follow(ctx, report)
+	err := s.follow(ctx, record)
+	if ctx.Err() == nil {
+		s.setErr(err)
+	}
+	return err
 }
 
 // awaitStream opens the stream as soon as that is possible, and reports whether it is open.
-func (s *Store) awaitStream(ctx context.Context, tell func(server.StoreUpdate)) bool {
+func (s *Store) awaitStream(ctx context.Context, report func(server.StoreUpdate)) bool {
 	logged := ""
 	for ctx.Err() == nil {
 		attempt, cancel := context.WithTimeout(ctx, openWait)
@@ -85,40 +89,41 @@ func (s *Store) awaitStream(ctx context.Context, tell func(server.StoreUpdate)) 
 		cancel()
 		if err == nil {
 			s.established.Store(true)
-			s.options.Logger.Info("the stream is open", "name", s.options.Name)
+			s.options.Logger.Info("stream opened", "name", s.options.Name)
 			return true
 		}
 		if text := err.Error(); ctx.Err() == nil && text != logged {
-			s.options.Logger.Warn("the stream cannot be opened yet: waiting for NATS", "name", s.options.Name, "error", err)
+			s.options.Logger.Warn("cannot open the stream yet: waiting for NATS", "name", s.options.Name, "error", err)
 			logged = text
 		}
-		tell(server.StoreUpdate{Err: unavailable(err)})
+		report(server.StoreUpdate{Err: unavailable(err)})
 		pause(ctx, checkEvery)
 	}
 	return false
 }
 
-func (s *Store) follow(ctx context.Context, tell func(server.StoreUpdate)) {
+// follow returns an error of ctx, or of a connection that was closed.
+func (s *Store) follow(ctx context.Context, report func(server.StoreUpdate)) error {
 	messages, elected := make(chan *nats.Msg, buffered), make(chan *nats.Msg, 1)
 	for subject, to := range map[string]chan *nats.Msg{
-		s.subject(told) + ">": messages,
+		s.subject(republished) + ">":                                 messages,
 		"$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED." + s.options.Name: elected,
 	} {
 		subscription, err := s.conn.ChanSubscribe(subject, to)
 		if err != nil {
-			tell(server.StoreUpdate{Err: unavailable(err)})
-			return
+			return unavailable(err)
 		}
 		defer subscription.Unsubscribe()
 	}
 	changes := s.conn.StatusChanged(nats.CONNECTED, nats.RECONNECTING, nats.DISCONNECTED, nats.CLOSED)
 	defer s.conn.RemoveStatusListener(changes)
-	f := &follower{store: s, tell: tell, looks: make(chan look, 1)}
+	f := &follower{store: s, report: report, looks: make(chan look, 1)}
 	f.run(ctx, messages, elected, changes)
 	if f.looking {
 		<-f.looks
 	}
 	s.trust.give()
+	return context.Cause(ctx)
 }
 
 func (f *follower) run(ctx context.Context, messages, elected <-chan *nats.Msg, changes <-chan nats.Status) {
@@ -180,8 +185,8 @@ func (f *follower) again() <-chan time.Time {
 	return time.After(f.wait)
 }
 
-// maxTold bounds what is told at once.
-const maxTold = 1000
+// maxReported bounds what is told at once.
+const maxReported = 1000
 
 // receive tells the message, and those that wait behind it, as far as nothing is missing.
 func (f *follower) receive(ctx context.Context, m *nats.Msg, more <-chan *nats.Msg) {
@@ -210,7 +215,7 @@ func (f *follower) receive(ctx context.Context, m *nats.Msg, more <-chan *nats.M
 				records = append(records, r)
 			}
 		}
-		if len(more) == 0 || count == maxTold {
+		if len(more) == 0 || count == maxReported {
 			break
 		}
 		m = <-more
@@ -253,7 +258,7 @@ func (f *follower) pass(records []server.StoredRecord, last uint64) {
 	f.state.Last = last
 	f.store.raise(last)
 	f.online()
-	f.tell(server.StoreUpdate{StoreState: f.state, Records: records})
+	f.report(server.StoreUpdate{StoreState: f.state, Records: records})
 }
 
 // check reads what nobody has told, and looks at the stream if told to.
@@ -353,7 +358,7 @@ func (s *Store) patience() time.Duration {
 
 func (f *follower) begin(found look) {
 	if f.begun {
-		f.store.options.Logger.Warn("the stream has another epoch: clients are told by a gap", "name", f.store.options.Name,
+		f.store.options.Logger.Warn("stream has a new epoch: clients get a gap event", "name", f.store.options.Name,
 			"epoch", found.state.Epoch, "before", f.state.Epoch)
 	}
 	f.state, f.target, f.witness, f.begun, f.suspect = found.state, found.state.Last, found.witness, true, false
@@ -361,13 +366,13 @@ func (f *follower) begin(found look) {
 	f.store.reset(found.state.Last)
 	f.store.trust.give()
 	f.online()
-	f.tell(server.StoreUpdate{StoreState: f.state})
+	f.report(server.StoreUpdate{StoreState: f.state})
 }
 
 // renew begins a new epoch. Nobody knows which sequences were given to others meanwhile, so no id of before is good.
 func (f *follower) renew(ctx context.Context, found look) {
 	f.doubt()
-	f.store.options.Logger.Error("the stream has lost events that it had stored: a new epoch begins, and clients are told by a gap",
+	f.store.options.Logger.Error("stream lost stored events: starting a new epoch, clients get a gap event",
 		"name", f.store.options.Name, "had", found.had, "has", found.state.Last, "epoch", f.state.Epoch)
 	if err := f.store.renew(ctx, f.state.Epoch, 0); err != nil {
 		f.fail(err)
@@ -382,12 +387,12 @@ func (f *follower) remake(ctx context.Context) {
 	case f.goneSince.IsZero():
 		f.goneSince = time.Now()
 	case time.Since(f.goneSince) > goneAfter:
-		f.store.options.Logger.Error("the stream is gone, with all events: it is made again, with a new epoch", "name", f.store.options.Name,
+		f.store.options.Logger.Error("stream is gone with all its events: creating it again with a new epoch", "name", f.store.options.Name,
 			"had", f.state.Last, "epoch", f.state.Epoch)
 		attempt, cancel := context.WithTimeout(ctx, openWait)
 		defer cancel()
 		if err := f.store.attempt(attempt); err != nil {
-			f.store.options.Logger.Error("the stream cannot be made", "name", f.store.options.Name, "error", err)
+			f.store.options.Logger.Error("cannot create the stream", "name", f.store.options.Name, "error", err)
 			return
 		}
 		f.goneSince = time.Time{}
@@ -417,21 +422,21 @@ func (f *follower) catchUp(ctx context.Context) {
 func (f *follower) fail(err error) {
 	if !f.offline {
 		f.offline = true
-		f.store.options.Logger.Warn("the stream cannot be followed", "name", f.store.options.Name, "error", err)
-		f.tell(server.StoreUpdate{StoreState: f.state, Err: unavailable(err)})
+		f.store.options.Logger.Warn("cannot follow the stream", "name", f.store.options.Name, "error", err)
+		f.report(server.StoreUpdate{StoreState: f.state, Err: unavailable(err)})
 	}
 }
 
 func (f *follower) restore() {
 	if f.offline {
 		f.online()
-		f.tell(server.StoreUpdate{StoreState: f.state})
+		f.report(server.StoreUpdate{StoreState: f.state})
 	}
 }
 
 func (f *follower) online() {
 	if f.offline {
 		f.offline = false
-		f.store.options.Logger.Info("the stream is followed again", "name", f.store.options.Name)
+		f.store.options.Logger.Info("following the stream again", "name", f.store.options.Name)
 	}
 }

@@ -46,15 +46,15 @@ func openInProcess(t *testing.T, o Options) *Store {
 func (s *Store) mustAppend(t *testing.T, data ...string) {
 	t.Helper()
 	for _, d := range data {
-		if _, err := s.Append(t.Context(), server.Key{}, server.Record{Topic: "t", Block: []byte("data: " + d + "\n\n")}); err != nil {
+		if _, err := s.Append(t.Context(), server.IdempotencyKey{}, server.Record{Topic: "t", Block: []byte("data: " + d + "\n\n")}); err != nil {
 			t.Fatal(err)
 		}
 	}
 }
 
 // told is the message by which the stream tells of an event.
-func (s *Store) told(sequence uint64) *nats.Msg {
-	m := nats.NewMsg(s.subject(told) + "t")
+func (s *Store) republished(sequence uint64) *nats.Msg {
+	m := nats.NewMsg(s.subject(republished) + "t")
 	m.Data = fmt.Appendf(nil, "data: %d\n\n", sequence)
 	m.Header.Set("Nats-Subject", s.subject(stored)+"t")
 	m.Header.Set("Nats-Sequence", fmt.Sprint(sequence))
@@ -84,7 +84,7 @@ func TestFollowerFillsHoles(t *testing.T) {
 				s.mustAppend(t, fmt.Sprint(i+1))
 			}
 			var got []uint64
-			f := &follower{store: s, begun: true, tell: func(u server.StoreUpdate) {
+			f := &follower{store: s, begun: true, report: func(u server.StoreUpdate) {
 				for _, r := range u.Records {
 					if want := fmt.Sprintf("data: %d\n\n", r.Sequence); string(r.Block) != want || r.Topic != "t" {
 						t.Errorf("%+v, want %q", r, want)
@@ -94,7 +94,7 @@ func TestFollowerFillsHoles(t *testing.T) {
 			}}
 			messages := make(chan *nats.Msg, len(test.messages))
 			for _, sequence := range test.messages {
-				messages <- s.told(sequence)
+				messages <- s.republished(sequence)
 			}
 			for len(messages) > 0 {
 				f.receive(t.Context(), <-messages, messages)
@@ -141,7 +141,7 @@ func TestLostEvents(t *testing.T) {
 	}
 	old := stateOf(info)
 	updates := make(chan server.StoreUpdate, 100)
-	f := &follower{store: s, begun: true, state: old, tell: func(u server.StoreUpdate) { updates <- u }, looks: make(chan look, 1)}
+	f := &follower{store: s, begun: true, state: old, report: func(u server.StoreUpdate) { updates <- u }, looks: make(chan look, 1)}
 	f.state.Last = 7
 	found := look{had: 7, state: old}
 	f.compare(t.Context(), found)
@@ -205,7 +205,7 @@ func TestReadIsWhole(t *testing.T) {
 		}
 	}
 	message := func(sequence, before uint64) *nats.Msg {
-		m := s.told(sequence)
+		m := s.republished(sequence)
 		m.Header.Set("Nats-Last-Sequence", fmt.Sprint(before))
 		return m
 	}

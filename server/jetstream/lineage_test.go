@@ -46,7 +46,7 @@ func TestStreamThatForked(t *testing.T) {
 	}
 
 	updates := make(chan server.StoreUpdate, 100)
-	f := &follower{store: s, tell: func(u server.StoreUpdate) { updates <- u }, looks: make(chan look, 1)}
+	f := &follower{store: s, report: func(u server.StoreUpdate) { updates <- u }, looks: make(chan look, 1)}
 	f.look(t.Context())
 	f.finish(t)
 	before := <-updates
@@ -69,9 +69,9 @@ func TestStreamThatForked(t *testing.T) {
 func TestDoubt(t *testing.T) {
 	s := openInProcess(t, Options{})
 	s.mustAppend(t, "1", "2")
-	f := &follower{store: s, begun: true, tell: func(u server.StoreUpdate) { t.Errorf("%+v is told", u) }, looks: make(chan look, 1)}
+	f := &follower{store: s, begun: true, report: func(u server.StoreUpdate) { t.Errorf("%+v is told", u) }, looks: make(chan look, 1)}
 	f.doubt()
-	f.receive(t.Context(), s.told(1), nil)
+	f.receive(t.Context(), s.republished(1), nil)
 	f.catchUp(t.Context())
 	f.check(t.Context(), false)
 	if f.again() != nil {
@@ -85,7 +85,7 @@ func TestStreamThatGoesBack(t *testing.T) {
 	s := openInProcess(t, Options{Timeout: time.Second})
 	s.mustAppend(t, "1", "2", "3")
 	s.raise(10)
-	if first, err := s.Append(t.Context(), server.Key{}, server.Record{Topic: "t", Block: []byte("data: x\n\n")}); !errors.Is(err, server.ErrUnavailable) {
+	if first, err := s.Append(t.Context(), server.IdempotencyKey{}, server.Record{Topic: "t", Block: []byte("data: x\n\n")}); !errors.Is(err, server.ErrStoreUnavailable) {
 		t.Errorf("stored as %d, %v", first, err)
 	}
 	select {
@@ -94,7 +94,7 @@ func TestStreamThatGoesBack(t *testing.T) {
 		t.Error("the follower is not told")
 	}
 	s.trust.withdraw()
-	if _, err := s.Append(t.Context(), server.Key{}, server.Record{Topic: "t", Block: []byte("data: x\n\n")}); !errors.Is(err, server.ErrUnavailable) {
+	if _, err := s.Append(t.Context(), server.IdempotencyKey{}, server.Record{Topic: "t", Block: []byte("data: x\n\n")}); !errors.Is(err, server.ErrStoreUnavailable) {
 		t.Errorf("in doubt: %v", err)
 	}
 	s.trust.give()
@@ -107,7 +107,7 @@ func TestStreamThatIsGone(t *testing.T) {
 	s := openInProcess(t, Options{})
 	s.mustAppend(t, "1", "2", "3")
 	updates := make(chan server.StoreUpdate, 100)
-	f := &follower{store: s, tell: func(u server.StoreUpdate) { updates <- u }, looks: make(chan look, 1)}
+	f := &follower{store: s, report: func(u server.StoreUpdate) { updates <- u }, looks: make(chan look, 1)}
 	step := func() {
 		t.Helper()
 		f.look(t.Context())

@@ -253,7 +253,7 @@ func (n *node) stop() {
 	if n.http == nil {
 		return
 	}
-	n.broker.Break()
+	n.broker.DisconnectAll()
 	n.broker.Close()
 	n.http.CloseClientConnections()
 	n.http.Close()

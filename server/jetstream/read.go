@@ -22,7 +22,7 @@ const (
 	followBytes  = 4 << 20
 )
 
-// Read implements [server.Store]. One that is for a client has at most 64 KiB, or one event.
+// Read implements [server.Store]. It returns at most 64 KiB, or one larger event.
 func (s *Store) Read(ctx context.Context, from uint64) ([]server.StoredRecord, error) {
 	leave, err := s.enter(ctx)
 	if err != nil {
@@ -45,7 +45,7 @@ type getRequest struct {
 	MaxBytes int    `json:"max_bytes,omitempty"`
 }
 
-var errIncomplete = errors.New("the answer is incomplete")
+var errIncomplete = errors.New("incomplete answer")
 
 // read asks any one of the servers that have the stream. It has all that precedes what it returns, and so what is
 // missing in between is deleted; it may not have yet what another has told already. last is the sequence of the last

@@ -1,11 +1,11 @@
-// Package jetstream keeps the events of a [server.Broker] in a stream of NATS JetStream, which any number of brokers can
-// share. Package filestore keeps events in a folder, without NATS.
+// Package jetstream keeps the events of a [server.Broker] in a stream of NATS JetStream. Any number of brokers can
+// share it. To keep events in a folder, without NATS, use package filestore.
 //
 //	conn, err := jetstream.Connect("nats://a:4222,nats://b:4222,nats://c:4222")
 //	store, err := jetstream.Open(ctx, conn, jetstream.Options{Replicas: 3})
 //	broker := &server.Broker{Store: store}
 //
-// STORES.md in the folder above says what is guaranteed, and what it takes.
+// server/STORES.md describes the guarantees and requirements.
 package jetstream
 
 import (
@@ -32,7 +32,7 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/server"
 )
 
-// What is for fields of [Options] that are zero.
+// Defaults of [Options], for fields that are zero.
 const (
 	DefaultName     = "events"
 	DefaultMaxAge   = 24 * time.Hour
@@ -42,52 +42,53 @@ const (
 	DefaultMaxReads = 64
 )
 
-// Options say what a [Store] keeps. All stores of one name must have the same: the one that was opened last decides. Its
-// other fields may differ.
+// Options configures a [Store]. All stores with the same name should have the same Replicas, limits and KeyAge: the one
+// opened last decides.
 type Options struct {
-	// Name is that of the stream, of letters, digits, "-" and "_". Brokers of the same name share their events. Empty
-	// means "events".
+	// Name is the name of the stream: letters, digits, "-" and "_". Brokers with the same name share their events.
+	// Empty means "events".
 	Name string
 
-	// Replicas is how many servers of a cluster have the events, 1, 3 or 5: with 3, one may fail. Zero means 1.
+	// Replicas is the number of NATS servers that hold the events: 1, 3 or 5. With 3, one may fail. Zero means 1.
 	Replicas int
 
-	// MaxAge, MaxBytes and MaxEvents bound what is kept, the oldest going first, and MaxEventsPerTopic what is kept of
-	// each topic. Bytes are those on disk of one replica, some 30 and the length of the topic an event beyond its size.
-	// Zero means 24 hours, 1 GiB, and no limit of the others; negative, no limit.
+	// MaxAge, MaxBytes and MaxEvents limit the events that are kept. The oldest are dropped first. MaxEventsPerTopic
+	// limits the events kept per topic. MaxBytes counts bytes on disk of one replica: each event takes about 30 bytes
+	// and its topic in addition to its size. Zero means 24 hours, 1 GiB, and no limit for the others. Negative means no
+	// limit.
 	MaxAge            time.Duration
 	MaxBytes          int64
 	MaxEvents         int64
 	MaxEventsPerTopic int64
 
-	// KeyAge is how long a [server.Key] is remembered, in the memory of the servers of NATS. Zero means 1 hour, or MaxAge
-	// if that is less.
+	// KeyAge is how long a [server.IdempotencyKey] is remembered, in the memory of the NATS servers. Zero means 1 hour,
+	// or MaxAge if that is less.
 	KeyAge time.Duration
 
-	// Timeout bounds what one request waits for NATS. Zero means 5 s.
+	// Timeout limits how long one request waits for NATS. Zero means 5 s.
 	Timeout time.Duration
 
-	// MaxReads bounds the reads at a time; further ones wait. A read that is for a client who returns has at most 64
-	// KiB, or one event. Zero means 64.
+	// MaxReads limits concurrent reads. Further ones wait. A read for a client returns up to 64 KiB, or one larger
+	// event. Zero means 64.
 	MaxReads int
 
-	// Lazy has Open succeed while NATS cannot be reached or is not ready. Follow, which a [server.Broker] calls, then
-	// opens the stream as soon as that is possible. Until then the methods of the store fail with
-	// [server.ErrUnavailable], and Err says why. The connection needs [nats.RetryOnFailedConnect].
+	// Lazy makes Open succeed while NATS is unreachable or not ready. Follow, which a [server.Broker] calls, then opens
+	// the stream as soon as possible. Until then, the methods of the store fail with [server.ErrStoreUnavailable], and
+	// Err returns the reason. The connection needs [nats.RetryOnFailedConnect].
 	Lazy bool
 
-	// Logger gets what the store has to say. Nil means [slog.Default].
+	// Logger gets the log of the store. Nil means [slog.Default].
 	Logger *slog.Logger
 }
 
 // Errors of [Connect] and [Open].
 var (
-	ErrURL     = errors.New("jetstream: not a URL of NATS: it looks like nats://host:4222")
-	ErrName    = errors.New("jetstream: a name has letters, digits, - and _")
-	ErrVersion = errors.New("jetstream: the server of NATS is older than 2.12")
+	ErrURL     = errors.New("jetstream: invalid NATS URL: write nats://host:4222")
+	ErrName    = errors.New("jetstream: invalid stream name: use letters, digits, - and _")
+	ErrVersion = errors.New("jetstream: NATS server is older than 2.12: upgrade it")
 )
 
-// A Store is a [server.Store].
+// A Store is a [server.Store] in a stream of NATS JetStream.
 type Store struct {
 	conn    *nats.Conn
 	stream  jetstream.JetStream
@@ -103,9 +104,10 @@ type Store struct {
 
 var _ server.Store = (*Store)(nil)
 
-// Connect returns a connection as a [Store] needs it, to the first of the comma-separated URLs that answers. It
-// reconnects for ever, and what is published meanwhile fails, rather than be sent when nobody expects it any more.
-// Further options take precedence.
+// Connect connects to the first of the comma-separated URLs that responds, with the options that a [Store] needs. The
+// connection reconnects forever. Publishing fails while it is down, so that NATS does not send old messages later.
+// Additional options take precedence. The error is [ErrURL] for a malformed URL, and never contains a URL, which could
+// have a password.
 func Connect(urls string, options ...nats.Option) (*nats.Conn, error) {
 	defaults := []nats.Option{
 		nats.Name("eventsource-server"),
@@ -128,8 +130,8 @@ func Connect(urls string, options ...nats.Option) (*nats.Conn, error) {
 	return conn, nil
 }
 
-// Open returns the store on the stream, which it makes if there is none. The caller owns the connection, which must
-// outlive the brokers that use the store.
+// Open opens the store, and creates the stream if it does not exist. The caller owns the connection. Close it after the
+// brokers that use the store. The error wraps [ErrName], [ErrVersion] or an error of NATS.
 func Open(ctx context.Context, conn *nats.Conn, o Options) (*Store, error) {
 	if o.Name == "" {
 		o.Name = DefaultName
@@ -149,7 +151,7 @@ func Open(ctx context.Context, conn *nats.Conn, o Options) (*Store, error) {
 	case err == nil:
 		s.established.Store(true)
 	case o.Lazy && (isUnready(err) || !conn.IsConnected()) && ctx.Err() == nil:
-		o.Logger.Warn("NATS cannot be reached: the store waits for it", "name", o.Name, "error", err)
+		o.Logger.Warn("NATS is unreachable: waiting for it", "name", o.Name, "error", err)
 		s.setErr(unavailable(err))
 	default:
 		return nil, fmt.Errorf("jetstream: %w", err)
@@ -169,14 +171,14 @@ func (s *Store) open(ctx context.Context) error {
 	return s.attempt(attempt)
 }
 
-var errNotFollowed = fmt.Errorf("%w: it is not followed yet", server.ErrUnavailable)
+var errNotFollowed = fmt.Errorf("%w: stream is not followed yet", server.ErrStoreUnavailable)
 
-// Err returns why the stream is not followed at this moment, or nil if it is. Say so where readiness is asked for.
+// Err returns why the stream is currently not followed, or nil if it is. Use it for readiness checks.
 func (s *Store) Err() error { return *s.err.Load() }
 
 func (s *Store) setErr(err error) { s.err.Store(&err) }
 
-// raise has the sequence known, which is good for the epoch.
+// raise records the highest sequence seen in this epoch.
 func (s *Store) raise(sequence uint64) {
 	for {
 		high := s.high.Load()
@@ -186,10 +188,10 @@ func (s *Store) raise(sequence uint64) {
 	}
 }
 
-// reset begins to count anew, in another epoch.
+// reset starts over in another epoch.
 func (s *Store) reset(sequence uint64) { s.high.Store(sequence) }
 
-// A trust is what Append waits for while the stream may be another one.
+// A trust makes Append wait while the stream might be a different one.
 type trust struct {
 	mu    sync.Mutex
 	given chan struct{} // nil while there is trust
@@ -227,11 +229,11 @@ func (t *trust) await(ctx context.Context) error {
 	}
 }
 
-// openWait is how long one attempt to open the stream waits: a cluster that has just been started does not answer before
-// it has found together.
+// openWait limits one attempt to open the stream. A cluster that has just started does not respond until it has a
+// leader.
 const openWait = 2 * time.Second
 
-// establish makes the stream, or gives it our limits, as soon as NATS is ready for it.
+// establish creates or updates the stream as soon as NATS is ready.
 func (s *Store) establish(ctx context.Context) error {
 	for {
 		attempt, cancel := context.WithTimeout(ctx, openWait)
@@ -253,7 +255,7 @@ func isUnready(err error) bool {
 // codeNoLeader is the code of the API while a cluster has none.
 const codeNoLeader = 10008
 
-// attempt is establish without patience. Other stores may do so at the same time.
+// attempt is establish without waiting. Other stores may do the same at the same time.
 func (s *Store) attempt(ctx context.Context) error {
 	info, err := s.info(ctx)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
@@ -266,7 +268,7 @@ func (s *Store) attempt(ctx context.Context) error {
 	case err != nil:
 		return err
 	case info.Config.Metadata[epochKey] == "":
-		return fmt.Errorf("the stream %q is another program's: choose another name", s.options.Name)
+		return fmt.Errorf("stream %q belongs to another program: choose another name", s.options.Name)
 	}
 	// What is as it should be is not touched: another store may be giving it a new epoch.
 	if want := s.config(info.Config.Metadata); !alike(info.Config, want) {
@@ -301,7 +303,7 @@ func (s *Store) config(metadata map[string]string) jetstream.StreamConfig {
 		Name:               o.Name,
 		Description:        "events of eventsource-server",
 		Subjects:           []string{s.subject(stored) + ">"},
-		RePublish:          &jetstream.RePublish{Source: s.subject(stored) + ">", Destination: s.subject(told) + ">"},
+		RePublish:          &jetstream.RePublish{Source: s.subject(stored) + ">", Destination: s.subject(republished) + ">"},
 		Metadata:           metadata,
 		Replicas:           max(o.Replicas, 1),
 		Storage:            jetstream.FileStorage,
@@ -321,10 +323,10 @@ func (s *Store) config(metadata map[string]string) jetstream.StreamConfig {
 
 func unlimited(n int64) int64 { return max(n, -1) }
 
-// Kinds of subjects. What is published to one of the first is stored, and then told by the second.
+// Kinds of subjects. A message to the first kind is stored, and then republished to the second.
 const (
-	stored = "t"
-	told   = "r"
+	stored      = "t"
+	republished = "r"
 )
 
 func (s *Store) subject(kind string) string { return "es." + s.options.Name + "." + kind + "." }
@@ -382,8 +384,8 @@ func stateOf(info *jetstream.StreamInfo) server.StoreState {
 	return state
 }
 
-// renew begins a new epoch in place of that one, because the newest events may be lost: their sequences are given to
-// others. Ids of the epochs before it stay good up to that sequence.
+// renew replaces the epoch, because the newest events may be lost and their sequences assigned again. Ids of earlier
+// epochs remain valid up to the sequence last.
 func (s *Store) renew(ctx context.Context, epoch string, last uint64) error {
 	info, err := s.info(ctx)
 	if err != nil {
@@ -406,7 +408,7 @@ func (s *Store) renew(ctx context.Context, epoch string, last uint64) error {
 	return nil
 }
 
-// enter waits for its turn among the reads.
+// enter waits until another read is allowed.
 func (s *Store) enter(ctx context.Context) (leave func(), err error) {
 	select {
 	case s.reads <- struct{}{}:
@@ -418,7 +420,7 @@ func (s *Store) enter(ctx context.Context) (leave func(), err error) {
 
 // unavailable wraps an error of NATS. Errors of the API have no secrets.
 func unavailable(err error) error {
-	return fmt.Errorf("%w: %w", server.ErrUnavailable, err)
+	return fmt.Errorf("%w: %w", server.ErrStoreUnavailable, err)
 }
 
 // An apiError is why a stream has refused something.

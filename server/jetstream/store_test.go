@@ -295,7 +295,7 @@ func TestOpenFails(t *testing.T) {
 
 func TestAppendRefuses(t *testing.T) {
 	n := startNode(t, startServers(t, 1), jetstream.Options{}, &server.Broker{MaxEventBytes: -1}, 0)
-	if _, err := n.broker.Publish(t.Context(), "t", sse.Event{Data: strings.Repeat("x", 1<<20)}); !errors.Is(err, server.ErrEventTooLarge) {
+	if _, err := n.broker.Publish(t.Context(), "t", sse.Event{Data: strings.Repeat("x", 1<<20)}); !errors.Is(err, sse.ErrEventTooLarge) {
 		t.Errorf("an event larger than a message of NATS: %v", err)
 	}
 	publications := make([]server.Publication, 1001)

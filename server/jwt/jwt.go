@@ -1,14 +1,16 @@
-// Package jwt decides by JSON Web Tokens (RFC 7519) who may subscribe to which topics, and who may publish to which.
-//
-//	keys, err := jwt.URL(ctx, "https://issuer.example/.well-known/jwks.json", nil)
-//	tokens := &jwt.Authorizer{Keys: keys, Issuer: "https://issuer.example", Audience: []string{"https://events.example"}}
-//	http.Handle("/events", &server.Handler{Broker: broker, Authorize: tokens.Authorize})
-//
-// A token lists what it permits:
+// Package jwt authorizes requests with JSON Web Tokens (RFC 7519). A token lists the topics that its bearer may
+// subscribe and publish to:
 //
 //	{"sub": "ada", "exp": 1767225600, "events": {"subscribe": ["orders.*", "news"], "publish": ["orders.new"]}}
 //
-// It comes in "Authorization: Bearer", or in a cookie. Where a page can send neither, see package ticket.
+// An [Authorizer] verifies tokens for a [server.Handler]:
+//
+//	keys, err := jwt.FetchKeys(ctx, "https://issuer.example/.well-known/jwks.json", nil)
+//	tokens := &jwt.Authorizer{Keys: keys, Issuer: "https://issuer.example", Audience: []string{"https://events.example"}}
+//	http.Handle("/events", &server.Handler{Broker: broker, Authorize: tokens.Authorize})
+//
+// The token is in the header "Authorization: Bearer", or in a cookie. For pages that can send neither, see
+// [server.Tickets].
 package jwt
 
 import (
@@ -29,60 +31,60 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/server"
 )
 
-// What an [Authorizer] has whose fields are zero.
+// Defaults of an [Authorizer], for fields that are zero.
 const (
 	DefaultClaim         = "events"
 	DefaultMaxTokenBytes = 8 << 10
 )
 
-// An Authorizer permits what a request's token lists. Only Keys is required. Its fields must not change after its first
-// use.
+// An Authorizer permits what the token of a request lists. Only Keys is required. Its fields must not change after its
+// first use.
 type Authorizer struct {
-	// Keys are what tokens are verified with.
+	// Keys verify the tokens.
 	Keys *Keys
 
-	// Issuer is what the claim "iss" must be. Empty accepts any issuer that has a key, and tokens without one.
+	// Issuer is the required value of the claim "iss". Empty accepts any issuer, and tokens without one.
 	Issuer string
 
-	// Audience lists what this server is called. The claim "aud" must contain one of them. Empty accepts tokens without
-	// audience alone, for RFC 7519, section 4.1.3, leaves the others to whom they name.
+	// Audience lists the names of this server. The claim "aud" must contain one of them. Empty accepts only tokens
+	// without an audience, because RFC 7519, section 4.1.3, requires others to be rejected.
 	Audience []string
 
-	// Leeway is how far the issuer's clock may be from this one. Zero means none.
+	// Leeway is the maximum difference between the clocks of the issuer and this server. Zero means none.
 	Leeway time.Duration
 
-	// AllowNoExpiry accepts tokens without the claim "exp". Nothing but new keys ends what they permit.
+	// AllowNoExpiry accepts tokens without the claim "exp". Such a token is valid until its key is replaced.
 	AllowNoExpiry bool
 
-	// Claim names the claim that lists topics. Empty means "events".
+	// Claim is the name of the claim that lists topics. Empty means "events".
 	Claim string
 
-	// Cookie names a cookie that holds the token of requests without the header Authorization. It counts only in what
-	// the browser says is a request of a page of this origin or of one of AllowedOrigins, or by hand. Choose a name that
-	// begins with "__Host-", so that no other host can set it. Empty means none.
+	// Cookie is the name of a cookie that holds the token of requests without the header Authorization. It is used only
+	// if the browser reports a page of this origin or of AllowedOrigins, or no page at all. Choose a name that starts
+	// with "__Host-", so that no other host can set it. Empty means no cookie.
 	Cookie string
 
-	// AllowedOrigins lists further origins whose pages may use the cookie, each as scheme://host[:port] or
-	// https://*.app.example. They are probably those of [server.Handler.AllowedOrigins], of which "*" lists none here.
+	// AllowedOrigins lists further origins whose pages may use the cookie, as scheme://host[:port] or
+	// https://*.app.example. Usually it has the value of [server.Handler.AllowedOrigins]. Here, "*" matches nothing.
 	AllowedOrigins []string
 
-	// MaxTokenBytes bounds a token. Zero means 8 KiB; negative, no limit.
+	// MaxTokenBytes limits the size of a token. Zero means 8 KiB. Negative means no limit.
 	MaxTokenBytes int
 }
 
-// algorithms are those that a key can be for.
+// algorithms are all algorithms that a key can have.
 var algorithms = []string{"HS256", "RS256", "ES256", "EdDSA"}
 
-// errNoAuthorizerKeys is a mistake of the program, so it is answered 500.
-var errNoAuthorizerKeys = errors.New("jwt: the Authorizer has no Keys")
+// errNoAuthorizerKeys is a bug in the program, so the response is 500.
+var errNoAuthorizerKeys = errors.New("jwt: Authorizer.Keys is nil")
 
-// Authorize is a [server.Handler.Authorize]. It permits a request if every topic that it asks for, which may be a
-// pattern, is covered by one that its token lists, as [server.Covers] has it. In the first call for a POST, where topics
-// are not known yet, a token must list at least one to publish to. The grant expires when the token does,
-// leeway included. Its subject is the token's "sub", or without one, the token.
+// Authorize is a function for [server.Handler.Authorize]. It permits a request if each of its topics or patterns is
+// covered by one that the token lists, as defined by [server.Covers]. In the first call for a POST, where the topics
+// are not known yet, the token must list at least one topic to publish to. The grant expires with the token plus
+// Leeway. Its subject is the claims "iss" and "sub", or a hash of the token if there is no "sub".
 //
-// A request without a token is refused by [server.ErrUnauthenticated]; one whose token is not valid, whatever else it
-// has, by [server.ErrInvalidToken]; and one that asks for more than is listed, by [server.ErrForbidden].
+// The error wraps [server.ErrUnauthenticated] for a request without a token, [server.ErrInvalidToken] for an invalid
+// token, and [server.ErrForbidden] if the token does not list a topic.
 func (a *Authorizer) Authorize(r *http.Request, access server.Access) (server.Grant, error) {
 	if a.Keys == nil {
 		return server.Grant{}, errNoAuthorizerKeys
@@ -96,11 +98,11 @@ func (a *Authorizer) Authorize(r *http.Request, access server.Access) (server.Gr
 		return server.Grant{}, fmt.Errorf("%w: %w", server.ErrInvalidToken, err)
 	}
 	if len(access.Topics) == 0 && len(c.listed(access.Action)) == 0 {
-		return server.Grant{}, fmt.Errorf("%w: no topic is listed", server.ErrForbidden)
+		return server.Grant{}, fmt.Errorf("%w: token lists no topics", server.ErrForbidden)
 	}
 	for _, topic := range access.Topics {
 		if !c.permits(access.Action, topic) {
-			return server.Grant{}, fmt.Errorf("%w: topic %q is not listed", server.ErrForbidden, topic)
+			return server.Grant{}, fmt.Errorf("%w: token does not list topic %q", server.ErrForbidden, topic)
 		}
 	}
 	return a.grant(c, token), nil
@@ -108,24 +110,23 @@ func (a *Authorizer) Authorize(r *http.Request, access server.Access) (server.Gr
 
 func (a *Authorizer) verify(r *http.Request, token string) (*claims, error) {
 	if limit := cmp.Or(a.MaxTokenBytes, DefaultMaxTokenBytes); limit >= 0 && len(token) > limit {
-		return nil, errors.New("the token is larger than the limit")
+		return nil, fmt.Errorf("token is larger than %d bytes", limit)
 	}
 	c := &claims{name: cmp.Or(a.Claim, DefaultClaim)}
 	_, err := a.parser().ParseWithClaims(token, c, func(token *jwt.Token) (any, error) {
 		return a.candidates(r.Context(), token)
 	})
 	if err == nil && len(a.Audience) == 0 && len(c.Audience) > 0 {
-		err = errors.New("the token is for an audience, and the Authorizer has none")
+		err = errors.New("token has an audience, but Authorizer.Audience is empty")
 	}
 	return c, err
 }
 
-// candidates returns the keys that may have signed the token: only those of its algorithm, so it cannot have a public
-// key taken for a secret.
+// candidates returns the keys for the algorithm of the token only, so a token cannot use a public key as a secret.
 func (a *Authorizer) candidates(ctx context.Context, token *jwt.Token) (set jwt.VerificationKeySet, err error) {
 	// RFC 7515, section 4.1.11: extensions listed there must be understood, and none is.
 	if _, critical := token.Header["crit"]; critical {
-		return set, errors.New("the header crit is not understood")
+		return set, errors.New("unsupported crit header")
 	}
 	id, _ := token.Header["kid"].(string)
 	set.Keys = a.Keys.find(ctx, token.Method.Alg(), id)
@@ -158,7 +159,7 @@ func (a *Authorizer) grant(c *claims, token string) server.Grant {
 	return g
 }
 
-// claims are those that count here. Which one lists topics is the Authorizer's to say.
+// claims are the claims that an Authorizer uses. The name of the one with the topics is configurable.
 type claims struct {
 	jwt.RegisteredClaims
 	name   string
@@ -177,7 +178,7 @@ func (c *claims) UnmarshalJSON(text []byte) error {
 }
 
 func (c *claims) listed(action server.Action) []string {
-	if action == server.Publish {
+	if action == server.ActionPublish {
 		return c.topics.Publish
 	}
 	return c.topics.Subscribe
@@ -187,7 +188,8 @@ func (c *claims) permits(action server.Action, topic string) bool {
 	return slices.ContainsFunc(c.listed(action), func(pattern string) bool { return server.Covers(pattern, topic) })
 }
 
-// token returns the request's. The header comes first even if it is wrong: a cookie must not make up for it.
+// token returns the token of the request. The header takes precedence even if it is invalid: a cookie must not make up
+// for it.
 func (a *Authorizer) token(r *http.Request) (string, error) {
 	switch values := r.Header.Values("Authorization"); len(values) {
 	case 0:
@@ -199,7 +201,7 @@ func (a *Authorizer) token(r *http.Request) (string, error) {
 		}
 		return strings.TrimLeft(credentials, " "), nil
 	}
-	return "", fmt.Errorf("%w: there is more than one Authorization", server.ErrInvalidToken)
+	return "", fmt.Errorf("%w: more than one Authorization header", server.ErrInvalidToken)
 }
 
 func (a *Authorizer) cookie(r *http.Request) (string, error) {
@@ -212,11 +214,12 @@ func (a *Authorizer) cookie(r *http.Request) (string, error) {
 	case 1:
 		return cookies[0].Value, nil
 	}
-	return "", fmt.Errorf("%w: there is more than one cookie", server.ErrInvalidToken)
+	return "", fmt.Errorf("%w: more than one token cookie", server.ErrInvalidToken)
 }
 
-// fromOwnPage reports whether a page that may use the cookie makes the request, or none does. The protection has no
-// objection to a GET of any page, since it changes nothing; but what this one opens, it holds open.
+// fromOwnPage reports whether the request is from a page that may use the cookie, or from no page.
+// CrossOriginProtection accepts a GET from any page because it is safe. A stream stays open, so it is checked like a
+// POST.
 func (a *Authorizer) fromOwnPage(r *http.Request) bool {
 	if server.MatchOrigin(a.AllowedOrigins, r.Header.Get("Origin")) {
 		return true

@@ -83,7 +83,7 @@ func hs256(t testing.TB, changes object) string {
 
 func secretKeys(t testing.TB) *jwt.Keys {
 	t.Helper()
-	keys, err := jwt.Secret(secret)
+	keys, err := jwt.SecretKeys(secret)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,7 +101,7 @@ func pemOf(t testing.TB, public crypto.PublicKey) []byte {
 
 func parsed(t testing.TB, text []byte) *jwt.Keys {
 	t.Helper()
-	keys, err := jwt.Parse(text)
+	keys, err := jwt.ParseKeys(text)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,7 +119,7 @@ func request(header ...string) *http.Request {
 func bearer(token string) *http.Request { return request("Authorization", "Bearer "+token) }
 
 func subscribe(topics ...string) server.Access {
-	return server.Access{Action: server.Subscribe, Topics: topics}
+	return server.Access{Action: server.ActionSubscribe, Topics: topics}
 }
 
 func TestTopics(t *testing.T) {
@@ -133,11 +133,11 @@ func TestTopics(t *testing.T) {
 		"more than the pattern":  {subscribe("orders.>"), server.ErrForbidden},
 		"everything":             {subscribe(">"), server.ErrForbidden},
 		"one of two":             {subscribe("news", "weather"), server.ErrForbidden},
-		"to publish only":        {server.Access{Action: server.Publish, Topics: []string{"orders.new"}, Events: 1}, nil},
-		"to subscribe only":      {server.Access{Action: server.Publish, Topics: []string{"news"}, Events: 1}, server.ErrForbidden},
-		"publishing one of two":  {server.Access{Action: server.Publish, Topics: []string{"orders.new", "news"}}, server.ErrForbidden},
-		"publishing to patterns": {server.Access{Action: server.Publish, Topics: []string{"orders.*"}}, server.ErrForbidden},
-		"publishing anything":    {server.Access{Action: server.Publish}, nil},
+		"to publish only":        {server.Access{Action: server.ActionPublish, Topics: []string{"orders.new"}, Events: 1}, nil},
+		"to subscribe only":      {server.Access{Action: server.ActionPublish, Topics: []string{"news"}, Events: 1}, server.ErrForbidden},
+		"publishing one of two":  {server.Access{Action: server.ActionPublish, Topics: []string{"orders.new", "news"}}, server.ErrForbidden},
+		"publishing to patterns": {server.Access{Action: server.ActionPublish, Topics: []string{"orders.*"}}, server.ErrForbidden},
+		"publishing anything":    {server.Access{Action: server.ActionPublish}, nil},
 	}
 	a := &jwt.Authorizer{Keys: secretKeys(t)}
 	token := hs256(t, nil)
@@ -165,7 +165,7 @@ func TestBeforeTheBody(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			if _, err := a.Authorize(test.r, server.Access{Action: server.Publish}); !errors.Is(err, test.want) {
+			if _, err := a.Authorize(test.r, server.Access{Action: server.ActionPublish}); !errors.Is(err, test.want) {
 				t.Errorf("got %v, want %v", err, test.want)
 			}
 		})

@@ -20,24 +20,24 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// What a key must have to be used. A token is short of nothing by it: RFC 7518, sections 3.2 and 3.3, asks for as much.
+// Minimum sizes of keys: RFC 7518, sections 3.2 and 3.3.
 const (
 	minSecretBytes = 32
 	minRSABits     = 2048
 )
 
-// ErrNoKeys says that what should hold keys has none that can be used.
+// ErrNoKeys is wrapped by errors of keys that cannot be used, and of files and JWK sets without usable keys.
 var ErrNoKeys = errors.New("jwt: no usable keys")
 
-// ErrWithdrawn is returned by [Keys.Reload] when a JWK set that was read has no usable keys any more. It wraps [ErrNoKeys].
-var ErrWithdrawn = fmt.Errorf("%w in the JWK set, so no token is valid until there are", ErrNoKeys)
+// ErrWithdrawn is returned by [Keys.Reload] for a readable JWK set that has no usable keys. It wraps [ErrNoKeys].
+var ErrWithdrawn = fmt.Errorf("%w in the JWK set: all tokens are rejected until it has some", ErrNoKeys)
 
-// errNoMembers is about JSON that is no JWK set, such as the report of a failure. RFC 7517, section 5.1, requires "keys".
-var errNoMembers = fmt.Errorf("%w: the JSON has no array \"keys\"", ErrNoKeys)
+// errNoMembers is for JSON that is not a JWK set, such as an error message. RFC 7517, section 5.1, requires "keys".
+var errNoMembers = fmt.Errorf("%w: JSON has no \"keys\" array", ErrNoKeys)
 
-// Keys are what signatures are checked with, each for the one algorithm of its type: HS256 for a secret, RS256, ES256
-// and EdDSA for the public keys of RSA, P-256 and Ed25519. So no token chooses how it is checked. Make them by one of
-// the functions that return them. They are safe for concurrent use.
+// Keys verify signatures. Each key is used for one algorithm only: HS256 for a secret, and RS256, ES256 or EdDSA for a
+// public key of the type RSA, P-256 or Ed25519. So a token cannot choose how it is verified. Create Keys with one of
+// the functions of this package. They are safe for concurrent use.
 type Keys struct {
 	load    func(context.Context) ([]key, error)
 	current atomic.Pointer[[]key]
@@ -45,20 +45,22 @@ type Keys struct {
 }
 
 type key struct {
-	id        string // empty: for tokens with any
+	id        string // empty matches any key id
 	algorithm string
 	material  any // []byte, *rsa.PublicKey, *ecdsa.PublicKey or ed25519.PublicKey
 }
 
-// Secret returns the key of issuers who share a secret with this server. It must have 32 bytes at least, at random. To
-// replace it without refusing the tokens there are, give Parse or File a JWK set that has both.
-func Secret(secret []byte) (*Keys, error) {
+// SecretKeys returns the key for a secret that issuers share with this server. The secret must be random and have at
+// least 32 bytes. To change a secret without rejecting existing tokens, use [ParseKeys] or [LoadKeys] with a JWK set
+// that contains both.
+func SecretKeys(secret []byte) (*Keys, error) {
 	secret = bytes.Clone(secret)
 	return load(context.Background(), func(context.Context) ([]key, error) { return fromSecret(secret) })
 }
 
-// SecretFile is Secret with the content of a file, of which line ends at the end are not part.
-func SecretFile(path string) (*Keys, error) {
+// LoadSecret is like [SecretKeys] with the content of a file, without line ends at its end. [Keys.Reload] reads the
+// file again.
+func LoadSecret(path string) (*Keys, error) {
 	return load(context.Background(), func(context.Context) ([]key, error) {
 		text, err := os.ReadFile(path)
 		if err != nil {
@@ -68,15 +70,15 @@ func SecretFile(path string) (*Keys, error) {
 	})
 }
 
-// Parse returns the keys of a JWK set (RFC 7517), or of PEM blocks: public keys and certificates, whose dates are not
-// looked at. Of a set it leaves out what it cannot use.
-func Parse(text []byte) (*Keys, error) {
+// ParseKeys returns the keys of a JWK set (RFC 7517), or of PEM blocks with public keys or certificates. It ignores the
+// validity period of certificates, and members of a set that it cannot use.
+func ParseKeys(text []byte) (*Keys, error) {
 	text = bytes.Clone(text)
 	return load(context.Background(), func(context.Context) ([]key, error) { return parse(text, true) })
 }
 
-// File is Parse with the content of a file, which Reload reads again.
-func File(path string) (*Keys, error) {
+// LoadKeys is like [ParseKeys] with the content of a file. [Keys.Reload] reads the file again.
+func LoadKeys(path string) (*Keys, error) {
 	return load(context.Background(), func(context.Context) ([]key, error) {
 		text, err := os.ReadFile(path)
 		if err != nil {
@@ -94,8 +96,8 @@ func load(ctx context.Context, from func(context.Context) ([]key, error)) (*Keys
 	return k, nil
 }
 
-// Reload reads the keys again. If that fails, the old ones stay valid, except after [ErrWithdrawn]: a JWK set that can be
-// read and has no usable keys, such as {"keys":[]}, withdraws the old ones. They are valid again when Reload finds them.
+// Reload loads the keys again from their file or URL. If it fails, the old keys remain valid, except with
+// [ErrWithdrawn]: a JWK set without usable keys, such as {"keys":[]}, revokes all keys until a later Reload finds some.
 func (k *Keys) Reload(ctx context.Context) error {
 	keys, err := k.load(ctx)
 	if err == nil || errors.Is(err, ErrWithdrawn) && k.current.Load() != nil {
@@ -109,7 +111,7 @@ func (k *Keys) Reload(ctx context.Context) error {
 
 func (k *Keys) withdrawn() bool { return len(*k.current.Load()) == 0 }
 
-// candidates returns those keys that may have signed a token with this algorithm and key id, which may be empty.
+// candidates returns the keys for this algorithm and key id, which may be empty.
 func (k *Keys) candidates(algorithm, id string) (found []jwt.VerificationKey) {
 	for _, key := range *k.current.Load() {
 		if key.algorithm == algorithm && (key.id == id || key.id == "" || id == "") {
@@ -127,7 +129,7 @@ func fromSecret(secret []byte) ([]key, error) {
 	return []key{{algorithm: algorithm, material: secret}}, nil
 }
 
-// parse takes secrets from a set only if it is not public.
+// parse uses secrets in a JWK set only if secrets is true: a published one is not secret.
 func parse(text []byte, secrets bool) ([]key, error) {
 	if bytes.HasPrefix(bytes.TrimSpace(text), []byte("{")) {
 		return fromSet(text, secrets)
@@ -166,7 +168,7 @@ func fromBlock(block *pem.Block) (any, error) {
 		}
 		return certificate.PublicKey, nil
 	}
-	return nil, fmt.Errorf("%w: it must be a public key or a certificate", ErrNoKeys)
+	return nil, fmt.Errorf("%w: must be a public key or a certificate", ErrNoKeys)
 }
 
 // RFC 7517, section 5: "Implementations SHOULD ignore JWKs within a JWK Set that use "kty" (key type) values that are
@@ -174,7 +176,7 @@ func fromBlock(block *pem.Block) (any, error) {
 func fromSet(text []byte, secrets bool) (keys []key, err error) {
 	var set jwkset.JWKSMarshal
 	if err := json.Unmarshal(text, &set); err != nil {
-		return nil, fmt.Errorf("the JWK set: %w", err)
+		return nil, fmt.Errorf("JWK set: %w", err)
 	}
 	if set.Keys == nil {
 		return nil, errNoMembers
@@ -208,11 +210,11 @@ func fromMember(member jwkset.JWKMarshal, secrets bool) (key, error) {
 	case err != nil:
 		return key{}, err
 	case member.ALG != "" && string(member.ALG) != algorithm:
-		return key{}, fmt.Errorf("it is for %s", member.ALG)
+		return key{}, fmt.Errorf("is for the algorithm %s", member.ALG)
 	case member.USE != "" && member.USE != jwkset.UseSig:
-		return key{}, fmt.Errorf("it is for use as %s", member.USE)
+		return key{}, fmt.Errorf("has use %q, not \"sig\"", member.USE)
 	case len(member.KEYOPS) > 0 && !slices.Contains(member.KEYOPS, jwkset.KeyOpsVerify):
-		return key{}, fmt.Errorf("it is to %v", member.KEYOPS)
+		return key{}, fmt.Errorf("has key_ops %v, without \"verify\"", member.KEYOPS)
 	}
 	return key{member.KID, algorithm, jwk.Key()}, nil
 }
@@ -222,21 +224,21 @@ func algorithmOf(material any) (string, error) {
 	switch k := material.(type) {
 	case []byte:
 		if len(k) < minSecretBytes {
-			return "", fmt.Errorf("%w: a secret has %d bytes and needs %d", ErrNoKeys, len(k), minSecretBytes)
+			return "", fmt.Errorf("%w: secret has %d bytes, must have at least %d", ErrNoKeys, len(k), minSecretBytes)
 		}
 		return "HS256", nil
 	case *rsa.PublicKey:
 		if k.N.BitLen() < minRSABits {
-			return "", fmt.Errorf("%w: an RSA key has %d bits and needs %d", ErrNoKeys, k.N.BitLen(), minRSABits)
+			return "", fmt.Errorf("%w: RSA key has %d bits, must have at least %d", ErrNoKeys, k.N.BitLen(), minRSABits)
 		}
 		return "RS256", nil
 	case *ecdsa.PublicKey:
 		if k.Curve != elliptic.P256() {
-			return "", fmt.Errorf("%w: a key is on %s; it must be on P-256", ErrNoKeys, k.Params().Name)
+			return "", fmt.Errorf("%w: EC key is on the curve %s, must be on P-256", ErrNoKeys, k.Params().Name)
 		}
 		return "ES256", nil
 	case ed25519.PublicKey:
 		return "EdDSA", nil
 	}
-	return "", fmt.Errorf("%w: a key is a %T", ErrNoKeys, material)
+	return "", fmt.Errorf("%w: unsupported key type %T", ErrNoKeys, material)
 }

@@ -162,7 +162,7 @@ func TestPEM(t *testing.T) {
 		"text":              {[]byte("secret"), "neither a JWK set nor PEM"},
 		"private key":       {block("PRIVATE KEY", private), "must be a public key"},
 		"one is private":    {append(pemOf(t, edKey.Public()), block("PRIVATE KEY", private)...), "must be a public key"},
-		"small RSA key":     {pemOf(t, smallRSAKey.Public()), "1024 bits and needs 2048"},
+		"small RSA key":     {pemOf(t, smallRSAKey.Public()), "1024 bits, must have at least 2048"},
 		"another curve":     {pemOf(t, p384Key.Public()), "P-384"},
 		"broken key":        {block("PUBLIC KEY", der), `PEM block "PUBLIC KEY"`},
 		"broken RSA key":    {block("RSA PUBLIC KEY", der), `PEM block "RSA PUBLIC KEY"`},
@@ -176,7 +176,7 @@ func TestPEM(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			if _, err := jwt.Parse(test.text); err == nil || !strings.Contains(err.Error(), test.want) {
+			if _, err := jwt.ParseKeys(test.text); err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("got %v, want %q", err, test.want)
 			}
 		})
@@ -184,11 +184,11 @@ func TestPEM(t *testing.T) {
 }
 
 func TestSecret(t *testing.T) {
-	if _, err := jwt.Secret(secret[:31]); !errors.Is(err, jwt.ErrNoKeys) {
+	if _, err := jwt.SecretKeys(secret[:31]); !errors.Is(err, jwt.ErrNoKeys) {
 		t.Errorf("a short secret: %v", err)
 	}
 	mine := bytes.Clone(secret)
-	keys, err := jwt.Secret(mine)
+	keys, err := jwt.SecretKeys(mine)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -206,18 +206,18 @@ func TestReload(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for name, open := range map[string]func(string) (*jwt.Keys, error){"file": jwt.File, "secret": jwt.SecretFile} {
+	for name, open := range map[string]func(string) (*jwt.Keys, error){"file": jwt.LoadKeys, "secret": jwt.LoadSecret} {
 		if _, err := open(filepath.Join(t.TempDir(), "missing")); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	write(append(secret, '\r', '\n'))
-	shared, err := jwt.SecretFile(path)
+	shared, err := jwt.LoadSecret(path)
 	if err != nil || !accepts(t, shared, library.SigningMethodHS256, secret, nil) {
 		t.Fatalf("the secret of a file does not verify: %v", err)
 	}
 	write(pemOf(t, ecKey.Public()))
-	keys, err := jwt.File(path)
+	keys, err := jwt.LoadKeys(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -254,8 +254,8 @@ func TestURLWithdrawn(t *testing.T) {
 		var log bytes.Buffer
 		set := setOf(t, edJWK(object{"kid": "1"}))
 		i := &issuer{set: set}
-		options := &jwt.URLOptions{Client: &http.Client{Transport: i}, Logger: slog.New(slog.NewTextHandler(&log, nil))}
-		keys, err := jwt.URL(t.Context(), setURL, options)
+		options := &jwt.FetchOptions{Client: &http.Client{Transport: i}, Logger: slog.New(slog.NewTextHandler(&log, nil))}
+		keys, err := jwt.FetchKeys(t.Context(), setURL, options)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -266,7 +266,7 @@ func TestURLWithdrawn(t *testing.T) {
 			if got := accepts(t, keys, library.SigningMethodEdDSA, edKey, object{"kid": "1"}); got != accepted {
 				t.Errorf("accepted: %t, want %t", got, accepted)
 			}
-			if n := strings.Count(log.String(), "all keys withdrawn"); n != warnings || strings.Count(log.String(), "\n") != warnings {
+			if n := strings.Count(log.String(), "rejecting all tokens"); n != warnings || strings.Count(log.String(), "\n") != warnings {
 				t.Errorf("%d warnings, want %d:\n%s", n, warnings, &log)
 			}
 		}
@@ -331,8 +331,8 @@ func TestURL(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
 		i := &issuer{set: setOf(t, edJWK(object{"kid": "1"}), octJWK(nil))}
-		options := &jwt.URLOptions{Client: &http.Client{Transport: i}, Logger: slog.New(slog.NewTextHandler(&log, nil))}
-		keys, err := jwt.URL(t.Context(), setURL, options)
+		options := &jwt.FetchOptions{Client: &http.Client{Transport: i}, Logger: slog.New(slog.NewTextHandler(&log, nil))}
+		keys, err := jwt.FetchKeys(t.Context(), setURL, options)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -383,7 +383,7 @@ func TestURL(t *testing.T) {
 func TestURLIsAskedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		i := &issuer{set: setOf(t, edJWK(object{"kid": "1"}))}
-		keys, err := jwt.URL(t.Context(), setURL, &jwt.URLOptions{Client: &http.Client{Transport: i}, Refresh: time.Minute})
+		keys, err := jwt.FetchKeys(t.Context(), setURL, &jwt.FetchOptions{Client: &http.Client{Transport: i}, Refresh: time.Minute})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -409,7 +409,7 @@ func TestURLIsAskedOnce(t *testing.T) {
 func TestURLIsNotCancelled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		i := &issuer{set: setOf(t, edJWK(object{"kid": "1"}))}
-		keys, err := jwt.URL(t.Context(), setURL, &jwt.URLOptions{Client: &http.Client{Transport: i}})
+		keys, err := jwt.FetchKeys(t.Context(), setURL, &jwt.FetchOptions{Client: &http.Client{Transport: i}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -447,9 +447,9 @@ func TestURLIsNotCancelled(t *testing.T) {
 func TestURLTimesOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client := &http.Client{Transport: &issuer{delay: time.Hour}}
-		for want, o := range map[time.Duration]*jwt.URLOptions{5 * time.Second: {Client: client}, time.Minute: {Client: client, Timeout: time.Minute}} {
+		for want, o := range map[time.Duration]*jwt.FetchOptions{5 * time.Second: {Client: client}, time.Minute: {Client: client, Timeout: time.Minute}} {
 			begun := time.Now()
-			if _, err := jwt.URL(t.Context(), setURL, o); !errors.Is(err, context.DeadlineExceeded) || time.Since(begun) != want {
+			if _, err := jwt.FetchKeys(t.Context(), setURL, o); !errors.Is(err, context.DeadlineExceeded) || time.Since(begun) != want {
 				t.Errorf("%v after %v", err, time.Since(begun))
 			}
 		}
@@ -464,7 +464,7 @@ func TestURLRefused(t *testing.T) {
 		"issuer.example":             "must begin with https://",
 		"https://%zz?secret":         "malformed",
 	} {
-		if _, err := jwt.URL(t.Context(), address, nil); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "secret") {
+		if _, err := jwt.FetchKeys(t.Context(), address, nil); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: %v", address, err)
 		}
 	}
@@ -501,7 +501,7 @@ func TestURLAnswers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := httptest.NewServer(test.handler)
 			defer s.Close()
-			_, err := jwt.URL(t.Context(), s.URL, nil)
+			_, err := jwt.FetchKeys(t.Context(), s.URL, nil)
 			if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
 				t.Errorf("got %v, want %q", err, test.want)
 			}
@@ -509,7 +509,7 @@ func TestURLAnswers(t *testing.T) {
 	}
 	gone := httptest.NewServer(nil)
 	gone.Close()
-	if _, err := jwt.URL(t.Context(), gone.URL+"?secret", nil); err == nil || strings.Contains(err.Error(), "secret") {
+	if _, err := jwt.FetchKeys(t.Context(), gone.URL+"?secret", nil); err == nil || strings.Contains(err.Error(), "secret") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -526,7 +526,7 @@ func TestURLRedirectedToHTTP(t *testing.T) {
 		}
 		return answer.Result()
 	})
-	if _, err := jwt.URL(t.Context(), setURL, &jwt.URLOptions{Client: &http.Client{Transport: plain}}); err == nil || !strings.Contains(err.Error(), "not https") {
+	if _, err := jwt.FetchKeys(t.Context(), setURL, &jwt.FetchOptions{Client: &http.Client{Transport: plain}}); err == nil || !strings.Contains(err.Error(), "not https") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -547,7 +547,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte("-----BEGIN PUBLIC KEY-----\n"))
 	token := sign(f, library.SigningMethodHS256, []byte("a secret that is in no set of keys"), nil, nil)
 	f.Fuzz(func(t *testing.T, text []byte) {
-		keys, err := jwt.Parse(text)
+		keys, err := jwt.ParseKeys(text)
 		if err != nil {
 			return
 		}

@@ -16,41 +16,41 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// What [URLOptions] have whose fields are zero.
+// Defaults of [FetchOptions], for fields that are zero.
 const (
 	DefaultRefresh = 15 * time.Minute
 	DefaultTimeout = 5 * time.Second
 )
 
-// maxSetBytes bounds a JWK set from a URL, and minRefresh is the time between two requests for it that tokens cause:
+// maxSetBytes limits a JWK set from a URL. minRefresh is the minimum time between two requests that tokens cause, since
 // anyone can make up key ids.
 const (
 	maxSetBytes = 1 << 20
 	minRefresh  = 30 * time.Second
 )
 
-// URLOptions are how a JWK set is fetched.
-type URLOptions struct {
+// FetchOptions configures [FetchKeys].
+type FetchOptions struct {
 	// Client makes the requests. Nil means [http.DefaultClient].
 	Client *http.Client
 
-	// Refresh is the age at which the set is fetched again, when a token is checked. Zero means 15 minutes.
+	// Refresh is the age at which the set is fetched again, when the next token is verified. Zero means 15 minutes.
 	Refresh time.Duration
 
-	// Timeout bounds a request. Zero means 5 s.
+	// Timeout limits each request. Zero means 5 s.
 	Timeout time.Duration
 
-	// Logger gets the errors of requests that nobody waits for. Nil means [slog.Default].
+	// Logger gets the errors of background requests. Nil means [slog.Default].
 	Logger *slog.Logger
 }
 
-// URL returns the keys of the JWK set at an https URL; http will do on this machine. A nil o means all defaults. Its
-// secrets, if it has any, are left out: what is published is none.
+// FetchKeys returns the keys of the JWK set at a URL, which must be https, or http on this machine. Nil options mean
+// the defaults. Secrets in the set are ignored, because a published secret is none.
 //
-// The set is fetched now, again when it is older than o.Refresh, while those there are serve, and when a token names a
-// key that is not among them, at most every 30 s. If fetching fails, the old keys stay valid. If the set has no usable keys
-// any more, none are valid, as [Keys.Reload] has it.
-func URL(ctx context.Context, address string, o *URLOptions) (*Keys, error) {
+// FetchKeys fetches the set before it returns. Later, the set is fetched again in the background when it is older than
+// Refresh, and before a token with an unknown key id is rejected, at most every 30 s. If that fails, the old keys
+// remain valid. If the set has no usable keys, all tokens are rejected, as described at [Keys.Reload].
+func FetchKeys(ctx context.Context, address string, o *FetchOptions) (*Keys, error) {
 	if err := checkURL(address); err != nil {
 		return nil, err
 	}
@@ -68,10 +68,10 @@ func URL(ctx context.Context, address string, o *URLOptions) (*Keys, error) {
 func checkURL(address string) error {
 	u, err := url.Parse(address)
 	if err != nil {
-		return errors.New("jwt: the URL of the JWK set is malformed")
+		return errors.New("jwt: malformed JWK set URL")
 	}
 	if !trusted(u) {
-		return fmt.Errorf("jwt: the URL of a JWK set must begin with https://, not with %s://", u.Scheme)
+		return fmt.Errorf("jwt: JWK set URL must begin with https://, not %s://", u.Scheme)
 	}
 	return nil
 }
@@ -85,14 +85,14 @@ func trusted(u *url.URL) bool {
 // A remote is a JWK set at a URL.
 type remote struct {
 	url     string
-	options URLOptions
+	options FetchOptions
 	start   time.Time
 
-	turn               chan struct{} // held by who fetches without being asked by Reload
+	turn               chan struct{} // held by a fetch that Reload did not ask for
 	attempted, fetched atomic.Int64  // durations since start
 }
 
-// stale reports whether the keys serve on, but ought to be fetched.
+// stale reports whether the keys can still be used but should be fetched again.
 func (r *remote) stale() bool {
 	return r.since(&r.fetched) >= cmp.Or(r.options.Refresh, DefaultRefresh) && r.due()
 }
@@ -105,7 +105,7 @@ func (r *remote) since(moment *atomic.Int64) time.Duration {
 	return time.Since(r.start) - time.Duration(moment.Load())
 }
 
-// find is candidates with keys as new as they need to be.
+// find returns candidates after it has fetched the keys if necessary.
 func (k *Keys) find(ctx context.Context, algorithm, id string) []jwt.VerificationKey {
 	if k.remote != nil && k.remote.stale() {
 		select {
@@ -126,10 +126,10 @@ func (k *Keys) find(ctx context.Context, algorithm, id string) []jwt.Verificatio
 	return k.candidates(algorithm, id)
 }
 
-// refresh ends the turn of its caller, who may have waited for another's.
+// refresh fetches the keys and releases the turn, which the caller holds and may have waited for.
 func (k *Keys) refresh(ctx context.Context) {
 	defer func() { <-k.remote.turn }()
-	ctx = context.WithoutCancel(ctx) // or who hangs up could spoil a turn for the others
+	ctx = context.WithoutCancel(ctx) // others may be waiting for this fetch
 	if !k.remote.due() {
 		return
 	}
@@ -138,9 +138,9 @@ func (k *Keys) refresh(ctx context.Context) {
 	logger := cmp.Or(k.remote.options.Logger, slog.Default())
 	switch {
 	case errors.Is(err, ErrWithdrawn) && !before:
-		logger.Warn("all keys withdrawn: no token is valid", "error", err)
+		logger.Warn("JWK set has no usable keys: rejecting all tokens", "error", err)
 	case err != nil && !errors.Is(err, ErrWithdrawn):
-		logger.Warn("keys not fetched; the old ones stay valid", "error", err)
+		logger.Warn("cannot fetch the JWK set: keeping the old keys", "error", err)
 	}
 }
 
@@ -177,11 +177,11 @@ func (r *remote) get(ctx context.Context) ([]byte, error) {
 	case !trusted(response.Request.URL):
 		return nil, errors.New("redirected to a URL that is not https")
 	case response.StatusCode != http.StatusOK:
-		return nil, fmt.Errorf("the answer is %s", response.Status)
+		return nil, fmt.Errorf("unexpected status %s", response.Status)
 	}
 	text, err := io.ReadAll(io.LimitReader(response.Body, maxSetBytes+1))
 	if err == nil && len(text) > maxSetBytes {
-		err = fmt.Errorf("the JWK set has more than %d bytes", maxSetBytes)
+		err = fmt.Errorf("JWK set is larger than %d bytes", maxSetBytes)
 	}
 	return text, err
 }

@@ -1,8 +1,8 @@
-// Package metrics shows a broker's figures to Prometheus.
+// Package metrics exports the statistics of a broker to Prometheus.
 //
 //	prometheus.MustRegister(metrics.NewCollector(broker))
 //
-// Package server does without it, so that who has no Prometheus does not link its client.
+// It is separate from package server so that programs without Prometheus do not link its client.
 package metrics
 
 import (
@@ -14,21 +14,21 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/server"
 )
 
-// NewCollector returns the figures of [server.Broker.Stats], read once for every scrape, and what limits them. To tell
-// several brokers apart, register each under a label of its own with [prometheus.WrapRegistererWith].
+// NewCollector returns a collector for the statistics and limits of a broker. It calls [server.Broker.Stats] once per
+// scrape. To export several brokers, register each with its own label: see [prometheus.WrapRegistererWith].
 func NewCollector(b *server.Broker) prometheus.Collector {
 	return collector{b}
 }
 
-// NewTicketsCollector returns the figures of [server.Tickets.Used], and what limits them.
+// NewTicketsCollector returns a collector for the number, memory and limit of used tickets.
 func NewTicketsCollector(t *server.Tickets) prometheus.Collector { return ticketsCollector{t} }
 
 type ticketsCollector struct{ tickets *server.Tickets }
 
 var (
-	usedTickets      = describe("used_tickets", "Used tickets that are remembered, so that their streams can resume.")
-	usedTicketsBytes = describe("used_tickets_bytes", "Memory of those tickets.")
-	usedTicketsLimit = describe("used_tickets_limit_bytes", "Memory that used tickets may take; beyond that, the oldest can no longer resume.")
+	usedTickets      = describe("used_tickets", "Used tickets that can still resume their streams.")
+	usedTicketsBytes = describe("used_tickets_bytes", "Memory used by those tickets.")
+	usedTicketsLimit = describe("used_tickets_limit_bytes", "Maximum memory for used tickets. Beyond it, the oldest can no longer resume.")
 )
 
 func (c ticketsCollector) Describe(descs chan<- *prometheus.Desc) {
@@ -64,9 +64,9 @@ func (c collector) Collect(metrics chan<- prometheus.Metric) {
 	metrics <- histogram(stats.Latency)
 }
 
-var delivery = describe("delivery_seconds", "From the publication of an event until the system had taken it for a client. History does not count.")
+var delivery = describe("delivery_seconds", "Time from publication until the socket accepted the event. Excludes replayed events.")
 
-// histogram adds the counts up, as Prometheus has it.
+// histogram converts the counts to cumulative ones.
 func histogram(l server.Latency) prometheus.Metric {
 	buckets, count := map[float64]uint64{}, uint64(0)
 	for i, n := range l.Counts {
@@ -77,7 +77,7 @@ func histogram(l server.Latency) prometheus.Metric {
 	return prometheus.MustNewConstHistogram(delivery, count, l.Sum.Seconds(), buckets)
 }
 
-// A figure is one of the metrics.
+// A figure is one metric.
 type figure struct {
 	desc  *prometheus.Desc
 	kind  prometheus.ValueType
@@ -85,72 +85,72 @@ type figure struct {
 }
 
 var figures = []figure{
-	gauge("connections", "Streams that are open.",
+	gauge("connections", "Open streams.",
 		func(_ *server.Broker, s server.Stats) float64 { return float64(s.Connections) }),
-	gauge("connections_limit", "Streams that may be open; further ones are answered 503.",
+	gauge("connections_limit", "Maximum number of open streams. Further ones get 503.",
 		func(b *server.Broker, _ server.Stats) float64 {
 			return limit(cmp.Or(b.MaxConnections, server.DefaultMaxConnections))
 		}),
-	gauge("history_events", "Events kept for those who come back.",
+	gauge("history_events", "Events kept for clients that reconnect.",
 		func(_ *server.Broker, s server.Stats) float64 { return float64(s.Events) }),
-	gauge("history_bytes", "Bytes of the events kept, as on the wire.",
+	gauge("history_bytes", "Bytes of those events, as sent.",
 		func(_ *server.Broker, s server.Stats) float64 { return float64(s.Bytes) }),
 	counter("published_total", "Events accepted.",
 		func(_ *server.Broker, s server.Stats) float64 { return float64(s.Published) }),
 	counter("delivered_total", "Events written, counted once for each client.",
 		func(_ *server.Broker, s server.Stats) float64 { return float64(s.Delivered) }),
-	counter("gaps_total", "Gap events written: a client asked for what is no longer kept, or was overtaken.",
+	counter("gaps_total", "Gap events written because a client missed events.",
 		func(_ *server.Broker, s server.Stats) float64 { return float64(s.Gaps) }),
-	counter("lagged_total", "Times that a client was ended, or skipped, for lagging too far.",
+	counter("lagged_total", "Times that a client exceeded the maximum lag.",
 		func(_ *server.Broker, s server.Stats) float64 { return float64(s.Lagged) }),
-	gauge("lag_bytes", "Bytes of history by which the stream that is furthest behind lags.",
+	gauge("lag_bytes", "Bytes by which the slowest stream lags behind the newest event.",
 		func(_ *server.Broker, s server.Stats) float64 { return float64(s.Lag) }),
-	gauge("pinned_bytes", "Bytes of dropped history that slow clients keep from being released.",
+	gauge("pinned_bytes", "Bytes of dropped history that slow clients keep in memory.",
 		func(_ *server.Broker, s server.Stats) float64 { return float64(s.Pinned) }),
-	gauge("filters", "Distinct sets of topics that streams are open for.",
+	gauge("filters", "Distinct topic filters of open streams.",
 		func(_ *server.Broker, s server.Stats) float64 { return float64(s.Filters) }),
-	gauge("encoders", "Sets of topics whose streams are compressed.",
+	gauge("encoders", "Topic filters whose streams are compressed.",
 		func(_ *server.Broker, s server.Stats) float64 { return float64(s.Encoders) }),
-	gauge("detached_connections", "Streams that are open and have no goroutine.",
+	gauge("detached_connections", "Open streams without a goroutine.",
 		func(_ *server.Broker, s server.Stats) float64 { return float64(s.Detached) }),
-	counter("stalled_total", "Times that such a stream waited until its socket had room.",
+	counter("stalled_total", "Times that such a stream waited for its socket.",
 		func(_ *server.Broker, s server.Stats) float64 { return float64(s.Stalled) }),
-	counter("timed_out_total", "Streams given up because their client took too long to read.",
+	counter("timed_out_total", "Streams closed because a write exceeded the write timeout.",
 		func(_ *server.Broker, s server.Stats) float64 { return float64(s.TimedOut) }),
-	counter("replayed_total", "Of the events written, those that had been published before their stream began.",
+	counter("replayed_total", "Events written that were published before their stream began.",
 		func(_ *server.Broker, s server.Stats) float64 { return float64(s.Replayed) }),
 	counter("written_bytes_total", "Bytes written to streams.",
 		func(_ *server.Broker, s server.Stats) float64 { return float64(s.Written) }),
-	gauge("store_up", "1 while the store tells what is new, or if memory is the store; else 0.",
+	gauge("store_up", "1 if the store reports new events or events are only in memory, 0 otherwise.",
 		func(_ *server.Broker, s server.Stats) float64 {
 			if s.Offline {
 				return 0
 			}
 			return 1
 		}),
-	counter("unstored_total", "Publications that failed for want of the store.",
+	counter("unstored_total", "Publications that failed because the store was unavailable or full.",
 		func(_ *server.Broker, s server.Stats) float64 { return float64(s.Unstored) }),
-	gauge("topics", "Distinct topics that are published to.",
+	gauge("topics", "Distinct topics with published events.",
 		func(_ *server.Broker, s server.Stats) float64 { return float64(s.Topics) }),
-	gauge("topics_limit", "Distinct topics that may be published to; further ones are answered 503.",
+	gauge("topics_limit", "Maximum number of distinct topics. Publications to further ones get 503.",
 		func(b *server.Broker, _ server.Stats) float64 {
 			return limit(cmp.Or(b.MaxDistinctTopics, server.DefaultMaxDistinctTopics))
 		}),
-	gauge("idempotency_keys", "Idempotency keys that are remembered.",
+	gauge("idempotency_keys", "Idempotency keys remembered.",
 		func(_ *server.Broker, s server.Stats) float64 { return float64(s.IdempotencyKeys) }),
-	gauge("idempotency_bytes", "Memory of those keys.",
+	gauge("idempotency_bytes", "Memory used by those keys.",
 		func(_ *server.Broker, s server.Stats) float64 { return float64(s.IdempotencyBytes) }),
-	gauge("idempotency_limit_bytes", "Memory that keys may take; publications with further ones are answered 503.",
+	gauge("idempotency_limit_bytes", "Maximum memory for idempotency keys. Publications with further keys get 503.",
 		func(b *server.Broker, _ server.Stats) float64 {
 			return limit(cmp.Or(b.IdempotencyMaxBytes, server.DefaultIdempotencyMaxBytes))
 		}),
-	gauge("body_bytes", "Memory of the bodies that are being read and published.",
+	gauge("body_bytes", "Memory used by request bodies that are being read or published.",
 		func(_ *server.Broker, s server.Stats) float64 { return float64(s.BodyBytes) }),
-	gauge("body_limit_bytes", "Memory that bodies may take; further ones are answered 503.",
+	gauge("body_limit_bytes", "Maximum memory for request bodies. Further ones get 503.",
 		func(b *server.Broker, _ server.Stats) float64 {
 			return limit(cmp.Or(b.MaxBodyBytesInFlight, server.DefaultMaxBodyBytesInFlight))
 		}),
-	counter("refused_total", "Publications refused because a bound on bodies, keys or topics was reached.",
+	counter("refused_total", "Publications refused because a limit on bodies, keys or topics was reached.",
 		func(_ *server.Broker, s server.Stats) float64 { return float64(s.Refused) }),
 }
 

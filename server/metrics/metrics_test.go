@@ -159,7 +159,7 @@ func TestDeliverySeconds(t *testing.T) {
 func TestConnectionsLimit(t *testing.T) {
 	for limit, want := range map[int]string{0: "10000", 5: "5", -1: "+Inf"} {
 		collector := metrics.NewCollector(&server.Broker{MaxConnections: limit})
-		text := "# HELP eventsource_connections_limit Streams that may be open; further ones are answered 503.\n" +
+		text := "# HELP eventsource_connections_limit Maximum number of open streams. Further ones get 503.\n" +
 			"# TYPE eventsource_connections_limit gauge\neventsource_connections_limit " + want + "\n"
 		if err := testutil.CollectAndCompare(collector, strings.NewReader(text), "eventsource_connections_limit"); err != nil {
 			t.Error(err)

@@ -1,4 +1,4 @@
-// Package ratelimit bounds how fast each publisher publishes over HTTP.
+// Package ratelimit limits how fast each client publishes over HTTP.
 //
 //	limiter := &ratelimit.Limiter{Authorize: tokens.Authorize, Rate: 10, Burst: 100}
 //	http.Handle("/events", &server.Handler{Broker: broker, Authorize: limiter.Permit})
@@ -19,31 +19,31 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/server"
 )
 
-// What a [Limiter] has whose fields are zero.
+// Defaults of a [Limiter], for fields that are zero.
 const (
 	DefaultRate          = 100
 	DefaultBurst         = 1000
 	DefaultMaxPublishers = 10_000
 )
 
-// A Limiter gives every publisher a bucket of events: as many as Burst at once, and Rate a second in the long run. A
-// publisher is a [server.Grant.Subject], or where there is none, a client's address, of IPv6 its /64. Only Authorize is
-// required. The fields must not change after the first use.
+// A Limiter gives each publisher a token bucket of events: up to Burst at once, and Rate per second on average. A
+// publisher is a [server.Grant.Subject] or, without one, the address of the client (the /64 for IPv6). Only Authorize
+// is required. Its fields must not change after its first use.
 type Limiter struct {
-	// Authorize decides before the limit does. What it refuses costs nothing.
+	// Authorize is called first. Requests that it refuses do not count.
 	Authorize func(*http.Request, server.Access) (server.Grant, error)
 
-	// Rate is in events per second. Zero means 100.
+	// Rate is the number of events per second. Zero means 100.
 	Rate rate.Limit
 
-	// Burst bounds the events at once, and by that those of a batch. Zero means 1,000.
+	// Burst is the maximum number of events at once, and so of a batch. Zero means 1,000.
 	Burst int
 
-	// TrustedProxies is as in [server.Handler].
+	// TrustedProxies has the same meaning as in [server.Handler].
 	TrustedProxies []netip.Prefix
 
-	// MaxPublishers bounds those who are remembered, at some 300 bytes each. One who is silent while as many others
-	// publish is forgotten, and has a full bucket when it returns. Zero means 10,000.
+	// MaxPublishers limits the publishers that are remembered, at about 300 bytes each. A publisher that is silent
+	// while as many others publish is forgotten and starts again with a full bucket. Zero means 10,000.
 	MaxPublishers int
 
 	mu            sync.Mutex
@@ -55,15 +55,15 @@ type publisher struct {
 	network netip.Prefix
 }
 
-// Permit is a [server.Handler.Authorize]. It permits what l.Authorize does, but answers a POST beyond the limit 429,
-// with the time after which it would pass, and one that is larger than Burst 413. A publisher whose bucket has not one
-// event left is refused before the body is read, with the time after which there is one.
+// Permit is a function for [server.Handler.Authorize]. It returns the result of l.Authorize, but a POST beyond the
+// limit gets 429 with the time to wait, and one with more events than Burst gets 413. If the bucket is empty, the POST
+// is refused before its body is read.
 func (l *Limiter) Permit(r *http.Request, access server.Access) (server.Grant, error) {
 	if l.Authorize == nil {
-		return server.Grant{}, errors.New("ratelimit: the Limiter has no Authorize")
+		return server.Grant{}, errors.New("ratelimit: Limiter.Authorize is nil")
 	}
 	grant, err := l.Authorize(r, access)
-	if err != nil || access.Action != server.Publish {
+	if err != nil || access.Action != server.ActionPublish {
 		return grant, err
 	}
 	if err := l.take(l.publisher(r, grant), access.Events); err != nil {
@@ -79,20 +79,20 @@ func (l *Limiter) publisher(r *http.Request, grant server.Grant) publisher {
 	return publisher{network: server.ClientNetwork(server.ClientIP(r, l.TrustedProxies))}
 }
 
-// take takes the events from the publisher's bucket, all or none. Of a POST whose body is not read, which has 0 events,
-// it takes nothing, but there must be at least one left.
+// take takes all events from the publisher's bucket, or none. For a POST whose body is not read yet, which has 0
+// events, it takes nothing but requires that at least one is left.
 func (l *Limiter) take(p publisher, events int) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
 	reservation := l.bucket(p).ReserveN(now, max(events, 1))
 	if !reservation.OK() {
-		message := fmt.Sprintf("more events than the %d that may be published at once", cmp.Or(l.Burst, DefaultBurst))
-		return &server.Error{Status: http.StatusRequestEntityTooLarge, Message: message}
+		message := fmt.Sprintf("more than %d events in one request", cmp.Or(l.Burst, DefaultBurst))
+		return &server.HTTPError{Status: http.StatusRequestEntityTooLarge, Message: message}
 	}
 	if wait := reservation.DelayFrom(now); wait > 0 {
 		reservation.CancelAt(now)
-		return &server.Error{Status: http.StatusTooManyRequests, Message: "publishing faster than is permitted", RetryAfter: wait}
+		return &server.HTTPError{Status: http.StatusTooManyRequests, Message: "publish rate limit exceeded", RetryAfter: wait}
 	}
 	if events == 0 {
 		reservation.CancelAt(now)
@@ -100,8 +100,8 @@ func (l *Limiter) take(p publisher, events int) error {
 	return nil
 }
 
-// bucket keeps two generations: those who have published since the recent one began, and those who did in the one
-// before. So what is forgotten costs no search.
+// bucket keeps two generations: publishers since the recent one began, and those of the one before. So forgetting needs
+// no search.
 func (l *Limiter) bucket(p publisher) *rate.Limiter {
 	if bucket := l.recent[p]; bucket != nil {
 		return bucket

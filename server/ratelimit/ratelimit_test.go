@@ -180,7 +180,7 @@ func (r *countingReader) Read(b []byte) (int, error) {
 }
 
 func TestNoAuthorize(t *testing.T) {
-	_, err := (&ratelimit.Limiter{}).Permit(httptest.NewRequest(http.MethodPost, "/", nil), server.Access{Action: server.Publish})
+	_, err := (&ratelimit.Limiter{}).Permit(httptest.NewRequest(http.MethodPost, "/", nil), server.Access{Action: server.ActionPublish})
 	if err == nil || !strings.Contains(err.Error(), "Authorize") {
 		t.Errorf("got %v", err)
 	}

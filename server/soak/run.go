@@ -162,7 +162,7 @@ func (s *soak) chaos(ctx context.Context) {
 	}
 	members.Go(func() {
 		for pause(ctx, 15*time.Second) {
-			s.broker.Break()
+			s.broker.DisconnectAll()
 		}
 	})
 	watch := time.NewTicker(100 * time.Millisecond)

@@ -206,7 +206,7 @@ func Example() {
 		if event.Data == "two" {
 			break
 		}
-		broker.Break()
+		broker.DisconnectAll()
 		broker.Publish(context.Background(), "news", sse.Event{Data: "two"})
 	}
 	// Output:

@@ -47,11 +47,11 @@ func TestFaults(t *testing.T) {
 		{name: "small pieces", toxic: `{"type": "slicer", "attributes": {"average_size": 7, "size_variation": 5, "delay": 10}}`},
 		{name: "narrow", toxic: `{"type": "bandwidth", "attributes": {"rate": 20}}`},
 		{name: "reset", toxic: `{"type": "reset_peer", "attributes": {"timeout": 0}}`, breaks: true},
-		{name: "reset of the requests", toxic: `{"type": "reset_peer", "stream": "upstream", "attributes": {"timeout": 0}}`, breaks: true, provoke: (*server.Broker).Break},
+		{name: "reset of the requests", toxic: `{"type": "reset_peer", "stream": "upstream", "attributes": {"timeout": 0}}`, breaks: true, provoke: (*server.Broker).DisconnectAll},
 		{name: "half-open", toxic: `{"type": "timeout", "attributes": {"timeout": 0}}`, breaks: true},
 		{name: "closed without a word", toxic: `{"type": "timeout", "attributes": {"timeout": 50}}`, breaks: true},
 		{name: "closed after some bytes", toxic: `{"type": "limit_data", "attributes": {"bytes": 1000}}`, breaks: true},
-		{name: "slow close", toxic: `{"type": "slow_close", "attributes": {"delay": 100}}`, breaks: true, provoke: (*server.Broker).Break},
+		{name: "slow close", toxic: `{"type": "slow_close", "attributes": {"delay": 100}}`, breaks: true, provoke: (*server.Broker).DisconnectAll},
 	} {
 		t.Run(fault.name, func(t *testing.T) { fault.test(t, false) })
 		t.Run(fault.name+", NoHijack", func(t *testing.T) { fault.test(t, true) })

@@ -113,7 +113,7 @@ func (d *clusterDemo) startNATS() error {
 		n.Start()
 		d.nats = append(d.nats, n)
 		if !n.ReadyForConnections(startTimeout) {
-			return errors.New("a server of NATS is not ready in a minute")
+			return errors.New("NATS server is not ready after a minute")
 		}
 		routes = "nats://" + d.nats[0].ClusterAddr().String()
 	}
@@ -168,7 +168,7 @@ func (n *clusterNode) await(ctx context.Context) error {
 			return nil
 		}
 		if !n.runs() {
-			return fmt.Errorf("node %s has ended", n.name)
+			return fmt.Errorf("node %s exited", n.name)
 		}
 		select {
 		case <-time.After(50 * time.Millisecond):
@@ -243,7 +243,7 @@ func (d *clusterDemo) RoundTrip(r *http.Request) (response *http.Response, err e
 			return response, nil
 		}
 		response.Body.Close()
-		err = errors.New("no node has room")
+		err = errors.New("no node is available")
 	}
 	return nil, err
 }
@@ -306,7 +306,7 @@ func (d *clusterDemo) publish(w http.ResponseWriter, r *http.Request) {
 	request.Header.Set("Authorization", "Bearer "+demoToken)
 	response, err := http.DefaultTransport.RoundTrip(request)
 	if err != nil {
-		http.Error(w, "node "+n.name+" does not answer", http.StatusBadGateway)
+		http.Error(w, "node "+n.name+" is not responding", http.StatusBadGateway)
 		return
 	}
 	defer response.Body.Close()

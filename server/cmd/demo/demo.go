@@ -128,12 +128,12 @@ func (d *demo) publishFigures() {
 		_, err = d.broker.Publish(context.Background(), "stats", sse.Event{Type: "stats", Data: string(data)})
 	}
 	if err != nil && !errors.Is(err, server.ErrClosed) {
-		d.logger.Error("figures not published", "error", err)
+		d.logger.Error("cannot publish the statistics", "error", err)
 	}
 }
 
 func (d *demo) breakStreams(w http.ResponseWriter, _ *http.Request) {
-	d.broker.Break()
+	d.broker.DisconnectAll()
 	w.WriteHeader(http.StatusNoContent)
 }
 
@@ -161,7 +161,7 @@ func (d *demo) setAnswer(w http.ResponseWriter, r *http.Request) {
 	}
 	d.outage.set(status, time.Duration(seconds)*time.Second)
 	if status != http.StatusOK {
-		d.broker.Break()
+		d.broker.DisconnectAll()
 	}
 	writeJSON(w, http.StatusOK, d.outage.answer())
 }
@@ -230,14 +230,14 @@ func (o *outage) before(authorize authorizer) authorizer {
 	return func(r *http.Request, access server.Access) (server.Grant, error) {
 		now := o.answer()
 		switch {
-		case now.Until == nil || access.Action != server.Subscribe:
+		case now.Until == nil || access.Action != server.ActionSubscribe:
 			return authorize(r, access)
 		case now.Status == http.StatusUnauthorized:
 			return server.Grant{}, server.ErrUnauthenticated
 		case now.Status == http.StatusServiceUnavailable:
-			return server.Grant{}, &server.Error{Status: now.Status, RetryAfter: time.Until(*now.Until)}
+			return server.Grant{}, &server.HTTPError{Status: now.Status, RetryAfter: time.Until(*now.Until)}
 		}
-		return server.Grant{}, &server.Error{Status: now.Status}
+		return server.Grant{}, &server.HTTPError{Status: now.Status}
 	}
 }
 

@@ -107,7 +107,7 @@ func TestOtherOrigins(t *testing.T) {
 	}
 }
 
-func TestBreak(t *testing.T) {
+func TestBreakStreams(t *testing.T) {
 	_, url := startDemo(t, demoToken)
 	stream, _ := do(t, "GET", url+"/events", "")
 	if response, _ := do(t, "POST", url+"/demo/break", ""); response.StatusCode != http.StatusNoContent {

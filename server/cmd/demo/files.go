@@ -34,10 +34,10 @@ var encodings = []struct{ name, suffix string }{{"br", ".br"}, {"gzip", ".gz"}}
 
 func checkFiles(page, dist string) error {
 	if info, err := os.Stat(page); err != nil || info.IsDir() {
-		return fmt.Errorf("there is no page %s: start in the folder that has it, or set -page", page)
+		return fmt.Errorf("page %s not found: run in the folder that contains it, or set -page", page)
 	}
 	if info, err := os.Stat(dist); err != nil || !info.IsDir() {
-		return fmt.Errorf("there is no folder %s with the built files: run `make build` first, or set -dist", dist)
+		return fmt.Errorf("folder %s not found: run `make build` first, or set -dist", dist)
 	}
 	return nil
 }
@@ -112,7 +112,7 @@ func page(file string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		content, err := os.ReadFile(file)
 		if err != nil {
-			http.Error(w, "the page cannot be read", http.StatusInternalServerError)
+			http.Error(w, "cannot read the page", http.StatusInternalServerError)
 			return
 		}
 		w.Header().Set("Content-Security-Policy", contentSecurityPolicy(content))

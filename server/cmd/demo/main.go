@@ -46,11 +46,11 @@ func (c *config) flags() *flag.FlagSet {
 	f := flag.NewFlagSet("demo", flag.ContinueOnError)
 	f.StringVar(&c.addr, "addr", "", "`host:port` to listen on (default localhost:$PORT, or "+defaultAddr+")")
 	f.BoolVar(&c.cluster, "cluster", false, "show three nodes that share a NATS cluster, all on this machine")
-	f.StringVar(&c.page, "page", "index.html", "`file` to serve as /; not with -cluster")
-	f.StringVar(&c.dist, "dist", "dist", "`folder` with the built files, to serve as /dist/")
-	f.StringVar(&c.token, "token", demoToken, "bearer `token` that opens /protected; not with -cluster")
+	f.StringVar(&c.page, "page", "index.html", "`file` to serve at /; not with -cluster")
+	f.StringVar(&c.dist, "dist", "dist", "`folder` with the built files, served at /dist/")
+	f.StringVar(&c.token, "token", demoToken, "bearer `token` for /protected; not with -cluster")
 	f.Var(&c.origins, "cors", "comma-separated `origins` whose pages may use the streams; not with -cluster (default none)")
-	f.Var(&c.hosts, "hosts", "comma-separated `hosts` to answer to besides localhost, 127.0.0.1, [::1] and that of -addr (default none)")
+	f.Var(&c.hosts, "hosts", "comma-separated `hosts` to accept besides localhost, 127.0.0.1, [::1] and the host of -addr (default none)")
 	c.logging.Flags(f)
 	return f
 }
@@ -71,15 +71,15 @@ func configure(args []string, env cli.Environment, stderr io.Writer) (*config, e
 		c.addr = defaultAddr
 	}
 	if _, is := serve.UnixPath(c.addr); is {
-		return nil, cli.Invalid(errors.New("-addr must be host:port: browsers open no Unix sockets"))
+		return nil, cli.Invalid(errors.New("-addr must be host:port: browsers cannot open Unix sockets"))
 	}
 	for _, name := range notOfCluster {
 		if c.cluster && given[name] {
-			return nil, cli.Invalid(fmt.Errorf("-%s and -cluster exclude each other", name))
+			return nil, cli.Invalid(fmt.Errorf("-%s and -cluster are mutually exclusive: remove one", name))
 		}
 	}
 	if c.token == "" {
-		return nil, cli.Invalid(errors.New("-token must not be empty: leave it out for the demo's own"))
+		return nil, cli.Invalid(errors.New("-token must not be empty: omit it to use the demo token"))
 	}
 	checked := &server.Handler{Broker: &server.Broker{}, AllowedOrigins: c.origins, Hosts: c.hosts}
 	return c, cli.Invalid(cmp.Or(serve.Validate(checked), c.logging.Validate()))
@@ -128,7 +128,7 @@ func newSite(ctx context.Context, c *config, logger *slog.Logger) (*site, error)
 		return nil, err
 	}
 	if c.token == demoToken {
-		logger.Warn("/protected is open to everyone who knows the demo's token; set -token for one of your own", "token", demoToken)
+		logger.Warn("everyone who knows the demo token can read /protected: set -token to use your own", "token", demoToken)
 	}
 	return newDemo(c, logger).site(), nil
 }

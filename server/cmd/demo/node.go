@@ -41,7 +41,7 @@ func runNode(ctx context.Context, addr, urls string, stderr io.Writer) error {
 
 // permitReaders lets everyone subscribe, and those publish who have the demo's token.
 func permitReaders(r *http.Request, access server.Access) (server.Grant, error) {
-	if access.Action == server.Subscribe {
+	if access.Action == server.ActionSubscribe {
 		return server.Grant{}, nil
 	}
 	return server.BearerToken(demoToken)(r, access)

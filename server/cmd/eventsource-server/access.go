@@ -14,7 +14,7 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/server/cmd/internal/cli"
 )
 
-var errNobody = cli.Invalid(errors.New("nobody could subscribe: say who may, with -public (everyone, to the topics it lists), " +
+var errNobody = cli.Invalid(errors.New("no one can subscribe: set -public (topics that everyone may subscribe to), " +
 	"-jwt-keys, -jwt-secret-file, -token-file or $EVENTSOURCE_TOKEN"))
 
 // An authorizer is a [server.Handler.Authorize].
@@ -81,7 +81,7 @@ func (a *access) byCredentials(r *http.Request, access server.Access) (server.Gr
 }
 
 func (a *access) isPublic(access server.Access) bool {
-	if access.Action != server.Subscribe {
+	if access.Action != server.ActionSubscribe {
 		return false
 	}
 	for _, topic := range access.Topics {

@@ -179,7 +179,7 @@ func TestKeysAreWithdrawn(t *testing.T) {
 	want(200)
 	write(t, file, `{"keys":[]}`)
 	cmd.Process.Signal(syscall.SIGHUP)
-	p.log.wait(t, "all keys withdrawn: no token is valid", "error")
+	p.log.wait(t, "JWK set has no usable keys: rejecting all tokens", "error")
 	want(401)
 }
 

@@ -83,7 +83,7 @@ func checkHealth(ctx context.Context, c *config) error {
 	}
 	response.Body.Close()
 	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("not healthy: %s answers %s", cmp.Or(c.admin, c.addr), response.Status)
+		return fmt.Errorf("not healthy: %s returned %s", cmp.Or(c.admin, c.addr), response.Status)
 	}
 	return nil
 }

@@ -22,11 +22,11 @@ type jwtIssuer struct {
 }
 
 func (j *jwtIssuer) flags(f *flag.FlagSet) {
-	f.StringVar(&j.keys, "jwt-keys", "", "`file or URL` of the public keys of who issues JSON Web Tokens, a JWK set, or in a file also PEM (default no such tokens)")
-	f.StringVar(&j.secretFile, "jwt-secret-file", "", "`file` with the secret that is shared with who issues them, of 32 bytes or more, in place of -jwt-keys")
-	f.StringVar(&j.issuer, "jwt-issuer", "", "`iss` that they must have (default any)")
-	f.Var(&j.audience, "jwt-audience", "comma-separated `names` of this server, one of which must be in their aud (default they must have none)")
-	f.DurationVar(&j.leeway, "jwt-leeway", 0, "`time` by which the issuer's clock may differ")
+	f.StringVar(&j.keys, "jwt-keys", "", "`file or URL` of the public keys that verify JSON Web Tokens: a JWK set, or PEM in a file (default no such tokens)")
+	f.StringVar(&j.secretFile, "jwt-secret-file", "", "`file` with a secret shared with the issuer, at least 32 bytes, instead of -jwt-keys")
+	f.StringVar(&j.issuer, "jwt-issuer", "", "required value of the `iss` claim (default any)")
+	f.Var(&j.audience, "jwt-audience", "comma-separated `names` of this server, one of which the aud claim must contain (default tokens must have no aud)")
+	f.DurationVar(&j.leeway, "jwt-leeway", 0, "maximum `difference` between the clocks of the issuer and this server")
 	f.StringVar(&j.cookie, "jwt-cookie", "", "`name` of a cookie that may hold the token, for pages of this origin and of -cors (default none)")
 }
 
@@ -34,14 +34,14 @@ func (j *jwtIssuer) configured() bool { return j.keys != "" || j.secretFile != "
 
 func (j *jwtIssuer) validate(given map[string]bool) error {
 	if j.keys != "" && j.secretFile != "" {
-		return errors.New("-jwt-keys and -jwt-secret-file exclude each other")
+		return errors.New("-jwt-keys and -jwt-secret-file are mutually exclusive: remove one")
 	}
 	if j.cookie != "" && (&http.Cookie{Name: j.cookie}).Valid() != nil {
-		return fmt.Errorf("-jwt-cookie: %q is not the name of a cookie: it has letters, digits and - or _", j.cookie)
+		return fmt.Errorf("-jwt-cookie: %q is not a valid cookie name: use letters, digits, - and _", j.cookie)
 	}
 	for name := range given {
 		if strings.HasPrefix(name, "jwt-") && !j.configured() {
-			return fmt.Errorf("-%s needs -jwt-keys or -jwt-secret-file", name)
+			return fmt.Errorf("-%s requires -jwt-keys or -jwt-secret-file", name)
 		}
 	}
 	return nil
@@ -65,12 +65,12 @@ func (j *jwtIssuer) authorizer(ctx context.Context, origins []string, logger *sl
 func (j *jwtIssuer) load(ctx context.Context, logger *slog.Logger) (keys *jwt.Keys, flag string, err error) {
 	switch {
 	case j.secretFile != "":
-		keys, err = jwt.SecretFile(j.secretFile)
+		keys, err = jwt.LoadSecret(j.secretFile)
 		return keys, "jwt-secret-file", err
 	case strings.Contains(j.keys, "://"):
-		keys, err = jwt.URL(ctx, j.keys, &jwt.URLOptions{Logger: logger})
+		keys, err = jwt.FetchKeys(ctx, j.keys, &jwt.FetchOptions{Logger: logger})
 	default:
-		keys, err = jwt.File(j.keys)
+		keys, err = jwt.LoadKeys(j.keys)
 	}
 	return keys, "jwt-keys", err
 }

@@ -1,5 +1,6 @@
-// Command eventsource-server streams events to browsers, as package server does, and takes them by POST. Nothing is open
-// until a flag says so. Run it with -h for the list of flags, and see server/OPERATIONS.md.
+// Command eventsource-server serves event streams to browsers and accepts events by POST. It is package server behind
+// flags. No topic is accessible until a flag grants access. Run it with -h for a list of flags, and read
+// server/OPERATIONS.md.
 package main
 
 import (

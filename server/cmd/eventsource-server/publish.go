@@ -18,13 +18,13 @@ type publishLimit struct {
 }
 
 func (l *publishLimit) flags(f *flag.FlagSet) {
-	f.Float64Var(&l.rate, "publish-rate", 0, "`events` a second that each subject of tokens, or address, may publish (default no limit)")
+	f.Float64Var(&l.rate, "publish-rate", 0, "`events` per second that each token subject, or address, may publish (default no limit)")
 	f.IntVar(&l.burst, "publish-burst", ratelimit.DefaultBurst, "`events` that it may publish at once, with -publish-rate")
 }
 
 func (l *publishLimit) validate(given map[string]bool) error {
 	if given["publish-burst"] && l.rate == 0 {
-		return errors.New("-publish-burst needs -publish-rate")
+		return errors.New("-publish-burst requires -publish-rate")
 	}
 	if l.rate < 0 || math.IsNaN(l.rate) || l.burst < 1 {
 		return errors.New("-publish-rate and -publish-burst must be positive")

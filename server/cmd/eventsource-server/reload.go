@@ -48,11 +48,11 @@ func (p *program) reload(ctx context.Context) {
 	for _, s := range p.sources {
 		switch err := s.read(ctx); {
 		case errors.Is(err, jwt.ErrWithdrawn):
-			p.logger.Warn("all keys withdrawn: no token is valid", "error", err)
+			p.logger.Warn("JWK set has no usable keys: rejecting all tokens", "error", err)
 		case err != nil:
-			p.logger.Error("not read; what there was stays", "error", err)
+			p.logger.Error("reload failed: keeping the old value", "error", err)
 		default:
-			p.logger.Info("read again", "flag", s.flag)
+			p.logger.Info("reloaded", "flag", s.flag)
 		}
 	}
 }

@@ -220,7 +220,7 @@ func TestSignals(t *testing.T) {
 
 	write(t, file, "next")
 	cmd.Process.Signal(syscall.SIGHUP)
-	p.log.wait(t, "read again", "flag")
+	p.log.wait(t, "reloaded", "flag")
 	for token, want := range map[string]int{"next": 201, "secret": 401} {
 		if response, _ := do(t, "POST", p.url+"/events", "topic=a&data="+token, "Authorization", "Bearer "+token); response.StatusCode != want {
 			t.Errorf("%s: status %d, want %d", token, response.StatusCode, want)
@@ -228,7 +228,7 @@ func TestSignals(t *testing.T) {
 	}
 	write(t, file, "")
 	cmd.Process.Signal(syscall.SIGHUP)
-	p.log.wait(t, "not read; what there was stays", "error")
+	p.log.wait(t, "reload failed: keeping the old value", "error")
 	if response, _ := do(t, "POST", p.url+"/events", "topic=a", "Authorization", "Bearer next"); response.StatusCode != 201 {
 		t.Errorf("the token there was does not stay: status %d", response.StatusCode)
 	}
@@ -266,7 +266,7 @@ func TestExitCodes(t *testing.T) {
 		if code := cmd.ProcessState.ExitCode(); code != want || len(output) == 0 {
 			t.Errorf("%s: exit code %d, want %d: %s", arg, code, want, output)
 		}
-		if lines := strings.Count(string(output), "\n"); want == 2 && (lines != 2 || !strings.Contains(string(output), "-h for the list of flags")) {
+		if lines := strings.Count(string(output), "\n"); want == 2 && (lines != 2 || !strings.Contains(string(output), "-h for help")) {
 			t.Errorf("%s prints %s", arg, output)
 		}
 	}

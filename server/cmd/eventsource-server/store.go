@@ -29,15 +29,15 @@ type storeSite struct {
 
 func (s *storeSite) flags(f *flag.FlagSet) {
 	o := &s.options
-	f.StringVar(&s.where, "store", inMemory, "`where` events are kept: memory, file:DIR, or comma-separated URLs of a NATS cluster; one with a password belongs into the environment")
-	f.StringVar(&s.credentials, "store-credentials", "", "`file` with the credentials for NATS")
-	f.StringVar(&s.fsync, "store-fsync", filestore.DefaultSync.String(), "`time` between two syncs of file:DIR, or always")
-	f.StringVar(&o.Name, "store-name", jetstream.DefaultName, "`name` of the stream, which servers have in common that share their events")
-	f.IntVar(&o.Replicas, "store-replicas", 1, "`number` of servers of a NATS cluster that have the events")
-	f.Int64Var(&o.MaxEvents, "store-events", -1, "`number` of events kept by -store; -1 is no limit")
-	f.Int64Var(&o.MaxEventsPerTopic, "store-events-per-topic", -1, "`number` of events kept of each topic; -1 is no limit")
-	f.Int64Var(&o.MaxBytes, "store-bytes", jetstream.DefaultMaxBytes, "`bytes` on disk of events kept; -1 is no limit")
-	f.DurationVar(&o.MaxAge, "store-age", jetstream.DefaultMaxAge, "`time` that events are kept; -1s is no limit")
+	f.StringVar(&s.where, "store", inMemory, "`where` events are kept: memory, file:DIR, or comma-separated URLs of a NATS cluster; put a URL with a password in $EVENTSOURCE_STORE")
+	f.StringVar(&s.credentials, "store-credentials", "", "`file` with the NATS credentials")
+	f.StringVar(&s.fsync, "store-fsync", filestore.DefaultSync.String(), "`interval` between syncs of file:DIR, or always")
+	f.StringVar(&o.Name, "store-name", jetstream.DefaultName, "`name` of the stream; servers with the same name share their events")
+	f.IntVar(&o.Replicas, "store-replicas", 1, "`number` of NATS servers that hold the events")
+	f.Int64Var(&o.MaxEvents, "store-events", -1, "`number` of events kept in -store; -1 means no limit")
+	f.Int64Var(&o.MaxEventsPerTopic, "store-events-per-topic", -1, "`number` of events kept per topic; -1 means no limit")
+	f.Int64Var(&o.MaxBytes, "store-bytes", jetstream.DefaultMaxBytes, "`bytes` of events kept on disk; -1 means no limit")
+	f.DurationVar(&o.MaxAge, "store-age", jetstream.DefaultMaxAge, "`duration` for which events are kept; -1s means no limit")
 }
 
 func (s *storeSite) folder() (dir string, is bool) { return strings.CutPrefix(s.where, "file:") }
@@ -53,11 +53,11 @@ func (s *storeSite) validate(given map[string]bool) (err error) {
 	case inFolder && dir == "", !inFolder && !s.inNATS() && s.where != inMemory:
 		return errors.New("-store must be memory, file:DIR, or URLs that begin with nats:// or tls://")
 	case s.where == inMemory && givenOf(given, "store-") != "":
-		return errors.New("-" + givenOf(given, "store-") + " needs a -store that is not memory")
+		return errors.New("-" + givenOf(given, "store-") + " requires -store file:DIR or -store nats://…")
 	case !inFolder && given["store-fsync"]:
-		return errors.New("-store-fsync is for -store file:DIR: the servers of NATS have their own sync_interval")
+		return errors.New("-store-fsync requires -store file:DIR: for NATS, set sync_interval in its servers")
 	case !s.inNATS() && (given["store-replicas"] || given["store-credentials"]):
-		return errors.New("-store-replicas and -store-credentials are for -store nats://…")
+		return errors.New("-store-replicas and -store-credentials require -store nats://…")
 	case s.options.Replicas < 1 || s.options.Replicas > 5:
 		return errors.New("-store-replicas must be from 1 to 5")
 	}
@@ -65,7 +65,7 @@ func (s *storeSite) validate(given map[string]bool) (err error) {
 		s.sync, err = time.ParseDuration(s.fsync)
 	}
 	if err != nil || s.sync == 0 || s.sync < -1 {
-		return errors.New("-store-fsync must be a time, as 250ms, or always")
+		return errors.New("-store-fsync must be a duration such as 250ms, or always")
 	}
 	return nil
 }
@@ -115,7 +115,7 @@ func (s *storeSite) openFolder(ctx context.Context, dir string, broker *server.B
 	return openStore{func() {
 		broker.Close()
 		if err := store.Close(); err != nil {
-			logger.Error("the store was not closed in order", "error", err)
+			logger.Error("cannot close the store", "error", err)
 		}
 	}, alwaysReady}, nil
 }
@@ -151,12 +151,12 @@ func (s *storeSite) connection(logger *slog.Logger) (options []nats.Option) {
 	return append(options,
 		nats.RetryOnFailedConnect(true),
 		nats.ConnectHandler(func(c *nats.Conn) {
-			logger.Info("NATS is connected", "server", c.ConnectedServerName())
+			logger.Info("connected to NATS", "server", c.ConnectedServerName())
 		}),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
-			logger.Warn("NATS is not connected", "error", cmp.Or(err, nats.ErrConnectionClosed))
+			logger.Warn("disconnected from NATS", "error", cmp.Or(err, nats.ErrConnectionClosed))
 		}),
 		nats.ReconnectHandler(func(c *nats.Conn) {
-			logger.Info("NATS is connected again", "server", c.ConnectedServerName())
+			logger.Info("reconnected to NATS", "server", c.ConnectedServerName())
 		}))
 }

@@ -152,7 +152,7 @@ func TestStoreInNATS(t *testing.T) {
 		t.Fatal(err)
 	}
 	s = startNATS(t, port, dir)
-	p.log.wait(t, "the stream is gone, with all events: it is made again, with a new epoch", "had")
+	p.log.wait(t, "stream is gone with all its events: creating it again with a new epoch", "had")
 	p.awaitReady(t, http.StatusOK)
 	second := p.mustPublish(t, "2")
 	if gap := gapOf(t, p.url, first); gap != "epoch" || epochOf(first) == epochOf(second) {
@@ -176,7 +176,7 @@ func TestStoreInNATS(t *testing.T) {
 		t.Fatal(err)
 	}
 	startNATS(t, port, dir)
-	p.log.wait(t, "the stream has lost events that it had stored: a new epoch begins, and clients are told by a gap", "had")
+	p.log.wait(t, "stream lost stored events: starting a new epoch, clients get a gap event", "had")
 	p.awaitReady(t, http.StatusOK)
 	fourth := p.mustPublish(t, "4")
 	if gap := gapOf(t, p.url, third); gap != "epoch" || epochOf(third) == epochOf(fourth) {

@@ -26,7 +26,7 @@ const otherDescriptors = 100
 // back later.
 func warnOfDescriptors(streams int, limit uint64, logger *slog.Logger) {
 	if streams >= 0 && uint64(streams)+otherDescriptors > limit {
-		logger.Warn("too few file descriptors for -max-connections: raise their limit (ulimit -n, LimitNOFILE), or lower the flag",
+		logger.Warn("file descriptor limit is too low for -max-connections: raise it (ulimit -n, LimitNOFILE), or lower the flag",
 			"descriptors", limit, "needed", streams+otherDescriptors)
 	}
 }

@@ -15,15 +15,15 @@ type ticketLimits struct {
 }
 
 func (l *ticketLimits) flags(f *flag.FlagSet) {
-	f.BoolVar(&l.on, "tickets", false, "issue tickets at POST /ticket, for the EventSource of browsers, which sends no token")
-	f.IntVar(&l.perSubject, "max-tickets-per-subject", server.DefaultMaxTicketsPerSubject, "`number` of used tickets of one subject that can resume their streams; -1 is no limit")
-	f.IntVar(&l.perIP, "max-tickets-per-ip", server.DefaultMaxTicketsPerIP, "`number` of those of one address, where there is no subject; -1 is no limit")
-	f.Int64Var(&l.bytes, "max-ticket-bytes", server.DefaultMaxTicketBytes, "`bytes` of memory for used tickets; -1 is no limit")
+	f.BoolVar(&l.on, "tickets", false, "issue tickets at POST /ticket, for browsers' own EventSource, which cannot send a token")
+	f.IntVar(&l.perSubject, "max-tickets-per-subject", server.DefaultMaxTicketsPerSubject, "maximum `number` of used tickets per subject that can still resume; -1 means no limit")
+	f.IntVar(&l.perIP, "max-tickets-per-ip", server.DefaultMaxTicketsPerIP, "maximum `number` of used tickets per address, for grants without a subject; -1 means no limit")
+	f.Int64Var(&l.bytes, "max-ticket-bytes", server.DefaultMaxTicketBytes, "maximum `bytes` of memory for used tickets; -1 means no limit")
 }
 
 func (l *ticketLimits) validate(given map[string]bool) error {
 	if !l.on && (given["max-tickets-per-subject"] || given["max-tickets-per-ip"] || given["max-ticket-bytes"]) {
-		return errors.New("-max-tickets-per-subject, -max-tickets-per-ip and -max-ticket-bytes need -tickets")
+		return errors.New("-max-tickets-per-subject, -max-tickets-per-ip and -max-ticket-bytes require -tickets")
 	}
 	return nil
 }

@@ -40,13 +40,13 @@ func newTLS(ctx context.Context, c *config, logger *slog.Logger) (*tls.Config, [
 type tlsFiles struct{ certificate, key string }
 
 func (t *tlsFiles) flags(f *flag.FlagSet) {
-	f.StringVar(&t.certificate, "tls-cert", "", "`file` with the certificate chain, in PEM; read again when it changes (default no TLS)")
-	f.StringVar(&t.key, "tls-key", "", "`file` with its private key, in PEM")
+	f.StringVar(&t.certificate, "tls-cert", "", "`file` with the certificate chain in PEM, reloaded when it changes (default no TLS)")
+	f.StringVar(&t.key, "tls-key", "", "`file` with the private key in PEM")
 }
 
 func (t *tlsFiles) validate() error {
 	if (t.certificate == "") != (t.key == "") {
-		return errors.New("-tls-cert and -tls-key need each other")
+		return errors.New("-tls-cert and -tls-key must be set together")
 	}
 	return nil
 }
@@ -76,7 +76,7 @@ func (c *certificates) read() error {
 		return err
 	}
 	c.current = &pair
-	c.logger.Info("certificate read", "names", pair.Leaf.DNSNames, "expires", pair.Leaf.NotAfter)
+	c.logger.Info("certificate loaded", "names", pair.Leaf.DNSNames, "expires", pair.Leaf.NotAfter)
 	return nil
 }
 
@@ -97,7 +97,7 @@ func (c *certificates) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 		c.checked = time.Now()
 		if c.modified() != c.version {
 			if err := c.read(); err != nil {
-				c.logger.Error("certificate not read; the one there was stays", "error", err)
+				c.logger.Error("cannot load the certificate: keeping the old one", "error", err)
 			}
 		}
 	}
@@ -111,17 +111,17 @@ type acmeAccount struct {
 }
 
 func (a *acmeAccount) flags(f *flag.FlagSet) {
-	f.Var(&a.domains, "acme-domains", "comma-separated `names` to get certificates for, by which you accept the authority's terms (default no ACME)")
-	f.StringVar(&a.cache, "acme-cache", "", "`folder` that keeps them and the account's key")
-	f.StringVar(&a.email, "acme-email", "", "`address` at which the authority can reach you")
-	f.StringVar(&a.directory, "acme-directory", acme.LetsEncryptURL, "`URL` of the authority's directory")
+	f.Var(&a.domains, "acme-domains", "comma-separated `names` to get certificates for; setting it accepts the authority's terms (default no ACME)")
+	f.StringVar(&a.cache, "acme-cache", "", "`folder` for the certificates and the account key")
+	f.StringVar(&a.email, "acme-email", "", "contact `address` for the authority")
+	f.StringVar(&a.directory, "acme-directory", acme.LetsEncryptURL, "directory `URL` of the authority")
 }
 
 func (a *acmeAccount) validate(given map[string]bool, own tlsFiles) error {
 	if len(a.domains) == 0 {
 		for _, name := range []string{"acme-cache", "acme-email", "acme-directory"} {
 			if given[name] {
-				return fmt.Errorf("-%s needs -acme-domains", name)
+				return fmt.Errorf("-%s requires -acme-domains", name)
 			}
 		}
 		return nil
@@ -129,15 +129,15 @@ func (a *acmeAccount) validate(given map[string]bool, own tlsFiles) error {
 	directory, err := url.Parse(a.directory)
 	switch {
 	case own.certificate != "":
-		return errors.New("-acme-domains and -tls-cert exclude each other")
+		return errors.New("-acme-domains and -tls-cert are mutually exclusive: remove one")
 	case a.cache == "":
-		return errors.New("-acme-domains needs -acme-cache: without it, every start asks for new certificates, of which authorities give few")
+		return errors.New("-acme-domains requires -acme-cache: without it, every start requests new certificates and soon exceeds the authority's rate limit")
 	case err != nil || directory.Scheme != "https" && !isLoopback(directory.Hostname()):
 		return errors.New("-acme-directory must begin with https://")
 	}
 	for _, name := range a.domains {
 		if !strings.Contains(name, ".") || strings.ContainsAny(name, "*/: ") {
-			return fmt.Errorf("-acme-domains: %q is not the full name of a host", name)
+			return fmt.Errorf("-acme-domains: %q is not a fully qualified domain name", name)
 		}
 	}
 	return nil

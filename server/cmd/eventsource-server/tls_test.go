@@ -158,7 +158,7 @@ func TestCertificateIsReloaded(t *testing.T) {
 	}
 	certify(t, folder, "second")
 	cmd.Process.Signal(syscall.SIGHUP)
-	p.log.wait(t, "read again", "flag")
+	p.log.wait(t, "reloaded", "flag")
 	if got := presented(t, p.url, "localhost").Subject.CommonName; got != "second" {
 		t.Errorf("presents %q", got)
 	}

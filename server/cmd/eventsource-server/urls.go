@@ -16,7 +16,7 @@ func checkNATS(urls string) error {
 	for i, text := range all {
 		if problem := problemOfNATS(text); problem != "" {
 			return fmt.Errorf("-store: URL %d %s: write nats://host:4222, or nats://user:password@host:4222 "+
-				"with the special characters of user and password percent-encoded", i+1, problem)
+				"with special characters percent-encoded", i+1, problem)
 		}
 	}
 	return nil
@@ -29,13 +29,13 @@ func problemOfNATS(text string) (problem string) {
 	u, err := url.Parse(text)
 	switch {
 	case err != nil:
-		return "does not parse"
+		return "is malformed"
 	case u.Scheme != "nats" && u.Scheme != "tls":
-		return "begins with neither nats:// nor tls://"
+		return "does not begin with nats:// or tls://"
 	case u.Hostname() == "":
 		return "has no host"
 	case u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.Fragment != "" || strings.HasSuffix(text, "#"):
-		return "has something after the host"
+		return "has text after the host"
 	case strings.HasSuffix(u.Host, ":"):
 		return "has an empty port"
 	}
@@ -49,16 +49,16 @@ func parseNetwork(text string) (netip.Prefix, error) {
 	if ip, notPrefix := netip.ParseAddr(text); notPrefix == nil {
 		network, err = netip.PrefixFrom(ip.WithZone(""), ip.BitLen()), nil
 		if ip.Zone() != "" {
-			return netip.Prefix{}, fmt.Errorf("%q matches nothing: write it without its zone, %q", text, ip.WithZone(""))
+			return netip.Prefix{}, fmt.Errorf("%q matches nothing: remove the zone, %q", text, ip.WithZone(""))
 		}
 	}
 	switch {
 	case err != nil:
-		return netip.Prefix{}, fmt.Errorf("%q is no network: write one such as 10.0.0.0/8, or an address", text)
+		return netip.Prefix{}, fmt.Errorf("%q is not a network: write one such as 10.0.0.0/8, or an address", text)
 	case network.Addr().Is4In6() && network.Bits() >= 96:
 		return netip.Prefix{}, fmt.Errorf("%q matches nothing: write %q", text, netip.PrefixFrom(network.Addr().Unmap(), network.Bits()-96))
 	case network.Addr().Is4In6():
-		return netip.Prefix{}, errors.New(text + " is of no one family: write a network of IPv4, and another of IPv6")
+		return netip.Prefix{}, errors.New(text + " contains IPv4 and IPv6 addresses: write one network for each")
 	}
 	return network, nil
 }

@@ -20,7 +20,7 @@ type client struct {
 	group  *group
 	aside  int     // in broadcaster.apart, if it has no place
 	behind *client // in the queue
-	spoke  spoke
+	slot   slot
 }
 
 // A group is the clients with the same filter. Its members have everything up to the broadcaster's cursor.

@@ -192,7 +192,7 @@ func (w *world) act() {
 	case n < 93:
 		w.runSpawned()
 	case n == 93 && r.IntN(5) == 0:
-		w.log.Break()
+		w.log.DisconnectAll()
 	case n == 94 && r.IntN(10) == 0 && !w.draining:
 		w.drain()
 	case n == 95 && r.IntN(20) == 0:
@@ -475,7 +475,7 @@ func (w *world) turn() bool {
 		if s.idle++; !servable || before[c] != c.Cursor.Next {
 			s.idle = 0
 		}
-		soon := c.spoke.tick > 0 && c.spoke.tick <= b.wheel.done+1
+		soon := c.slot.tick > 0 && c.slot.tick <= b.wheel.done+1
 		if s.overdue++; soon || c.Due() > b.now-2*wheelTick {
 			s.overdue = 0
 		}

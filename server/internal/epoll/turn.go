@@ -65,9 +65,9 @@ func (b *broadcaster) publish() bool {
 	before := b.cursor.Copy()
 	p, err := b.log.Read(&b.cursor, nil)
 	switch {
-	case err == eventlog.ErrBroken:
+	case err == eventlog.ErrDisconnected:
 		b.log.Renew(&b.cursor)
-		b.breakAll()
+		b.disconnectAll()
 		return true
 	case err == eventlog.ErrEnd:
 		return b.scatter(&before)
@@ -86,11 +86,11 @@ func (b *broadcaster) publish() bool {
 	return true
 }
 
-// breakAll cuts the streams that were broken, be they written to or not.
-func (b *broadcaster) breakAll() {
+// disconnectAll cuts the streams that were broken, be they written to or not.
+func (b *broadcaster) disconnectAll() {
 	for _, serial := range slices.Sorted(maps.Keys(b.clients)) {
-		if c := b.clients[serial]; b.log.Broken(&c.Cursor) {
-			b.cut(c, eventlog.ErrBroken)
+		if c := b.clients[serial]; b.log.Disconnected(&c.Cursor) {
+			b.cut(c, eventlog.ErrDisconnected)
 		}
 	}
 }
@@ -407,7 +407,7 @@ func (b *broadcaster) schedule(c *client) {
 		return
 	}
 	due := c.Due()
-	if due < stream.Forever && (c.spoke.tick == 0 || ticks(due) < c.spoke.tick) {
+	if due < stream.Forever && (c.slot.tick == 0 || ticks(due) < c.slot.tick) {
 		b.wheel.put(c, due)
 	}
 }

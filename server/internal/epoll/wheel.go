@@ -16,8 +16,8 @@ type wheel struct {
 	count int
 }
 
-// A spoke is a client's place in a wheel.
-type spoke struct {
+// A slot is a client's place in a wheel.
+type slot struct {
 	next, previous *client
 	tick           int64 // zero: it has none
 }
@@ -27,28 +27,28 @@ func (w *wheel) put(c *client, due time.Duration) {
 	w.remove(c)
 	tick := min(max(ticks(due), w.done+1), w.done+wheelSlots-1)
 	head := &w.slots[tick%wheelSlots]
-	c.spoke = spoke{next: *head, tick: tick}
+	c.slot = slot{next: *head, tick: tick}
 	if *head != nil {
-		(*head).spoke.previous = c
+		(*head).slot.previous = c
 	}
 	*head = c
 	w.count++
 }
 
 func (w *wheel) remove(c *client) {
-	s := &c.spoke
+	s := &c.slot
 	if s.tick == 0 {
 		return
 	}
 	if s.previous == nil {
 		w.slots[s.tick%wheelSlots] = s.next
 	} else {
-		s.previous.spoke.next = s.next
+		s.previous.slot.next = s.next
 	}
 	if s.next != nil {
-		s.next.spoke.previous = s.previous
+		s.next.slot.previous = s.previous
 	}
-	*s = spoke{}
+	*s = slot{}
 	w.count--
 }
 

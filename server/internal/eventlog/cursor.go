@@ -63,7 +63,7 @@ func (l *Log) Seek(lastEventID string, p Policy) (Cursor, *Gap) {
 }
 
 // Read returns what follows c and moves c after it. If there is nothing, the waiter, unless nil, is woken when there is.
-// The error is one of ErrEnd, ErrBroken, ErrLag and ErrBehind.
+// The error is one of ErrEnd, ErrDisconnected, ErrLag and ErrBehind.
 func (l *Log) Read(c *Cursor, w *Waiter) (Part, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -76,7 +76,7 @@ func (l *Log) Read(c *Cursor, w *Waiter) (Part, error) {
 	}
 	switch {
 	case c.generation != l.generation:
-		return Part{}, ErrBroken
+		return Part{}, ErrDisconnected
 	case c.Next == l.next && l.closed:
 		return Part{}, ErrEnd
 	case c.Until != 0 && c.Next >= c.Until:
@@ -164,13 +164,13 @@ func (l *Log) Skip(c *Cursor) *Gap {
 	return l.jump(c, l.next, ID(l.epoch, c.Next-1), Lagged)
 }
 
-// Resume places a cursor in the log if it has what follows it, and reports whether it does. The error is ErrBroken.
+// Resume places a cursor in the log if it has what follows it, and reports whether it does. The error is ErrDisconnected.
 func (l *Log) Resume(c *Cursor) (bool, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
 	case c.generation != l.generation:
-		return false, ErrBroken
+		return false, ErrDisconnected
 	case c.Next < l.first:
 		c.Position = l.position(l.first) // lag counts what is kept
 		return false, nil
@@ -192,7 +192,7 @@ func (c *Cursor) Follow(other *Cursor) {
 }
 
 // Broken reports whether the cursor was broken.
-func (l *Log) Broken(c *Cursor) bool {
+func (l *Log) Disconnected(c *Cursor) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return c.generation != l.generation

@@ -23,16 +23,15 @@ import (
 const SegmentBytes = 64 << 10
 
 var (
-	ErrClosed        = errors.New("server: broker is closed")
-	ErrEventTooLarge = errors.New("server: event is larger than the limit")
+	ErrClosed = errors.New("server: broker is closed")
 )
 
 // What ends a reading of the log for good.
 var (
-	ErrEnd    = errors.New("the broker was closed")
-	ErrBroken = errors.New("the broker disconnected all streams")
-	ErrLag    = errors.New("the client lagged too far behind")
-	ErrBehind = errors.New("the next event is no longer in memory, but the store may have it")
+	ErrEnd          = errors.New("broker closed")
+	ErrDisconnected = errors.New("broker disconnected all streams")
+	ErrLag          = errors.New("client lagged too far behind")
+	ErrBehind       = errors.New("next event is no longer in memory, but the store may have it")
 )
 
 // Limits of a log. Negative ones do not apply.
@@ -202,7 +201,7 @@ func (l *Log) encode(topic topic.Name, event sse.Event) (id string, err error) {
 		return "", err
 	}
 	if over(len(block), l.limits.EventBytes) {
-		return "", ErrEventTooLarge
+		return "", sse.ErrEventTooLarge
 	}
 	l.put(block, topic)
 	return event.ID, nil
@@ -306,8 +305,8 @@ func (l *Log) Closed() bool {
 	return l.closed
 }
 
-// Break makes the next reading of every present cursor fail with ErrBroken.
-func (l *Log) Break() {
+// Break makes the next reading of every present cursor fail with ErrDisconnected.
+func (l *Log) DisconnectAll() {
 	l.interrupt(func() { l.generation++ })
 }
 

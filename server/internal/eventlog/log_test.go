@@ -301,7 +301,7 @@ func TestWaitingReadersAreWoken(t *testing.T) {
 	wakers := map[string]func(*Log){
 		"append": func(l *Log) { l.Append("t", sse.Event{}) },
 		"close":  (*Log).Close,
-		"break":  (*Log).Break,
+		"break":  (*Log).DisconnectAll,
 	}
 	for name, wake := range wakers {
 		t.Run(name, func(t *testing.T) {
@@ -396,8 +396,8 @@ func TestFailedAppend(t *testing.T) {
 	c, _ := l.Seek("", Policy{MaxLag: -1})
 	fill(t, l, 1, "a")
 	for want, event := range map[error]sse.Event{
-		sse.ErrInvalidType: {Type: "a\nb"},
-		ErrEventTooLarge:   {Data: strings.Repeat("\n", 20)},
+		sse.ErrInvalidType:   {Type: "a\nb"},
+		sse.ErrEventTooLarge: {Data: strings.Repeat("\n", 20)},
 	} {
 		if _, err := l.Append("t", event); !errors.Is(err, want) {
 			t.Errorf("append: %v, want %v", err, want)

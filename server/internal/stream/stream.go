@@ -28,10 +28,10 @@ func After(t, d time.Duration) time.Duration {
 
 // Why a stream ends, besides the errors of reading the log.
 var (
-	ErrGone     = errors.New("the client closed the connection")
+	ErrGone     = errors.New("client closed the connection")
 	ErrDraining = errors.New("server: broker is draining")
-	ErrRenewed  = errors.New("the store began a new epoch")
-	ErrPinned   = errors.New("the client held more memory than all clients together may")
+	ErrRenewed  = errors.New("store started a new epoch")
+	ErrPinned   = errors.New("client held the oldest memory while clients pinned too much")
 )
 
 // LingerTime is how long a connection whose stream has ended waits for its client to close it. Closed at once, it would
@@ -345,7 +345,7 @@ func (s *Stream) advance(now time.Duration) Command {
 	case err == eventlog.ErrBehind:
 		s.fetching = true
 		return Fetch
-	case err == eventlog.ErrBroken:
+	case err == eventlog.ErrDisconnected:
 		s.Fail(err)
 		return Close
 	case err != nil:

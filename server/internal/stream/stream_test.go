@@ -305,9 +305,9 @@ func TestStream(t *testing.T) {
 			}
 		}},
 		"a break": {setup{}, func(f *fixture) {
-			f.log.Break()
+			f.log.DisconnectAll()
 			f.want(Close)
-			if f.Ended() != eventlog.ErrBroken || f.Complete() {
+			if f.Ended() != eventlog.ErrDisconnected || f.Complete() {
 				f.t.Errorf("ended by %v", f.Ended())
 			}
 		}},

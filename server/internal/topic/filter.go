@@ -110,7 +110,7 @@ func (f *Filter) serves(name string) bool {
 }
 
 // ErrTooManyFilters is the error of [Registry.Acquire] at its limit.
-var ErrTooManyFilters = errors.New("server: too many distinct sets of topics")
+var ErrTooManyFilters = errors.New("server: too many distinct topic filters")
 
 // A Registry interns filters, so that those who ask for the same topics share one. The zero Registry is empty.
 type Registry struct {

@@ -81,7 +81,7 @@ func CheckName(topic string, known []string) error {
 		return err
 	}
 	if hasWildcard(topic) {
-		return fmt.Errorf("%w: publish to one topic, not to a pattern", ErrInvalid)
+		return fmt.Errorf("%w: cannot publish to a pattern", ErrInvalid)
 	}
 	if len(known) > 0 && !anyCovers(known, topic) {
 		return fmt.Errorf("%w %q", ErrUnknown, topic)
@@ -104,11 +104,11 @@ func CheckPattern(pattern string, known []string) error {
 func checkPattern(pattern string) error {
 	switch {
 	case pattern == "":
-		return fmt.Errorf("%w: it is empty", ErrInvalid)
+		return fmt.Errorf("%w: must not be empty", ErrInvalid)
 	case len(pattern) > MaxBytes:
-		return fmt.Errorf("%w: it is longer than %d bytes", ErrInvalid, MaxBytes)
+		return fmt.Errorf("%w: longer than %d bytes", ErrInvalid, MaxBytes)
 	case strings.HasPrefix(pattern, moreTokens+"."), strings.Contains(pattern, "."+moreTokens+"."):
-		return fmt.Errorf("%w: %q must be its last token", ErrInvalid, moreTokens)
+		return fmt.Errorf("%w: %q must be the last token", ErrInvalid, moreTokens)
 	}
 	return nil
 }

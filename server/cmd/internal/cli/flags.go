@@ -36,7 +36,7 @@ func Exit(program string, err error) {
 	if !errors.Is(err, ErrInvalid) {
 		os.Exit(1)
 	}
-	fmt.Fprintf(os.Stderr, "Run %s -h for the list of flags.\n", program)
+	fmt.Fprintf(os.Stderr, "Run %s -h for help.\n", program)
 	os.Exit(2)
 }
 
@@ -71,9 +71,9 @@ func suggest(f *flag.FlagSet, err error) error {
 	var known []string
 	f.VisitAll(func(f *flag.Flag) { known = append(known, f.Name) })
 	if meant := nearest(name, known); meant != "" {
-		return fmt.Errorf("there is no flag -%s: did you mean -%s?", name, meant)
+		return fmt.Errorf("unknown flag -%s: did you mean -%s?", name, meant)
 	}
-	return fmt.Errorf("there is no flag -%s", name)
+	return fmt.Errorf("unknown flag -%s", name)
 }
 
 // Prefix begins the names of the environment variables that stand for flags.
@@ -109,7 +109,7 @@ func (e Environment) set(f *flag.FlagSet, given map[string]bool) (err error) {
 		if failed == nil || err != nil {
 			return
 		}
-		err = fmt.Errorf("$%s is not a valid value of -%s", Variable(flag.Name), flag.Name)
+		err = fmt.Errorf("invalid value of $%s for -%s", Variable(flag.Name), flag.Name)
 		if !strings.Contains(failed.Error(), value) {
 			err = fmt.Errorf("%w: %w", err, failed)
 		}
@@ -131,9 +131,9 @@ func (e Environment) check(f *flag.FlagSet) error {
 			continue
 		}
 		if meant := nearest(strings.ToUpper(name), known); meant != "" {
-			return fmt.Errorf("$%s stands for no flag: did you mean $%s?", name, meant)
+			return fmt.Errorf("unknown environment variable $%s: did you mean $%s?", name, meant)
 		}
-		return fmt.Errorf("$%s stands for no flag: unset it, or give it another name", name)
+		return fmt.Errorf("unknown environment variable $%s: unset or rename it", name)
 	}
 	return nil
 }

@@ -54,16 +54,16 @@ func TestParseRefuses(t *testing.T) {
 		env  Environment
 		want string
 	}{
-		"a misspelt flag":        {[]string{"-pubic", "a"}, nil, "there is no flag -pubic: did you mean -public?"},
-		"another flag":           {[]string{"-nonsense"}, nil, "there is no flag -nonsense"},
+		"a misspelt flag":        {[]string{"-pubic", "a"}, nil, "unknown flag -pubic: did you mean -public?"},
+		"another flag":           {[]string{"-nonsense"}, nil, "unknown flag -nonsense"},
 		"an argument":            {[]string{"serve"}, nil, `unexpected argument "serve"`},
 		"a flag's value":         {[]string{"-log-level", "loud"}, nil, "-log-level"},
-		"a variable's value":     {nil, Environment{"EVENTSOURCE_LOG_LEVEL=hunter2"}, "$EVENTSOURCE_LOG_LEVEL is not a valid value of -log-level"},
-		"a misspelt variable":    {nil, Environment{"EVENTSOURCE_MAX_CONECTIONS=hunter2"}, "$EVENTSOURCE_MAX_CONECTIONS stands for no flag: did you mean $EVENTSOURCE_MAX_CONNECTIONS?"},
+		"a variable's value":     {nil, Environment{"EVENTSOURCE_LOG_LEVEL=hunter2"}, "invalid value of $EVENTSOURCE_LOG_LEVEL for -log-level"},
+		"a misspelt variable":    {nil, Environment{"EVENTSOURCE_MAX_CONECTIONS=hunter2"}, "unknown environment variable $EVENTSOURCE_MAX_CONECTIONS: did you mean $EVENTSOURCE_MAX_CONNECTIONS?"},
 		"the nearest of two":     {nil, Environment{"EVENTSOURCE_MAX_CONNECTIONS_PER_IPS=hunter2"}, "did you mean $EVENTSOURCE_MAX_CONNECTIONS_PER_IP?"},
 		"a variable with dashes": {nil, Environment{"EVENTSOURCE_LOG-LEVEL=hunter2"}, "did you mean $EVENTSOURCE_LOG_LEVEL?"},
 		"a lower-case variable":  {nil, Environment{"eventsource_public=hunter2"}, "did you mean $EVENTSOURCE_PUBLIC?"},
-		"another variable":       {nil, Environment{"EVENTSOURCE_FAVOURITE_COLOUR=hunter2"}, "$EVENTSOURCE_FAVOURITE_COLOUR stands for no flag: unset it"},
+		"another variable":       {nil, Environment{"EVENTSOURCE_FAVOURITE_COLOUR=hunter2"}, "unknown environment variable $EVENTSOURCE_FAVOURITE_COLOUR: unset"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

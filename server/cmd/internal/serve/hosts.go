@@ -39,7 +39,7 @@ func LocalHosts(addr string, listening net.Addr) (hosts []string) {
 func OnlyHosts(hosts []string, routes http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !server.MatchHost(hosts, r.Host) {
-			http.Error(w, "This server answers to "+strings.Join(hosts, ", ")+" only. Add other hosts by -hosts.", http.StatusMisdirectedRequest)
+			http.Error(w, "This server only serves "+strings.Join(hosts, ", ")+". Add other hosts with -hosts.", http.StatusMisdirectedRequest)
 			return
 		}
 		routes.ServeHTTP(w, r)

@@ -39,7 +39,7 @@ func (s Sockets) Listen(ctx context.Context, addr, flag string) (net.Listener, e
 	}}
 	listener, err := sockets.Listen(ctx, "tcp", addr)
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return nil, fmt.Errorf("%s is in use: choose another port with PORT=, or with %s", addr, flag)
+		return nil, fmt.Errorf("%s is in use: choose another port with PORT= or %s", addr, flag)
 	}
 	return listener, err
 }

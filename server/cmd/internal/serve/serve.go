@@ -134,7 +134,7 @@ func (s *Service) shutDown(ctx context.Context) error {
 	defer cancel()
 	defer s.Broker.Close()
 	if err := s.Main.Shutdown(deadline); err != nil {
-		s.Logger.Warn("cutting the requests that are still open", "error", err)
+		s.Logger.Warn("closing the requests that are still open", "error", err)
 		return s.Main.Close()
 	}
 	return nil
@@ -145,7 +145,7 @@ func (s *Service) drain(ctx context.Context) {
 	deadline, cancel := context.WithTimeout(ctx, s.Drain+s.Grace)
 	defer cancel()
 	if err := s.Broker.Drain(deadline, s.Drain); err != nil {
-		s.Logger.Warn("cutting the streams that are still open", "streams", s.Broker.Stats().Connections, "error", err)
-		s.Broker.Break()
+		s.Logger.Warn("disconnecting the streams that are still open", "streams", s.Broker.Stats().Connections, "error", err)
+		s.Broker.DisconnectAll()
 	}
 }

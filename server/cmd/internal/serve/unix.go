@@ -19,10 +19,10 @@ import (
 const DefaultUnixMode Mode = 0o660
 
 // ErrNotSocket is returned by [Listen] when something else is where the socket should be.
-var ErrNotSocket = errors.New("it is there and is not a socket: remove it, or choose another path")
+var ErrNotSocket = errors.New("file exists and is not a socket: remove it, or choose another path")
 
 // ErrSocketInUse is returned by [Listen] when a program listens on the socket.
-var ErrSocketInUse = errors.New("another program listens there: end it, or choose another path")
+var ErrSocketInUse = errors.New("another program is listening on this socket: stop it, or choose another path")
 
 // A Mode is the permissions of a Unix socket. Who may write to it may connect. As a flag it is octal.
 type Mode fs.FileMode
@@ -36,7 +36,7 @@ func (m Mode) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
 func (m *Mode) UnmarshalText(text []byte) error {
 	mode, err := strconv.ParseUint(string(text), 8, 9)
 	if err != nil {
-		return errors.New("it is an octal number such as 0660")
+		return errors.New("must be an octal number such as 0660")
 	}
 	*m = Mode(mode)
 	return nil
@@ -49,9 +49,9 @@ func UnixPath(addr string) (path string, is bool) { return strings.CutPrefix(add
 func listenUnix(ctx context.Context, path string, mode Mode) (_ net.Listener, err error) {
 	switch {
 	case path == "" || path[0] == '@' || path[0] == 0:
-		return nil, errors.New("unix: needs the path of a file, such as unix:/run/eventsource-server/http.sock")
+		return nil, errors.New("unix: requires the path of a file, such as unix:/run/eventsource-server/http.sock")
 	case len(path) >= len(syscall.RawSockaddrUnix{}.Path):
-		return nil, fmt.Errorf("unix:%s: the path is too long: %d bytes, and less than %d are possible", path, len(path), len(syscall.RawSockaddrUnix{}.Path))
+		return nil, fmt.Errorf("unix:%s: path is too long: %d bytes, must be less than %d", path, len(path), len(syscall.RawSockaddrUnix{}.Path))
 	}
 	defer func() {
 		if err != nil {
@@ -98,7 +98,7 @@ func removeStale(ctx context.Context, path string) error {
 		conn.Close()
 		return ErrSocketInUse
 	case !errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("whether another program listens there is not known: %w", err)
+		return fmt.Errorf("cannot tell whether another program is listening on this socket: %w", err)
 	}
 	return os.Remove(path)
 }
