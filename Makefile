@@ -40,7 +40,7 @@ test: forget lint unit e2e ## everything a contributor must pass; INSTALL=no ins
 	@.ci/skipped
 
 test-fast: lint ## lint and unit tests, under a minute once they are compiled
-	go test ./sse ./wasm/... ./server/... ./js/...
+	@.ci/progress "Unit tests" go test -short ./sse ./wasm/... ./server/... ./js/...
 
 forget:
 	@rm -f dist/.skipped

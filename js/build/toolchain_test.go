@@ -51,6 +51,9 @@ func TestReplaceBody(t *testing.T) {
 // An unknown Go builds a module as Go links it, says so once, and the module works.
 func TestUnknownToolchain(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("it builds the module: make test runs it")
+	}
 	b := buildWith(t, "PATH="+goOfVersion(t, "go1.99.0")+string(os.PathListSeparator)+os.Getenv("PATH"))
 	if n := strings.Count(b.output, "size reduction of eventsource.wasm skipped: unsupported Go version go1.99.0"); n != 1 {
 		t.Errorf("said %d times:\n%s", n, b.output)

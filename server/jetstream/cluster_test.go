@@ -36,7 +36,7 @@ const topics = 10
 // was not acknowledged, at another node and under the same key.
 func TestCluster(t *testing.T) {
 	c := &clusterTest{T: t, servers: startServers(t, 3), perTopic: *clusterEvents / topics}
-	c.ctx, c.cancel = context.WithTimeout(t.Context(), 2*time.Minute+time.Duration(*clusterEvents/200)*time.Second)
+	c.ctx, c.cancel = context.WithTimeout(t.Context(), 10*time.Minute+time.Duration(*clusterEvents/200)*time.Second)
 	defer c.cancel()
 	for range c.nodes {
 		c.replaceNode()
