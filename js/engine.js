@@ -23,19 +23,24 @@ const CR = 0x0d;
 
 let defaultURL;
 
+/** @typedef {string | Uint8Array | null} Location where the module is, or its bytes, or null if it is never loaded */
+
 /**
  * Sets where the module is, as a function, since a page can set EVENTSOURCE_WASM_URL after this script has run.
- * @param {() => string | null} url
+ * @param {() => Location | Promise<Location>} url
  */
 export function setDefaultURL(url) {
   defaultURL = url;
 }
 
-/** @returns {string | null} where the module is, or null if it is never to be loaded */
-export function moduleURL() {
-  const { EVENTSOURCE_WASM_URL: url = defaultURL() } = globalThis;
-  return url === null ? null : String(url);
+/** @returns {Promise<Location>} */
+export async function moduleURL() {
+  const { EVENTSOURCE_WASM_URL: url = await defaultURL() } = globalThis;
+  return ArrayBuffer.isView(url) ? url : url && absolute(url);
 }
+
+/** A bundler may put a path in the place of `new URL(…, import.meta.url)`. */
+export const absolute = (url) => new URL(url, globalThis.document?.baseURI ?? globalThis.location?.href).href;
 
 /** The sources that the engine has, by number. @type {Map<number, object>} */
 const commands = new Map();
@@ -285,8 +290,13 @@ class GoSource {
 const bytesOf = (value) => (typeof value === 'string' ? encode(value) : Uint8Array.from(value));
 
 async function start() {
-  const url = moduleURL();
-  if (url === null) throw failure('disabled');
+  let url;
+  try {
+    url = await moduleURL();
+  } catch (error) {
+    throw failure('network', error.message);
+  }
+  if (!url) throw failure('disabled');
   try {
     return await instantiate(url, 'default');
   } catch (error) {
@@ -322,6 +332,7 @@ async function compile(url, cache) {
   } catch (error) {
     throw failure('unsupported', `${error.message}. A Content-Security-Policy needs 'wasm-unsafe-eval' in script-src`);
   }
+  if (typeof url !== 'string') return WebAssembly.compile(url);
   // From there neither browsers nor Node.js load anything.
   if (url.startsWith('file:')) throw failure('disabled');
   let response;

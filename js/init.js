@@ -44,7 +44,7 @@ const MEMBERS =
  * @property {object[] | undefined} diagnostics
  * @property {number} diagnosticsSize
  * @property {boolean} debug
- * @property {boolean} worker
+ * @property {boolean | string | URL | TrustedScriptURL} worker
  * @property {string} [referrer] of the page, in its worker
  * @property {boolean} wake
  * @property {{ key: string, storage: 'sessionStorage' | 'localStorage' } | undefined} persist
@@ -59,7 +59,7 @@ export function convertInit(init) {
   const credentials = convertCredentials(init?.credentials, Boolean(init?.withCredentials));
   const method = convertMethod(init?.method);
   const body = convertBody(init?.body, method);
-  warnOfUnknown(init);
+  warnOfUnknown(init, MEMBERS);
   return {
     withCredentials: credentials === 'include',
     credentials,
@@ -95,7 +95,7 @@ export function convertInit(init) {
 
 function convertWorker(worker, fetch) {
   if (worker && fetch !== undefined) throw invalid('worker', 'excludes fetch.');
-  return convertBoolean('worker', worker);
+  return isObject(worker) || typeof worker === 'string' ? worker : convertBoolean('worker', worker);
 }
 
 function convertCredentials(credentials, withCredentials) {
@@ -154,6 +154,7 @@ function convertFunction(name, value) {
 
 function convertBuffer(buffer = {}) {
   if (!isObject(buffer)) throw invalid('buffer', 'must be an object.');
+  warnOfUnknown(buffer, 'size, full', 'buffer.');
   const { full = 'wait' } = buffer;
   if (!['wait', 'oldest', 'newest'].includes(full)) throw invalid('buffer.full', "must be 'wait', 'oldest' or 'newest'.");
   return { full, size: convertNumber('buffer.size', buffer.size, { value: 1000, least: 1, most: 2 ** 20, integer: true }) };
@@ -180,6 +181,7 @@ function convertPersist(persist) {
   if (persist === undefined) return undefined;
   const { key, storage = 'session' } = typeof persist === 'string' ? { key: persist } : (persist ?? {});
   if (typeof key !== 'string' || key === '') throw invalid('persist', 'must be a key, or {key, storage}.');
+  warnOfUnknown(persist, 'key, storage', 'persist.');
   if (storage !== 'session' && storage !== 'local') throw invalid('persist.storage', "must be 'session' or 'local'.");
   return { key, storage: `${storage}Storage` };
 }
@@ -187,6 +189,7 @@ function convertPersist(persist) {
 function convertRetry(retry) {
   if (retry === undefined) return undefined;
   if (!isObject(retry)) throw invalid('retry', 'must be an object.');
+  warnOfUnknown(retry, `${Object.keys(RETRY).join(', ')}, statuses`, 'retry.');
   const converted = { statuses: convertStatuses(retry.statuses) };
   for (const [name, range] of Object.entries(RETRY)) converted[name] = convertNumber(`retry.${name}`, retry[name], range);
   return converted;
@@ -207,12 +210,12 @@ function convertNumber(name, number, { value, least, most, integer = false }) {
 let warned = '';
 
 /** One line for each set of names, however many sources are given it. */
-function warnOfUnknown(init) {
-  const known = MEMBERS.split(', ');
-  const unknown = isObject(init) ? Object.keys(init).filter((name) => !known.includes(name)).join(', ') : '';
+function warnOfUnknown(init, members, option = '') {
+  const known = members.split(', ');
+  const unknown = isObject(init) ? Object.keys(init).filter((name) => !known.includes(name)).map((name) => option + name).join(', ') : '';
   if (unknown === '' || unknown === warned) return;
   warned = unknown;
-  console.warn(`EventSource: options that are ignored: ${unknown}. There are: ${MEMBERS}`);
+  console.warn(`EventSource: options that are ignored: ${unknown}. There are: ${members}`);
 }
 
 /** What something is, of whatever realm. */
