@@ -82,7 +82,7 @@ export interface EventSourceInit {
    * event's type, too. If it throws, the event is lost and an error event with the reason `parse` and the `cause` tells of
    * it; the connection stays as it is, and so does what comes behind.
    */
-  parse?: ((data: string, type: string) => unknown) | ((data: string) => unknown);
+  parse?: (data: string, type: EventType) => unknown;
 
   /** Is called with every event of the stream, of whatever type, behind its listeners. What it throws is reported as theirs. */
   onEvent?: (event: MessageEvent) => void;
@@ -126,6 +126,9 @@ export interface EventSourceInit {
   /** How to try again. Without it: after the stream's reconnection time, for ever, and after no HTTP error. */
   retry?: Retry;
 }
+
+/** A string, declared so that `JSON.parse` fits, too, which ignores it. */
+export type EventType = string & NonNullable<Parameters<typeof JSON.parse>[1]>;
 
 /** A `TrustedScriptURL`, which TypeScript's own libraries do not declare. */
 export interface TrustedScriptURLLike {
@@ -229,8 +232,11 @@ export interface ConnectionErrorEvent extends ConnectionEvent {
 /** The data of events of type message: any, unless Events tells. */
 type MessageData<Events> = Events extends { message: infer Data } ? Data : any;
 
-/** An event handler. Its type is that of a method, so that this EventSource can stand where the DOM's is expected. */
-type Handler<Source, Received extends Event> = { call(this: Source, event: Received): any }['call'] | null;
+/** An event handler as it is read: one that fits the DOM's, so that this EventSource can stand where that is expected. */
+type AnyHandler = ((this: any, event: any) => any) | null;
+
+/** The same type, which the compiler does not infer from where the source is put. */
+type Given<Events> = [Events][Events extends any ? 0 : never];
 
 /** What listeners receive, by type. */
 type EventMap<Events> = { [Type in Exclude<keyof Events, 'open' | 'error'>]: MessageEvent<Events[Type]> } & {
@@ -285,10 +291,13 @@ export declare class EventSource<Events extends object = {}> extends EventTarget
    */
   reset(): void;
 
-  onopen: Handler<EventSource<Events>, ConnectionEvent>;
-  onmessage: Handler<EventSource<Events>, MessageEvent<MessageData<Events>>>;
+  get onopen(): AnyHandler;
+  set onopen(handler: ((this: EventSource<Events>, event: ConnectionEvent) => any) | null);
+  get onmessage(): AnyHandler;
+  set onmessage(handler: ((this: EventSource<Events>, event: MessageEvent<MessageData<Events>>) => any) | null);
   /** `readyState` is CONNECTING if the connection is to be made again, CLOSED if it has failed for good. */
-  onerror: Handler<EventSource<Events>, ConnectionErrorEvent>;
+  get onerror(): AnyHandler;
+  set onerror(handler: ((this: EventSource<Events>, event: ConnectionErrorEvent) => any) | null);
 
   /** Ends the connection. No event follows. */
   close(): void;
@@ -298,11 +307,11 @@ export declare class EventSource<Events extends object = {}> extends EventTarget
    * source. It ends when the source is closed or its one stream has ended, and throws an Error with the error event for
    * its `cause` when the source has failed otherwise. See `buffer`.
    */
-  [Symbol.asyncIterator](): AsyncIterableIterator<AnyEvent<Events>>;
+  [Symbol.asyncIterator](): AsyncIterableIterator<AnyEvent<Given<Events>>>;
 
-  addEventListener<K extends keyof EventMap<Events>>(
+  addEventListener<K extends keyof EventMap<Given<Events>>>(
     type: K,
-    listener: (this: EventSource<Events>, event: EventMap<Events>[K]) => any,
+    listener: (this: EventSource<Events>, event: EventMap<Given<Events>>[K]) => any,
     options?: boolean | AddEventListenerOptions,
   ): void;
   addEventListener(
@@ -311,9 +320,9 @@ export declare class EventSource<Events extends object = {}> extends EventTarget
     options?: boolean | AddEventListenerOptions,
   ): void;
   addEventListener(type: string, listener: EventListenerOrEventListenerObject, options?: boolean | AddEventListenerOptions): void;
-  removeEventListener<K extends keyof EventMap<Events>>(
+  removeEventListener<K extends keyof EventMap<Given<Events>>>(
     type: K,
-    listener: (this: EventSource<Events>, event: EventMap<Events>[K]) => any,
+    listener: (this: EventSource<Events>, event: EventMap<Given<Events>>[K]) => any,
     options?: boolean | EventListenerOptions,
   ): void;
   removeEventListener(
