@@ -159,6 +159,10 @@ func (p project) serve(t *testing.T, command string) string {
 	cmd := exec.Command("sh", "-c", command)
 	cmd.Dir, cmd.Env = p.folder, append(p.env, "PORT="+port)
 	cmd.Stdout, cmd.Stderr = log, log
+	stdin, err := cmd.StdinPipe() // some end with their input
+	if err != nil {
+		t.Fatal(err)
+	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // it starts others
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -166,6 +170,7 @@ func (p project) serve(t *testing.T, command string) string {
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
 	t.Cleanup(func() {
+		stdin.Close()
 		syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 		<-ended
 	})
