@@ -1,7 +1,7 @@
-const NONE = new Uint8Array();
-
 /** Storage up to this size is kept for the next value. */
 const LARGEST_KEPT = 64 * 1024;
+
+const NONE = new Uint8Array();
 
 /** Bytes of a stream: a part of a chunk, or a copy that can grow. */
 export class Bytes {

@@ -2,10 +2,11 @@
 // there, and js/lifecycle.js until then.
 
 import { LARGEST_PART, loadEngine, readyEngine } from './engine.js';
-import { Lifecycle, REQUESTING, STANDARD_RETRY, STREAMING, WAITING } from './lifecycle.js';
+import { Lifecycle, STANDARD_RETRY } from './lifecycle.js';
 import { BETWEEN_EVENTS, DEFAULT_RECONNECTION_TIME } from './parser.js';
 import { request, retryAfter } from './request.js';
 import { CLOSED, CONNECTING, OPEN, Source } from './source.js';
+import { REQUESTING, STREAMING, WAITING } from './states.js';
 import { documentIsThere, untilLeft } from './unload.js';
 
 /** For how many milliseconds after its request nothing that wakes it says that a connection is dead. */

@@ -3,8 +3,10 @@
 // had, js/lifecycle.js does its work.
 
 import defineGo from 'wasm_exec.js';
+import { CR } from './ascii.js';
 import { Bytes } from './bytes.js';
 import { BETWEEN_EVENTS } from './parser.js';
+import { watchPolicy } from './request.js';
 import { decode, encode } from './text.js';
 
 /** BUILD is what the build put into this script and into the module that belongs to it. */
@@ -18,8 +20,6 @@ const LARGEST_REST = 1024 * 1024;
 
 /** How long the engine's loading waits for a page that is busy, in milliseconds. */
 const LONGEST_BUSY = 2000;
-
-const CR = 0x0d;
 
 let defaultURL;
 
@@ -144,11 +144,10 @@ class Engine {
     try {
       const result = this.#exports[name](...numbers);
       if (!this.#go.exited) return result;
-      this.#end('panic', 'a panic, see above');
     } catch (error) {
-      if (this.#go.exited) this.#end('panic', 'a panic, see above');
-      else this.#end('trap', error.message);
+      if (!this.#go.exited) this.#end('trap', error.message);
     }
+    if (this.#go.exited) this.#end('panic', 'a panic, see above');
     return undefined;
   }
 
@@ -330,34 +329,45 @@ async function compile(url, cache) {
   try {
     new WebAssembly.Module(EMPTY_MODULE);
   } catch (error) {
-    throw failure('unsupported', `${error.message}. A Content-Security-Policy needs 'wasm-unsafe-eval' in script-src`);
+    const help = /CSP|eval/.test(error.message) ? ". A Content-Security-Policy needs 'wasm-unsafe-eval' in script-src" : '';
+    throw failure('unsupported', error.message + help);
   }
   if (typeof url !== 'string') return WebAssembly.compile(url);
   // From there neither browsers nor Node.js load anything.
   if (url.startsWith('file:')) throw failure('disabled');
+  const policy = watchPolicy(url);
   let response;
   try {
     response = await fetch(url, { credentials: 'same-origin', cache, priority: 'low' });
   } catch {
-    throw failure('network', `${url} could not be loaded: check the address and CORS`);
+    const help = (await policy.blocked()) ? 'the Content-Security-Policy needs it in connect-src' : 'check the address and CORS';
+    throw failure('network', `${url} could not be loaded: ${help}`);
+  } finally {
+    policy.stop();
   }
-  if (!response.ok) throw failure('status', `${url} could not be loaded: the server answered ${response.status}`);
+  if (!response.ok) throw failure('status', `${url} could not be loaded: the server answered ${response.status}. ${HELP}`);
   const type = response.headers.get('Content-Type') ?? '';
   try {
     if (/^\s*application\/wasm\s*(;|$)/i.test(type)) return await WebAssembly.compileStreaming(response);
     return await WebAssembly.compile(await response.arrayBuffer());
   } catch (error) {
-    throw failure('compile', `${url} could not be compiled (Content-Type ${type}): ${error.message}`);
+    throw failure('compile', `${url} could not be compiled (Content-Type ${type}): ${error.message}. ${HELP}`);
   }
 }
 
+/** What mends a build that has left the module out. */
+const HELP = 'Copy eventsource.wasm there, or import eventsource-wasm/inline';
+
 const EMPTY_MODULE = Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0);
+
+const GLOBALS = 'crypto performance TextEncoder TextDecoder Object Array Error Uint8Array Uint8ClampedArray';
 
 /**
  * Go's support script and Go itself expect a global object. They get this one, so that no Go, fs, process or path
  * appears on the page's, and the program reaches nothing of the page but what the engine's functions do for it.
  */
 function goScope(engine) {
-  const { crypto, performance, TextEncoder, TextDecoder, Object, Array, Error, Uint8Array, Uint8ClampedArray } = globalThis;
-  return { crypto, performance, TextEncoder, TextDecoder, Object, Array, Error, Uint8Array, Uint8ClampedArray, engine };
+  const scope = { engine };
+  for (const name of GLOBALS.split(' ')) scope[name] = globalThis[name];
+  return scope;
 }

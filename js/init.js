@@ -1,26 +1,78 @@
 // Web IDL's conversion to the dictionary EventSourceInit, with the members that are ours. Each is converted when the
 // source is constructed, so a value that is of no use is the constructor's TypeError, which names it.
 
-const DEFAULT_MAX_EVENT_SIZE = 16 * 1024 * 1024;
 const LARGEST_MAX_EVENT_SIZE = 1024 * 1024 * 1024; // offsets in the engine have 32 bits
 const LONGEST_TIME = Number.MAX_SAFE_INTEGER; // in milliseconds
 const LONGEST_TIMER = 2 ** 31 - 1;
 
-/** The members of `retry`, with their defaults, ranges and whether they are integers. Times are in milliseconds. */
-const RETRY = {
-  initial: { value: 1000, least: 1, most: LONGEST_TIME, integer: true },
-  max: { value: 30_000, least: 1, most: LONGEST_TIME, integer: true },
-  factor: { value: 2, least: 1, most: 1000 },
-  jitter: { value: 1, least: 0, most: 1 },
-  attempts: { value: Infinity, least: 1, most: 2 ** 31 - 1, integer: true },
-  resetAfter: { value: 5000, least: 0, most: LONGEST_TIMER, integer: true },
-};
-const RETRIED_STATUSES = [429, 500, 502, 503, 504];
+// What follows makes converters: functions of an option's value, its name, and the options that were converted before it.
 
-/** All names that mean something, for those that do not. */
-const MEMBERS =
-  'withCredentials, credentials, headers, method, body, lastEventId, lastEventIdParam, persist, retry, idleTimeout, wake, signal, ' +
-  'fetch, maxEventSize, parse, onEvent, onComment, buffer, errorBodySize, diagnostics, diagnosticsSize, debug, worker';
+function number(byDefault, least, most, isValid = Number.isFinite, kind = 'a number') {
+  return (value, name) => {
+    if (value === undefined || value === byDefault) return byDefault;
+    if (isValid(value) && value >= least && value <= most) return value;
+    throw invalid(name, `must be ${kind} from ${least} to ${most}, not ${String(value)}.`);
+  };
+}
+
+const integer = (byDefault, least, most) => number(byDefault, least, most, Number.isInteger, 'an integer');
+
+/** The first is the default. */
+function oneOf(...values) {
+  return (value = values[0], name) => {
+    if (values.includes(value)) return value;
+    throw invalid(name, `must be one of ${values.join(', ')}.`);
+  };
+}
+
+const convertBoolean = oneOf(false, true);
+
+function convertFunction(value, name) {
+  if (value === undefined || typeof value === 'function') return value;
+  throw invalid(name, 'must be a function.');
+}
+
+/** The members of `retry`. Times are in milliseconds. */
+const RETRY = {
+  initial: integer(1000, 1, LONGEST_TIME),
+  max: integer(30_000, 1, LONGEST_TIME),
+  factor: number(2, 1, 1000),
+  jitter: number(1, 0, 1),
+  attempts: integer(Infinity, 1, 2 ** 31 - 1),
+  resetAfter: integer(5000, 0, LONGEST_TIMER),
+  statuses: convertStatuses,
+};
+
+const BUFFER = { size: integer(1000, 1, 2 ** 20), full: oneOf('wait', 'oldest', 'newest') };
+
+const PERSIST = { key: convertKey, storage: oneOf('session', 'local') };
+
+/** The options, in the order in which they are read. */
+const OPTIONS = {
+  withCredentials: Boolean,
+  credentials: convertCredentials,
+  headers: convertHeaders,
+  method: convertMethod,
+  body: convertBody,
+  lastEventId: convertLastEventId,
+  lastEventIdParam: convertParam,
+  persist: convertPersist,
+  retry: convertRetry,
+  idleTimeout: integer(Infinity, 1, LONGEST_TIMER),
+  wake: convertBoolean,
+  signal: convertSignal,
+  fetch: convertFunction,
+  maxEventSize: integer(16 * 1024 * 1024, 1, LARGEST_MAX_EVENT_SIZE),
+  parse: convertFunction,
+  onEvent: convertFunction,
+  onComment: convertFunction,
+  buffer: convertBuffer,
+  errorBodySize: integer(0, 0, 65_536),
+  diagnostics: convertDiagnostics,
+  diagnosticsSize: integer(100, 1, 10_000),
+  debug: convertBoolean,
+  worker: convertWorker,
+};
 
 /**
  * @typedef {object} Init
@@ -44,7 +96,7 @@ const MEMBERS =
  * @property {object[] | undefined} diagnostics
  * @property {number} diagnosticsSize
  * @property {boolean} debug
- * @property {boolean | string | URL | TrustedScriptURL} worker
+ * @property {boolean | string | URL | object} worker
  * @property {string} [referrer] of the page, in its worker
  * @property {boolean} wake
  * @property {{ key: string, storage: 'sessionStorage' | 'localStorage' } | undefined} persist
@@ -56,166 +108,121 @@ export function convertInit(init) {
   if (!isObject(init) && init !== null && init !== undefined) {
     throw new TypeError("Failed to construct 'EventSource': The provided value is not of type 'EventSourceInit'.");
   }
-  const credentials = convertCredentials(init?.credentials, Boolean(init?.withCredentials));
-  const method = convertMethod(init?.method);
-  const body = convertBody(init?.body, method);
-  warnOfUnknown(init, MEMBERS);
-  return {
-    withCredentials: credentials === 'include',
-    credentials,
-    method,
-    body,
-    once: body !== undefined && typeof body !== 'function',
-    headers: convertHeaders(init?.headers),
-    maxEventSize: convertNumber('maxEventSize', init?.maxEventSize, {
-      value: DEFAULT_MAX_EVENT_SIZE,
-      least: 1,
-      most: LARGEST_MAX_EVENT_SIZE,
-      integer: true,
-    }),
-    lastEventId: convertLastEventId(init?.lastEventId),
-    signal: convertSignal(init?.signal),
-    fetch: convertFunction('fetch', init?.fetch),
-    parse: convertFunction('parse', init?.parse),
-    onEvent: convertFunction('onEvent', init?.onEvent),
-    onComment: convertFunction('onComment', init?.onComment),
-    buffer: convertBuffer(init?.buffer),
-    errorBodySize: convertNumber('errorBodySize', init?.errorBodySize, { value: 0, least: 0, most: 65_536, integer: true }),
-    diagnostics: convertDiagnostics(init?.diagnostics),
-    diagnosticsSize: convertNumber('diagnosticsSize', init?.diagnosticsSize, { value: 100, least: 1, most: 10_000, integer: true }),
-    debug: convertBoolean('debug', init?.debug),
-    worker: convertWorker(init?.worker, init?.fetch),
-    idleTimeout: convertNumber('idleTimeout', init?.idleTimeout, { value: Infinity, least: 1, most: LONGEST_TIMER, integer: true }),
-    lastEventIdParam: convertParam(init?.lastEventIdParam),
-    retry: convertRetry(init?.retry),
-    wake: convertBoolean('wake', init?.wake),
-    persist: convertPersist(init?.persist),
-  };
+  const options = convertMembers(OPTIONS, init ?? {});
+  const { body, credentials } = options;
+  options.withCredentials = credentials === 'include';
+  options.once = body !== undefined && typeof body !== 'function';
+  return options;
 }
 
-function convertWorker(worker, fetch) {
-  if (worker && fetch !== undefined) throw invalid('worker', 'excludes fetch.');
-  return isObject(worker) || typeof worker === 'string' ? worker : convertBoolean('worker', worker);
+function convertMembers(members, from, prefix = '') {
+  if (!isObject(from)) throw invalid(prefix.slice(0, -1), 'must be an object.');
+  warnOfUnknown(from, Object.keys(members), prefix);
+  const converted = {};
+  for (const name of Object.keys(members)) converted[name] = members[name](from[name], prefix + name, converted);
+  return converted;
 }
 
-function convertCredentials(credentials, withCredentials) {
-  if (credentials === undefined) return withCredentials ? 'include' : 'same-origin';
-  if (!['omit', 'same-origin', 'include'].includes(credentials)) throw invalid('credentials', "must be 'omit', 'same-origin' or 'include'.");
-  if (withCredentials && credentials !== 'include') throw invalid('credentials', `'${credentials}' contradicts withCredentials.`);
-  return credentials;
+function convertWorker(worker, name, { fetch }) {
+  if (worker && fetch) throw invalid(name, 'excludes fetch.');
+  return isObject(worker) || typeof worker === 'string' ? worker : convertBoolean(worker, name);
+}
+
+const toCredentials = oneOf('same-origin', 'include', 'omit');
+
+function convertCredentials(credentials, name, { withCredentials }) {
+  const converted = toCredentials(credentials === undefined && withCredentials ? 'include' : credentials, name);
+  if (withCredentials && converted !== 'include') throw invalid(name, `'${converted}' contradicts withCredentials.`);
+  return converted;
 }
 
 /** Fetch forbids CONNECT, TRACE and TRACK, and HEAD has no stream. It takes the other common ones in lower case, too. */
-function convertMethod(method = 'GET') {
+function convertMethod(method = 'GET', name) {
   const known = typeof method === 'string' && method.toUpperCase();
-  if (!known || !/^[\w!#$%&'*+.^`|~-]+$/.test(method) || ['HEAD', 'CONNECT', 'TRACE', 'TRACK'].includes(known)) {
-    throw invalid('method', 'must be an HTTP method, and not HEAD, CONNECT, TRACE or TRACK.');
+  if (!known || !/^[\w!#$%&'*+.^`|~-]+$/.test(method) || /^(HEAD|CONNECT|TRACE|TRACK)$/.test(known)) {
+    throw invalid(name, 'must be an HTTP method, and not HEAD, CONNECT, TRACE or TRACK.');
   }
-  return ['DELETE', 'GET', 'OPTIONS', 'POST', 'PUT'].includes(known) ? known : method;
+  return /^(DELETE|GET|OPTIONS|POST|PUT)$/.test(known) ? known : method;
 }
 
 const BODIES = ['String', 'Blob', 'File', 'FormData', 'URLSearchParams', 'ReadableStream', 'ArrayBuffer'];
 
-function convertBody(body, method) {
+function convertBody(body, name, { method }) {
   if (body === undefined || body === null) return undefined;
-  if (method === 'GET') throw invalid('body', "needs a method that has one, such as 'POST'.");
+  if (method === 'GET') throw invalid(name, "needs a method that has one, such as 'POST'.");
   if (typeof body !== 'function' && !ArrayBuffer.isView(body) && !BODIES.includes(tag(body))) {
-    throw invalid('body', `must be a ${BODIES.join(', ')}, view of one, or a function.`);
+    throw invalid(name, `must be a ${BODIES.join(', ')}, view of one, or a function.`);
   }
-  if (body.locked) throw invalid('body', 'is a stream that is locked.');
+  if (body.locked) throw invalid(name, 'is a stream that is locked.');
   return body;
 }
 
-function convertHeaders(headers) {
+function convertHeaders(headers, name) {
   if (typeof headers === 'function') return headers;
   try {
     return new Headers(headers);
   } catch (error) {
-    throw invalid('headers', error.message);
+    throw invalid(name, error.message);
   }
 }
 
 /** A stream cannot give a source an ID with these, so none can be resumed from. */
-function convertLastEventId(id = '') {
+function convertLastEventId(id = '', name) {
   const string = `${id}`;
-  if (/[\0\r\n]/.test(string)) throw invalid('lastEventId', 'must not contain NUL, CR or LF.');
+  if (/[\0\r\n]/.test(string)) throw invalid(name, 'must not contain NUL, CR or LF.');
   return string;
 }
 
-function convertSignal(signal) {
+function convertSignal(signal, name) {
   if (signal === undefined || (isObject(signal) && typeof signal.aborted === 'boolean')) return signal;
-  throw invalid('signal', 'must be an AbortSignal.');
+  throw invalid(name, 'must be an AbortSignal.');
 }
 
-function convertFunction(name, value) {
-  if (value === undefined || typeof value === 'function') return value;
-  throw invalid(name, 'must be a function.');
+function convertBuffer(buffer = {}, name) {
+  return convertMembers(BUFFER, buffer, `${name}.`);
 }
 
-function convertBuffer(buffer = {}) {
-  if (!isObject(buffer)) throw invalid('buffer', 'must be an object.');
-  warnOfUnknown(buffer, 'size, full', 'buffer.');
-  const { full = 'wait' } = buffer;
-  if (!['wait', 'oldest', 'newest'].includes(full)) throw invalid('buffer.full', "must be 'wait', 'oldest' or 'newest'.");
-  return { full, size: convertNumber('buffer.size', buffer.size, { value: 1000, least: 1, most: 2 ** 20, integer: true }) };
-}
-
-function convertDiagnostics(diagnostics) {
+function convertDiagnostics(diagnostics, name) {
   if (diagnostics === undefined || Array.isArray(diagnostics)) return diagnostics;
-  throw invalid('diagnostics', 'must be an array, which is written to.');
+  throw invalid(name, 'must be an array, which is written to.');
 }
 
-function convertParam(name) {
-  if (name === undefined) return '';
-  if (typeof name === 'string' && name !== '') return name;
-  throw invalid('lastEventIdParam', 'must be the name of a query parameter.');
-}
-
-function convertBoolean(name, value = false) {
-  if (typeof value === 'boolean') return value;
-  throw invalid(name, 'must be true or false.');
+function convertParam(param, name) {
+  if (param === undefined) return '';
+  if (typeof param === 'string' && param !== '') return param;
+  throw invalid(name, 'must be the name of a query parameter.');
 }
 
 /** A key alone is one of the tab's own storage, so that two tabs do not take each other's place in the stream. */
-function convertPersist(persist) {
+function convertPersist(persist, name) {
   if (persist === undefined) return undefined;
-  const { key, storage = 'session' } = typeof persist === 'string' ? { key: persist } : (persist ?? {});
-  if (typeof key !== 'string' || key === '') throw invalid('persist', 'must be a key, or {key, storage}.');
-  warnOfUnknown(persist, 'key, storage', 'persist.');
-  if (storage !== 'session' && storage !== 'local') throw invalid('persist.storage', "must be 'session' or 'local'.");
+  const { key, storage } = convertMembers(PERSIST, isObject(persist) ? persist : { key: persist }, `${name}.`);
   return { key, storage: `${storage}Storage` };
 }
 
-function convertRetry(retry) {
-  if (retry === undefined) return undefined;
-  if (!isObject(retry)) throw invalid('retry', 'must be an object.');
-  warnOfUnknown(retry, `${Object.keys(RETRY).join(', ')}, statuses`, 'retry.');
-  const converted = { statuses: convertStatuses(retry.statuses) };
-  for (const [name, range] of Object.entries(RETRY)) converted[name] = convertNumber(`retry.${name}`, retry[name], range);
-  return converted;
+function convertKey(key) {
+  if (typeof key === 'string' && key !== '') return key;
+  throw invalid('persist', 'must be a key, or {key, storage}.');
 }
 
-function convertStatuses(statuses = RETRIED_STATUSES) {
+function convertRetry(retry, name) {
+  return retry === undefined ? undefined : convertMembers(RETRY, retry, `${name}.`);
+}
+
+function convertStatuses(statuses = [429, 500, 502, 503, 504], name) {
   const list = Array.isArray(statuses) ? [...statuses] : [undefined];
   if (list.every((status) => Number.isInteger(status) && status >= 200 && status <= 599 && status !== 204)) return list;
-  throw invalid('retry.statuses', 'must be an array of HTTP statuses, without 204, which ends a source.');
-}
-
-function convertNumber(name, number, { value, least, most, integer = false }) {
-  if (number === undefined || number === value) return value;
-  if (typeof number === 'number' && number >= least && number <= most && (!integer || Number.isInteger(number))) return number;
-  throw invalid(name, `must be ${integer ? 'an integer' : 'a number'} from ${least} to ${most}, not ${String(number)}.`);
+  throw invalid(name, 'must be an array of HTTP statuses, without 204, which ends a source.');
 }
 
 let warned = '';
 
 /** One line for each set of names, however many sources are given it. */
-function warnOfUnknown(init, members, option = '') {
-  const known = members.split(', ');
-  const unknown = isObject(init) ? Object.keys(init).filter((name) => !known.includes(name)).map((name) => option + name).join(', ') : '';
+function warnOfUnknown(from, known, prefix) {
+  const unknown = Object.keys(from).filter((name) => !known.includes(name)).map((name) => prefix + name).join(', ');
   if (unknown === '' || unknown === warned) return;
   warned = unknown;
-  console.warn(`EventSource: options that are ignored: ${unknown}. There are: ${members}`);
+  console.warn(`EventSource: options that are ignored: ${unknown}. There are: ${known.join(', ')}`);
 }
 
 /** What something is, of whatever realm. */

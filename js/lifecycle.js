@@ -6,12 +6,10 @@
 
 import { isEventStream } from './mime.js';
 import { Parser } from './parser.js';
+import { ENDED, IDLE, REQUESTING, STREAMING, WAITING } from './states.js';
 import { encode } from './text.js';
 
 const MAX_DELAY = 2 ** 31 - 1; // of a timer, in milliseconds: one of more fires at once
-
-/** The phases, as wasm/lifecycle numbers them. */
-export const [IDLE, REQUESTING, STREAMING, WAITING, CLOSED] = [0, 1, 2, 3, 4];
 
 /** The standard's policy: whatever was lost is tried again after the reconnection time, and a status is final. */
 export const STANDARD_RETRY = { statuses: [], initial: 0, max: 0, factor: 1, jitter: 0, attempts: Infinity, resetAfter: 0, seed: 1 };
@@ -128,7 +126,7 @@ export class Lifecycle {
 
   /** The page has called close(), which has aborted the request and stopped the timer. */
   close() {
-    this.#phase = CLOSED;
+    this.#phase = ENDED;
   }
 
   /** What Go needs to go on. */
@@ -204,7 +202,7 @@ export class Lifecycle {
    * has failed the connection, it does not attempt to reconnect."
    */
   #fail(reason) {
-    this.#phase = CLOSED;
+    this.#phase = ENDED;
     this.#commands.fail(reason, WARNINGS[reason] ?? '');
   }
 }

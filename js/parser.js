@@ -2,16 +2,14 @@
 // 9.2.6 "Interpreting an event stream" of the HTML Standard. It decides what sse/parser.go decides, byte for byte. Tests
 // compare the two, and hand one's stream over to the other at every byte.
 
+import { COLON, CR, LF, SPACE } from './ascii.js';
 import { Bytes } from './bytes.js';
 import { decode, encode } from './text.js';
-
-const [LF, CR, SPACE, COLON] = [0x0a, 0x0d, 0x20, 0x3a];
-const BOM = [0xef, 0xbb, 0xbf];
 
 /** How far to look for the end of a line byte by byte. */
 const NEAR = 32;
 
-const LONGEST_NAME = 'retry'.length;
+const LONGEST_NAME = 5; // retry
 export const DEFAULT_RECONNECTION_TIME = 3000; // in milliseconds
 
 /** How many bytes of a line of `retry` are kept as they came. What is longer has leading zeros. */
@@ -22,6 +20,7 @@ const COMMENT = -1;
 const UNCHANGED = -1;
 
 const NONE = new Uint8Array();
+const BOM = [0xef, 0xbb, 0xbf];
 
 /** The state of a parser between two events, but for the last event ID and the reconnection time. */
 export const BETWEEN_EVENTS = {

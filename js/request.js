@@ -103,7 +103,7 @@ function isUnfetchable(url) {
 }
 
 /** Sees whether the page's Content-Security-Policy blocks url. */
-function watchPolicy(url) {
+export function watchPolicy(url) {
   const target = globalThis.document ?? globalThis;
   const { origin } = new URL(url);
   let violated = false;

@@ -1,10 +1,9 @@
+import { CLOSED, CONNECTING, OPEN } from './states.js';
 import { queueTask } from './task.js';
 import { closeAtUnload, forget } from './unload.js';
 import { letSleep, wakeUp } from './wake.js';
 
-export const CONNECTING = 0;
-export const OPEN = 1;
-export const CLOSED = 2;
+export { CLOSED, CONNECTING, OPEN };
 
 /** What an EventSource has behind it, wherever its connection is. */
 export class Source {

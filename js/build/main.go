@@ -268,6 +268,8 @@ func bundleScripts(build string) error {
 			MinifySyntax:      true,
 			Target:            api.ES2022,
 			Charset:           api.CharsetUTF8,
+			MangleProps:       "^_",                                 // wasm_exec.js has such properties, and js/ has none
+			ReserveProps:      "^(_pendingEvent|_makeFuncWrapper)$", // package syscall/js asks for these
 			Sourcemap:         api.SourceMapLinked,
 			Define:            map[string]string{"__BUILD__": `"` + build + `"`},
 			Plugins:           []api.Plugin{support},
@@ -281,12 +283,14 @@ func bundleScripts(build string) error {
 	return nil
 }
 
-// In one place the script calls fs without naming the global object.
 const supportModule = `export default function (globalThis) {
-	const fs = { writeSync: (fd, bytes) => globalThis.fs.writeSync(fd, bytes) };
 	%s
 	return globalThis.Go;
 }`
+
+// In one place the script calls fs without naming the global object.
+const globalFS = `const fs = { writeSync: (fd, bytes) => globalThis.fs.writeSync(fd, bytes) };
+`
 
 // goSupport resolves wasm_exec.js, which belongs to the Go that compiles the module. It is written for a global object
 // that it reads and extends; as the body of a function whose parameter has that name it extends what it is given.
@@ -304,7 +308,11 @@ func goSupport() (api.Plugin, error) {
 	if err != nil {
 		return api.Plugin{}, err
 	}
-	contents := fmt.Sprintf(supportModule, withoutUnused(script, linked))
+	script = withoutUnused(script, linked)
+	if !bytes.Contains(script, []byte("const fs = ")) {
+		script = append([]byte(globalFS), script...)
+	}
+	contents := fmt.Sprintf(supportModule, script)
 	return api.Plugin{Name: "wasm_exec", Setup: func(build api.PluginBuild) {
 		build.OnResolve(api.OnResolveOptions{Filter: `^wasm_exec\.js$`}, func(api.OnResolveArgs) (api.OnResolveResult, error) {
 			return api.OnResolveResult{Path: "wasm_exec.js", Namespace: "go"}, nil
@@ -318,38 +326,75 @@ func goSupport() (api.Plugin, error) {
 // supportFunction is one of those that wasm_exec.js has for a module to import.
 var supportFunction = regexp.MustCompile(`(?m)^\t{5}"(syscall/js\.\w+)": \(sp\) => \{\n(?:.*\n)*?\t{5}\},\n`)
 
-// host is where the script stands in for the parts of Node.js that package syscall asks for.
-var host = regexp.MustCompile(`(?s)\tif \(!globalThis\.fs\) \{\n.*?\n(\tconst encoder = )`)
-
-// console is what the runtime needs of them, to report a panic.
-const console = `	let printed = "";
-	globalThis.fs = {
+// edits take from the script what only other programs need. What is written in another way in another Go is left as it is:
+// of an edit with two parts, both are found or none is made.
+var edits = []struct {
+	unless string // the module has this string
+	parts  [][2]string
+}{
+	// What stands in for the parts of Node.js that package syscall asks for when it is initialized. The runtime needs one
+	// function, to report a panic.
+	{"O_WRONLY", [][2]string{{`\tconst enosys = (?s:.*?)\n(\tconst encoder = )`, `	let printed = "";
+	const fs = {
 		writeSync(fd, bytes) {
 			const lines = (printed + decoder.decode(bytes)).split("\n");
 			printed = lines.pop();
 			if (lines.length > 0) console.log(lines.join("\n"));
-			return bytes.length;
 		},
 	};
 
-$1`
+$1`}}},
+	// Functions of Go's that JavaScript calls.
+	{"_makeFuncWrapper", [][2]string{{`\n\t\t_makeFuncWrapper\(id\) \{\n(?s:.*?)\n\t\t\}\n`, ""}}},
+	// Go's own tests.
+	{"", [][2]string{{`\t{3}const testCallExport = (?s:.*?)\n\t{3}\}\n`, ""}, {`\t{4}_gotest: \{\n(?s:.*?)\n\t{4}\},\n`, ""}}},
+	{"", [][2]string{{`\t{5}"debug": (?s:.*?)\n\t{5}\},\n`, ""}}},
+	// Arguments and an environment. The memory at 4096 holds zeros: there are none.
+	{"", [][2]string{
+		{`\t{3}// Pass command line arguments (?s:.*?)(\t{3}this\._inst\.exports\.run\()argc, argv\)`, "${1}0, 4096)"},
+		{`\t{3}this\.argv = .*\n`, ""},
+		{`\t{3}this\.env = .*\n`, ""},
+	}},
+	// A promise of the program's end.
+	{"", [][2]string{
+		{`\t{3}this\._exitPromise = .*\n.*\n\t{3}\}\);\n`, ""},
+		{`\t{3}if \(this\.exited\) \{\n\t{4}this\._resolveExitPromise\(\);\n\t{3}\}\n`, ""},
+		{`\t{3}await this\._exitPromise;\n`, ""},
+	}},
+	{"", [][2]string{{`\t{3}if \(!\(instance instanceof [\w.]+\)\) \{\n.*\n\t{3}\}\n`, ""}}},
+	// That a timer fires early, or after the program has ended, is not for the page's console.
+	{"", [][2]string{{`\t+console\.warn\("scheduleTimeoutEvent: missed timeout event"\);\n`, ""}}},
+	{"", [][2]string{{`throw new Error\("Go program has already exited"\)`, "return"}}},
+}
 
-// tests is what Go's own tests use of the script.
-var tests = regexp.MustCompile(`(?s)\t{3}const testCallExport = .*?\n\t{3}\}\n|\t{4}_gotest: \{\n.*?\n\t{4}\},\n|\t{5}"debug": .*?\n\t{5}\},\n`)
-
-// withoutUnused returns the script without the functions whose names the module does not have. One too many does no harm;
-// without one that it imports, no module would be instantiated.
+// withoutUnused returns the script without the functions whose names the module does not have, and without what edits take.
+// One function too many does no harm; without one that it imports, no module would be instantiated.
 func withoutUnused(script, linked []byte) []byte {
-	if !bytes.Contains(linked, []byte("O_WRONLY")) { // package syscall reads it when it is initialized
-		script = host.ReplaceAll(script, []byte(console))
-	}
-	script = tests.ReplaceAll(script, nil)
-	return supportFunction.ReplaceAllFunc(script, func(function []byte) []byte {
+	script = supportFunction.ReplaceAllFunc(script, func(function []byte) []byte {
 		if bytes.Contains(linked, supportFunction.FindSubmatch(function)[1]) {
 			return function
 		}
 		return nil
 	})
+	for _, edit := range edits {
+		if edit.unless == "" || !bytes.Contains(linked, []byte(edit.unless)) {
+			script = replaceAll(script, edit.parts)
+		}
+	}
+	return script
+}
+
+// replaceAll returns the script with all parts replaced, or as it is if one of them is not found.
+func replaceAll(script []byte, parts [][2]string) []byte {
+	edited := script
+	for _, part := range parts {
+		pattern := regexp.MustCompile(part[0])
+		if !pattern.Match(edited) {
+			return script
+		}
+		edited = pattern.ReplaceAll(edited, []byte(part[1]))
+	}
+	return edited
 }
 
 func copyFiles(string) error {

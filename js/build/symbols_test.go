@@ -247,3 +247,33 @@ func TestUnusedFunctionsOfTheSupportScript(t *testing.T) {
 		t.Errorf("got:\n%s\nwant:\n%s", got, want)
 	}
 }
+
+// An edit whose parts belong together is made if all of them are there, or this Go's script would not run.
+func TestPartsOfTheSupportScript(t *testing.T) {
+	parts := [][2]string{{`a (\d+)\n`, "$1 b\n"}, {`c\n`, ""}}
+	for script, want := range map[string]string{"a 1\nc\nd\n": "1 b\nd\n", "a 1\nd\n": "a 1\nd\n", "c\nd\n": "c\nd\n"} {
+		if got := replaceAll([]byte(script), parts); string(got) != want {
+			t.Errorf("%q became %q, not %q", script, got, want)
+		}
+	}
+}
+
+// Each edit is of use with a Go that is known, so that one which finds nothing any more is seen.
+func TestEditsOfTheSupportScript(t *testing.T) {
+	if isKnown, version := knownGo(); !isKnown {
+		t.Skipf("they are for %s, and this is %s", symbolsKnownFor, version)
+	}
+	root, err := goroot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	script, err := os.ReadFile(filepath.Join(root, "lib", "wasm", "wasm_exec.js"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, edit := range edits {
+		if bytes.Equal(replaceAll(script, edit.parts), script) {
+			t.Errorf("nothing is found: %q", edit.parts)
+		}
+	}
+}
