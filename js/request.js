@@ -1,6 +1,7 @@
 // The request of an event stream. Both lifecycles have it made here.
 
 import { Body } from './body.js';
+import { tag } from './init.js';
 import { queueTask } from './task.js';
 
 /**
@@ -24,7 +25,7 @@ export async function request(url, lastEventId, source, attempt, signal) {
     init.headers = headersFor(url, source.lastEventIdParam === '' ? lastEventId : '', source, headers);
     reason = 'body';
     if (source.method !== 'GET') Object.assign(init, { method: source.method, body: await given(source.body, attempt) });
-    if (init.body instanceof ReadableStream) init.duplex = 'half';
+    if (tag(init.body) === 'ReadableStream') init.duplex = 'half';
   } catch (cause) {
     return { reason, cause };
   }

@@ -133,7 +133,8 @@ export default { plugins: [new HtmlWebpackPlugin()] };
 		},
 	},
 	{
-		name: "Next.js 16", section: "Next.js", version: "16.4.3", files: map[string]string{"app/useEventSource.ts": "src/useEventSource.ts"},
+		name: "Next.js 16", section: "Next.js", version: "16.4.3",
+		files: map[string]string{"app/useEventSource.ts": "src/useEventSource.ts", "app/layout.tsx": nextLayout},
 		modes: []mode{
 			{name: "development server, Turbopack", serve: "npx next dev --hostname 127.0.0.1 --port $PORT"},
 			{name: "build, Turbopack", build: "npx next build", serve: "npx next start --hostname 127.0.0.1 --port $PORT"},
@@ -173,4 +174,14 @@ onUnmounted(() => source?.close());
 <template>
   <p>It is {{ time }}</p>
 </template>
+`
+
+// nextLayout is that of the starter without its fonts, which come from another site.
+const nextLayout = `export default function RootLayout({ children }: { children: React.ReactNode }) {
+  return (
+    <html lang="en">
+      <body>{children}</body>
+    </html>
+  );
+}
 `
