@@ -1,6 +1,8 @@
 // Web IDL's conversion to the dictionary EventSourceInit, with the members that are ours. Each is converted when the
 // source is constructed, so a value that is of no use is the constructor's TypeError, which names it.
 
+import { tag } from './tag.js';
+
 const LARGEST_MAX_EVENT_SIZE = 1024 * 1024 * 1024; // offsets in the engine have 32 bits
 const LONGEST_TIME = Number.MAX_SAFE_INTEGER; // in milliseconds
 const LONGEST_TIMER = 2 ** 31 - 1;
@@ -224,9 +226,6 @@ function warnOfUnknown(from, known, prefix) {
   warned = unknown;
   console.warn(`EventSource: options that are ignored: ${unknown}. There are: ${known.join(', ')}`);
 }
-
-/** What something is, of whatever realm. */
-export const tag = (value) => Object.prototype.toString.call(value).slice(8, -1);
 
 const isObject = (value) => (typeof value === 'object' && value !== null) || typeof value === 'function';
 

@@ -3,8 +3,8 @@
 
 import { Connection } from './connection.js';
 import { absolute, moduleURL } from './engine.js';
-import { tag } from './init.js';
 import { CLOSED, OPEN, Source } from './source.js';
+import { tag } from './tag.js';
 import { documentIsThere } from './unload.js';
 
 /** How much of what a worker has posted is to be delivered until it is told, in UTF-16 code units. */

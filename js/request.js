@@ -1,7 +1,7 @@
 // The request of an event stream. Both lifecycles have it made here.
 
 import { Body } from './body.js';
-import { tag } from './init.js';
+import { tag } from './tag.js';
 import { queueTask } from './task.js';
 
 /**
