@@ -20,10 +20,10 @@ var (
 	file     = regexp.MustCompile("(?s)\n`([^`\n]+)`[^\n]*(?:\n[^\n`]+)*\n\n```\\w+\n(.*?)```")
 )
 
-// readSections returns the sections by their headings.
-func readSections(t *testing.T) map[string]section {
+// readSections returns the sections of a page of the documentation by their headings.
+func readSections(t *testing.T, page string) map[string]section {
 	t.Helper()
-	text, err := os.ReadFile("../../docs/getting-started.md")
+	text, err := os.ReadFile("../../docs/" + page)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,8 +36,6 @@ func readSections(t *testing.T) map[string]section {
 		}
 		sections[string(text[at[2]:at[3]])] = parseSection(string(text[at[1]:end]))
 	}
-	// A project with Next.js has the hook of React's section.
-	sections["Next.js"].files["src/useEventSource.ts"] = sections["React"].files["src/useEventSource.ts"]
 	return sections
 }
 
@@ -52,10 +50,17 @@ func parseSection(text string) section {
 	return s
 }
 
+// gettingStarted returns the sections that make projects. One with Next.js has the hook of React's section.
+func gettingStarted(t *testing.T) map[string]section {
+	sections := readSections(t, "getting-started.md")
+	sections["Next.js"].files["src/useEventSource.ts"] = sections["React"].files["src/useEventSource.ts"]
+	return sections
+}
+
 // Each section says how to make a project in four commands, and every snippet in it is one that the matrix uses.
 func TestSections(t *testing.T) {
 	for name, files := range map[string]int{"Plain HTML": 1, "React": 2, "Vue": 1, "Svelte": 1, "Angular": 1, "Next.js": 3} {
-		s := readSections(t)[name]
+		s := gettingStarted(t)[name]
 		if len(s.commands) != 4 || len(s.files) != files {
 			t.Errorf("%s has %d commands and the files %v", name, len(s.commands), s.files)
 		}

@@ -39,7 +39,7 @@ func TestMatrix(t *testing.T) {
 	requireNode(t)
 	tarball := pack(t)
 	stream := serveClock(t)
-	sections := readSections(t)
+	sections := gettingStarted(t)
 	browser := startBrowser(t)
 	var rows []row
 	for _, a := range apps {
@@ -72,7 +72,7 @@ type project struct {
 func (a app) make(t *testing.T, s section, tarball string) project {
 	t.Helper()
 	parent := t.TempDir()
-	p := project{a.name, filepath.Join(parent, "my-app"), a.environment(t), maps.Clone(s.files)}
+	p := project{a.name, filepath.Join(parent, "my-app"), environment(t, a.node), maps.Clone(s.files)}
 	if p.files == nil {
 		p.files = map[string]string{}
 	}
@@ -95,15 +95,17 @@ func (a app) make(t *testing.T, s section, tarball string) project {
 	return p
 }
 
-// environment is what commands run in: a starter asks nothing, and a tool reports nothing to its maker.
-func (a app) environment(t *testing.T) []string {
+// environment is what commands run in: a starter asks nothing, a tool reports nothing to its maker, and node is of that
+// version, if it is given.
+func environment(t *testing.T, node string) []string {
+	t.Helper()
 	env := append(os.Environ(), "CI=true", "npm_config_yes=true", "npm_config_audit=false", "npm_config_fund=false", "npm_config_prefer_offline=true",
 		"npm_config_update_notifier=false", "NG_CLI_ANALYTICS=false", "NEXT_TELEMETRY_DISABLED=1", "NUXT_TELEMETRY_DISABLED=1", "BROWSER=none")
-	if a.node == "" {
+	if node == "" {
 		return env
 	}
 	folder := t.TempDir()
-	project{env: env}.run(t, folder, "npm install --no-save --prefix . node@"+a.node)
+	project{env: env}.run(t, folder, "npm install --no-save --prefix . node@"+node)
 	return append(env, "PATH="+filepath.Join(folder, "node_modules", "node", "bin")+string(os.PathListSeparator)+os.Getenv("PATH"))
 }
 
@@ -131,13 +133,21 @@ func (p project) write(t *testing.T, stream, entry string) {
 // run runs a shell command to its end.
 func (p project) run(t *testing.T, folder, command string) {
 	t.Helper()
+	p.output(t, folder, command+" 2>&1")
+}
+
+// output runs a shell command to its end, and returns what it prints.
+func (p project) output(t *testing.T, folder, command string) string {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), longest)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "sh", "-c", command)
 	cmd.Dir, cmd.Env = folder, p.env
-	if output, err := cmd.CombinedOutput(); err != nil {
+	output, err := cmd.Output()
+	if err != nil {
 		t.Fatalf("%s: %v\n%s", command, err, tail(output))
 	}
+	return string(output)
 }
 
 func tail(output []byte) []byte { return output[max(0, len(output)-4000):] }
@@ -336,10 +346,13 @@ func visit(t *testing.T, browser context.Context, url string) (v visited) {
 // over when something arrives.
 func serveClock(t *testing.T) string {
 	t.Helper()
-	broker := &server.Broker{}
-	t.Cleanup(broker.Close)
-	site := httptest.NewServer(&server.Handler{Broker: broker, Authorize: server.BearerToken("secret"), AllowedOrigins: []string{"*"}})
-	t.Cleanup(site.Close)
+	return serveStream(t, func(broker *server.Broker) string {
+		keepTicking(t, broker)
+		return ""
+	})
+}
+
+func keepTicking(t *testing.T, broker *server.Broker) {
 	tick := time.NewTicker(100 * time.Millisecond)
 	done := make(chan struct{})
 	t.Cleanup(func() { tick.Stop(); close(done) })
@@ -353,9 +366,22 @@ func serveClock(t *testing.T) string {
 			}
 		}
 	}()
-	if _, err := broker.Publish(t.Context(), "clock", sse.Event{Data: "tick"}); err != nil {
-		t.Fatal(err)
-	}
+}
+
+// serveStream serves a stream behind a token to all origins, from where begin says on, and returns its address.
+func serveStream(t *testing.T, begin func(*server.Broker) (behind string)) string {
+	t.Helper()
+	broker := &server.Broker{}
+	t.Cleanup(broker.Close)
+	behind := begin(broker)
+	stream := &server.Handler{Broker: broker, Authorize: server.BearerToken("secret"), AllowedOrigins: []string{"*"}}
+	site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if behind != "" {
+			r.Header.Set("Last-Event-ID", behind)
+		}
+		stream.ServeHTTP(w, r)
+	}))
+	t.Cleanup(site.Close)
 	return site.URL + "/?topic=clock"
 }
 
@@ -386,7 +412,7 @@ func requireNode(t *testing.T) {
 	t.Skip("the bundlers are not tested: npm is missing; install Node.js 20.19 or later, and npm")
 }
 
-func startBrowser(t *testing.T) context.Context {
+func chromium(t *testing.T) string {
 	t.Helper()
 	path := os.Getenv("CHROMIUM")
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome"} {
@@ -397,6 +423,12 @@ func startBrowser(t *testing.T) context.Context {
 	if path == "" {
 		t.Fatal("Chromium is missing: install it, or set CHROMIUM to its path")
 	}
+	return path
+}
+
+func startBrowser(t *testing.T) context.Context {
+	t.Helper()
+	path := chromium(t)
 	allocator, stopAllocator := chromedp.NewExecAllocator(context.Background(), append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU,
 		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true))...)
