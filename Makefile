@@ -7,17 +7,24 @@ PROTOCOL ?= http
 BROWSER ?= chromium
 SEEDS ?= 20000
 SEED ?= 0
+TOOLCHAINS ?= go1.26.11,go1.27.4
 
-.PHONY: run run-cluster test build dist bench bench-server soak conformance fuzz simulate screenshot lint unit e2e chromium proxies node
+export PATH := $(CURDIR)/dist/tools/node_modules/.bin:$(PATH)
 
-run: build ## shows it working: http://localhost:8080, or PORT=
-	@PORT=$(PORT) go run ./server/cmd/demo
+.PHONY: run run-cluster test test-fast toolchains forget demo build dist bench bench-server docs soak conformance fuzz simulate screenshot lint unit e2e chromium proxies node
 
-run-cluster: build ## shows one stream over three nodes and a NATS cluster: http://localhost:8080, or PORT=
-	@PORT=$(PORT) go run ./server/cmd/demo -cluster
+run: build docs demo ## shows it working: http://localhost:8080, or PORT=
+	@PORT=$(PORT) dist/tools/demo
+
+run-cluster: build demo ## shows one stream over three nodes and a NATS cluster: http://localhost:8080, or PORT=
+	@PORT=$(PORT) dist/tools/demo -cluster
+
+demo:
+	@.ci/progress "Compiling the demo server (a minute the first time)" go build -o dist/tools/demo ./server/cmd/demo
 
 build: ## makes dist/, the npm package; with DEBUG=1, one whose panics tell where
-	@go run ./js/build
+	@.ci/progress "Compiling the command that builds dist/ (a minute the first time)" go build -o dist/tools/build ./js/build
+	@.ci/progress "Building dist/" dist/tools/build
 
 dist: build ## makes dist/release/: the npm tarball, the server's binaries for Linux, and their SHA256SUMS
 	@rm -rf dist/release
@@ -29,7 +36,14 @@ dist: build ## makes dist/release/: the npm tarball, the server's binaries for L
 	done
 	@cd dist/release && { sha256sum * || shasum -a 256 *; } >.sums 2>/dev/null && mv .sums SHA256SUMS
 
-test: lint unit e2e ## everything a contributor must pass
+test: forget lint unit e2e ## everything a contributor must pass; INSTALL=no installs nothing
+	@.ci/skipped
+
+test-fast: lint ## lint and unit tests, under a minute once they are compiled
+	go test ./sse ./wasm/... ./server/... ./js/...
+
+forget:
+	@rm -f dist/.skipped
 
 lint:
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "gofmt -w is needed for: $$unformatted"; exit 1; }
@@ -37,20 +51,26 @@ lint:
 	go vet ./...
 	cd server/bench && go vet -mod=mod ./...
 	cd server/middleware && go vet -mod=mod ./...
+	cd docs/site && go vet ./...
 	GOOS=js GOARCH=wasm go vet ./sse ./wasm/...
 	go tool staticcheck ./...
 	cd server/bench && $$(cd ../.. && go tool -n staticcheck) ./...
 	cd server/middleware && $$(cd ../.. && go tool -n staticcheck) ./...
+	cd docs/site && $$(cd ../.. && go tool -n staticcheck) ./...
 	GOOS=js GOARCH=wasm $$(go tool -n staticcheck) -checks inherit,-U1000 ./sse ./wasm/... # it takes exports for unused
 
 unit: proxies node
-	go test -race ./sse ./wasm/... ./server/... ./js/...
-	go test ./server/internal/epoll $(if $(CI),-mutations) # the simulation, at full length
-	cd server/bench && go test -race -mod=mod ./... # the peers' modules stay out of ours
-	cd server/middleware && go test -race -mod=mod ./... # and so do the middlewares'
+	.ci/progress "Unit tests" go test -race ./sse ./wasm/... ./server/... ./js/...
+	.ci/progress "The simulation, at full length" go test ./server/internal/epoll $(if $(CI),-mutations)
+	cd server/bench && ../../.ci/progress "The benchmarks' tests" go test -race -mod=mod ./... # the peers' modules stay out of ours
+	cd docs/site && ../../.ci/progress "The documentation's links" go test -count=1 ./...
+	cd server/middleware && ../../.ci/progress "The middlewares' tests" go test -race -mod=mod ./... # and so do the middlewares'
 
 e2e: build chromium node
-	go test -count=1 -timeout 60m -p 1 ./e2e/...
+	@! .ci/chromium find || .ci/progress "Browser tests" go test -count=1 -timeout 60m -p 1 ./e2e/...
+
+toolchains: node ## the module built by each of TOOLCHAINS=, which Go fetches
+	go test -count=1 -timeout 30m -v -run '^TestToolchains$$' ./js/build -toolchains $(TOOLCHAINS)
 
 chromium:
 	@.ci/chromium
@@ -69,11 +89,14 @@ bench-server: ## our server beside its peers, each in a process of its own: dist
 	@mkdir -p dist
 	@cd server/bench && go run -mod=mod . $(if $(FAULTS),-faults -out $(CURDIR)/dist/faults-server.json,$(if $(STORES),-stores -out $(CURDIR)/dist/stores-server.json,$(if $(STALLED),-stalled -out $(CURDIR)/dist/stalled-server.json,-protocol $(PROTOCOL) -out $(CURDIR)/dist/bench-server$(patsubst %,-%,$(filter-out http,$(PROTOCOL))).json))) $(BENCHFLAGS)
 
+docs: ## renders README.md and docs/ to dist/docs, which the demo serves at /docs/
+	@cd docs/site && ../../.ci/progress "Rendering the documentation" go run .
+
 soak: ## chaos for the server on real sockets, for DURATION=; SOAKFLAGS='-clients 2000 -seed 1' and others
 	go run ./server/soak -duration $(DURATION) $(SOAKFLAGS)
 
 conformance: build ## every scenario on native and on ours, in BROWSER=chromium, firefox or webkit; IMPL=native, wasm, or the URL or file of a script: dist/conformance.html and .json
-	@test "$(BROWSER)" != chromium || .ci/chromium
+	@test "$(BROWSER)" != chromium || CI=true .ci/chromium
 	go run ./e2e/conformance -browser "$(BROWSER)" -impl "$(IMPL)"
 
 simulate: ## the server's streams against simulated sockets and a simulated clock: SEEDS= of them, from SEED= on; then mutations of the code, which it must find

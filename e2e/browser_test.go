@@ -6,8 +6,9 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
+	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -17,9 +18,21 @@ import (
 // browser is the one Chromium of the run. Its tabs are contexts made from it.
 var browser context.Context
 
+// perProcessor is how many tests run at a time for each processor: most of their time they wait for the browser.
+const perProcessor = 3
+
 func TestMain(m *testing.M) {
 	flag.Parse()
+	if isDefault("test.parallel") {
+		flag.Set("test.parallel", strconv.Itoa(perProcessor*runtime.GOMAXPROCS(0)))
+	}
 	os.Exit(runTests(m))
+}
+
+func isDefault(name string) bool {
+	isDefault := true
+	flag.Visit(func(f *flag.Flag) { isDefault = isDefault && f.Name != name })
+	return isDefault
 }
 
 func runTests(m *testing.M) int {
@@ -88,60 +101,6 @@ func newTab(t *testing.T) context.Context {
 	return limit(t, tab.Context)
 }
 
-// A tabPool has the tabs of a browser that nobody uses.
-type tabPool struct {
-	browser *context.Context
-	idle    chan tab
-}
-
-var mainTabs = &tabPool{&browser, make(chan tab, 16)}
-
-// bareTabs are those of a browser that has no WebAssembly. It is started when it is asked for.
-func bareTabs(t *testing.T) *tabPool {
-	t.Helper()
-	pool, err := startBare()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pool
-}
-
-var startBare = sync.OnceValues(func() (*tabPool, error) {
-	ctx, stop, err := startBrowser(chromedp.Flag("js-flags", "--noexpose-wasm"))
-	stopBare = stop
-	return &tabPool{&ctx, make(chan tab, 16)}, err
-})
-
-var stopBare func()
-
-// borrow is newTab for tests that leave a tab as it was, but for the page that it shows: to open a tab takes as long as to
-// run a scenario. A test that fails does not give its tab back.
-func (p *tabPool) borrow(t *testing.T) context.Context {
-	t.Helper()
-	var borrowed tab
-	select {
-	case borrowed = <-p.idle:
-	default:
-		borrowed = openTabOf(t, *p.browser)
-	}
-	t.Cleanup(func() {
-		if !t.Failed() && leave(borrowed) == nil {
-			select {
-			case p.idle <- borrowed:
-				return
-			default:
-			}
-		}
-		borrowed.close()
-	})
-	return limit(t, borrowed.Context)
-}
-
-// leave leaves the tab's page. What it still loads would be an error on the console of the next one.
-func leave(t tab) error {
-	return chromedp.Do(t.Context, chromedp.Navigate("about:blank"))
-}
-
 type tab struct {
 	context.Context
 	close context.CancelFunc
@@ -162,8 +121,11 @@ func openTabOf(t *testing.T, browser context.Context) tab {
 	return tab{ctx, cancel}
 }
 
+// patience ends what hangs. It measures nothing: on a machine with too much to do, a page takes a hundred times as long.
+const patience = 10 * time.Minute
+
 func limit(t *testing.T, tab context.Context) context.Context {
-	limited, cancel := context.WithTimeout(tab, time.Minute)
+	limited, cancel := context.WithTimeout(tab, patience)
 	t.Cleanup(cancel)
 	return limited
 }

@@ -34,9 +34,11 @@ const compressedPage = `<!doctype html>
 // Both implementations receive every event of compressed streams: at once, as the first come one at a time; in bursts
 // and over several sections; and after the connection broke, when they join the others anew.
 func TestCompressedStreams(t *testing.T) {
+	t.Parallel()
 	requireDist(t)
 	for _, coding := range []server.Coding{compress.Gzip(), compress.Zstd()} {
 		t.Run(coding.Name(), func(t *testing.T) {
+			t.Parallel()
 			broker := &server.Broker{}
 			var coded atomic.Int64
 			events := &server.Handler{Broker: broker, MinSharing: 1, Codings: []server.Coding{coding}, Logger: slog.New(slog.DiscardHandler)}

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/chromedp/chromedp"
 )
@@ -79,6 +78,7 @@ func empty(id string) chromedp.Action[chromedp.Void] {
 
 // What a visitor of the demo does, in one sitting.
 func TestDemo(t *testing.T) {
+	t.Parallel()
 	url := startDemo(t)
 	tab := newTab(t)
 	messages := chromedp.Console(tab)
@@ -114,7 +114,7 @@ func TestDemo(t *testing.T) {
 			chromedp.SendKeys(chromedp.CSS("#headers"), "nonsense"), chromedp.Click(chromedp.CSS("#connect .primary")),
 			waitFor(`document.getElementById('connect-result').textContent.includes('is not a header')`)}},
 	} {
-		limited, cancel := context.WithTimeout(tab, 20*time.Second)
+		limited, cancel := context.WithTimeout(tab, patience)
 		err := chromedp.Do(limited, step.actions...)
 		cancel()
 		if err != nil {

@@ -112,8 +112,8 @@ func (l *lab) next(t *testing.T, stream string) *exchange {
 	select {
 	case x := <-l.requests(stream):
 		return x
-	case <-time.After(time.Minute):
-		t.Fatal("no request in a minute")
+	case <-time.After(patience):
+		t.Fatalf("no request in %v", patience)
 		return nil
 	}
 }
@@ -128,6 +128,7 @@ func (x *exchange) header(name string) (values []string) {
 }
 
 func TestGoPage(t *testing.T) {
+	t.Parallel()
 	page, l := openExample(t, "", "A", "/stream/s")
 	x := l.next(t, "s")
 	if got := x.header("authorization"); !slices.Equal(got, []string{"Bearer secret"}) {
@@ -164,6 +165,7 @@ func TestGoPage(t *testing.T) {
 
 // What the browser forbids is not tried again, and said.
 func TestGoPageIsForbidden(t *testing.T) {
+	t.Parallel()
 	t.Run("CORS", func(t *testing.T) {
 		page, l := openExample(t, "", "B", "/stream/s")
 		refusal := []byte("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")

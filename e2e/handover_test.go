@@ -19,6 +19,7 @@ var handOvers = flag.Int("handovers", 50, "parse this `many` random streams with
 // TestHandOvers holds three parsers together on random streams: that of package sse, the same in the module, and that of
 // js/, with a hand-over from one to the other and back at each byte. See harness/handover.mjs.
 func TestHandOvers(t *testing.T) {
+	t.Parallel()
 	requireDist(t)
 	requireNode(t)
 	const batch = 50

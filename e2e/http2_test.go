@@ -75,6 +75,7 @@ func (s *manyServer) publish(t *testing.T, topic, data string) {
 
 // One HTTP/2 connection carries all the streams that an origin has, where HTTP/1.1 takes a connection for each.
 func TestStreamsOverHTTP2(t *testing.T) {
+	t.Parallel()
 	const streams = 50
 	s := startMany(t, func(s *httptest.Server) {
 		s.EnableHTTP2 = true
@@ -118,6 +119,7 @@ func TestStreamsOverHTTP2(t *testing.T) {
 
 // The seventh stream of an origin waits until one of the first six is closed.
 func TestStreamsOverHTTP1(t *testing.T) {
+	t.Parallel()
 	const streams, connections = 7, 6
 	for _, implementation := range []string{"native", "wasm"} {
 		t.Run(implementation, func(t *testing.T) {

@@ -25,6 +25,7 @@ import (
 // The npm package does what it promises to those who install it: its tarball, in a project of its own with the tools of
 // e2e/npm/package.json, under Node, TypeScript, Vite and esbuild, and what these build in the browser.
 func TestPackage(t *testing.T) {
+	t.Parallel()
 	requireDist(t)
 	project := installPackage(t)
 	t.Run("publint", func(t *testing.T) { run(t, project, "publint", "node_modules/eventsource-wasm", "--strict") })
@@ -51,10 +52,9 @@ func TestPackage(t *testing.T) {
 		}
 	})
 	t.Run("jest and jsdom", func(t *testing.T) {
-		t.Setenv("NODE_OPTIONS", "--experimental-vm-modules") // the package is a module
-		t.Setenv("STREAM", serveHello(t))
-		t.Setenv("TOKEN", "secret")
-		run(t, project, "jest", "--config", "jest.config.json")
+		const modules = "NODE_OPTIONS=--experimental-vm-modules" // which the package is
+		env := []string{modules, "STREAM=" + serveHello(t), "TOKEN=secret"}
+		runWith(t, env, project, "jest", "--config", "jest.config.json")
 	})
 	t.Run("server-side rendering", func(t *testing.T) {
 		run(t, project, "esbuild", "server.tsx", "--bundle", "--platform=node", "--format=esm", "--packages=external", "--outfile=server.mjs")
@@ -253,11 +253,18 @@ func openPage(t *testing.T, pages http.Handler, page, condition string) (*server
 // run runs a program, of the project if it has installed one of that name, and returns what it prints.
 func run(t *testing.T, folder, program string, args ...string) string {
 	t.Helper()
+	return runWith(t, nil, folder, program, args...)
+}
+
+// runWith is run with environment variables beside those of the test.
+func runWith(t *testing.T, env []string, folder, program string, args ...string) string {
+	t.Helper()
 	if installed := filepath.Join(folder, "node_modules", ".bin", program); exists(installed) {
 		program = installed
 	}
 	cmd := exec.CommandContext(t.Context(), program, args...)
 	cmd.Dir = folder
+	cmd.Env = append(os.Environ(), env...)
 	var failure strings.Builder
 	cmd.Stderr = &failure
 	output, err := cmd.Output()

@@ -17,6 +17,7 @@ import (
 
 // The README's program serves the README's pages, which show what it streams.
 func TestREADME(t *testing.T) {
+	t.Parallel()
 	requireDist(t)
 	programs, pages, scripts := readmeSnippets(t, "go"), readmeSnippets(t, "html"), readmeSnippets(t, "js")
 	hooks := readmeSnippets(t, "tsx") // TestPackage has it

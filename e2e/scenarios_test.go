@@ -59,7 +59,7 @@ var (
 	engines = []string{"chromium", "firefox", "webkit"}
 )
 
-// TestScenarios runs every scenario on each implementation, in a tab of its own, which judges the trace by itself.
+// TestScenarios runs every scenario on each implementation, in a page of its own, which judges the trace by itself.
 func TestScenarios(t *testing.T) {
 	scenarios := catalogue(t)
 	checkDifferences(t, scenarios)
@@ -91,14 +91,14 @@ func TestScenarios(t *testing.T) {
 func runScenario(t *testing.T, s scenario, implementation string) {
 	requireDist(t)
 	lab := openLab(t)
-	pool := mainTabs
+	pool := mainStages
 	if implementation == "script" {
-		pool = bareTabs(t)
+		pool = bareStages(t)
 	}
-	tab := pool.borrow(t)
+	stage, tab := pool.borrow(t)
 	messages := chromedp.Console(tab)
 	query := url.Values{"control": {lab.url("control")}, "file": {s.File}, "name": {s.Name}, "implementation": {implementation}}
-	if err := chromedp.Do(tab, chromedp.Navigate(lab.url("A")+"/harness/run.html?"+query.Encode())); err != nil {
+	if err := stage.show(tab, lab.url("A")+"/harness/run.html?"+query.Encode()); err != nil {
 		t.Fatalf("opening the page: %v", err)
 	}
 	select {
@@ -221,7 +221,7 @@ func requireDist(t *testing.T) {
 
 func openLab(t *testing.T) *lab {
 	t.Helper()
-	lab, err := newLab(pages(), "127.0.0.1", "127.0.0.1")
+	lab, err := newLab(labPages(t), "127.0.0.1", "127.0.0.1")
 	if err != nil {
 		t.Fatal(err)
 	}

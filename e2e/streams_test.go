@@ -43,6 +43,7 @@ type streamDifference struct {
 // TestStreams compares what native and both engines of ours make of the same random bytes. A stream has many segments, which are
 // random each, and a mark behind each that ends whatever the segment has left open: one connection compares them all.
 func TestStreams(t *testing.T) {
+	t.Parallel()
 	requireDist(t)
 	mux := http.NewServeMux()
 	mux.Handle("GET /", pages())
@@ -67,7 +68,7 @@ func TestStreams(t *testing.T) {
 
 // compareStreams compares a batch and returns of how many segments it was.
 func compareStreams(t *testing.T, tab context.Context, first uint64) int {
-	ctx, cancel := context.WithTimeout(tab, 5*time.Minute)
+	ctx, cancel := context.WithTimeout(tab, patience)
 	defer cancel()
 	batch, err := json.Marshal(map[string]any{"first": first, "count": streamBatch, "types": streamTypes})
 	if err != nil {

@@ -59,6 +59,7 @@ func postLab(t *testing.T, page string) description {
 
 // The page runs the scenarios of one file on both implementations, tells what it found and offers it for download.
 func TestConformancePage(t *testing.T) {
+	t.Parallel()
 	reports := make(chan []byte, 1)
 	page := serveSuite(t, &Suite{Report: func(report []byte) { reports <- report }})
 	tab := newTab(t)

@@ -14,6 +14,7 @@ import (
 // The browser's own EventSource opens a protected stream by a ticket, resumes by it when the connection breaks, and
 // cannot open another with it; nor can another browser.
 func TestTicketInTheBrowser(t *testing.T) {
+	t.Parallel()
 	for name, cookie := range map[string]string{"ticket": "", "ticket and cookie": "__Host-ticket"} {
 		t.Run(name, func(t *testing.T) {
 			site := openSite(t)

@@ -153,6 +153,7 @@ type Broker struct {
 	ignore     context.CancelFunc // the Store
 	epoll      *epoll.Driver
 	goroutines netstream.Set
+	carriers   netstream.Carriers
 	filters    topic.Registry
 	codings    coding.Registry
 	quota      quota

@@ -430,7 +430,7 @@ func TestShutdown(t *testing.T) {
 		broker.Close()
 		ended := make(chan error, 1)
 		go func() {
-			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
 			ended <- errors.Join(broker.Drain(ctx, 0), s.Config.Shutdown(ctx))
 		}()

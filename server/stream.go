@@ -101,7 +101,7 @@ func (o *opening) serve(grant Grant, fresh bool) (detached bool, err error) {
 	}
 	s := stream.New(o.handler.config(), o.broker.log(), o.filter, o.broker.shard(), o.cursor, o.greeting(fresh))
 	o.bound(&s, grant)
-	env := netstream.Env{Log: o.broker.log(), Fetch: o.broker.fetchQueued}
+	env := netstream.Env{Log: o.broker.log(), Fetch: o.broker.fetchQueued, Carry: o.broker.carriers.Carry}
 	d := netstream.New(env, &s, &responseConn{o.writer, o.flush, o.control}, o.coder)
 	if d.Flush() && detachable && o.writer.Header().Get("Content-Encoding") == "" {
 		if o.hijack(d) {

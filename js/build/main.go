@@ -7,7 +7,6 @@ import (
 	"compress/gzip"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -15,7 +14,6 @@ import (
 	"log"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"runtime"
@@ -30,6 +28,10 @@ const (
 	dist   = "dist"
 	module = "eventsource.wasm"
 	stamp  = ".build" // in dist, what it was made from
+
+	// moduleState is a file in dist that says whether the module is as small as it can be.
+	moduleState    = ".module"
+	reduced, plain = "reduced", "plain"
 )
 
 // debug is set by those who want to read in a panic's report where it happened.
@@ -78,7 +80,7 @@ func run() error {
 // complete reports whether dist has everything that an earlier build has put there.
 func complete() bool {
 	others := slices.Concat(slices.Collect(maps.Keys(copies)), slices.Collect(maps.Keys(derived)), slices.Collect(maps.Keys(declarations)),
-		[]string{"inline.mjs", "eventsource.cjs", "polyfill.cjs", "eventsource.assets.mjs"})
+		[]string{"inline.mjs", "eventsource.cjs", "polyfill.cjs", "eventsource.assets.mjs", moduleState})
 	for _, name := range others {
 		if _, err := os.Stat(filepath.Join(dist, name)); err != nil {
 			return false
@@ -129,116 +131,58 @@ func clean() error {
 	return err
 }
 
-// compileModule has Go compile as little as that can be had to. What does not help, in bytes of brotli: without inlining
-// there are more functions, and their code is larger than what is saved; wasm-opt finds what brotli finds; and without
-// bounds checks 10 kB less would be loaded, but what comes from a network has to meet them.
+// compileModule has Go compile as little as possible. What does not help, in bytes of brotli: without inlining there are
+// more functions, and their code is larger than what is saved; wasm-opt finds what brotli finds; and without bounds checks
+// the module would be 10 kB smaller, but it has to meet what comes from a network.
 func compileModule(build string) error {
-	replacements, err := overlay()
+	tools, err := findToolchain()
 	if err != nil {
-		return fmt.Errorf("replacing parts of the standard library: %w", err)
+		return err
 	}
-	defer os.Remove(replacements)
-	if err := goBuild(build, "-overlay", replacements); err != nil {
-		log.Printf("%s is larger than it could be: this Go has another standard library than the one that ours replaces parts of", module)
-		if err := goBuild(build); err != nil {
+	args := []string{"-trimpath", "-buildvcs=false", "-ldflags", "-s -w -X main.build=" + build, "-o", filepath.Join(dist, module), "./wasm/polyfill"}
+	state := reduced
+	if err := compileSmall(tools, args); err != nil {
+		log.Printf("size reduction of %s skipped: %v. Everything works; the module is about 140 kB larger after compression.", module, err)
+		state = plain
+		if err := tools.build(args...); err != nil {
 			return fmt.Errorf("compiling wasm/polyfill: %w", err)
 		}
+		if err := shrink(func([]segment) error { return nil }); err != nil {
+			log.Printf("%s keeps its data segments: %v", module, err)
+		}
 	}
-	return shrinkModule()
+	if err := os.Chmod(filepath.Join(dist, module), 0o644); err != nil { // it is served, not executed
+		return err
+	}
+	return os.WriteFile(filepath.Join(dist, moduleState), []byte(state), 0o644)
 }
 
-func goBuild(build string, flags ...string) error {
-	cmd := exec.Command("go", append(append([]string{"build"}, flags...), "-trimpath", "-buildvcs=false",
-		"-ldflags", "-s -w -X main.build="+build, "-o", filepath.Join(dist, module), "./wasm/polyfill")...)
-	cmd.Env = append(os.Environ(), "GOOS=js", "GOARCH=wasm")
-	if isKnown, _ := knownGo(); isKnown {
-		// Green Tea is for many processors, and larger than the garbage collector before it.
-		cmd.Env = append(cmd.Env, "GOEXPERIMENT=nogreenteagc")
+// compileSmall leaves a module without what the browser build does not need, or fails.
+func compileSmall(tools toolchain, args []string) error {
+	if err := tools.supported(); err != nil {
+		return err
 	}
-	cmd.Stderr = os.Stderr
-	return cmd.Run()
+	if debug != "" {
+		return errors.New("DEBUG is set, so that a panic's report keeps its names")
+	}
+	if err := tools.buildSmall(args...); err != nil {
+		return fmt.Errorf("replacing parts of the standard library: %w", err)
+	}
+	return shrink(func(segments []segment) error { return emptySymbols(segments, tools.layout) })
 }
 
-// shrinkModule makes the module smaller, as far as it is understood: any error in that is a reason to ship more of it.
-func shrinkModule() error {
+// shrink merges the module's data segments after an edit of them. If it fails, the module stays as it is.
+func shrink(edit func([]segment) error) error {
 	path := filepath.Join(dist, module)
 	linked, err := os.ReadFile(path)
 	if err != nil {
 		return err
 	}
-	for _, edit := range []func([]segment) error{withoutSymbols, withSymbols} {
-		smaller, err := mergeSegments(linked, edit)
-		if err == nil {
-			linked = smaller
-			break
-		}
-		log.Printf("%s is larger than it could be: %v", path, err)
-	}
-	if err := os.WriteFile(path, linked, 0o644); err != nil {
+	smaller, err := mergeSegments(linked, edit)
+	if err != nil {
 		return err
 	}
-	return os.Chmod(path, 0o644) // it is served, not executed
-}
-
-func withSymbols([]segment) error { return nil }
-
-func withoutSymbols(segments []segment) error {
-	if isKnown, version := knownGo(); !isKnown {
-		return fmt.Errorf("%w: they are those of %s, and this is %s", errUnknownLayout, symbolsKnownFor, version)
-	}
-	if debug != "" {
-		return errors.New("with DEBUG set it keeps the names that a panic reports")
-	}
-	return emptySymbols(segments)
-}
-
-// knownGo reports whether the Go that compiles is one whose layout and experiments are known, and its version.
-func knownGo() (bool, string) {
-	output, err := exec.Command("go", "env", "GOVERSION").Output()
-	version := string(bytes.TrimSpace(output))
-	return err == nil && strings.HasPrefix(version, symbolsKnownFor), version
-}
-
-// overlay writes a file for go build's -overlay that puts what is here in the place of parts of the standard library, and
-// returns its name.
-func overlay() (string, error) {
-	root, err := goroot()
-	if err != nil {
-		return "", err
-	}
-	replace := map[string]string{}
-	if err := substitute(replace, filepath.Join(root, "src", "fmt", "*.go"), "js/build/fmt/fmt.go"); err != nil {
-		return "", err
-	}
-	if isKnown, _ := knownGo(); isKnown {
-		if err := substitute(replace, filepath.Join(root, "src", "internal", "strconv", "ftoa*.go"), "js/build/strconv/ftoa.go"); err != nil {
-			return "", err
-		}
-	}
-	file, err := os.CreateTemp("", "overlay-*.json")
-	if err != nil {
-		return "", err
-	}
-	err = json.NewEncoder(file).Encode(map[string]any{"Replace": replace})
-	return file.Name(), errors.Join(err, file.Close())
-}
-
-// substitute lets our file stand for those that match the pattern.
-func substitute(replace map[string]string, pattern, ours string) error {
-	files, err := filepath.Glob(pattern)
-	if err != nil || len(files) == 0 {
-		return fmt.Errorf("there is no %s: %w", pattern, errors.Join(err, fs.ErrNotExist))
-	}
-	for _, file := range files {
-		replace[file] = "" // absent
-	}
-	replace[files[0]], err = filepath.Abs(ours)
-	return err
-}
-
-func goroot() (string, error) {
-	root, err := exec.Command("go", "env", "GOROOT").Output()
-	return string(bytes.TrimSpace(root)), err
+	return os.WriteFile(path, smaller, 0o644)
 }
 
 func bundleScripts(build string) error {
@@ -295,11 +239,11 @@ const globalFS = `const fs = { writeSync: (fd, bytes) => globalThis.fs.writeSync
 // goSupport resolves wasm_exec.js, which belongs to the Go that compiles the module. It is written for a global object
 // that it reads and extends; as the body of a function whose parameter has that name it extends what it is given.
 func goSupport() (api.Plugin, error) {
-	root, err := goroot()
+	tools, err := findToolchain()
 	if err != nil {
-		return api.Plugin{}, fmt.Errorf("go env GOROOT: %w", err)
+		return api.Plugin{}, err
 	}
-	path := filepath.Join(root, "lib", "wasm", "wasm_exec.js")
+	path := filepath.Join(tools.root, "lib", "wasm", "wasm_exec.js")
 	script, err := os.ReadFile(path)
 	if err != nil {
 		return api.Plugin{}, fmt.Errorf("reading wasm_exec.js, which belongs to Go: %w", err)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"slices"
@@ -19,10 +20,21 @@ import (
 // See moduledata, pcHeader, _func, findfuncbucket and step in Go's runtime/symtab.go and runtime2.go, and the numbers of
 // tables in internal/abi/symtab.go.
 
-// symbolsKnownFor is the beginning of the Go versions whose layout this is known to be.
-const symbolsKnownFor = "go1.26"
+// A layout is where moduledata, counted in words, has what differs from one version of Go to the next.
+type layout struct {
+	data int // the field gofunc
+}
 
-var errUnknownLayout = errors.New("the function tables are not laid out as this build knows them")
+// layouts are those of the versions that this build can make smaller. See the type moduledata in runtime/symtab.go.
+var layouts = map[string]layout{
+	"go1.26": {data: 40},
+	"go1.27": {data: 43},
+}
+
+// words is how many words of moduledata are needed.
+func (l layout) words() int { return l.data + 1 }
+
+var errUnknownLayout = errors.New("unknown layout of the function tables")
 
 // Where fields lie, in bytes.
 const (
@@ -54,8 +66,6 @@ const (
 	wordBuckets = 19
 	wordMinPC   = 20
 	wordMaxPC   = 21
-	wordData    = 40 // gofunc
-	words       = 42
 )
 
 // Of a function's tables, these are asked for by what prints and by what interrupts a thread, which wasm has none of:
@@ -74,8 +84,8 @@ const (
 var headerMagic = []byte{0xF1, 0xFF, 0xFF, 0xFF, 0, 0, 1, 8}
 
 // emptySymbols empties the tables, which are in one segment. It changes nothing unless it understands all.
-func emptySymbols(segments []segment) error {
-	tables, err := readSymbols(segments)
+func emptySymbols(segments []segment, l layout) error {
+	tables, err := readSymbols(segments, l)
 	if err != nil {
 		return err
 	}
@@ -97,8 +107,8 @@ type symbols struct {
 type function struct{ fixed, pcData, funcData []byte }
 
 // readSymbols finds the tables by moduledata.
-func readSymbols(segments []segment) (*symbols, error) {
-	m, err := findModuledata(segments)
+func readSymbols(segments []segment, l layout) (*symbols, error) {
+	m, err := findModuledata(segments, l)
 	if err != nil {
 		return nil, err
 	}
@@ -108,14 +118,28 @@ func readSymbols(segments []segment) (*symbols, error) {
 		files: m.slice(wordFiles, 1),
 		pcs:   m.slice(wordPCs, 1),
 		// Of these two moduledata has no length. The linker lays the first out right before the second.
-		data:    m.between(m.word(wordData), m.word(wordBuckets)),
+		data:    m.between(m.word(l.data), m.word(wordBuckets)),
 		buckets: m.between(m.word(wordBuckets), m.word(wordBuckets)+bucketsLength(m.word(wordMaxPC)-m.word(wordMinPC))),
 	}
-	err = t.readFunctions(m.slice(wordFunctab, functabSize), m.slice(wordFuncs, 1))
-	if err != nil || m.failed {
+	funcs := m.slice(wordFuncs, 1) // with functab at its beginning
+	err = t.readFunctions(m.slice(wordFunctab, functabSize), funcs)
+	if err != nil || m.failed || overlap(t.names, t.units, t.files, t.pcs, funcs, t.data, t.buckets) {
 		return nil, errUnknownLayout
 	}
 	return t, nil
+}
+
+// overlap reports whether two of these parts of a segment have bytes in common. No tables do, so that with the layout of
+// another version of Go one of them was taken for what it is not: to empty it would end the program at its start.
+func overlap(tables ...[]byte) bool {
+	// They all reach to the end of the segment's capacity, which tells where they begin.
+	slices.SortFunc(tables, func(a, b []byte) int { return cmp.Compare(cap(b), cap(a)) })
+	for i, table := range tables[:len(tables)-1] {
+		if cap(table)-len(table) < cap(tables[i+1]) {
+			return true
+		}
+	}
+	return false
 }
 
 // bucketsLength returns how long the buckets for so many numbers of the runtime's program counter are. Of these, a bucket
@@ -132,7 +156,7 @@ type moduledata struct {
 
 // findModuledata finds it by its beginning, the addresses of pcHeader and of the names behind that. It may be in another
 // segment than these.
-func findModuledata(segments []segment) (*moduledata, error) {
+func findModuledata(segments []segment, l layout) (*moduledata, error) {
 	for _, in := range segments {
 		i := bytes.Index(in.data, headerMagic)
 		if i < 0 {
@@ -141,7 +165,7 @@ func findModuledata(segments []segment) (*moduledata, error) {
 		header := uint64(in.address) + uint64(i)
 		start := binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(nil, header), header+headerSize)
 		for _, s := range segments {
-			if at := bytes.Index(s.data, start); at >= 0 && len(s.data)-at >= 8*words {
+			if at := bytes.Index(s.data, start); at >= 0 && len(s.data)-at >= 8*l.words() {
 				return &moduledata{in: in, words: s.data[at:]}, nil
 			}
 		}

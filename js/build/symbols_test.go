@@ -21,9 +21,22 @@ func dataOf(t *testing.T) segment {
 
 func (s segment) clone() segment { return segment{s.address, slices.Clone(s.data)} }
 
+// knownLayout returns the layout of what this Go links. The tables of a Go that the build does not know cannot be tested.
+func knownLayout(t *testing.T) layout {
+	t.Helper()
+	tools, err := findToolchain()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := tools.supported(); err != nil {
+		t.Skip(err)
+	}
+	return tools.layout
+}
+
 func tablesOf(t *testing.T, s segment) *symbols {
 	t.Helper()
-	tables, err := readSymbols([]segment{s})
+	tables, err := readSymbols([]segment{s}, knownLayout(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,7 +46,7 @@ func tablesOf(t *testing.T, s segment) *symbols {
 func TestEmptySymbols(t *testing.T) {
 	data := dataOf(t)
 	emptied := data.clone()
-	if err := emptySymbols([]segment{{1 << 30, []byte("other data")}, emptied}); err != nil {
+	if err := emptySymbols([]segment{{1 << 30, []byte("other data")}, emptied}, knownLayout(t)); err != nil {
 		t.Fatal(err)
 	}
 	before, after := tablesOf(t, data), tablesOf(t, emptied)
@@ -143,11 +156,12 @@ func sameBuckets(t *testing.T, before, after *symbols) {
 
 // A long run of zeros makes a segment of its own of moduledata.
 func TestEmptySymbolsOfTwoSegments(t *testing.T) {
+	l := knownLayout(t)
 	whole := dataOf(t)
 	two := whole.clone()
 	at := bytes.LastIndex(two.data, headerAddresses(two))
 	parts := []segment{{0, two.data[:at]}, {int64(at), two.data[at:]}}
-	if err := errors.Join(emptySymbols([]segment{whole}), emptySymbols(parts)); err != nil || !bytes.Equal(whole.data, two.data) {
+	if err := errors.Join(emptySymbols([]segment{whole}, l), emptySymbols(parts, l)); err != nil || !bytes.Equal(whole.data, two.data) {
 		t.Errorf("%v, or they are not emptied alike", err)
 	}
 }
@@ -160,6 +174,7 @@ func headerAddresses(s segment) []byte {
 
 // What is not understood stays as it is.
 func TestEmptySymbolsRefuses(t *testing.T) {
+	l := knownLayout(t)
 	data := dataOf(t)
 	header := bytes.Index(data.data, headerMagic)
 	at := bytes.Index(data.data, headerAddresses(data))
@@ -168,14 +183,15 @@ func TestEmptySymbolsRefuses(t *testing.T) {
 		"no tables":             func(b []byte, _ *symbols) []byte { clear(b[header:][:8]); return b },
 		"nothing but a head":    func(b []byte, _ *symbols) []byte { return b[:header+headerSize] },
 		"no moduledata":         func(b []byte, _ *symbols) []byte { clear(word(b, 0)[:8]); return b },
-		"a part of moduledata":  func(b []byte, _ *symbols) []byte { return b[:at+8*words-1] },
+		"a part of moduledata":  func(b []byte, _ *symbols) []byte { return b[:at+8*l.words()-1] },
 		"no names":              func(b []byte, _ *symbols) []byte { clear(word(b, wordNames+1)[:8]); return b },
 		"files elsewhere":       func(b []byte, _ *symbols) []byte { word(b, wordFiles)[3] = 0x7F; return b },
 		"endless tables":        func(b []byte, _ *symbols) []byte { word(b, wordPCs+1)[3] = 0x7F; return b },
-		"data behind buckets":   func(b []byte, _ *symbols) []byte { word(b, wordData)[3] = 0x7F; return b },
+		"data behind buckets":   func(b []byte, _ *symbols) []byte { word(b, l.data)[3] = 0x7F; return b },
 		"a code without end":    func(b []byte, _ *symbols) []byte { word(b, wordMaxPC)[5] = 1; return b },
 		"functions elsewhere":   func(b []byte, _ *symbols) []byte { b[len(b)-1] = 0; word(b, wordFuncs)[3] = 0x7F; return b },
 		"a function elsewhere":  func(b []byte, _ *symbols) []byte { place(b, word(b, wordFunctab))[7] = 0x7F; return b },
+		"tables that overlap":   func(b []byte, _ *symbols) []byte { copy(word(b, l.data), word(b, wordFunctab)[:8]); return b },
 		"too many tables":       func(b []byte, s *symbols) []byte { s.functions[9].fixed[funcNPCData+3] = 0x7F; return b },
 		"a table elsewhere":     func(b []byte, s *symbols) []byte { s.functions[9].fixed[funcPCSP+3] = 0x7F; return b },
 		"an endless table":      func(b []byte, s *symbols) []byte { fill(s.pcs); return b },
@@ -184,7 +200,7 @@ func TestEmptySymbolsRefuses(t *testing.T) {
 		spoilt := data.clone()
 		spoilt.data = spoil(spoilt.data, tablesOf(t, spoilt))
 		before := slices.Clone(spoilt.data)
-		if err := emptySymbols([]segment{spoilt}); !errors.Is(err, errUnknownLayout) || !bytes.Equal(before, spoilt.data) {
+		if err := emptySymbols([]segment{spoilt}, l); !errors.Is(err, errUnknownLayout) || !bytes.Equal(before, spoilt.data) {
 			t.Errorf("%s: %v, or it was changed", name, err)
 		}
 	}
@@ -208,14 +224,10 @@ func lastData(s *symbols) []byte {
 
 // A program without its symbols still moves its stacks, collects garbage, recovers, and says why it has panicked.
 func TestProgramWithoutSymbols(t *testing.T) {
-	if _, err := exec.LookPath("node"); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal("there is no Node.js: .ci/node should have installed it")
-		}
-		t.Skip("Node.js runs what this test compiles: ", err)
-	}
+	requireNode(t)
+	l := knownLayout(t)
 	linked := link(t, "./testdata/stacks")
-	module, err := mergeSegments(linked, emptySymbols)
+	module, err := mergeSegments(linked, func(segments []segment) error { return emptySymbols(segments, l) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -223,11 +235,11 @@ func TestProgramWithoutSymbols(t *testing.T) {
 	if err := os.WriteFile(file, module, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	root, err := goroot()
+	tools, err := findToolchain()
 	if err != nil {
 		t.Fatal(err)
 	}
-	run := filepath.Join(root, "lib", "wasm", "go_js_wasm_exec")
+	run := filepath.Join(tools.root, "lib", "wasm", "go_js_wasm_exec")
 	if output, err := exec.CommandContext(t.Context(), run, file).CombinedOutput(); err != nil || string(output) != "done\n" {
 		t.Errorf("%v\n%s", err, output)
 	}
@@ -235,6 +247,30 @@ func TestProgramWithoutSymbols(t *testing.T) {
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || exit.ExitCode() != 2 || !strings.HasPrefix(string(output), "panic: the end of everything\n\ngoroutine 1 [running]:\n") {
 		t.Errorf("%v\n%s", err, output)
+	}
+}
+
+// With the layout of another version nothing is emptied, or the program would end at its start.
+func TestEmptySymbolsOfAnotherVersion(t *testing.T) {
+	own, data := knownLayout(t), dataOf(t)
+	for name, other := range layouts {
+		if other == own {
+			continue
+		}
+		emptied := data.clone()
+		if err := emptySymbols([]segment{emptied}, other); !errors.Is(err, errUnknownLayout) || !bytes.Equal(data.data, emptied.data) {
+			t.Errorf("%s: %v, or it was changed", name, err)
+		}
+	}
+}
+
+func requireNode(t *testing.T) {
+	t.Helper()
+	if _, err := exec.LookPath("node"); err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatal("there is no Node.js: .ci/node should have installed it")
+		}
+		t.Skip("Node.js runs what this test compiles: ", err)
 	}
 }
 
@@ -260,14 +296,12 @@ func TestPartsOfTheSupportScript(t *testing.T) {
 
 // Each edit is of use with a Go that is known, so that one which finds nothing any more is seen.
 func TestEditsOfTheSupportScript(t *testing.T) {
-	if isKnown, version := knownGo(); !isKnown {
-		t.Skipf("they are for %s, and this is %s", symbolsKnownFor, version)
-	}
-	root, err := goroot()
+	knownLayout(t)
+	tools, err := findToolchain()
 	if err != nil {
 		t.Fatal(err)
 	}
-	script, err := os.ReadFile(filepath.Join(root, "lib", "wasm", "wasm_exec.js"))
+	script, err := os.ReadFile(filepath.Join(tools.root, "lib", "wasm", "wasm_exec.js"))
 	if err != nil {
 		t.Fatal(err)
 	}

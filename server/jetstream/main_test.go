@@ -39,7 +39,7 @@ func TestMain(m *testing.M) {
 	}
 	code := m.Run()
 	var leaked []byte
-	for deadline := time.Now().Add(10 * time.Second); ; <-time.After(time.Millisecond) {
+	for deadline := time.Now().Add(5 * time.Minute); ; <-time.After(time.Millisecond) {
 		all := make([]byte, 1<<20)
 		all = all[:runtime.Stack(all, true)]
 		_, leaked, _ = bytes.Cut(all, []byte("\n\n")) // the first is this one
@@ -59,9 +59,9 @@ var quiet = slog.New(slog.DiscardHandler)
 
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); !ok(); <-time.After(time.Millisecond) {
+	for deadline := time.Now().Add(5 * time.Minute); !ok(); <-time.After(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("not in a minute: %s", what)
+			t.Fatalf("not in five minutes: %s", what)
 		}
 	}
 }

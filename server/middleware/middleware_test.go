@@ -26,7 +26,7 @@ import (
 )
 
 // patience bounds every wait. A test that passes never comes near it.
-const patience = time.Minute
+const patience = 5 * time.Minute
 
 // A stack is a handler of events behind middlewares, served as a program would.
 type stack struct {

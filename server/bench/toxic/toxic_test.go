@@ -34,7 +34,7 @@ const (
 	patience  = 400 * time.Millisecond
 	heartbeat = patience / 10
 
-	generous = 30 * time.Second // for what must happen at all
+	generous = 5 * time.Minute // for what must happen at all
 )
 
 // However the network fails, every client receives every event, once and in order, and the server keeps nothing of

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"path/filepath"
 	"runtime"
 	"runtime/metrics"
 	"strconv"
@@ -56,6 +57,7 @@ func (d *demo) routes() *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.Handle("GET /{$}", page(d.config.page))
 	mux.Handle("GET /dist/", http.StripPrefix("/dist/", assets(d.config.dist)))
+	mux.Handle("GET /docs/", http.StripPrefix("/docs/", http.FileServer(http.Dir(filepath.Join(d.config.dist, "docs"))))) // by make docs
 	mux.Handle("/conformance/", (&e2e.Suite{Dist: assets(d.config.dist)}).Handler())
 	mux.Handle("/events", d.stream(openTopics, permitAll))
 	mux.Handle("/protected", d.stream(protectedTopics, server.BearerToken(d.config.token)))

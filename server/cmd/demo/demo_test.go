@@ -44,6 +44,8 @@ func TestRoutes(t *testing.T) {
 		{"POST", "/", "", "", 405},
 		{"GET", "/index.html", "", "", 404},
 		{"GET", "/favicon.ico", "", "", 204},
+		{"GET", "/docs/", "", "", 200},
+		{"GET", "/docs/nothing.html", "", "", 404},
 		{"GET", "/events", "", "", 200},
 		{"GET", "/events?topic=chat&topic=stats", "", "", 200},
 		{"GET", "/events?topic=private", "", "", 404},

@@ -34,10 +34,11 @@ func pageAndDist(t *testing.T) (page, dist string) {
 	t.Helper()
 	folder := t.TempDir()
 	page, dist = filepath.Join(folder, "index.html"), filepath.Join(folder, "dist")
-	if err := os.Mkdir(dist, 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Join(dist, "docs"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	write(t, page, testPage)
+	write(t, filepath.Join(dist, "docs", "index.html"), testPage)
 	return page, dist
 }
 

@@ -45,13 +45,13 @@ func TestPeerVanishes(t *testing.T) {
 			if err := publishOver(transport(t, test.speak), p.url); err != nil {
 				t.Fatal(err)
 			}
-			deadline := time.Now().Add(time.Minute)
+			deadline := time.Now().Add(5 * time.Minute)
 			for {
 				if _, text := do(t, "GET", p.admin(t)+"/metrics", ""); strings.Contains(text, "\neventsource_connections 0\n") {
 					return
 				}
 				if time.Now().After(deadline) {
-					t.Fatal("the stream is there after a minute")
+					t.Fatal("the stream is there after five minutes")
 				}
 				time.Sleep(10 * time.Millisecond)
 			}

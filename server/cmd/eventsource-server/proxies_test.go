@@ -206,7 +206,7 @@ func (p *proxy) start(t testing.TB) {
 	}(p.cmd, p.ended)
 	t.Cleanup(p.stop)
 	client := &http.Client{Timeout: patience} // one that begins to listen and is not ready yet may forget a connection
-	limit := time.After(time.Minute)
+	limit := time.After(5 * time.Minute)
 	for {
 		response, err := client.Get(p.url + "/healthz")
 		if err == nil {

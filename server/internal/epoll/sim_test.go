@@ -9,6 +9,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -77,6 +78,8 @@ type world struct {
 	counts      stream.Counts
 	events      []event // reported, and not yet seen
 	spawned     []func()
+	routines    []*routine
+	carried     []*routine // of carriers
 	cutoff      uint64
 	draining    bool
 
@@ -98,10 +101,9 @@ type simClient struct {
 	beat    time.Duration
 	reason  error
 
-	driver *netstream.Driver // nil for one of the broadcaster
-	resume func() (struct{}, bool)
-	cancel func()
-	done   bool
+	driver  *netstream.Driver // nil for one of the broadcaster
+	routine *routine          // of the driver
+	done    bool
 }
 
 const simEpoch = "epoch000"
@@ -113,10 +115,8 @@ func simulate(seed uint64) (err error) {
 			stack := make([]byte, 4096)
 			err = fmt.Errorf("seed %d: panic: %v\n%s", seed, r, stack[:runtime.Stack(stack, false)])
 		}
-		for _, c := range w.clients {
-			if c.cancel != nil {
-				c.cancel()
-			}
+		for _, r := range w.routines {
+			r.cancel()
 		}
 	}()
 	for range 100 + w.random.IntN(200) {
@@ -348,34 +348,39 @@ func (w *world) seek(id string, p eventlog.Policy) (eventlog.Cursor, *eventlog.G
 	return c, g, err == nil
 }
 
-// run begins the goroutine of a stream, which goes on whenever the simulation says so.
+// run begins the goroutine of a stream, which goes on whenever the simulation says so. Some have carriers.
 func (w *world) run(c *simClient, s *stream.Stream) {
 	conn := &simConn{simSocket: c.socket}
 	env := netstream.Env{
 		Log: w.log, Clock: w.clock,
 		Fetch: func(_ context.Context, from uint64) stream.Fetched {
-			conn.yield(struct{}{})
+			conn.pause()
 			return w.store.fetch(from)
 		},
+		Arm: func() {
+			if w.faults && w.random.IntN(4) == 0 {
+				conn.pause()
+			}
+		},
 		Pause: func(d *netstream.Driver) {
-			for !d.Awake() && conn.yield(struct{}{}) {
+			for !d.Awake() {
+				conn.pause()
 			}
 		},
 	}
+	if w.random.IntN(2) == 0 {
+		env.Carry = func(d *netstream.Driver) {
+			k := &netstream.Carrier{}
+			w.carried = append(w.carried, w.begin(conn, func() {
+				conn.carrier = k
+				k.Serve(d)
+			}))
+		}
+	}
 	c.driver = netstream.New(env, s, conn, nil)
 	w.goroutines.Add(c.driver)
-	c.resume, c.cancel = iter.Pull(func(yield func(struct{}) bool) {
-		conn.yield = func(struct{}) bool {
-			if !yield(struct{}{}) {
-				panic(errStopped)
-			}
-			return true
-		}
-		defer func() {
-			if r := recover(); r != nil && r != errStopped {
-				panic(r)
-			}
-		}()
+	c.routine = w.begin(conn, func() {
+		conn.carrier = nil
 		c.driver.Run(context.Background())
 		w.goroutines.Remove(c.driver)
 		c.end(w, c.driver.Ended())
@@ -386,13 +391,55 @@ func (w *world) run(c *simClient, s *stream.Stream) {
 	})
 }
 
+// A routine is a goroutine of the simulation that writes to a connection.
+type routine struct {
+	conn   *simConn
+	resume func() (struct{}, bool)
+	cancel func()
+	yield  func(struct{}) bool
+}
+
+func (w *world) begin(conn *simConn, f func()) *routine {
+	r := &routine{conn: conn}
+	r.resume, r.cancel = iter.Pull(func(yield func(struct{}) bool) {
+		r.yield = yield
+		defer func() {
+			if problem := recover(); problem != nil && problem != errStopped {
+				panic(problem)
+			}
+		}()
+		f()
+	})
+	w.routines = append(w.routines, r)
+	return r
+}
+
+// next lets the routine go on, and reports whether it has not ended.
+func (r *routine) next() bool {
+	before := r.conn.running
+	r.conn.running = r
+	_, more := r.resume()
+	r.conn.running = before
+	return more
+}
+
 var errStopped = errors.New("the simulation is over")
 
 func (w *world) runGoroutines() {
 	for _, c := range w.clients {
 		if c.driver != nil && !c.done && w.random.IntN(2) == 0 {
-			c.resume()
+			c.routine.next()
 		}
+	}
+	if len(w.carried) > 0 {
+		w.carry(w.random.IntN(len(w.carried)))
+	}
+}
+
+// carry lets a carrier go on.
+func (w *world) carry(i int) {
+	if r := w.carried[i]; !r.next() {
+		w.carried = slices.DeleteFunc(w.carried, func(other *routine) bool { return other == r })
 	}
 }
 

@@ -81,17 +81,33 @@ func (w *world) settle() error {
 				continue
 			}
 			before, events := c.driver.Cursor.Next, c.driver.Bytes
-			c.resume()
+			c.routine.next()
 			busy = busy || !c.done && (c.driver.Cursor.Next != before || c.driver.Bytes != events || !c.socket.blocked && c.driver.Awake())
+		}
+		for i := len(w.carried) - 1; i >= 0; i-- {
+			w.carry(i)
+		}
+		for _, r := range w.carried {
+			busy = busy || !r.conn.blocked
 		}
 		w.relieve()
 		if err := w.check(); err != nil {
 			return err
 		}
 		if !busy && !w.passTime() {
-			return nil
+			return w.wantNoneWaiting()
 		}
 	}
+}
+
+// wantNoneWaiting checks that nobody waits for what a closed log will not bring.
+func (w *world) wantNoneWaiting() error {
+	for _, c := range w.clients {
+		if c.driver != nil && !c.done && w.log.Closed() && c.driver.Idle() {
+			return fmt.Errorf("client %d waits, though the log is closed", c.socket.fd)
+		}
+	}
+	return nil
 }
 
 // passTime lets those go on who wait before they ask the store again.

@@ -4,6 +4,8 @@ import (
 	"os"
 	"syscall"
 	"time"
+
+	"github.com/eventsource-wasm/eventsource-wasm/server/internal/netstream"
 )
 
 // A simSocket is one end of a connection whose other end the simulation has.
@@ -120,8 +122,18 @@ func (x simSockets) close(fd int) {
 // A simConn is the same to a driver with a goroutine: writing blocks.
 type simConn struct {
 	*simSocket
-	yield    func(struct{}) bool
+	running  *routine
+	carrier  *netstream.Carrier // of the routine, or nil
 	deadline time.Time
+}
+
+// pause lets others go on.
+func (c *simConn) pause() {
+	carrier := c.carrier
+	if !c.running.yield(struct{}{}) {
+		panic(errStopped)
+	}
+	c.carrier = carrier
 }
 
 func (c *simConn) Write(p []byte) (written int, err error) {
@@ -134,8 +146,11 @@ func (c *simConn) Write(p []byte) (written int, err error) {
 			return written, err
 		}
 		c.blocked = true
-		c.yield(struct{}{})
+		c.pause()
 		c.blocked = false
+		if c.carrier != nil && c.world.random.IntN(2) == 0 {
+			c.carrier.Blocked.Store(true)
+		}
 	}
 }
 

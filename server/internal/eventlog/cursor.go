@@ -90,11 +90,15 @@ func (l *Log) Read(c *Cursor, w *Waiter) (Part, error) {
 	case c.Next < l.first:
 		return Part{Gap: l.jump(c, l.afterGap(c), ID(l.epoch, c.Next-1), Expired)}, nil
 	case c.Next < l.next:
-		return l.take(c), nil
+		p := l.take(c)
+		if w != nil && c.Next == l.next && !l.closed {
+			l.park(w) // and no second Read is needed, unless more is published: see Waits
+		}
+		return p, nil
 	}
 	c.waits = true
 	if w != nil {
-		l.park(c, w)
+		l.park(w)
 	}
 	return Part{Wait: true}, nil
 }

@@ -1,21 +1,25 @@
 package eventlog
 
-import "github.com/eventsource-wasm/eventsource-wasm/server/internal/topic"
+import (
+	"sync/atomic"
+
+	"github.com/eventsource-wasm/eventsource-wasm/server/internal/topic"
+)
 
 // A Waiter is a reader that is woken when something is published that its filter selects, and not for what others want.
 type Waiter struct {
 	wake  func()
 	group *waiters
-	place int    // in the group's list, while it is parked there
-	state uint8  // under the log's lock
-	first uint64 // sequence of the first event that it was woken for
+	place int           // in the group's list, while it is parked there
+	state atomic.Uint32 // changed under the log's lock
+	first uint64        // sequence of the first event that it was woken for
 }
 
 // States of a waiter.
 const (
-	awake  uint8 = iota
-	parked       // nothing was published for it since it read to the end
-	called       // something was, and it has not read it
+	awake  uint32 = iota
+	parked        // nothing was published for it since it read to the end
+	called        // something was, and it has not read it
 )
 
 // waiters are those with the same filter.
@@ -53,24 +57,37 @@ func (l *Log) Release(w *Waiter) {
 	}
 }
 
-// park makes w, whose reader has everything, wait.
-func (l *Log) park(c *Cursor, w *Waiter) {
+// Waits reports whether nothing was published for the waiter since its reader read to the end. Then Read need not be
+// called again to learn that. It may report false for a reader that has everything.
+func (l *Log) Waits(c *Cursor, w *Waiter) bool {
+	if w == nil || w.state.Load() != parked {
+		return false
+	}
+	l.LetGo(c)
+	c.waits = true
+	return true
+}
+
+// park makes w wait, whose reader has everything, or has it once it has done with what it has just read.
+func (l *Log) park(w *Waiter) {
 	g := w.group
 	if len(g.parked) == 0 {
 		l.index.Add(g.filter, g)
 	}
-	w.state, w.place = parked, len(g.parked)
+	w.place = len(g.parked)
+	w.state.Store(parked)
 	g.parked = append(g.parked, w)
 }
 
 // unpark ends the wait, and moves the cursor to the first event for it, or past all that was for others.
 func (l *Log) unpark(c *Cursor, w *Waiter) {
-	if w.state == awake || c.generation != l.generation {
+	state := w.state.Load()
+	if state == awake || c.generation != l.generation {
 		l.wakeUp(w)
 		return
 	}
 	next := l.next
-	if w.state == called {
+	if state == called {
 		next = min(w.first, l.next) // or the event was taken back
 	}
 	l.wakeUp(w)
@@ -83,7 +100,7 @@ func (l *Log) unpark(c *Cursor, w *Waiter) {
 
 // wakeUp ends the wait of w.
 func (l *Log) wakeUp(w *Waiter) {
-	if w.state == parked {
+	if w.state.Load() == parked {
 		g := w.group
 		last := len(g.parked) - 1
 		g.parked[w.place] = g.parked[last]
@@ -93,7 +110,7 @@ func (l *Log) wakeUp(w *Waiter) {
 			l.index.Remove(g.filter, g)
 		}
 	}
-	w.state = awake
+	w.state.Store(awake)
 }
 
 // call notes that the newest event is for those whose filter selects it. They are woken without the lock. Groups of which
@@ -116,7 +133,8 @@ func (l *Log) callGroup(g *waiters) {
 		return
 	}
 	for _, w := range g.parked {
-		w.state, w.first = called, l.next
+		w.first = l.next
+		w.state.Store(called)
 	}
 	l.called = append(l.called, g.parked...)
 	clear(g.parked)

@@ -1,5 +1,8 @@
-// Package netstream drives a stream by the goroutine of its request: over HTTP/2 and TLS, in a content coding, behind
-// middleware, and on systems without epoll.
+// Package netstream drives streams whose connections can only be written to by methods that block: over HTTP/2 and TLS,
+// in a content coding, behind middleware, and on systems without epoll.
+//
+// Each stream has a goroutine. To wake a thousand of them for one event costs more than to write it, so carriers do that
+// for the streams that have only that to do: as many goroutines as there are processors.
 package netstream
 
 import (
@@ -29,15 +32,25 @@ type Env struct {
 	Log   *eventlog.Log
 	Fetch func(ctx context.Context, from uint64) stream.Fetched // reads on from the store
 
+	Carry func(*Driver) // has a Carrier serve the stream; nil means that its goroutine does
+
 	// A simulation replaces these.
 	Clock func() time.Time // for deadlines; nil means time.Now
+	Arm   func()           // stands in for setting a timer
 	Pause func(*Driver)    // returns when Awake reports true; nil means to wait for that
 }
 
 // caughtUp is the position of a stream that has everything.
 const caughtUp = math.MaxInt64
 
-// A Driver is the goroutine of one stream.
+// Who has a stream: only they use it, and whoever sets the state from idle has it next.
+const (
+	idle  uint32 = iota // nobody: it waits
+	taken               // its goroutine or a carrier
+	again               // the same, and there is something to do that they may have missed
+)
+
+// A Driver is what moves one stream.
 type Driver struct {
 	*stream.Stream
 	env   Env
@@ -51,8 +64,16 @@ type Driver struct {
 
 	reached atomic.Int64 // for Set.Lowest
 
-	signal  chan struct{} // that there is something to do
-	waiting atomic.Bool   // there are inputs
+	state  atomic.Uint32
+	signal chan struct{} // gives the stream to its goroutine
+
+	// These belong to whoever has the stream.
+	command stream.Command // for its goroutine to carry out, unless Wait
+	failure *failure       // of a carrier
+	alone   int            // how many times more its goroutine does what there is to do
+	penalty int            // how many times that will be when a write blocks again
+
+	waiting atomic.Bool // there are inputs
 	mu      sync.Mutex
 	inputs  []func(*stream.Stream)
 	evicted bool
@@ -62,6 +83,7 @@ type Driver struct {
 // New returns the driver of a stream. The coder is nil for streams that are sent as they are.
 func New(env Env, s *stream.Stream, conn Conn, coder *coding.Client) *Driver {
 	d := &Driver{Stream: s, env: env, conn: conn, coder: coder, signal: make(chan struct{}, 1)}
+	d.state.Store(taken)
 	if coder.Coding() == "" {
 		d.coder = nil
 	}
@@ -85,11 +107,32 @@ func (d *Driver) Do(f func(*stream.Stream)) {
 	d.wake()
 }
 
+// wake has somebody look at the stream.
 func (d *Driver) wake() {
-	select {
-	case d.signal <- struct{}{}:
-	default:
+	for {
+		switch state := d.state.Load(); {
+		case state == again:
+			return
+		case state == taken && d.state.CompareAndSwap(taken, again):
+			return
+		case state == idle && d.state.CompareAndSwap(idle, taken):
+			if d.env.Carry != nil && d.alone == 0 {
+				d.env.Carry(d)
+			} else {
+				d.signal <- struct{}{}
+			}
+			return
+		}
 	}
+}
+
+// release gives up a stream that waits. It reports false, and does not, if there is something to do.
+func (d *Driver) release() bool {
+	if d.state.CompareAndSwap(taken, idle) {
+		return true
+	}
+	d.state.Store(taken)
+	return false
 }
 
 // evict ends a stream that holds too much, even in the middle of a write.
@@ -128,21 +171,22 @@ func (d *Driver) Run(ctx context.Context) {
 	})
 	defer forget()
 	defer d.stop()
+	now := d.env.Log.Now()
 	for {
-		if d.waiting.Load() {
-			d.input()
+		command := d.command
+		if d.command = stream.Wait; command == stream.Wait {
+			command = d.next(now)
 		}
-		now := d.env.Log.Now()
-		switch d.Next(now) {
+		switch command {
 		case stream.Wait:
-			d.reached.Store(caughtUp)
+			d.alone = max(d.alone-1, 0)
 			d.wait(now)
+			now = d.env.Log.Now()
 		case stream.Write:
-			d.reached.Store(d.Reached())
-			d.write(now)
+			now = d.write(now)
 		case stream.Fetch:
-			d.reached.Store(d.Reached())
 			d.Fetched(d.env.Fetch(ctx, d.Cursor.Next))
+			now = d.env.Log.Now()
 		case stream.Shutdown:
 			d.finish(now)
 			return
@@ -150,6 +194,21 @@ func (d *Driver) Run(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// next returns what to do, after the inputs.
+func (d *Driver) next(now time.Duration) stream.Command {
+	if d.waiting.Load() {
+		d.input()
+	}
+	command := d.Next(now)
+	switch command {
+	case stream.Wait:
+		d.reached.Store(caughtUp)
+	case stream.Write, stream.Fetch:
+		d.reached.Store(d.Reached())
+	}
+	return command
 }
 
 func (d *Driver) stop() {
@@ -175,29 +234,37 @@ func (d *Driver) input() {
 	}
 }
 
-// Awake reports whether a stream that waits has something to do.
+// Awake reports whether the goroutine of a stream that waits has been given it. It stands in for timers.
 func (d *Driver) Awake() bool {
-	select {
-	case <-d.signal:
-		return true
-	default:
-		return d.env.Log.Now() >= d.Due()
+	if d.state.Load() == idle && d.env.Log.Now() >= d.Due() {
+		d.wake()
 	}
+	return len(d.signal) > 0
 }
 
-// wait waits on one channel for everything: select would cost more than all else that a delivery does here.
+// wait returns when the goroutine has the stream again. It waits on one channel for everything: select would cost more
+// than all else that a delivery does here.
 func (d *Driver) wait(now time.Duration) {
-	if d.env.Pause != nil {
-		d.env.Pause(d)
+	d.arm(now)
+	if !d.release() {
 		return
 	}
-	d.arm(now)
+	if d.env.Pause != nil {
+		d.env.Pause(d)
+	}
 	<-d.signal
+	if d.failure != nil {
+		d.failure.raise()
+	}
 }
 
 // arm sets the timer. It is left as it is if it goes off before there is something to do: that costs less than setting
 // it at every write.
 func (d *Driver) arm(now time.Duration) {
+	if d.env.Arm != nil {
+		d.env.Arm()
+		return
+	}
 	due, armed := d.Due(), time.Duration(d.armed.Load())
 	if due == stream.Forever || armed != 0 && armed <= due {
 		return
@@ -215,22 +282,24 @@ func (d *Driver) goOff() {
 	d.wake()
 }
 
-// write writes the whole output.
-func (d *Driver) write(now time.Duration) {
+// write writes the whole output, and returns the time after that.
+func (d *Driver) write(now time.Duration) time.Duration {
 	d.setDeadline(now)
 	n, err := d.writeOutput()
 	if err == nil {
 		err = d.conn.Flush()
 	}
+	now = d.env.Log.Now()
 	if err == nil {
-		d.WroteAll(n, d.env.Log.Now())
-		return
+		d.WroteAll(n, now)
+		return now
 	}
-	d.Wrote(min(n, d.Size()-1), d.env.Log.Now())
-	d.fail(err)
+	d.Wrote(min(n, d.Size()-1), now)
+	d.fail(err, now)
+	return now
 }
 
-func (d *Driver) fail(err error) {
+func (d *Driver) fail(err error, now time.Duration) {
 	d.mu.Lock()
 	evicted := d.evicted
 	d.mu.Unlock()
@@ -238,7 +307,7 @@ func (d *Driver) fail(err error) {
 	case evicted:
 		d.Fail(stream.ErrPinned)
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		d.TimedOut(d.env.Log.Now())
+		d.TimedOut(now)
 	default:
 		d.Fail(err)
 	}

@@ -334,6 +334,9 @@ func (s *Stream) finish(now time.Duration) Command {
 
 // advance reads on in the log, one part at most.
 func (s *Stream) advance(now time.Duration) Command {
+	if now < After(s.active, s.config.Heartbeat) && s.log.Waits(&s.Cursor, s.waiter) {
+		return Wait
+	}
 	p, err := s.log.Read(&s.Cursor, s.waiter)
 	switch {
 	case err == eventlog.ErrLag:

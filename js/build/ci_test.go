@@ -1,0 +1,163 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// A ciRun is a run of a script of .ci where nothing is installed but what the script itself is written with, and what
+// stands in the folder of stand-ins.
+type ciRun struct {
+	output string
+	err    error
+	noted  string // for the end of make test
+}
+
+func runCI(t *testing.T, script string, standIns map[string]string, env ...string) ciRun {
+	t.Helper()
+	notes := filepath.Join(t.TempDir(), "skipped")
+	cmd := ciCommand(t, standIns, strings.Fields(script)...)
+	cmd.Env = append(append(cmd.Env, "SKIPPED="+notes), env...)
+	output, err := cmd.CombinedOutput()
+	noted, _ := os.ReadFile(notes)
+	return ciRun{string(output), err, string(noted)}
+}
+
+func ciCommand(t *testing.T, standIns map[string]string, args ...string) *exec.Cmd {
+	t.Helper()
+	folder := t.TempDir()
+	for _, name := range []string{"bash", "sh", "dirname", "mkdir", "cat", "sleep", "env"} {
+		path, err := exec.LookPath(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, replaced := standIns[name]; replaced {
+			continue
+		}
+		if err := os.Symlink(path, filepath.Join(folder, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, code := range standIns {
+		if err := os.WriteFile(filepath.Join(folder, name), []byte("#!/bin/sh\n"+code+"\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.CommandContext(t.Context(), filepath.Join("../../.ci", args[0]), args[1:]...)
+	cmd.Env = []string{"PATH=" + folder}
+	return cmd
+}
+
+// What stand-ins for root and for Debian do: they say how they are called.
+var debian = map[string]string{"id": "echo 0", "apt-get": `echo "apt-get $*"`}
+
+func TestMissingToolsAreNamed(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ script, skipped, get string }{
+		{"chromium", "all browser tests", "apt-get install chromium"},
+		{"node", "the tests of the npm package", "Install Node.js 20.19"},
+		{"proxies", "proxies that are not installed", "caddy"}, // the others may be in /usr/sbin,
+	} {
+		for name, where := range map[string]struct {
+			standIns map[string]string
+			env      string
+		}{
+			"without root":         {map[string]string{"id": "echo 1000", "apt-get": "echo called"}, "INSTALL=yes"},
+			"INSTALL=no":           {debian, "INSTALL=no"},
+			"another distribution": {map[string]string{"id": "echo 0"}, "INSTALL=yes"},
+		} {
+			run := runCI(t, tt.script, where.standIns, where.env)
+			if run.err != nil || !strings.Contains(run.noted, tt.skipped) || !strings.Contains(run.noted, tt.get) || run.noted != run.output {
+				t.Errorf("%s, %s: %v\n%s\nnoted:\n%s", tt.script, name, run.err, run.output, run.noted)
+			}
+			if run := runCI(t, tt.script, where.standIns, where.env, "CI=true"); run.err == nil || !strings.Contains(run.output, tt.get) {
+				t.Errorf("%s, %s, in CI: %v\n%s", tt.script, name, run.err, run.output)
+			}
+		}
+	}
+}
+
+func TestInstallationsSayWhatAndWhy(t *testing.T) {
+	t.Parallel()
+	for script, why := range map[string]string{"chromium": "the browser tests need it", "proxies": "the tests of the server behind proxies need them"} {
+		run := runCI(t, script, debian)
+		said, called, _ := strings.Cut(run.output, ": "+why+".\n")
+		packages, says := strings.CutPrefix(strings.TrimSuffix(said, " by apt-get"), "Installing ")
+		want := "apt-get update -q\napt-get install -q -y --no-install-recommends " + packages + "\n"
+		if run.err != nil || !says || called != want || run.noted != "" {
+			t.Errorf("%s: %v\n%s", script, run.err, run.output)
+		}
+	}
+}
+
+// An old Node.js is passed over for npm's, in the project's own folder.
+func TestNodeIsInstalledInTheProject(t *testing.T) {
+	t.Parallel()
+	run := runCI(t, "node", map[string]string{"id": "echo 1000", "node": "exit 1", "npm": `echo "npm $*"`, "mkdir": ""})
+	first, rest, _ := strings.Cut(run.output, "\n")
+	if first != "Installing Node.js 22 by npm into dist/tools: the tests of the npm package need 20.19 or later." {
+		t.Errorf("it says %q", first)
+	}
+	if !strings.HasPrefix(rest, "npm install --prefix ") || !strings.Contains(rest, "/dist/tools ") || strings.Contains(rest, "--global") {
+		t.Errorf("it calls %q", rest)
+	}
+}
+
+func TestToolsThatAreThere(t *testing.T) {
+	t.Parallel()
+	standIns := map[string]string{"chromium": "", "node": "", "npm": ""}
+	for _, program := range []string{"nginx", "haproxy", "apache2", "caddy", "varnishd"} {
+		standIns[program] = ""
+	}
+	for _, script := range []string{"chromium", "chromium find", "node", "proxies"} {
+		if run := runCI(t, script, standIns); run.err != nil || run.output != "" || run.noted != "" {
+			t.Errorf("%s: %v, %q", script, run.err, run.output)
+		}
+	}
+	if run := runCI(t, "chromium find", debian); run.err == nil || run.output != "" {
+		t.Errorf("without one: %v, %q", run.err, run.output)
+	}
+}
+
+// What a command takes long for is said once, and then that it goes on. How it ends is passed on.
+func TestProgress(t *testing.T) {
+	t.Parallel()
+	cmd := ciCommand(t, map[string]string{"sleep": ""}, "progress", "Slow", "sh", "-c", "cat; exit 3")
+	end, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	said, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(said)
+	for _, want := range []string{"Slow ...", "Slow ... 30 s", "Slow ... 60 s"} {
+		if !lines.Scan() || lines.Text() != want {
+			t.Errorf("it says %q, want %q", lines.Text(), want)
+		}
+	}
+	end.Close()
+	for lines.Scan() {
+	}
+	var exit *exec.ExitError
+	if err := cmd.Wait(); !errors.As(err, &exit) || exit.ExitCode() != 3 {
+		t.Error(err)
+	}
+}
+
+func TestProgressOfWhatIsQuick(t *testing.T) {
+	t.Parallel()
+	cmd := ciCommand(t, nil, "progress", "Quick", "sh", "-c", "echo done")
+	if output, err := cmd.CombinedOutput(); err != nil || string(output) != "done\n" {
+		t.Errorf("%v: %q", err, output)
+	}
+}

@@ -1,0 +1,210 @@
+package netstream
+
+import (
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/eventsource-wasm/eventsource-wasm/server/internal/stream"
+)
+
+// Carriers are goroutines that write what is published to the streams that wait for it. The zero Carriers has none; they
+// begin when there is something to do, and end when there is not.
+//
+// A connection that takes nothing blocks its carrier. Others then take over from that, and the stream is left to its own
+// goroutine for a while, which is longer each time that happens. So clients that stall delay others by a few ticks, and
+// not again soon: the number of carriers doubles with each tick at which they are all blocked.
+type Carriers struct {
+	mu      sync.Mutex
+	queue   []*Driver // from head on
+	head    int
+	working []*Carrier
+	blocked int // of those working
+	ticking bool
+}
+
+// tick is how often it is looked whether carriers are blocked, which they are after one or two without a step.
+const tick = 2 * time.Millisecond
+
+// maxOutputs is how many outputs of a stream are written before it is left to its goroutine: it reads history.
+const maxOutputs = 8
+
+// How many times a stream is not carried after a write that blocked: at first, and at most.
+const (
+	minAlone = 16
+	maxAlone = 1 << 16
+)
+
+// A Carrier is one goroutine.
+type Carrier struct {
+	Blocked atomic.Bool // it did not move for a tick, and is replaced
+
+	steps   atomic.Uint64 // outputs that were written
+	seen    uint64        // steps at the last tick
+	now     time.Duration // when the last one was written
+	current *Driver
+}
+
+// Carry has the driver's turn be served.
+func (c *Carriers) Carry(d *Driver) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.queue = append(c.queue, d)
+	if len(c.working)-c.blocked < runtime.GOMAXPROCS(0) {
+		c.begin()
+	}
+}
+
+// begin starts a carrier.
+func (c *Carriers) begin() {
+	k := &Carrier{}
+	c.working = append(c.working, k)
+	go c.work(k)
+	if !c.ticking {
+		c.ticking = true
+		time.AfterFunc(tick, c.look)
+	}
+}
+
+// work serves the queue until it is empty.
+func (c *Carriers) work(k *Carrier) {
+	defer c.abort(k)
+	for c.next(k) {
+		k.Serve(k.current)
+	}
+}
+
+// next takes the next driver, or ends the carrier.
+func (c *Carriers) next(k *Carrier) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	k.current = nil
+	surplus := c.unblock(k) && len(c.working)-c.blocked > runtime.GOMAXPROCS(0)
+	if c.head == len(c.queue) || surplus {
+		c.end(k)
+		return false
+	}
+	k.current = c.queue[c.head]
+	c.queue[c.head] = nil
+	if c.head++; c.head == len(c.queue) {
+		c.queue, c.head = c.queue[:0], 0
+	}
+	k.steps.Add(1)
+	return true
+}
+
+// unblock reports whether the carrier was blocked.
+func (c *Carriers) unblock(k *Carrier) bool {
+	if !k.Blocked.Load() {
+		return false
+	}
+	k.Blocked.Store(false)
+	c.blocked--
+	return true
+}
+
+func (c *Carriers) end(k *Carrier) {
+	i := slices.Index(c.working, k)
+	c.working = slices.Delete(c.working, i, i+1)
+}
+
+// abort replaces a carrier that something it called has ended by runtime.Goexit.
+func (c *Carriers) abort(k *Carrier) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if k.current == nil {
+		return
+	}
+	c.unblock(k)
+	c.end(k)
+	if c.head < len(c.queue) {
+		c.begin()
+	}
+}
+
+// look replaces each carrier that has not moved since the last tick by two.
+func (c *Carriers) look() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	stuck := 0
+	for _, k := range c.working {
+		steps := k.steps.Load()
+		if steps == k.seen && !k.Blocked.Load() {
+			k.Blocked.Store(true)
+			c.blocked++
+			stuck++
+		}
+		k.seen = steps
+	}
+	for range min(2*stuck, len(c.queue)-c.head) {
+		c.begin()
+	}
+	if c.ticking = len(c.working) > 0; c.ticking {
+		time.AfterFunc(tick, c.look)
+	}
+}
+
+// A failure is a panic of what a carrier called, or its end by runtime.Goexit. It is raised where it would have been
+// without carriers.
+type failure struct{ problem any }
+
+func (f *failure) raise() {
+	if f.problem == nil {
+		runtime.Goexit()
+	}
+	panic(f.problem)
+}
+
+// Serve does what there is to do for a stream that was given to a carrier, until it waits or is left to its goroutine.
+func (k *Carrier) Serve(d *Driver) {
+	returned := false
+	defer func() {
+		if !returned {
+			d.failure = &failure{recover()}
+			d.signal <- struct{}{}
+		}
+	}()
+	if k.now == 0 {
+		k.now = d.env.Log.Now()
+	}
+	d.carry(k)
+	returned = true
+}
+
+func (d *Driver) carry(k *Carrier) {
+	for outputs := 1; ; {
+		switch command := d.next(k.now); command {
+		case stream.Again:
+		case stream.Wait:
+			d.arm(k.now)
+			if d.release() {
+				return // somebody else may have it already
+			}
+			k.now = d.env.Log.Now()
+		case stream.Write:
+			k.now = d.write(k.now)
+			k.steps.Add(1)
+			switch {
+			case k.Blocked.Load():
+				d.penalty = min(max(2*d.penalty, minAlone), maxAlone)
+				d.leave(stream.Wait, d.penalty)
+				return
+			case outputs == maxOutputs:
+				d.leave(stream.Wait, 1)
+				return
+			}
+			outputs++
+		default:
+			d.leave(command, 1)
+			return
+		}
+	}
+}
+
+// leave gives the stream to its goroutine, for as many waits.
+func (d *Driver) leave(command stream.Command, waits int) {
+	d.command, d.alone = command, waits
+	d.signal <- struct{}{}
+}

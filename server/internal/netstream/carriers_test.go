@@ -1,0 +1,303 @@
+package netstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/eventsource-wasm/eventsource-wasm/server/internal/eventlog"
+	"github.com/eventsource-wasm/eventsource-wasm/server/internal/stream"
+	"github.com/eventsource-wasm/eventsource-wasm/server/internal/topic"
+	"github.com/eventsource-wasm/eventsource-wasm/sse"
+)
+
+// A testConn is written to as write says, if that is not nil.
+type testConn struct {
+	write func(p []byte) error
+
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (c *testConn) Write(p []byte) (int, error) {
+	if c.write != nil {
+		if err := c.write(p); err != nil {
+			return 0, err
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.text.Write(p)
+}
+
+func (c *testConn) Flush() error { return nil }
+
+func (c *testConn) SetWriteDeadline(time.Time) error { return nil }
+
+// data returns what the events say, in their order.
+func (c *testConn) data() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var data strings.Builder
+	for line := range strings.Lines(c.text.String()) {
+		if value, ok := strings.CutPrefix(line, "data: "); ok {
+			data.WriteString(strings.TrimSpace(value) + " ")
+		}
+	}
+	return data.String()
+}
+
+// A house has streams with carriers.
+type house struct {
+	log      *eventlog.Log
+	carriers Carriers
+	counts   stream.Counts
+	filters  topic.Registry
+	ended    sync.WaitGroup
+}
+
+func newHouse() *house {
+	return &house{log: eventlog.New(eventlog.Limits{Events: -1, Bytes: -1, Age: -1, EventBytes: -1, Pinned: -1}, false, nil)}
+}
+
+// driver returns the driver of a stream of all events.
+func (h *house) driver(t *testing.T, conn Conn) *Driver {
+	filter, err := h.filters.Acquire([]string{">"}, []string{">"}, -1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cursor, _ := h.log.Seek("", eventlog.Policy{MaxLag: -1})
+	config := &stream.Config{Heartbeat: stream.Forever, WriteTimeout: -1}
+	s := stream.New(config, h.log, filter, &h.counts, cursor, []byte(":\n\n"))
+	return New(Env{Log: h.log, Carry: h.carriers.Carry}, &s, conn, nil)
+}
+
+// open begins a stream of all events.
+func (h *house) open(t *testing.T, conn Conn) {
+	d := h.driver(t, conn)
+	h.ended.Go(func() { d.Run(context.Background()) })
+}
+
+func (h *house) publish(t *testing.T, name string, n int) {
+	if _, err := h.log.Append(name, sse.Event{Data: fmt.Sprint(n)}); err != nil {
+		t.Error(err)
+	}
+}
+
+func upTo(n int) string {
+	var want strings.Builder
+	for i := range n {
+		fmt.Fprintf(&want, "%d ", i)
+	}
+	return want.String()
+}
+
+// Each stream has every event once and in order, whoever writes it, and blocks or does not.
+func TestEveryStreamHasEverything(t *testing.T) {
+	for seed := range uint64(200) {
+		synctest.Test(t, func(t *testing.T) {
+			h := newHouse()
+			random := rand.New(rand.NewPCG(seed, 0))
+			var conns []*testConn
+			for range 1 + random.IntN(20) {
+				conn := &testConn{}
+				if slow := random.IntN(10); slow < 5 {
+					var writes atomic.Int64
+					conn.write = func(p []byte) error {
+						if writes.Add(1)%int64(1+slow) == 0 {
+							time.Sleep(time.Duration(slow) * tick)
+						}
+						return nil
+					}
+				}
+				conns = append(conns, conn)
+				h.open(t, conn)
+			}
+			const events = 100
+			for i := range events {
+				h.publish(t, "a", i)
+				switch random.IntN(4) {
+				case 0:
+					synctest.Wait()
+				case 1:
+					time.Sleep(tick / 2)
+				case 2:
+					runtime.Gosched()
+				}
+			}
+			h.log.Close()
+			h.ended.Wait()
+			for i, conn := range conns {
+				if got := conn.data(); got != upTo(events) {
+					t.Fatalf("seed %d: stream %d has %q", seed, i, got)
+				}
+			}
+		})
+	}
+}
+
+// However many connections take nothing, the others have their events, and later ones are not delayed again.
+func TestStalledStreamsDoNotBlockOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse()
+		room := make(chan struct{})
+		for range 300 {
+			h.open(t, &testConn{write: func(p []byte) error {
+				if strings.Contains(string(p), "data") {
+					<-room
+				}
+				return nil
+			}})
+		}
+		honest := &testConn{}
+		h.open(t, honest)
+		synctest.Wait()
+		begun := time.Now()
+		h.publish(t, "a", 0)
+		for honest.data() == "" {
+			time.Sleep(tick)
+		}
+		if took := time.Since(begun); took > 20*tick {
+			t.Errorf("300 stalled streams delay another one by %v", took)
+		}
+		time.Sleep(3 * tick) // until the last ones are known to be stalled
+		begun = time.Now()
+		h.publish(t, "a", 1)
+		synctest.Wait()
+		if got := honest.data(); got != upTo(2) || time.Since(begun) > 0 {
+			t.Errorf("stalled streams delay another one again: it has %q", got)
+		}
+		close(room)
+		h.log.Close()
+		h.ended.Wait()
+	})
+}
+
+// A stream that blocked is served by its goroutine, and carried again when it has not done so for a while.
+func TestStreamsAreCarriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse()
+		var carried, block atomic.Bool
+		h.open(t, &testConn{write: func(p []byte) error {
+			stack := make([]byte, 8<<10)
+			carried.Store(strings.Contains(string(stack[:runtime.Stack(stack, false)]), "(*Carriers).work"))
+			if block.Load() {
+				time.Sleep(3 * tick)
+			}
+			return nil
+		}})
+		synctest.Wait()
+		turn := func() bool {
+			h.publish(t, "a", 0)
+			time.Sleep(10 * tick)
+			synctest.Wait()
+			return carried.Load()
+		}
+		wait := func(want bool) (turns int) {
+			for turn() != want {
+				turns++
+			}
+			return turns
+		}
+		wait(true)
+		for i := range 4 {
+			block.Store(true)
+			turn()
+			block.Store(false)
+			if got, want := wait(true), minAlone<<i; got < want-1 || got > want {
+				t.Errorf("block %d: the stream is alone for %d turns, want %d", i, got, want)
+			}
+		}
+		h.log.Close()
+		h.ended.Wait()
+	})
+}
+
+// What a write does to its goroutine, it does to that of the request.
+func TestFailuresOfCarriersAreRaised(t *testing.T) {
+	failure := errors.New("a middleware's")
+	tests := map[string]struct {
+		write func()
+		want  any
+	}{
+		"panic":  {func() { panic(failure) }, failure},
+		"Goexit": {runtime.Goexit, "gone"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newHouse()
+				raised := make(chan any, 1)
+				d := h.driver(t, &testConn{write: func(p []byte) error {
+					if strings.Contains(string(p), "data") {
+						test.write()
+					}
+					return nil
+				}})
+				go func() {
+					defer func() {
+						if problem := recover(); problem != nil {
+							raised <- problem
+						} else {
+							raised <- "gone"
+						}
+					}()
+					d.Run(context.Background())
+					t.Error("the stream goes on")
+				}()
+				other := &testConn{}
+				h.open(t, other)
+				synctest.Wait()
+				for i := range 3 {
+					h.publish(t, "a", i)
+					synctest.Wait()
+				}
+				if got := <-raised; got != test.want {
+					t.Errorf("raised %v, want %v", got, test.want)
+				}
+				if got := other.data(); got != upTo(3) {
+					t.Errorf("another stream has %q", got)
+				}
+				h.log.Close()
+				h.ended.Wait()
+			})
+		})
+	}
+}
+
+// A stream that reads history does not keep a carrier from others.
+func TestLongReadsAreNotCarried(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse()
+		room := make(chan struct{})
+		first := true
+		long := &testConn{write: func(p []byte) error {
+			if strings.Contains(string(p), "data") && first {
+				first = false
+				<-room
+			}
+			return nil
+		}}
+		h.open(t, long)
+		synctest.Wait()
+		const events = 40_000
+		for i := range events {
+			h.publish(t, "a", i)
+		}
+		close(room)
+		synctest.Wait()
+		if got := long.data(); got != upTo(events) {
+			t.Errorf("%d bytes of events, want %d", len(got), len(upTo(events)))
+		}
+		h.log.Close()
+		h.ended.Wait()
+	})
+}
