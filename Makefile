@@ -11,7 +11,7 @@ TOOLCHAINS ?= go1.26.11,go1.27.4
 
 export PATH := $(CURDIR)/dist/tools/node_modules/.bin:$(PATH)
 
-.PHONY: run run-cluster test test-fast toolchains forget demo build dist bench bench-server docs soak conformance fuzz simulate screenshot lint unit e2e chromium proxies node
+.PHONY: run run-cluster test test-fast matrix toolchains forget demo build dist bench bench-server docs soak conformance fuzz simulate screenshot lint unit e2e chromium proxies node
 
 run: build docs demo ## shows it working: http://localhost:8080, or PORT=
 	@PORT=$(PORT) dist/tools/demo
@@ -68,6 +68,9 @@ unit: proxies node
 
 e2e: build chromium node
 	@! .ci/chromium find || .ci/progress "Browser tests" go test -count=1 -timeout 60m -p 1 ./e2e/...
+
+matrix: build chromium node ## the package in every bundler, framework and runtime: the table in docs/bundlers.md; MATRIX= is a pattern for some of them
+	go test -count=1 -timeout 0 -v ./e2e/matrix -all $(if $(MATRIX),-run '/$(MATRIX)',-table ../../docs/bundlers.md)
 
 toolchains: node ## the module built by each of TOOLCHAINS=, which Go fetches
 	go test -count=1 -timeout 30m -v -run '^TestToolchains$$' ./js/build -toolchains $(TOOLCHAINS)
