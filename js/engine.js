@@ -36,7 +36,7 @@ export function setDefaultURL(url) {
 /** @returns {Promise<Location>} */
 export async function moduleURL() {
   const { EVENTSOURCE_WASM_URL: url = await defaultURL() } = globalThis;
-  return ArrayBuffer.isView(url) ? url : url && absolute(url);
+  return ArrayBuffer.isView(url) ? /** @type {Uint8Array} */ (url) : url && absolute(url);
 }
 
 /** A bundler may put a path in the place of `new URL(…, import.meta.url)`. */
@@ -76,6 +76,7 @@ export function loadEngine() {
 
 /** Waits until the page has nothing more urgent to do, as far as the browser tells. */
 function idle() {
+  /** @type {any} */
   const { requestIdleCallback = setTimeout } = globalThis;
   return new Promise((resolve) => requestIdleCallback(resolve, requestIdleCallback === setTimeout ? 0 : { timeout: LONGEST_BUSY }));
 }
@@ -116,7 +117,7 @@ class Engine {
     const { parser, retry } = state;
     const strings = [state.url, parser.lastEventId, parser.id, parser.type, parser.data, parser.line].map(bytesOf);
     // In the order of wasm/polyfill/driver.go.
-    const numbers = Float64Array.of(
+    const numbers = /** @type {any} */ (Float64Array).of(
       state.phase, state.wait, state.failures, options.maxEventSize, options.comments,
       parser.idChanged, parser.dataLines, parser.bom, parser.afterCR, parser.retry, parser.hasRetry,
       retry.initial, retry.max, retry.factor, retry.jitter, Number.isFinite(retry.attempts) ? retry.attempts : 0, retry.resetAfter,

@@ -117,6 +117,7 @@ export function convertInit(init) {
   return options;
 }
 
+/** @returns {any} */
 function convertMembers(members, from, prefix = '') {
   if (!isObject(from)) throw invalid(prefix.slice(0, -1), 'must be an object.');
   warnOfUnknown(from, Object.keys(members), prefix);

@@ -19,7 +19,7 @@ async function load() {
 
 setDefaultURL(async () => {
   const { module } = await load();
-  const compressed = Uint8Array.from(atob(module), (character) => character.charCodeAt());
+  const compressed = Uint8Array.from(atob(module), (character) => character.charCodeAt(0));
   const stream = new Response(compressed).body.pipeThrough(new DecompressionStream('gzip'));
   return new Uint8Array(await new Response(stream).arrayBuffer());
 });

@@ -36,7 +36,7 @@ function post(message, transfer) {
   worker?.postMessage(message, transfer);
 }
 
-/** @param {true | string | URL | TrustedScriptURL} given where the script is, if the page says so */
+/** @param {boolean | string | URL | object} given where the script is, if the page says so */
 async function start(given) {
   const url = given === true ? await workerURL() : given;
   if (url === null) throw new Error('its address is unknown: set the option worker to it');

@@ -18,6 +18,7 @@ import { queueTask } from './task.js';
  *   other attempt would succeed
  */
 export async function request(url, lastEventId, source, attempt, signal) {
+  /** @type {RequestInit & { duplex?: string }} */
   const init = { credentials: source.credentials, cache: 'no-store', signal, referrer: source.referrer };
   let reason = 'headers';
   try {
