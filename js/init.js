@@ -128,7 +128,7 @@ function convertMembers(members, from, prefix = '') {
 
 function convertWorker(worker, name, { fetch }) {
   if (worker && fetch) throw invalid(name, 'excludes fetch.');
-  return isObject(worker) || typeof worker === 'string' ? worker : convertBoolean(worker, name);
+  return isObject(worker) || (worker && typeof worker === 'string') ? worker : convertBoolean(worker, name);
 }
 
 const toCredentials = oneOf('same-origin', 'include', 'omit');
