@@ -11,7 +11,7 @@ TOOLCHAINS ?= go1.26.11,go1.27.4
 
 export PATH := $(CURDIR)/dist/tools/node_modules/.bin:$(PATH)
 
-.PHONY: run run-cluster test test-fast toolchains forget demo build dist bench bench-server docs soak conformance fuzz simulate screenshot lint unit e2e chromium proxies node
+.PHONY: run run-cluster test test-fast matrix toolchains forget demo build dist bench bench-server docs soak conformance fuzz simulate screenshot lint unit e2e chromium proxies node
 
 run: build docs demo ## shows it working: http://localhost:8080, or PORT=
 	@PORT=$(PORT) dist/tools/demo
@@ -45,7 +45,7 @@ test-fast: lint ## lint and unit tests, under a minute once they are compiled
 forget:
 	@rm -f dist/.skipped
 
-lint:
+lint: node
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "gofmt -w is needed for: $$unformatted"; exit 1; }
 	go mod tidy -diff
 	go vet ./...
@@ -53,6 +53,7 @@ lint:
 	cd server/middleware && go vet -mod=mod ./...
 	cd docs/site && go vet ./...
 	GOOS=js GOARCH=wasm go vet ./sse ./wasm/...
+	.ci/typescript
 	go tool staticcheck ./...
 	cd server/bench && $$(cd ../.. && go tool -n staticcheck) ./...
 	cd server/middleware && $$(cd ../.. && go tool -n staticcheck) ./...
@@ -68,6 +69,9 @@ unit: proxies node
 
 e2e: build chromium node
 	@! .ci/chromium find || .ci/progress "Browser tests" go test -count=1 -timeout 60m -p 3 ./e2e/...
+
+matrix: build chromium node ## the package in every bundler, framework and runtime: the table in docs/bundlers.md; MATRIX= is a pattern for some of them
+	go test -count=1 -timeout 0 -v ./e2e/matrix -all $(if $(MATRIX),-run '/$(MATRIX)',-table ../../docs/bundlers.md)
 
 toolchains: node ## the module built by each of TOOLCHAINS=, which Go fetches
 	go test -count=1 -timeout 30m -v -run '^TestToolchains$$' ./js/build -toolchains $(TOOLCHAINS)

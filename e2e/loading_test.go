@@ -482,7 +482,7 @@ func closedSourcesLeaveNothing(t *testing.T, moduleURL string) {
 		globalThis.sources = [];
 		const event = new TextEncoder().encode('data: a\n\n');
 		const { fetch } = globalThis;
-		globalThis.fetch = async (url, init) => url === '/never.wasm' ? new Promise(() => {}) : !url.includes('/fake/') ? fetch(url, init) : new Response(
+		globalThis.fetch = async (url, init) => url.endsWith('/never.wasm') ? new Promise(() => {}) : !url.includes('/fake/') ? fetch(url, init) : new Response(
 			new ReadableStream({ start: (controller) => controller.enqueue(event) }),
 			{ status: Number(url.split('/').pop()), headers: { 'Content-Type': 'text/event-stream' } });
 		const one = (status, closeAt) => new Promise((resolve) => {

@@ -29,11 +29,20 @@ func TestPackage(t *testing.T) {
 	requireDist(t)
 	project := installPackage(t)
 	t.Run("publint", func(t *testing.T) { run(t, project, "publint", "node_modules/eventsource-wasm", "--strict") })
+	t.Run("are the types wrong", func(t *testing.T) {
+		// The module has no types, and require() of a script for pages is not supported.
+		run(t, project, "attw", "eventsource-wasm.tgz", "--exclude-entrypoints", "./eventsource.wasm", "--ignore-rules", "cjs-resolves-to-esm")
+	})
 	t.Run("types", func(t *testing.T) {
 		run(t, project, "tsc", "--project", ".")
-		// As a program for Node resolves them, too, and with the declarations of the package itself checked.
-		run(t, project, "tsc", "--noEmit", "--strict", "--target", "es2022", "--module", "nodenext", "--types", "", "--ignoreConfig", "types.ts", "polyfill.ts")
+		for _, config := range []string{"bundler", "node16", "webworker"} {
+			run(t, project, "tsc", "--project", "types/"+config+".json")
+		}
+		// Only older compilers know it.
+		run(t, project, "node", "node_modules/typescript5/bin/tsc", "--project", "types/node10.json")
 	})
+	t.Run("source maps", func(t *testing.T) { checkSourceMaps(t, project) })
+	t.Run("README", func(t *testing.T) { checkNpmREADME(t, project) })
 	t.Run("Node", func(t *testing.T) {
 		run(t, project, "node", "import.mjs")
 		got := run(t, project, "node", "node.mjs", serveHello(t), "secret")
@@ -97,9 +106,12 @@ func installPackage(t *testing.T) (folder string) {
 	if err != nil || len(tarballs) != 1 {
 		t.Fatalf("packed %q, %v", tarballs, err)
 	}
+	if err := os.Rename(tarballs[0], filepath.Join(folder, "eventsource-wasm.tgz")); err != nil {
+		t.Fatal(err)
+	}
 	const quiet = "--prefer-offline --ignore-scripts --no-audit --no-fund --no-update-notifier"
 	run(t, folder, "npm", append([]string{"ci"}, strings.Fields(quiet)...)...)
-	run(t, folder, "npm", append([]string{"install", "--no-save", tarballs[0]}, strings.Fields(quiet)...)...)
+	run(t, folder, "npm", append([]string{"install", "--no-save", "./eventsource-wasm.tgz"}, strings.Fields(quiet)...)...)
 	return folder
 }
 

@@ -5,7 +5,7 @@ import { EventSource } from './eventsource.js';
 import { setWorkerURL } from './remote.js';
 
 // Only while the script runs for the first time is it known where it came from.
-const script = globalThis.document?.currentScript?.src || scriptOnStack() || globalThis.location?.href;
+const script = /** @type {HTMLScriptElement | undefined} */ (globalThis.document?.currentScript)?.src || scriptOnStack() || globalThis.location?.href;
 setDefaultURL(() => new URL('eventsource.wasm', script).href);
 setWorkerURL(() => new URL('eventsource.worker.js', script).href);
 

@@ -112,7 +112,10 @@ export class Connection extends Source {
   #askForEngine() {
     this.#asked = true;
     const weak = new WeakRef(this); // or who waits for a module that does not arrive could not be forgotten
-    loadEngine().catch(({ reason }) => weak.deref()?.#note('script', reason));
+    loadEngine().catch(({ reason }) => {
+      const connection = weak.deref();
+      if (connection) connection.#note('script', reason);
+    });
   }
 
   #send(url, lastEventId) {
@@ -142,7 +145,7 @@ export class Connection extends Source {
     const { stream, method } = this.source;
     const sent = stream ? this.#sendNothing(url, stream) : this.#send(url, lastEventId);
     const abort = this.#abort;
-    const { response, body, futile, reason, cause } = await sent;
+    const { response, body, futile, reason, cause } = /** @type {any} */ (await sent);
     if (abort !== this.#abort) return;
     if (response) {
       if (!stream) this.#know({ status: response.status, headers: response.headers, url: response.url || url });

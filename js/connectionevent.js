@@ -5,7 +5,7 @@
 export class ConnectionEvent extends Event {
   #details;
 
-  /** @param {import('./index.d.ts').ConnectionDetails} details */
+  /** @param {Partial<import('./index.d.ts').ConnectionErrorEvent>} details */
   constructor(type, details) {
     super(type);
     this.#details = details;

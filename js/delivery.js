@@ -80,7 +80,7 @@ export class Delivery {
    * Fires the events that were found in a part of a chunk and returns whether they are wanted to the last, or a promise of
    * that. One event alone, the commonest case of all, needs no promise.
    *
-   * @param {{ text: string, table: ArrayLike<number> }} batch
+   * @param {{ text: string, table: number[] | Int32Array }} batch
    * @param {string} origin
    * @param {() => boolean} wanted
    */

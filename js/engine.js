@@ -6,6 +6,7 @@ import defineGo from 'wasm_exec.js';
 import { CR } from './ascii.js';
 import { Bytes } from './bytes.js';
 import { BETWEEN_EVENTS } from './parser.js';
+import { watchPolicy } from './request.js';
 import { decode, encode } from './text.js';
 
 /** BUILD is what the build put into this script and into the module that belongs to it. */
@@ -22,19 +23,24 @@ const LONGEST_BUSY = 2000;
 
 let defaultURL;
 
+/** @typedef {string | Uint8Array | null} Location where the module is, or its bytes, or null if it is never loaded */
+
 /**
  * Sets where the module is, as a function, since a page can set EVENTSOURCE_WASM_URL after this script has run.
- * @param {() => string | null} url
+ * @param {() => Location | Promise<Location>} url
  */
 export function setDefaultURL(url) {
   defaultURL = url;
 }
 
-/** @returns {string | null} where the module is, or null if it is never to be loaded */
-export function moduleURL() {
-  const { EVENTSOURCE_WASM_URL: url = defaultURL() } = globalThis;
-  return url === null ? null : String(url);
+/** @returns {Promise<Location>} */
+export async function moduleURL() {
+  const { EVENTSOURCE_WASM_URL: url = await defaultURL() } = globalThis;
+  return ArrayBuffer.isView(url) ? /** @type {Uint8Array} */ (url) : url && absolute(url);
 }
+
+/** A bundler may put a path in the place of `new URL(…, import.meta.url)`. */
+export const absolute = (url) => new URL(url, globalThis.document?.baseURI ?? globalThis.location?.href).href;
 
 /** The sources that the engine has, by number. @type {Map<number, object>} */
 const commands = new Map();
@@ -70,6 +76,7 @@ export function loadEngine() {
 
 /** Waits until the page has nothing more urgent to do, as far as the browser tells. */
 function idle() {
+  /** @type {any} */
   const { requestIdleCallback = setTimeout } = globalThis;
   return new Promise((resolve) => requestIdleCallback(resolve, requestIdleCallback === setTimeout ? 0 : { timeout: LONGEST_BUSY }));
 }
@@ -110,7 +117,7 @@ class Engine {
     const { parser, retry } = state;
     const strings = [state.url, parser.lastEventId, parser.id, parser.type, parser.data, parser.line].map(bytesOf);
     // In the order of wasm/polyfill/driver.go.
-    const numbers = Float64Array.of(
+    const numbers = /** @type {any} */ (Float64Array).of(
       state.phase, state.wait, state.failures, options.maxEventSize, options.comments,
       parser.idChanged, parser.dataLines, parser.bom, parser.afterCR, parser.retry, parser.hasRetry,
       retry.initial, retry.max, retry.factor, retry.jitter, Number.isFinite(retry.attempts) ? retry.attempts : 0, retry.resetAfter,
@@ -283,8 +290,13 @@ class GoSource {
 const bytesOf = (value) => (typeof value === 'string' ? encode(value) : Uint8Array.from(value));
 
 async function start() {
-  const url = moduleURL();
-  if (url === null) throw failure('disabled');
+  let url;
+  try {
+    url = await moduleURL();
+  } catch (error) {
+    throw failure('network', error.message);
+  }
+  if (!url) throw failure('disabled');
   try {
     return await instantiate(url, 'default');
   } catch (error) {
@@ -318,25 +330,34 @@ async function compile(url, cache) {
   try {
     new WebAssembly.Module(EMPTY_MODULE);
   } catch (error) {
-    throw failure('unsupported', `${error.message}. A Content-Security-Policy needs 'wasm-unsafe-eval' in script-src`);
+    const help = /CSP|eval/.test(error.message) ? ". A Content-Security-Policy needs 'wasm-unsafe-eval' in script-src" : '';
+    throw failure('unsupported', error.message + help);
   }
+  if (typeof url !== 'string') return WebAssembly.compile(url);
   // From there neither browsers nor Node.js load anything.
   if (url.startsWith('file:')) throw failure('disabled');
+  const policy = watchPolicy(url);
   let response;
   try {
     response = await fetch(url, { credentials: 'same-origin', cache, priority: 'low' });
   } catch {
-    throw failure('network', `${url} could not be loaded: check the address and CORS`);
+    const help = (await policy.blocked()) ? 'the Content-Security-Policy needs it in connect-src' : 'check the address and CORS';
+    throw failure('network', `${url} could not be loaded: ${help}`);
+  } finally {
+    policy.stop();
   }
-  if (!response.ok) throw failure('status', `${url} could not be loaded: the server answered ${response.status}`);
+  if (!response.ok) throw failure('status', `${url} could not be loaded: the server answered ${response.status}. ${HELP}`);
   const type = response.headers.get('Content-Type') ?? '';
   try {
     if (/^\s*application\/wasm\s*(;|$)/i.test(type)) return await WebAssembly.compileStreaming(response);
     return await WebAssembly.compile(await response.arrayBuffer());
   } catch (error) {
-    throw failure('compile', `${url} could not be compiled (Content-Type ${type}): ${error.message}`);
+    throw failure('compile', `${url} could not be compiled (Content-Type ${type}): ${error.message}. ${HELP}`);
   }
 }
+
+/** What mends a build that has left the module out. */
+const HELP = 'Copy eventsource.wasm there, or import eventsource-wasm/inline';
 
 const EMPTY_MODULE = Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0);
 

@@ -209,6 +209,7 @@ function defineAsWebIDL(constructor) {
   Object.defineProperty(constructor, 'name', { value: 'EventSource', configurable: true });
 }
 
+/** @type {(string | symbol)[]} */
 const FUNCTION_PROPERTIES = ['length', 'name', 'prototype'];
 
 // Called without new, a class throws words of its own, and as a string it is its source; Firefox has its properties in

@@ -1,3 +1,11 @@
+declare global {
+  /**
+   * Where eventsource.wasm is, if it is not beside the script. `null` never loads it: the script does all that it does. Set it
+   * before the first stream is open.
+   */
+  var EVENTSOURCE_WASM_URL: string | URL | null | undefined;
+}
+
 /** What {@link EventSource} takes beside the URL. Without its members it behaves as the browser's own. */
 export interface EventSourceInit {
   /** Whether cookies and other credentials are sent to another origin, too. Default: false. */
@@ -74,7 +82,7 @@ export interface EventSourceInit {
    * event's type, too. If it throws, the event is lost and an error event with the reason `parse` and the `cause` tells of
    * it; the connection stays as it is, and so does what comes behind.
    */
-  parse?: (data: string, type: string) => unknown;
+  parse?: (data: string, type: EventType) => unknown;
 
   /** Is called with every event of the stream, of whatever type, behind its listeners. What it throws is reported as theirs. */
   onEvent?: (event: MessageEvent) => void;
@@ -106,14 +114,26 @@ export interface EventSourceInit {
 
   /**
    * Whether a worker reads and decodes the stream, one for all sources of the page that want it, so that the page's own
-   * thread is left with the events. It needs `eventsource.worker.js` beside the script, and `worker-src` for it in a
-   * Content-Security-Policy; where that is of another origin, for `blob:`. Functions are called in the page. Not with
-   * `fetch`. Where there are no workers in workers, it changes nothing. Default: false.
+   * thread is left with the events. Functions are called in the page. Not with `fetch`.
+   *
+   * The worker's script is `eventsource.worker.js` beside this one, or at the address that is given. A page that requires
+   * Trusted Types passes a `TrustedScriptURL`. The first source with this option decides for the page. A
+   * Content-Security-Policy needs `worker-src` for the script, or for `blob:` if it is of another origin. If the worker cannot
+   * be started, the source runs on the page's own thread, and the console says why. Default: false.
    */
-  worker?: boolean;
+  worker?: boolean | string | URL | TrustedScriptURLLike;
 
   /** How to try again. Without it: after the stream's reconnection time, for ever, and after no HTTP error. */
   retry?: Retry;
+}
+
+/** A string, declared so that `JSON.parse` fits, too, which ignores it. */
+export type EventType = string & NonNullable<Parameters<typeof JSON.parse>[1]>;
+
+/** A `TrustedScriptURL`, which TypeScript's own libraries do not declare. */
+export interface TrustedScriptURLLike {
+  toJSON(): string;
+  toString(): string;
 }
 
 /** Exponential backoff. Times are in milliseconds. What the stream sets by `retry:` is the least a delay can be. */
@@ -212,6 +232,12 @@ export interface ConnectionErrorEvent extends ConnectionEvent {
 /** The data of events of type message: any, unless Events tells. */
 type MessageData<Events> = Events extends { message: infer Data } ? Data : any;
 
+/** An event handler as it is read: one that fits the DOM's, so that this EventSource can stand where that is expected. */
+type AnyHandler = ((this: any, event: any) => any) | null;
+
+/** The same type, which the compiler does not infer from where the source is put. */
+type Given<Events> = [Events][Events extends any ? 0 : never];
+
 /** What listeners receive, by type. */
 type EventMap<Events> = { [Type in Exclude<keyof Events, 'open' | 'error'>]: MessageEvent<Events[Type]> } & {
   error: ConnectionErrorEvent;
@@ -265,10 +291,13 @@ export declare class EventSource<Events extends object = {}> extends EventTarget
    */
   reset(): void;
 
-  onopen: ((this: EventSource<Events>, event: ConnectionEvent) => any) | null;
-  onmessage: ((this: EventSource<Events>, event: MessageEvent<MessageData<Events>>) => any) | null;
+  get onopen(): AnyHandler;
+  set onopen(handler: ((this: EventSource<Events>, event: ConnectionEvent) => any) | null);
+  get onmessage(): AnyHandler;
+  set onmessage(handler: ((this: EventSource<Events>, event: MessageEvent<MessageData<Events>>) => any) | null);
   /** `readyState` is CONNECTING if the connection is to be made again, CLOSED if it has failed for good. */
-  onerror: ((this: EventSource<Events>, event: ConnectionErrorEvent) => any) | null;
+  get onerror(): AnyHandler;
+  set onerror(handler: ((this: EventSource<Events>, event: ConnectionErrorEvent) => any) | null);
 
   /** Ends the connection. No event follows. */
   close(): void;
@@ -278,11 +307,11 @@ export declare class EventSource<Events extends object = {}> extends EventTarget
    * source. It ends when the source is closed or its one stream has ended, and throws an Error with the error event for
    * its `cause` when the source has failed otherwise. See `buffer`.
    */
-  [Symbol.asyncIterator](): AsyncIterableIterator<AnyEvent<Events>>;
+  [Symbol.asyncIterator](): AsyncIterableIterator<AnyEvent<Given<Events>>>;
 
-  addEventListener<K extends keyof EventMap<Events>>(
+  addEventListener<K extends keyof EventMap<Given<Events>>>(
     type: K,
-    listener: (this: EventSource<Events>, event: EventMap<Events>[K]) => any,
+    listener: (this: EventSource<Events>, event: EventMap<Given<Events>>[K]) => any,
     options?: boolean | AddEventListenerOptions,
   ): void;
   addEventListener(
@@ -291,9 +320,9 @@ export declare class EventSource<Events extends object = {}> extends EventTarget
     options?: boolean | AddEventListenerOptions,
   ): void;
   addEventListener(type: string, listener: EventListenerOrEventListenerObject, options?: boolean | AddEventListenerOptions): void;
-  removeEventListener<K extends keyof EventMap<Events>>(
+  removeEventListener<K extends keyof EventMap<Given<Events>>>(
     type: K,
-    listener: (this: EventSource<Events>, event: EventMap<Events>[K]) => any,
+    listener: (this: EventSource<Events>, event: EventMap<Given<Events>>[K]) => any,
     options?: boolean | EventListenerOptions,
   ): void;
   removeEventListener(

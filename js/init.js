@@ -1,6 +1,8 @@
 // Web IDL's conversion to the dictionary EventSourceInit, with the members that are ours. Each is converted when the
 // source is constructed, so a value that is of no use is the constructor's TypeError, which names it.
 
+import { tag } from './tag.js';
+
 const LARGEST_MAX_EVENT_SIZE = 1024 * 1024 * 1024; // offsets in the engine have 32 bits
 const LONGEST_TIME = Number.MAX_SAFE_INTEGER; // in milliseconds
 const LONGEST_TIMER = 2 ** 31 - 1;
@@ -96,7 +98,7 @@ const OPTIONS = {
  * @property {object[] | undefined} diagnostics
  * @property {number} diagnosticsSize
  * @property {boolean} debug
- * @property {boolean} worker
+ * @property {boolean | string | URL | object} worker
  * @property {string} [referrer] of the page, in its worker
  * @property {boolean} wake
  * @property {{ key: string, storage: 'sessionStorage' | 'localStorage' } | undefined} persist
@@ -108,7 +110,6 @@ export function convertInit(init) {
   if (!isObject(init) && init !== null && init !== undefined) {
     throw new TypeError("Failed to construct 'EventSource': The provided value is not of type 'EventSourceInit'.");
   }
-  warnOfUnknown(init);
   const options = convertMembers(OPTIONS, init ?? {});
   const { body, credentials } = options;
   options.withCredentials = credentials === 'include';
@@ -116,8 +117,10 @@ export function convertInit(init) {
   return options;
 }
 
+/** @returns {any} */
 function convertMembers(members, from, prefix = '') {
   if (!isObject(from)) throw invalid(prefix.slice(0, -1), 'must be an object.');
+  warnOfUnknown(from, Object.keys(members), prefix);
   const converted = {};
   for (const name of Object.keys(members)) converted[name] = members[name](from[name], prefix + name, converted);
   return converted;
@@ -125,7 +128,7 @@ function convertMembers(members, from, prefix = '') {
 
 function convertWorker(worker, name, { fetch }) {
   if (worker && fetch) throw invalid(name, 'excludes fetch.');
-  return convertBoolean(worker, name);
+  return isObject(worker) || (worker && typeof worker === 'string') ? worker : convertBoolean(worker, name);
 }
 
 const toCredentials = oneOf('same-origin', 'include', 'omit');
@@ -218,16 +221,12 @@ function convertStatuses(statuses = [429, 500, 502, 503, 504], name) {
 let warned = '';
 
 /** One line for each set of names, however many sources are given it. */
-function warnOfUnknown(init) {
-  const known = Object.keys(OPTIONS);
-  const unknown = Object.keys(init ?? {}).filter((name) => !known.includes(name)).join(', ');
+function warnOfUnknown(from, known, prefix) {
+  const unknown = Object.keys(from).filter((name) => !known.includes(name)).map((name) => prefix + name).join(', ');
   if (unknown === '' || unknown === warned) return;
   warned = unknown;
   console.warn(`EventSource: options that are ignored: ${unknown}. There are: ${known.join(', ')}`);
 }
-
-/** What something is, of whatever realm. */
-export const tag = (value) => Object.prototype.toString.call(value).slice(8, -1);
 
 const isObject = (value) => (typeof value === 'object' && value !== null) || typeof value === 'function';
 

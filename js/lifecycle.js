@@ -209,5 +209,6 @@ export class Lifecycle {
 
 /** The string whose code points are the bytes of the ID's UTF-8, which is how fetch takes what is not ASCII. */
 function byteString(lastEventId) {
+  if (lastEventId === '') return ''; // jsdom has no TextEncoder
   return Array.from(encode(lastEventId), (byte) => String.fromCharCode(byte)).join('');
 }

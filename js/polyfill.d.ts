@@ -1,6 +1,24 @@
 import type * as module from './index.js';
 
+/** The global, with all of its type: TypeScript lets nobody change what its own libraries declare of the global. */
+export { EventSource } from './index.js';
+
 declare global {
   /** What the global EventSource takes beside the URL, now that it is this one. */
   interface EventSourceInit extends Omit<module.EventSourceInit, 'withCredentials'> {}
+
+  /** What the global EventSource has beyond the standard. */
+  interface EventSource extends Pick<module.EventSource, 'lastEventId' | 'reconnectionTime' | 'reset'> {
+    [Symbol.asyncIterator](): AsyncIterableIterator<MessageEvent>;
+    addEventListener(
+      type: 'error',
+      listener: (this: EventSource, event: module.ConnectionErrorEvent) => any,
+      options?: boolean | AddEventListenerOptions,
+    ): void;
+    addEventListener(
+      type: 'open',
+      listener: (this: EventSource, event: module.ConnectionEvent) => any,
+      options?: boolean | AddEventListenerOptions,
+    ): void;
+  }
 }

@@ -9,3 +9,5 @@ Object.defineProperty(globalThis, 'EventSource', {
   enumerable: false,
   configurable: true,
 });
+
+export { EventSource };

@@ -2,9 +2,9 @@
 // posts what a chunk held; the page makes the events.
 
 import { Connection } from './connection.js';
-import { moduleURL } from './engine.js';
-import { tag } from './init.js';
+import { absolute, moduleURL } from './engine.js';
 import { CLOSED, OPEN, Source } from './source.js';
+import { tag } from './tag.js';
 import { documentIsThere } from './unload.js';
 
 /** How much of what a worker has posted is to be delivered until it is told, in UTF-16 code units. */
@@ -12,7 +12,7 @@ const TOLD_EVERY = 64 * 1024;
 
 let workerURL;
 
-/** Sets where the worker's script is. @param {() => string} url */
+/** Sets where the worker's script is. @param {() => string | null | Promise<string>} url */
 export function setWorkerURL(url) {
   workerURL = url;
 }
@@ -23,6 +23,8 @@ let lastId = 0;
 
 /** @type {Worker | undefined} */
 let worker;
+/** @type {Promise<void> | undefined} */
+let starting;
 
 /** Whether there has been one that failed: then no source tries another. */
 let failed = false;
@@ -31,22 +33,26 @@ let failed = false;
 export const canBeRemote = () => globalThis.Worker !== undefined && !failed;
 
 function post(message, transfer) {
-  worker ??= start();
-  worker.postMessage(message, transfer);
+  worker?.postMessage(message, transfer);
 }
 
-function start() {
-  const url = workerURL();
-  // A worker's script must be of the page's origin, and may import others.
-  const script = url.startsWith(`${origin}/`) ? url : URL.createObjectURL(new Blob([`importScripts(${JSON.stringify(url)})`]));
-  const started = new Worker(script);
-  started.onmessage = ({ data }) => connections.get(data.id)?.receive(data);
-  started.onerror = (event) => {
+/** @param {boolean | string | URL | object} given where the script is, if the page says so */
+async function start(given) {
+  const url = given === true ? await workerURL() : given;
+  if (url === null) throw new Error('its address is unknown: set the option worker to it');
+  worker = new Worker(tag(url) === 'TrustedScriptURL' ? url : ofThisOrigin(absolute(url)));
+  worker.onmessage = ({ data }) => connections.get(data.id)?.receive(data);
+  worker.onerror = (event) => {
     event.preventDefault();
-    started.terminate();
-    fail(`${url}: ${event.message}`);
+    worker.terminate();
+    fail(`${url}: ${event.message ?? 'it could not be loaded: check the address, worker-src, and its own Cross-Origin-Embedder-Policy'}`);
   };
-  return started;
+}
+
+/** A worker's script must be of the page's origin, and may import others. */
+function ofThisOrigin(url) {
+  const own = url.startsWith(`${origin}/`) || url.startsWith('blob:');
+  return own ? url : URL.createObjectURL(new Blob([`importScripts(${JSON.stringify(url)})`]));
 }
 
 /** All goes on without a worker. */
@@ -72,25 +78,23 @@ export class RemoteConnection extends Source {
     this.#replace = replace;
   }
 
-  begin() {
+  async begin() {
     if (this.readyState === CLOSED) return;
     if (failed) {
       this.lost();
       return;
     }
     // What cannot be posted, or is for this side.
-    const { headers, body, signal, parse, onEvent, onComment, diagnostics, debug, persist, buffer, wake, ...open } = this.source;
-    this.#id = ++lastId;
+    const { headers, body, signal, parse, onEvent, onComment, diagnostics, debug, persist, buffer, wake, worker, ...open } = this.source;
+    const id = (this.#id = ++lastId);
     this.#untold = 0;
-    connections.set(this.#id, this);
-    const message = {
-      id: this.#id,
-      module: moduleURL(),
-      comments: onComment !== undefined,
-      open: { ...open, lastEventId: this.lastEventId, referrer: location.href },
-    };
+    connections.set(id, this);
     try {
-      post(message);
+      await (starting ??= start(worker));
+      const module = await moduleURL();
+      if (!connections.has(id)) return;
+      const comments = onComment !== undefined;
+      post({ id, module, comments, open: { ...open, lastEventId: this.lastEventId, referrer: location.href } });
     } catch (error) {
       fail(error.message); // as a policy has it
     }

@@ -1,6 +1,7 @@
 // The request of an event stream. Both lifecycles have it made here.
 
 import { Body } from './body.js';
+import { tag } from './tag.js';
 import { queueTask } from './task.js';
 
 /**
@@ -17,6 +18,7 @@ import { queueTask } from './task.js';
  *   other attempt would succeed
  */
 export async function request(url, lastEventId, source, attempt, signal) {
+  /** @type {RequestInit & { duplex?: string }} */
   const init = { credentials: source.credentials, cache: 'no-store', signal, referrer: source.referrer };
   let reason = 'headers';
   try {
@@ -24,7 +26,7 @@ export async function request(url, lastEventId, source, attempt, signal) {
     init.headers = headersFor(url, source.lastEventIdParam === '' ? lastEventId : '', source, headers);
     reason = 'body';
     if (source.method !== 'GET') Object.assign(init, { method: source.method, body: await given(source.body, attempt) });
-    if (init.body instanceof ReadableStream) init.duplex = 'half';
+    if (tag(init.body) === 'ReadableStream') init.duplex = 'half';
   } catch (cause) {
     return { reason, cause };
   }
@@ -103,7 +105,7 @@ function isUnfetchable(url) {
 }
 
 /** Sees whether the page's Content-Security-Policy blocks url. */
-function watchPolicy(url) {
+export function watchPolicy(url) {
   const target = globalThis.document ?? globalThis;
   const { origin } = new URL(url);
   let violated = false;

@@ -12,7 +12,7 @@ export class Source {
   details;
 
   /**
-   * @param {import('./delivery.js').Delivery | import('./worker.js').Post} delivery
+   * @param {import('./delivery.js').Delivery | any} delivery or worker.js has its own
    * @param {import('./init.js').Init & { url: string, stream?: import('./body.js').Body }} source
    */
   constructor(delivery, source) {
@@ -26,7 +26,7 @@ export class Source {
     source.signal?.addEventListener('abort', this);
     if (source.wake) wakeUp(this);
     // In a task, so that a source which is closed in the one that made it sends nothing.
-    queueTask(() => this.begin());
+    queueTask(() => /** @type {any} */ (this).begin());
     closeAtUnload(this);
   }
 

@@ -56,7 +56,10 @@ export class StreamEvent extends Event {
 function defineAsMessageEvent({ prototype, realOf }) {
   const own = Object.getOwnPropertyDescriptors(prototype);
   for (const name of Object.keys(own)) delete prototype[name];
-  for (const [name, member] of Object.entries(Object.getOwnPropertyDescriptors(MessageEvent.prototype))) {
+  // In Deno some of them are properties of each event, and not of the prototype.
+  const members = { ...Object.getOwnPropertyDescriptors(MessageEvent.prototype) };
+  for (const name of Object.keys(own)) members[name] ??= own[name];
+  for (const [name, member] of Object.entries(members)) {
     if (name !== 'constructor' && own[name]) Object.assign(member, own[name], { enumerable: true });
     else if (member.get) {
       const { get } = member;

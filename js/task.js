@@ -3,10 +3,11 @@
 let channel;
 const tasks = [];
 
-/** Runs f in a task of its own. @param {() => void} f */
+/** Runs f in a task of its own. @param {(value?: any) => void} f */
 export function queueTask(f) {
-  if (!globalThis.MessageChannel) {
-    setTimeout(f); // as in jsdom
+  // jsdom has no channels, and in Deno one keeps the program from its end.
+  if (!globalThis.MessageChannel || globalThis.Deno) {
+    setTimeout(f);
     return;
   }
   channel ??= open();

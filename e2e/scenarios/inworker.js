@@ -122,7 +122,7 @@ export default [
     await t.until(source, 'open');
   }, ['GET A', 'open', 'message "x" id "1"', 'error CONNECTING', 'reason "network" willRetry true retryIn 0', 'GET A last-event-id: "1"', 'open'],
   { alone: "it replaces the page's Worker before there is one, and ends it" }),
-  scenario('a function in place of fetch is refused', async (t) => refuse(t, [{ worker: true, fetch }, { worker: 'yes' }]), [
-    'TypeError worker', 'TypeError worker',
+  scenario('a function in place of fetch is refused', async (t) => refuse(t, [{ worker: true, fetch }, { worker: 1 }, { worker: '' }]), [
+    'TypeError worker', 'TypeError worker', 'TypeError worker',
   ]),
 ];

@@ -178,10 +178,15 @@ export default [
     run: (t) => warnings({ note: (text) => t.note(text.replace(/There are: .*/, '…')) }, () => {
       for (let i = 0; i < 2; i++) new t.EventSource('/x', { header: {}, timeout: 1, withCredentials: true }).close();
       new t.EventSource('/x', { header: {} }).close();
+      const nested = { retry: { max_attempts: 1 }, buffer: { length: 1 }, persist: { key: 'nested', kind: 'local' } };
+      for (const [name, value] of Object.entries(nested)) new t.EventSource('/x', { [name]: value }).close();
     }),
     expect: [
       'EventSource: options that are ignored: header, timeout. …',
       'EventSource: options that are ignored: header. …',
+      'EventSource: options that are ignored: retry.max_attempts. …',
+      'EventSource: options that are ignored: buffer.length. …',
+      'EventSource: options that are ignored: persist.kind. …',
     ],
   },
 ];

@@ -43,7 +43,7 @@ var copies = map[string]string{
 	"polyfill.mjs":  "js/polyfill.mjs",
 	"polyfill.d.ts": "js/polyfill.d.ts",
 	"package.json":  "js/package.json",
-	"README.md":     "README.md",
+	"README.md":     "js/README.md",
 	"LICENSE":       "LICENSE",
 }
 
@@ -59,7 +59,7 @@ func main() {
 }
 
 func run() error {
-	build, err := hashSources("go.mod", "go.sum", "README.md", "LICENSE", "sse", "wasm", "js")
+	build, err := hashSources("go.mod", "go.sum", "LICENSE", "sse", "wasm", "js")
 	if err != nil {
 		return fmt.Errorf("reading the sources (is this the project's root?): %w", err)
 	}
@@ -69,7 +69,7 @@ func run() error {
 	if err := clean(); err != nil {
 		return err
 	}
-	for _, step := range []func(string) error{compileModule, bundleScripts, copyFiles, compress} {
+	for _, step := range []func(string) error{compileModule, bundleScripts, deriveFiles, copyFiles, compress} {
 		if err := step(build); err != nil {
 			return err
 		}
@@ -79,7 +79,9 @@ func run() error {
 
 // complete reports whether dist has everything that an earlier build has put there.
 func complete() bool {
-	for _, name := range append(slices.Collect(maps.Keys(copies)), moduleState) {
+	others := slices.Concat(slices.Collect(maps.Keys(copies)), slices.Collect(maps.Keys(derived)), slices.Collect(maps.Keys(declarations)),
+		[]string{"inline.mjs", "eventsource.cjs", "polyfill.cjs", "eventsource.assets.mjs", moduleState})
+	for _, name := range others {
 		if _, err := os.Stat(filepath.Join(dist, name)); err != nil {
 			return false
 		}
@@ -194,6 +196,8 @@ func bundleScripts(build string) error {
 	}{
 		{"js/classic.js", "eventsource.js", api.FormatIIFE},
 		{"js/module.js", "eventsource.mjs", api.FormatESModule},
+		{"js/inline.js", "inline.mjs", api.FormatESModule},
+		{"js/common.js", "eventsource.cjs", api.FormatCommonJS},
 		{"js/worker.js", "eventsource.worker.js", api.FormatIIFE},
 		{"js/testing.js", "test/eventsource.mjs", api.FormatESModule},
 	} {
@@ -213,6 +217,7 @@ func bundleScripts(build string) error {
 			Sourcemap:         api.SourceMapLinked,
 			Define:            map[string]string{"__BUILD__": `"` + build + `"`},
 			Plugins:           []api.Plugin{support},
+			External:          []string{"./eventsource.assets.mjs"}, // made of the module and the worker's script
 			LogLevel:          api.LogLevelWarning,
 		})
 		if len(result.Errors) > 0 {

@@ -25,7 +25,7 @@ func site(t *testing.T) string {
 	}
 	for name, content := range map[string]string{
 		"package.json": string(manifest), "README.md": "# r", "LICENSE": "MIT", "index.d.ts": "types",
-		"polyfill.mjs": "js", "polyfill.d.ts": "types", "eventsource.js": "js", "eventsource.mjs": "mjs", "eventsource.wasm": "wasm", "eventsource.wasm.br": "br",
+		"polyfill.mjs": "js", "polyfill.d.ts": "types", "inline.mjs": "js", "inline-polyfill.mjs": "js", "eventsource.cjs": "js", "eventsource.js": "js", "eventsource.mjs": "mjs", "eventsource.wasm": "wasm", "eventsource.wasm.br": "br",
 		".build": "not for the package", "bench.json": "nor this",
 	} {
 		if err := os.WriteFile(filepath.Join(folder, name), []byte(content), 0o600); err != nil {
@@ -77,8 +77,8 @@ func TestPack(t *testing.T) {
 		t.Errorf("made %s", base)
 	}
 	files := unpacked(t, tarball)
-	want := []string{"LICENSE", "README.md", "eventsource.js", "eventsource.mjs", "eventsource.wasm", "eventsource.wasm.br", "index.d.ts",
-		"package.json", "polyfill.d.ts", "polyfill.mjs"}
+	want := []string{"LICENSE", "README.md", "eventsource.cjs", "eventsource.js", "eventsource.mjs", "eventsource.wasm", "eventsource.wasm.br",
+		"index.d.ts", "inline-polyfill.mjs", "inline.mjs", "package.json", "polyfill.d.ts", "polyfill.mjs"}
 	if got := slices.Sorted(maps.Keys(files)); !slices.Equal(got, want) {
 		t.Errorf("packed %v, want %v", got, want)
 	}

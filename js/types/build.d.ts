@@ -1,0 +1,28 @@
+// What the build puts into the scripts, and what TypeScript's libraries lack. For `make lint` alone.
+
+declare const __BUILD__: string;
+
+declare var Deno: unknown;
+
+interface TrustedScriptURL {
+  toJSON(): string;
+}
+
+interface MessagePort {
+  /** In Node.js. */
+  ref?(): void;
+  unref?(): void;
+}
+
+declare module 'wasm_exec.js' {
+  export default function (globalThis: object): new () => {
+    exited: boolean;
+    importObject: WebAssembly.Imports;
+    run(instance: WebAssembly.Instance): Promise<void>;
+  };
+}
+
+declare module '*/eventsource.assets.mjs' {
+  export const module: string;
+  export const worker: string;
+}
