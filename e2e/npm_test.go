@@ -91,7 +91,7 @@ func TestPackage(t *testing.T) {
 	})
 }
 
-// installPackage makes a project that has installed its tools and the tarball, and has the README's hook. The tools come
+// installPackage makes a project that has installed its tools and the tarball, and has the hook of docs/getting-started.md. The tools come
 // from npm's cache where it has them.
 func installPackage(t *testing.T) (folder string) {
 	t.Helper()
@@ -100,7 +100,7 @@ func installPackage(t *testing.T) (folder string) {
 	if err := os.CopyFS(folder, os.DirFS("npm")); err != nil {
 		t.Fatal(err)
 	}
-	write(t, filepath.Join(folder, "useEventSource.tsx"), readmeSnippets(t, "tsx")[0])
+	write(t, filepath.Join(folder, "useEventSource.tsx"), snippets(t, "docs/getting-started.md", "tsx")[0])
 	run(t, "..", "go", "run", "./js/pack", "-to", folder)
 	tarballs, err := filepath.Glob(filepath.Join(folder, "*.tgz"))
 	if err != nil || len(tarballs) != 1 {

@@ -15,17 +15,30 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// The README's program serves the README's pages, which show what it streams.
-func TestREADME(t *testing.T) {
+// documents are those whose snippets are run, with how many they have. The others are run by the tests of what they are about.
+var documents = map[string]struct{ programs, pages, scripts int }{
+	"README.md":         {programs: 1, pages: 1, scripts: 1},
+	"docs/headers.md":   {pages: 1, scripts: 1},
+	"docs/server.md":    {programs: 1},
+	"docs/go-client.md": {programs: 1},
+}
+
+// The documented server serves the documented pages, which show what it streams.
+func TestDocumentedPrograms(t *testing.T) {
 	t.Parallel()
 	requireDist(t)
-	programs, pages, scripts := readmeSnippets(t, "go"), readmeSnippets(t, "html"), readmeSnippets(t, "js")
-	hooks := readmeSnippets(t, "tsx") // TestPackage has it
-	if all := len(readmeSnippets(t, ".*?")); len(programs) != 2 || len(pages) != 2 || len(scripts) != 1 || len(hooks) != 1 || all != 6 {
-		t.Fatalf("%d programs, %d pages, %d scripts and %d hooks among %d snippets: this test knows two, two, one and one",
-			len(programs), len(pages), len(scripts), len(hooks), all)
+	for file, want := range documents {
+		programs, pages, scripts := snippets(t, file, "go"), snippets(t, file, "html"), snippets(t, file, "js")
+		if len(programs) != want.programs || len(pages) != want.pages || len(scripts) != want.scripts {
+			t.Errorf("%s has %d programs, %d pages and %d scripts: this test knows %+v", file, len(programs), len(pages), len(scripts), want)
+		}
 	}
-	pages = append(pages, renewalPage(scripts[0]))
+	server := snippets(t, "docs/server.md", "go")[0]
+	if snippets(t, "README.md", "go")[0] != server {
+		t.Error("README.md and docs/server.md have different servers")
+	}
+	pages := append(snippets(t, "README.md", "html"), snippets(t, "docs/headers.md", "html")...)
+	pages = append(pages, renewalPage(snippets(t, "docs/headers.md", "js")[0]))
 	folder := t.TempDir()
 	site := filepath.Join(folder, "public")
 	if err := os.CopyFS(site, os.DirFS(dist)); err != nil {
@@ -38,8 +51,8 @@ func TestREADME(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	url := "http://" + startProgram(t, folder, programs[1])
-	t.Run("client", func(t *testing.T) { runClient(t, url, programs[0]) })
+	url := "http://" + startProgram(t, folder, server)
+	t.Run("client", func(t *testing.T) { runClient(t, url, snippets(t, "docs/go-client.md", "go")[0]) })
 	for _, page := range []string{"/a.html", "/b.html", "/c.html"} {
 		tab := newTab(t)
 		messages := chromedp.Console(tab)
@@ -54,10 +67,10 @@ func TestREADME(t *testing.T) {
 	}
 }
 
-// readmeSnippets returns the README's code in a language.
-func readmeSnippets(t *testing.T, language string) (found []string) {
+// snippets returns the code in a language of a file of the project.
+func snippets(t *testing.T, file, language string) (found []string) {
 	t.Helper()
-	text, err := os.ReadFile("../README.md")
+	text, err := os.ReadFile(filepath.Join("..", filepath.FromSlash(file)))
 	if err != nil {
 		t.Fatal(err)
 	}
