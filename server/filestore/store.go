@@ -108,6 +108,7 @@ type Store struct {
 	closed    bool
 	dirty     bool
 
+	syncing sync.Mutex    // held by sync: two at a time could each remove the other's manifest
 	wake    chan struct{} // for whoever commits
 	stop    chan struct{}
 	working sync.WaitGroup
@@ -355,6 +356,8 @@ func (s *Store) maintain() {
 
 // sync syncs what was written since the last time. Writing continues meanwhile.
 func (s *Store) sync() {
+	s.syncing.Lock()
+	defer s.syncing.Unlock()
 	s.mu.Lock()
 	file, dirty := s.file, s.dirty
 	s.dirty = false

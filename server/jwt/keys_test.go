@@ -168,11 +168,11 @@ func TestPEM(t *testing.T) {
 		"broken RSA key":    {block("RSA PUBLIC KEY", der), `PEM block "RSA PUBLIC KEY"`},
 		"broken X.509":      {block("CERTIFICATE", private), "x509"},
 		"set of nothing":    {[]byte(`{"keys":[]}`), "no usable keys"},
-		"another object":    {[]byte(` {}`), "no array"},
-		"set of null":       {[]byte(`{"keys":null}`), "no array"},
-		"broken set":        {[]byte(`{"keys":`), "the JWK set"},
-		"set of no objects": {[]byte(`{"keys":[1]}`), "the JWK set"},
-		"set of useless":    {setOf(t, octJWK(object{"k": "c2hvcnQ"}), object{"kty": "new"}), "key 1: jwt: no usable keys: a secret has 5 bytes"},
+		"another object":    {[]byte(` {}`), `no "keys" array`},
+		"set of null":       {[]byte(`{"keys":null}`), `no "keys" array`},
+		"broken set":        {[]byte(`{"keys":`), "JWK set"},
+		"set of no objects": {[]byte(`{"keys":[1]}`), "JWK set"},
+		"set of useless":    {setOf(t, octJWK(object{"k": "c2hvcnQ"}), object{"kty": "new"}), "key 1: jwt: no usable keys: secret has 5 bytes"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -478,13 +478,13 @@ func TestURLAnswers(t *testing.T) {
 	}{
 		"set":       {func(w http.ResponseWriter, r *http.Request) { w.Write(good) }, ""},
 		"not found": {http.NotFound, "404"},
-		"HTML":      {func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "<!doctype html>") }, "the JWK set"},
-		"PEM":       {func(w http.ResponseWriter, r *http.Request) { w.Write(pemOf(t, edKey.Public())) }, "the JWK set"},
+		"HTML":      {func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "<!doctype html>") }, "JWK set"},
+		"PEM":       {func(w http.ResponseWriter, r *http.Request) { w.Write(pemOf(t, edKey.Public())) }, "JWK set"},
 		"secrets":   {func(w http.ResponseWriter, r *http.Request) { w.Write(setOf(t, octJWK(nil))) }, "no usable keys"},
 		"endless": {func(w http.ResponseWriter, r *http.Request) {
 			for _, err := w.Write(good); err == nil; _, err = fmt.Fprint(w, strings.Repeat(" ", 1<<16)) {
 			}
-		}, "more than 1048576 bytes"},
+		}, "larger than 1048576 bytes"},
 		"redirect": {func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path == "/here" {
 				w.Write(good)

@@ -14,15 +14,16 @@ const (
 	soonerBytes  = 4 << 10
 )
 
-// maxRecent is through how many sections a client may be behind the newest and still be in step. It bounds what one that
-// does not read keeps: the section that it is in.
+// maxRecent is how many sections a client may be behind the newest one and still share. It limits what a client that
+// does not read keeps in memory.
 const maxRecent = 4
 
-// shared is what the clients of one filter get in one coding: a list of sections, each of which follows the events in
-// the log by chunks. The first client that comes to an event has it coded, the others take what they find.
+// shared has the compressed events for clients with one filter and one coding: a list of sections, each with
+// consecutive chunks of events of the log. The first client that reaches an event compresses it, and the others use the
+// result.
 //
-// Only the newest section is held here. A client that lags holds the one it is in, and by that those that follow, for
-// no longer than the log and MaxLag let it lag.
+// Only the newest section is held here. A client that lags holds its section and the following ones, as long as the log
+// and MaxLag let it lag.
 type shared struct {
 	coding Coding
 	spare  *spare // encoders for what is not shared
@@ -44,7 +45,7 @@ type section struct {
 	follow  *section
 }
 
-// A chunk is events that were coded at once.
+// A chunk has events that were compressed together.
 type chunk struct {
 	first, last uint64 // sequences of its first event, and of its last
 	next        uint64 // sequence from which to read on, as those between are for others
