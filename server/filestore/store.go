@@ -83,19 +83,19 @@ type Store struct {
 	space   space
 	reads   chan struct{}
 
-	// Of what follows, only the holder of io changes anything.
+	// Only the holder of io may change the following fields.
 	io        sync.Mutex
 	file      *os.File // the newest segment's
 	marker    *marker
 	keys      keys
 	keyFiles  []keyFile
-	synced    bool // every write is
+	synced    bool // every write is synced
 	suspect   bool // a sync of file has failed
-	manifests int  // that were made
+	manifests int  // number of manifests written
 	failing   bool // the last write failed
 	buffer    []byte
 
-	mu        sync.Mutex // for the rest, and short
+	mu        sync.Mutex // for the following fields; held briefly
 	epoch     string
 	earlier   map[string]uint64
 	first     uint64 // sequence of the oldest event kept, or last+1
@@ -109,7 +109,7 @@ type Store struct {
 	dirty     bool
 
 	syncing sync.Mutex    // held by sync: two at a time could each remove the other's manifest
-	wake    chan struct{} // for whoever commits
+	wake    chan struct{} // wakes commitAll
 	stop    chan struct{}
 	working sync.WaitGroup
 }
