@@ -229,7 +229,7 @@ func TestEventsPerTopic(t *testing.T) {
 }
 
 // A stream that is deleted and made anew is another one: clients are cut, and told when they come back.
-func TestStreamIsMadeAnew(t *testing.T) {
+func TestStreamIsCreatedAgain(t *testing.T) {
 	servers := startServers(t, 1)
 	n := startNode(t, servers, jetstream.Options{}, &server.Broker{}, 0)
 	var old string

@@ -249,7 +249,7 @@ func TestReload(t *testing.T) {
 }
 
 // An issuer that withdraws all its keys is believed, and so is one that has keys again.
-func TestURLWithdrawn(t *testing.T) {
+func TestFetchWithdrawnKeys(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
 		set := setOf(t, edJWK(object{"kid": "1"}))
@@ -327,7 +327,7 @@ func (i *issuer) asked() int {
 
 const setURL = "https://issuer.example/keys?secret=x"
 
-func TestURL(t *testing.T) {
+func TestFetchKeys(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
 		i := &issuer{set: setOf(t, edJWK(object{"kid": "1"}), octJWK(nil))}
@@ -380,7 +380,7 @@ func TestURL(t *testing.T) {
 }
 
 // Who asks for an unknown key waits for the set that is under way, and one request does for all.
-func TestURLIsAskedOnce(t *testing.T) {
+func TestConcurrentFetchIsShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		i := &issuer{set: setOf(t, edJWK(object{"kid": "1"}))}
 		keys, err := jwt.FetchKeys(t.Context(), setURL, &jwt.FetchOptions{Client: &http.Client{Transport: i}, Refresh: time.Minute})
@@ -406,7 +406,7 @@ func TestURLIsAskedOnce(t *testing.T) {
 }
 
 // Who hangs up while the set is under way does not stop it: others wait for it.
-func TestURLIsNotCancelled(t *testing.T) {
+func TestFetchIsNotCanceled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		i := &issuer{set: setOf(t, edJWK(object{"kid": "1"}))}
 		keys, err := jwt.FetchKeys(t.Context(), setURL, &jwt.FetchOptions{Client: &http.Client{Transport: i}})
@@ -444,7 +444,7 @@ func TestURLIsNotCancelled(t *testing.T) {
 	})
 }
 
-func TestURLTimesOut(t *testing.T) {
+func TestFetchTimesOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client := &http.Client{Transport: &issuer{delay: time.Hour}}
 		for want, o := range map[time.Duration]*jwt.FetchOptions{5 * time.Second: {Client: client}, time.Minute: {Client: client, Timeout: time.Minute}} {
@@ -456,7 +456,7 @@ func TestURLTimesOut(t *testing.T) {
 	})
 }
 
-func TestURLRefused(t *testing.T) {
+func TestFetchKeysRefuses(t *testing.T) {
 	for address, want := range map[string]string{
 		"http://issuer.example/keys": "must begin with https://",
 		"file:///etc/keys":           "must begin with https://",
@@ -470,7 +470,7 @@ func TestURLRefused(t *testing.T) {
 	}
 }
 
-func TestURLAnswers(t *testing.T) {
+func TestFetchKeysResponses(t *testing.T) {
 	good := setOf(t, edJWK(nil))
 	tests := map[string]struct {
 		handler http.HandlerFunc
@@ -515,7 +515,7 @@ func TestURLAnswers(t *testing.T) {
 }
 
 // A redirect must not lead to where anyone on the way can answer.
-func TestURLRedirectedToHTTP(t *testing.T) {
+func TestFetchRedirectedToHTTP(t *testing.T) {
 	set := setOf(t, edJWK(nil))
 	plain := roundTripper(func(r *http.Request) *http.Response {
 		answer := httptest.NewRecorder()
