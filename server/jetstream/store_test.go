@@ -66,7 +66,7 @@ func publish(t testing.TB, b *server.Broker, topic, data string) (id string) {
 	return id
 }
 
-const unavailable = ": the store is unavailable: events are late"
+const unavailable = ": event store is unavailable: events are delayed"
 
 // While NATS is gone, or does not answer, streams stay and are told, publishing fails for now, and then all goes on.
 func TestUnreachable(t *testing.T) {
