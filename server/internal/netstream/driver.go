@@ -43,11 +43,11 @@ type Env struct {
 // caughtUp is the position of a stream that has everything.
 const caughtUp = math.MaxInt64
 
-// Who has a stream: only they use it, and whoever sets the state from idle has it next.
+// The owner of a stream is the only one that uses it. Whoever changes the state from idle becomes the owner.
 const (
-	idle  uint32 = iota // nobody: it waits
-	taken               // its goroutine or a carrier
-	again               // the same, and there is something to do that they may have missed
+	idle  uint32 = iota // no owner: the stream waits
+	taken               // owned by its goroutine or a carrier
+	again               // the same, and the owner may have missed something to do
 )
 
 // A Driver drives one stream.
@@ -67,7 +67,7 @@ type Driver struct {
 	state  atomic.Uint32
 	signal chan struct{} // gives the stream to its goroutine
 
-	// These belong to whoever has the stream.
+	// These fields belong to the owner of the stream.
 	command stream.Command // for its goroutine to carry out, unless Wait
 	failure *failure       // of a carrier
 	alone   int            // how many times more its goroutine does what there is to do
@@ -331,7 +331,7 @@ func (d *Driver) writeOutput() (n int, err error) {
 	return n, nil
 }
 
-// windows are storage for what is framed, which streams do not keep while they are silent.
+// windows are buffers for framing, so that silent streams need none.
 var windows = sync.Pool{New: func() any { return new([eventlog.SegmentBytes]byte) }}
 
 func (d *Driver) writeFramed() (n int, err error) {

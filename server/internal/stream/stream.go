@@ -442,7 +442,7 @@ func (s *Stream) takeFetched(now time.Duration) {
 	}
 }
 
-// move places the cursor at that sequence, be it in the log or before it.
+// move places the cursor at that sequence, in the log or before it.
 func (s *Stream) move(next uint64) {
 	s.Cursor.Next = next
 	if _, err := s.log.Resume(&s.Cursor); err != nil {
