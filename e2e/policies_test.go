@@ -189,6 +189,7 @@ func (p policy) serve(t *testing.T) *policySite {
 	pages.HandleFunc("GET /framed", func(w http.ResponseWriter, r *http.Request) {
 		s.servePage(w, scriptOfPage+`<script>result.then((value) => parent.postMessage(value, '*'))</script>`, "")
 	})
+	pages.HandleFunc("GET /plain", func(w http.ResponseWriter, r *http.Request) { s.servePage(w, " ", "") })
 	pages.HandleFunc("/stream", s.stream)
 	s.page = httptest.NewServer(pages)
 	s.scripts = s.page

@@ -77,6 +77,7 @@ export default [
       const diagnostics = [];
       const source = t.watch(new window.EventSource(server.url, { diagnostics }));
       const connection = await server.accept();
+      await t.until(source, 'open'); // or the next wait for one would take it
       await connection.send('data: early\n\n', 'data: too\n\nid: 1\ndata: half an ');
       for (let i = 0; i < 2; i++) await t.until(source, 'message');
       await answerWithWasm(await wasm.request());
