@@ -54,6 +54,7 @@ export async function untilLeft() {
   await away;
 }
 
+/** @param {Event & { persisted?: boolean }} event */
 function observe({ type, persisted }) {
   if (type === 'beforeunload') leaving = true;
   // After all other listeners, which find the source as it was.
