@@ -108,6 +108,7 @@ func TestSourceOfPageThatReturns(t *testing.T) {
 				t.Fatal(err)
 			}
 			const open = `(async () => {%s
+				globalThis.EVENTSOURCE_WASM_URL = null; // Chromium does not keep a page that is loading something
 				globalThis.seen = [];
 				addEventListener('pageshow', ({ persisted }) => { globalThis.persisted = persisted; });
 				const source = new EventSource('/slow');

@@ -3,14 +3,18 @@
 
 import { LARGEST_PART, loadEngine, readyEngine } from './engine.js';
 import { Lifecycle, STANDARD_RETRY } from './lifecycle.js';
+import { essenceOf, EVENT_STREAM } from './mime.js';
 import { BETWEEN_EVENTS, DEFAULT_RECONNECTION_TIME } from './parser.js';
 import { request, retryAfter } from './request.js';
 import { CLOSED, CONNECTING, OPEN, Source } from './source.js';
 import { REQUESTING, STREAMING, WAITING } from './states.js';
-import { documentIsThere, untilLeft } from './unload.js';
+import { away, documentIsThere, untilLeft } from './unload.js';
 
 /** For how many milliseconds after its request nothing that wakes it says that a connection is dead. */
 const JUST_SENT = 2000;
+
+/** Ends an unfinished line, and its event. If that line ended in CR, the first LF is the rest of its CRLF. */
+const END_OF_EVENT = Uint8Array.of(10, 10);
 
 export class Connection extends Source {
   /** Whose commands it follows, and to whom it gives the inputs. */
@@ -36,6 +40,7 @@ export class Connection extends Source {
   /** Whether events of a chunk are still to come, and whether what of one is left then is to be forgotten. */
   #delivering = false;
   #resetDue = false;
+  #suspended = false;
   /** Whether it has asked for the engine. */
   #asked = false;
 
@@ -47,14 +52,14 @@ export class Connection extends Source {
   }
 
   #options() {
-    const { url, maxEventSize, onComment, once, retry = STANDARD_RETRY } = this.source;
+    const { url, maxEventSize, onComment, once, resume, retry = STANDARD_RETRY } = this.source;
     const [seed] = crypto.getRandomValues(new Uint32Array(1));
     return {
       url,
       maxEventSize,
       lastEventId: this.lastEventId,
       comments: onComment !== undefined,
-      retry: { ...retry, attempts: once ? 1 : retry.attempts, seed },
+      retry: { ...retry, attempts: once && resume !== 'get' ? 1 : retry.attempts, needsId: once && resume === 'get', seed },
     };
   }
 
@@ -118,7 +123,11 @@ export class Connection extends Source {
     });
   }
 
-  #send(url, lastEventId) {
+  #send(to, lastEventId) {
+    const { method, resume } = this.source;
+    const get = method === 'GET' || (resume === 'get' && lastEventId !== '');
+    // What another request than a GET was redirected to may want none of its kind: 303 means GET.
+    const url = get ? to : this.source.url;
     this.#abort = new AbortController();
     const { reason, status } = this.details;
     this.details = { url, attempt: ++this.#attempt, resumed: lastEventId !== '' };
@@ -127,7 +136,7 @@ export class Connection extends Source {
     this.#watchIdle();
     this.delivery.note('request', this.details);
     const attempt = { attempt: this.#attempt, lastEventId: this.lastEventId, reason, status };
-    return request(url, lastEventId, this.source, attempt, this.#abort.signal);
+    return request(url, get ? 'GET' : method, lastEventId, this.source, attempt, this.#abort.signal);
   }
 
   /** The page has given the stream. */
@@ -142,28 +151,34 @@ export class Connection extends Source {
   async fetch(url, lastEventId) {
     this.#commanded = true;
     this.#url = url;
-    const { stream, method } = this.source;
+    const { stream } = this.source;
     const sent = stream ? this.#sendNothing(url, stream) : this.#send(url, lastEventId);
     const abort = this.#abort;
     const { response, body, futile, reason, cause } = /** @type {any} */ (await sent);
+    await away;
     if (abort !== this.#abort) return;
     if (response) {
       if (!stream) this.#know({ status: response.status, headers: response.headers, url: response.url || url });
-      if (this.source.errorBodySize > 0 && !isStream(response)) {
+      const [status, contentType] = this.#accepted(response);
+      if (this.source.errorBodySize > 0 && !(status === 200 && essenceOf(contentType) === EVENT_STREAM)) {
         this.#know({ body: await body.text(this.source.errorBodySize) });
         if (abort !== this.#abort) return;
       }
-      // A redirect may have made a GET of it.
-      const finalURL = method === 'GET' ? response.url : '';
-      this.#response = { origin: new URL(response.url || url).origin, body, url: finalURL || url };
-      const { headers } = response;
-      this.#input('respond', response.status, headers.get('Content-Type') ?? '', finalURL, retryAfter(headers.get('Retry-After')));
+      this.#response = { origin: new URL(response.url || url).origin, body, url: response.url || url };
+      this.#input('respond', status, contentType, response.url, retryAfter(response.headers.get('Retry-After')));
       this.#response = undefined;
     } else {
       this.#know({ reason, cause });
       await untilLeft();
       if (abort === this.#abort) this.#input('interrupt', futile);
     }
+  }
+
+  /** The status and the type of a response, as the standard would have them if `accept` lists them. */
+  #accepted({ status, headers }) {
+    const { statuses, contentTypes } = this.source.accept;
+    const type = headers.get('Content-Type') ?? '';
+    return [statuses.includes(status) ? 200 : status, contentTypes.includes(essenceOf(type)) ? EVENT_STREAM : type];
   }
 
   announce(stable) {
@@ -185,6 +200,7 @@ export class Connection extends Source {
     if (reason !== 'wake') this.#failures++;
     this.#abortFetch();
     this.readyState = CONNECTING;
+    if (this.#suspended) return;
     this.wait(delay);
     this.#fireError(reason, delay);
   }
@@ -199,7 +215,8 @@ export class Connection extends Source {
 
   fail(reason, warning) {
     this.#commanded = true;
-    if (warning) console.warn(`EventSource: the connection has failed: ${warning}`);
+    // Where there is but one stream, its end is in order.
+    if (warning && !(reason === 'ended' && this.source.once)) console.warn(`EventSource: the connection has failed: ${warning}`);
     this.#giveUp(reason);
   }
 
@@ -217,14 +234,34 @@ export class Connection extends Source {
     else this.#input('reset');
   }
 
-  /** What would be waited for may be had now, and what is open may be dead. A body that is sent once is not sent again. */
-  wake() {
-    if (this.source.once || !this.#lifecycle) return;
+  /**
+   * What would be waited for may be had now, and what is open may be dead, if it has been silent for so many milliseconds.
+   * What is sent once is not sent again.
+   */
+  wake(silence = 0) {
+    if (!this.canRepeat || !this.#lifecycle || performance.now() - this.#quietSince < silence) return;
     // What comes after a sleep comes twice, from the clock and from the network.
     if (this.#abort && Math.abs(Date.now() - this.#sentAt) < JUST_SENT) return;
     clearTimeout(this.#timer);
     this.#input('wake');
   }
+
+  /** Ends the connection without a word until wake() makes it anew, as whatwg/html#12381 has it in the back/forward cache. */
+  suspend() {
+    if (!this.canRepeat || !this.#abort) return;
+    this.#know({ reason: 'wake' });
+    this.#suspended = true;
+    this.#input('wake');
+    this.#suspended = false;
+  }
+
+  /** Makes an open connection anew without a word if it has been silent for so many milliseconds. */
+  renew(silence) {
+    if (this.readyState !== OPEN || performance.now() - this.#quietSince < silence) return;
+    this.suspend();
+    this.wake();
+  }
+
 
   #giveUp(reason) {
     this.end();
@@ -265,16 +302,18 @@ export class Connection extends Source {
     try {
       for (;;) {
         const { done, value } = await body.read();
+        if (away) await away;
         documentIsThere();
         if (!wanted()) return;
-        if (watched) this.#quietSince = performance.now();
-        if (done) break;
-        if (value?.[Symbol.toStringTag] !== 'Uint8Array') throw new TypeError('A chunk is no Uint8Array');
+        this.#quietSince = performance.now();
+        if (done && !this.source.flushAtEnd) break;
+        const chunk = done ? END_OF_EVENT : value;
+        if (chunk?.[Symbol.toStringTag] !== 'Uint8Array') throw new TypeError('A chunk is no Uint8Array');
         this.#delivering = true;
-        const all = this.#deliver(value, origin, wanted);
+        const all = this.#deliver(chunk, origin, wanted);
         const open = all === true || (await all);
         this.#delivering = false;
-        if (!open) break;
+        if (!open || done) break;
         if (this.#resetDue) this.#input('reset');
         this.#resetDue = false;
         if (watched) this.#quietSince = performance.now(); // loops may have waited
@@ -322,7 +361,3 @@ export class Connection extends Source {
   }
 }
 
-/** Whether the engine may take it for one: an error's body is read before that, and a stream's must not be. */
-function isStream({ status, headers }) {
-  return status === 200 && (headers.get('Content-Type') ?? '').toLowerCase().includes('text/event-stream');
-}

@@ -8,6 +8,7 @@ const POLICIES = [
   STANDARD_RETRY,
   { statuses: [503, 404], initial: 1000, max: 60_000, factor: 1.7, jitter: 0.5, attempts: 4, resetAfter: 5000, seed: 7 },
   { statuses: [503, 204], initial: 2500, max: 2500, factor: 3, jitter: 1, attempts: Infinity, resetAfter: 0, seed: 0 },
+  { statuses: [503], initial: 10, max: 20, factor: 2, jitter: 0, attempts: 3, resetAfter: 0, needsId: true, seed: 1 },
 ];
 
 const encoder = new TextEncoder();

@@ -28,6 +28,7 @@ var policies = []lifecycle.Retry{
 	{},
 	{Statuses: []int{503, 404}, Initial: 1000, Max: 60_000, Factor: 1.7, Jitter: 0.5, Attempts: 4, ResetAfter: 5000, Seed: 7},
 	{Statuses: []int{503, 204}, Initial: 2500, Max: 2500, Factor: 3, Jitter: 1},
+	{Statuses: []int{503}, Initial: 10, Max: 20, Factor: 2, Attempts: 3, NeedsID: true},
 }
 
 var chunks = []string{"retry: 5000000000\nid: 7\n\n", "id: é\nretry\n\ndata: x", "data: 0123456789abcdef\n"}

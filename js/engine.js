@@ -120,7 +120,7 @@ class Engine {
     const numbers = /** @type {any} */ (Float64Array).of(
       state.phase, state.wait, state.failures, options.maxEventSize, options.comments,
       parser.idChanged, parser.dataLines, parser.bom, parser.afterCR, parser.retry, parser.hasRetry,
-      retry.initial, retry.max, retry.factor, retry.jitter, Number.isFinite(retry.attempts) ? retry.attempts : 0, retry.resetAfter,
+      retry.initial, retry.max, retry.factor, retry.jitter, Number.isFinite(retry.attempts) ? retry.attempts : 0, retry.resetAfter, retry.needsId,
       retry.seed >>> 0, retry.statuses.length, ...strings.map(({ length }) => length),
     );
     this.#write(numbers, Uint16Array.from(retry.statuses), ...strings);

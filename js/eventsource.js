@@ -40,6 +40,7 @@ class EventSource extends EventTarget {
     if (arguments.length === 0) {
       throw new TypeError("Failed to construct 'EventSource': 1 argument required, but only 0 present.");
     }
+    if (typeof url === 'symbol') throw new TypeError("Failed to construct 'EventSource': Cannot convert a Symbol value to a string");
     const string = `${url}`; // in the order of Web IDL: both arguments are converted, then the steps run
     const init = convertInit(eventSourceInitDict);
     super();
@@ -174,16 +175,15 @@ const removeEventListener = Function.prototype.call.bind(EventTarget.prototype.r
  * and an anchor does.
  */
 function parseURL(url) {
-  if (globalThis.document) {
-    const anchor = document.createElement('a');
-    anchor.href = url;
-    if (anchor.protocol !== ':') return anchor.href;
-  } else {
-    try {
-      return new URL(url, globalThis.location?.href).href;
-    } catch {
-      // as below
-    }
+  try {
+    const { document, location } = globalThis;
+    const parsed = document ? Object.assign(document.createElement('a'), { href: url }) : new URL(url, location?.href);
+    const { protocol, hostname, origin, href } = parsed;
+    // "If asciiDomain contains a forbidden domain code point, domain-invalid-code-point validation error, return failure."
+    // Chromium lets a space be. A host that is no domain may have it: its URL has no origin.
+    if (protocol !== ':' && !(hostname.includes('%20') && origin !== 'null')) return href;
+  } catch {
+    // as below
   }
   throw new DOMException(`Failed to construct 'EventSource': Cannot open an EventSource to '${url}'. The URL is invalid.`, 'SyntaxError');
 }

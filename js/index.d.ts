@@ -21,9 +21,10 @@ export interface EventSourceInit {
   method?: string;
 
   /**
-   * The body of the requests, of another method than `GET`. A value is sent once: the source fails for good when the
-   * connection is lost, or could not be made. A function is called before every request instead; if it throws or
-   * rejects, that is an error event with the reason `body`, and it is called again for the next attempt.
+   * The body of the requests, of another method than `GET`. A value is sent once, and a request without a body is made once:
+   * the source ends with its stream, and fails for good when the connection is lost or cannot be made, unless `resume` says
+   * how to go on. A function is called before every request instead, so the request is repeated; if it throws or rejects,
+   * that is an error event with the reason `body`, and it is called again for the next attempt.
    */
   body?: BodyInit | null | ((attempt: Attempt) => BodyInit | Promise<BodyInit>);
 
@@ -37,6 +38,22 @@ export interface EventSourceInit {
    * server redirected to.
    */
   headers?: HeadersInit | ((attempt: Attempt) => HeadersInit | Promise<HeadersInit>);
+
+  /**
+   * `get` resumes with `GET` what began with another method: a request with a last event ID is a `GET` without a body, to
+   * the URL that the first one was redirected to. Without a last event ID the source cannot resume. A source that starts
+   * with one, from `lastEventId` or `persist`, starts with `GET`. Default: `never`.
+   */
+  resume?: 'never' | 'get';
+
+  /**
+   * Whether the end of the stream counts as a blank line, so that a last event which lacks it is delivered and not
+   * discarded. What a broken connection has cut off is discarded all the same. Default: false.
+   */
+  flushAtEnd?: boolean;
+
+  /** What a response may be besides the standard's status 200 and type `text/event-stream`. */
+  accept?: Accept;
 
   /** How many bytes one event may have before the connection fails, from 1 to 1073741824. Default: 16777216. */
   maxEventSize?: number;
@@ -65,9 +82,11 @@ export interface EventSourceInit {
   persist?: string | { key: string; storage?: 'session' | 'local' };
 
   /**
-   * Whether to connect anew at once, open or not, when the network is back, when the computer has slept for ten seconds
-   * or more, and when the page has come back from the browser's cache: an error event with the reason `wake`. Not because
-   * a tab was hidden, not within two seconds of the request, and not where `body` is sent once. Default: false.
+   * Whether to reconnect at once, open or not, when the network is back and when the computer has slept for ten seconds or
+   * more; and, in browsers that do not say that a page was frozen, when the tab is shown and its connection has been
+   * silent for 20 seconds: an error event with the reason `wake`. While the page is in the back/forward cache the connection is
+   * closed, and it is made again on return, without an error event or a delay. Never within two seconds of the request, and
+   * never where the request is made once and cannot resume. Default: false.
    */
   wake?: boolean;
 
@@ -134,6 +153,17 @@ export type EventType = string & NonNullable<Parameters<typeof JSON.parse>[1]>;
 export interface TrustedScriptURLLike {
   toJSON(): string;
   toString(): string;
+}
+
+/** What a response may be besides what the standard requires. */
+export interface Accept {
+  /** Statuses besides 200, from 201 to 299, without 204 and 205, which have no body. Default: none. */
+  statuses?: number[];
+  /**
+   * Types besides `text/event-stream`, without parameters, such as `application/octet-stream`. An empty string stands for
+   * a response without a `Content-Type`. Default: none.
+   */
+  contentTypes?: string[];
 }
 
 /** Exponential backoff. Times are in milliseconds. What the stream sets by `retry:` is the least a delay can be. */
@@ -229,8 +259,20 @@ export interface ConnectionErrorEvent extends ConnectionEvent {
   readonly cause?: unknown;
 }
 
-/** The data of events of type message: any, unless Events tells. */
-type MessageData<Events> = Events extends { message: infer Data } ? Data : any;
+/**
+ * What `onerror` receives: a failure of the connection, or an event that the server itself has named `error`, which has
+ * `data` and no `reason`.
+ */
+export type SourceErrorEvent<Data = any> = ConnectionErrorEvent | (MessageEvent<Data> & NoDetails);
+
+/** What `onopen` receives: the connection is open, or the server has named an event `open`. */
+export type SourceOpenEvent<Data = any> = ConnectionEvent | (MessageEvent<Data> & NoDetails);
+
+/** A message tells nothing of the connection. */
+type NoDetails = { readonly [Detail in Exclude<keyof ConnectionErrorEvent, keyof Event>]?: undefined };
+
+/** The data of events of a type: any, unless Events tells. */
+type DataOf<Events, Type extends string> = Events extends { [type in Type]: infer Data } ? Data : any;
 
 /** An event handler as it is read: one that fits the DOM's, so that this EventSource can stand where that is expected. */
 type AnyHandler = ((this: any, event: any) => any) | null;
@@ -240,9 +282,9 @@ type Given<Events> = [Events][Events extends any ? 0 : never];
 
 /** What listeners receive, by type. */
 type EventMap<Events> = { [Type in Exclude<keyof Events, 'open' | 'error'>]: MessageEvent<Events[Type]> } & {
-  error: ConnectionErrorEvent;
-  message: MessageEvent<MessageData<Events>>;
-  open: ConnectionEvent;
+  error: SourceErrorEvent<DataOf<Events, 'error'>>;
+  message: MessageEvent<DataOf<Events, 'message'>>;
+  open: SourceOpenEvent<DataOf<Events, 'open'>>;
 };
 
 /** What a `for await` loop has: with Events, an event whose `type` tells its `data`. */
@@ -292,12 +334,15 @@ export declare class EventSource<Events extends object = {}> extends EventTarget
   reset(): void;
 
   get onopen(): AnyHandler;
-  set onopen(handler: ((this: EventSource<Events>, event: ConnectionEvent) => any) | null);
+  set onopen(handler: ((this: EventSource<Events>, event: EventMap<Given<Events>>['open']) => any) | null);
   get onmessage(): AnyHandler;
-  set onmessage(handler: ((this: EventSource<Events>, event: MessageEvent<MessageData<Events>>) => any) | null);
-  /** `readyState` is CONNECTING if the connection is to be made again, CLOSED if it has failed for good. */
+  set onmessage(handler: ((this: EventSource<Events>, event: EventMap<Given<Events>>['message']) => any) | null);
+  /**
+   * `readyState` is CONNECTING if the connection is to be made again, CLOSED if it has failed for good. An event that the
+   * server has named `error` arrives here, too: it has `data`, and its `reason` is undefined.
+   */
   get onerror(): AnyHandler;
-  set onerror(handler: ((this: EventSource<Events>, event: ConnectionErrorEvent) => any) | null);
+  set onerror(handler: ((this: EventSource<Events>, event: EventMap<Given<Events>>['error']) => any) | null);
 
   /** Ends the connection. No event follows. */
   close(): void;

@@ -2,6 +2,7 @@
 // source is constructed, so a value that is of no use is the constructor's TypeError, which names it.
 
 import { tag } from './tag.js';
+import { essenceOf } from './mime.js';
 
 const LARGEST_MAX_EVENT_SIZE = 1024 * 1024 * 1024; // offsets in the engine have 32 bits
 const LONGEST_TIME = Number.MAX_SAFE_INTEGER; // in milliseconds
@@ -34,6 +35,15 @@ function convertFunction(value, name) {
   throw invalid(name, 'must be a function.');
 }
 
+/** Without those that have no body where a stream is expected. */
+function statuses(byDefault, most, ...without) {
+  return (value = byDefault, name) => {
+    const list = Array.isArray(value) ? [...value] : [undefined];
+    if (list.every((status) => Number.isInteger(status) && status >= 200 && status <= most && !without.includes(status))) return list;
+    throw invalid(name, `must be HTTP statuses from 200 to ${most}, without ${without}.`);
+  };
+}
+
 /** The members of `retry`. Times are in milliseconds. */
 const RETRY = {
   initial: integer(1000, 1, LONGEST_TIME),
@@ -42,8 +52,10 @@ const RETRY = {
   jitter: number(1, 0, 1),
   attempts: integer(Infinity, 1, 2 ** 31 - 1),
   resetAfter: integer(5000, 0, LONGEST_TIMER),
-  statuses: convertStatuses,
+  statuses: statuses([429, 500, 502, 503, 504], 599, 204),
 };
+
+const ACCEPT = { statuses: statuses([], 299, 204, 205), contentTypes: convertTypes };
 
 const BUFFER = { size: integer(1000, 1, 2 ** 20), full: oneOf('wait', 'oldest', 'newest') };
 
@@ -74,6 +86,9 @@ const OPTIONS = {
   diagnosticsSize: integer(100, 1, 10_000),
   debug: convertBoolean,
   worker: convertWorker,
+  accept: (accept = {}, name) => convertMembers(ACCEPT, accept, `${name}.`),
+  flushAtEnd: convertBoolean,
+  resume: oneOf('never', 'get'),
 };
 
 /**
@@ -82,7 +97,10 @@ const OPTIONS = {
  * @property {RequestCredentials} credentials
  * @property {string} method
  * @property {BodyInit | ((attempt: object) => BodyInit | Promise<BodyInit>) | undefined} body
- * @property {boolean} once whether there is but one attempt, since its body is gone with it
+ * @property {boolean} once whether a request is made but once: it is no GET, and no function says that it can be made again
+ * @property {{ statuses: number[], contentTypes: string[] }} accept
+ * @property {boolean} flushAtEnd
+ * @property {'never' | 'get'} resume
  * @property {Headers | ((attempt: object) => HeadersInit | Promise<HeadersInit>)} headers
  * @property {number} maxEventSize
  * @property {string} lastEventId
@@ -111,9 +129,9 @@ export function convertInit(init) {
     throw new TypeError("Failed to construct 'EventSource': The provided value is not of type 'EventSourceInit'.");
   }
   const options = convertMembers(OPTIONS, init ?? {});
-  const { body, credentials } = options;
+  const { body, credentials, method } = options;
   options.withCredentials = credentials === 'include';
-  options.once = body !== undefined && typeof body !== 'function';
+  options.once = method !== 'GET' && typeof body !== 'function';
   return options;
 }
 
@@ -208,14 +226,15 @@ function convertKey(key) {
   throw invalid('persist', 'must be a key, or {key, storage}.');
 }
 
-function convertRetry(retry, name) {
-  return retry === undefined ? undefined : convertMembers(RETRY, retry, `${name}.`);
+/** They are compared with what a response has, without its parameters. */
+function convertTypes(types = [], name) {
+  const list = Array.isArray(types) ? types.map((type) => String(type).toLowerCase()) : ['?'];
+  if (list.every((type) => type === essenceOf(type))) return list;
+  throw invalid(name, 'must be MIME types without parameters.');
 }
 
-function convertStatuses(statuses = [429, 500, 502, 503, 504], name) {
-  const list = Array.isArray(statuses) ? [...statuses] : [undefined];
-  if (list.every((status) => Number.isInteger(status) && status >= 200 && status <= 599 && status !== 204)) return list;
-  throw invalid(name, 'must be an array of HTTP statuses, without 204, which ends a source.');
+function convertRetry(retry, name) {
+  return retry === undefined ? undefined : convertMembers(RETRY, retry, `${name}.`);
 }
 
 let warned = '';

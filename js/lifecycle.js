@@ -4,7 +4,7 @@
 // Each input is a method. It ends by giving a command to the connection, which may fire an event, whose listener may give
 // the next input: the state is up to date before that.
 
-import { isEventStream } from './mime.js';
+import { essenceOf, EVENT_STREAM } from './mime.js';
 import { Parser } from './parser.js';
 import { ENDED, IDLE, REQUESTING, STREAMING, WAITING } from './states.js';
 import { encode } from './text.js';
@@ -12,7 +12,7 @@ import { encode } from './text.js';
 const MAX_DELAY = 2 ** 31 - 1; // of a timer, in milliseconds: one of more fires at once
 
 /** The standard's policy: whatever was lost is tried again after the reconnection time, and a status is final. */
-export const STANDARD_RETRY = { statuses: [], initial: 0, max: 0, factor: 1, jitter: 0, attempts: Infinity, resetAfter: 0, seed: 1 };
+export const STANDARD_RETRY = { statuses: [], initial: 0, max: 0, factor: 1, jitter: 0, attempts: Infinity, resetAfter: 0, needsId: false, seed: 1 };
 
 /** What the page's author should read on the console. Browsers log statuses by themselves, and 204 is no failure. */
 const WARNINGS = {
@@ -65,7 +65,7 @@ export class Lifecycle {
     if (this.#phase !== REQUESTING) return;
     if (status !== 200 && status !== 204 && this.#retry.statuses.includes(status)) this.#reestablish('status', retryAfter);
     else if (status !== 200) this.#fail('status');
-    else if (!isEventStream(contentType)) this.#fail('content-type');
+    else if (essenceOf(contentType) !== EVENT_STREAM) this.#fail('content-type');
     else {
       // The reconnection goes where redirects have led: the standard keeps one request, and its URL list, for all.
       if (url !== '') this.#url = url;
@@ -161,7 +161,8 @@ export class Lifecycle {
    */
   #reestablish(reason, atLeast = 0) {
     this.#failures++;
-    if (this.#failures >= this.#retry.attempts) {
+    const { attempts, needsId } = this.#retry;
+    if (this.#failures >= attempts || (needsId && this.#parser.lastEventId === '')) {
       this.#fail(reason);
       return;
     }

@@ -3,9 +3,9 @@
 
 import { Connection } from './connection.js';
 import { absolute, moduleURL } from './engine.js';
-import { CLOSED, OPEN, Source } from './source.js';
+import { CLOSED, CONNECTING, OPEN, Source } from './source.js';
 import { tag } from './tag.js';
-import { documentIsThere } from './unload.js';
+import { away, documentIsThere } from './unload.js';
 
 /** How much of what a worker has posted is to be delivered until it is told, in UTF-16 code units. */
 const TOLD_EVERY = 64 * 1024;
@@ -104,7 +104,7 @@ export class RemoteConnection extends Source {
   /** Takes what the worker has posted. */
   receive(message) {
     if (message.ask) this.#answer(message);
-    else this.#delivered = this.#delivered.then(() => connections.has(message.id) && this.#handle(message));
+    else this.#delivered = this.#delivered.then(() => away).then(() => connections.has(message.id) && this.#handle(message));
   }
 
   async #handle({ id, batch, origin, note, fire, details, readyState, reconnectionTime }) {
@@ -147,9 +147,9 @@ export class RemoteConnection extends Source {
   /** The worker has ended. What was to come from it is had again from the server, unless its request cannot be repeated. */
   lost() {
     connections.delete(this.#id);
-    const { url, once } = this.source;
+    const { url } = this.source;
     const { readyState } = this;
-    if (once && this.details.attempt > 0) {
+    if (!this.canRepeat && this.details.attempt > 0) {
       this.end();
       this.delivery.fail({ url, reason: 'network', willRetry: false });
       return;
@@ -159,8 +159,22 @@ export class RemoteConnection extends Source {
     if (readyState === OPEN) this.delivery.fire('error', { url, reason: 'network', willRetry: true, retryIn: 0 });
   }
 
-  wake() {
-    if (connections.has(this.#id)) post({ id: this.#id, wake: true });
+  wake(silence) {
+    this.#call('wake', silence);
+  }
+
+  suspend() {
+    if (this.readyState === OPEN) this.readyState = CONNECTING;
+    this.#call('suspend');
+  }
+
+  renew(silence) {
+    this.#call('renew', silence);
+  }
+
+  /** Calls a method of the connection in the worker. */
+  #call(call, value) {
+    if (connections.has(this.#id)) post({ id: this.#id, call, value });
   }
 
   /** A stream that the page has given is never here. */
@@ -168,7 +182,8 @@ export class RemoteConnection extends Source {
 
   end() {
     super.end();
-    if (connections.delete(this.#id)) post({ id: this.#id, close: true });
+    this.#call('close');
+    connections.delete(this.#id);
   }
 }
 

@@ -10,6 +10,7 @@ import { queueTask } from './task.js';
  * cache mode to 'no-store'."
  *
  * @param {string} url
+ * @param {string} method another than the source's where it resumes by GET
  * @param {string} lastEventId as a byte string, empty for none
  * @param {import('./init.js').Init & { url: string }} source
  * @param {object} attempt what a function in place of headers or of the body is told
@@ -17,15 +18,15 @@ import { queueTask } from './task.js';
  * @returns {Promise<{ response?: Response, body?: Body, futile?: boolean, reason?: string, cause?: unknown }>} futile: no
  *   other attempt would succeed
  */
-export async function request(url, lastEventId, source, attempt, signal) {
+export async function request(url, method, lastEventId, source, attempt, signal) {
   /** @type {RequestInit & { duplex?: string }} */
   const init = { credentials: source.credentials, cache: 'no-store', signal, referrer: source.referrer };
   let reason = 'headers';
   try {
     const headers = await given(source.headers, attempt);
-    init.headers = headersFor(url, source.lastEventIdParam === '' ? lastEventId : '', source, headers);
+    init.headers = headersFor(url, method, source.lastEventIdParam === '' ? lastEventId : '', source, headers);
     reason = 'body';
-    if (source.method !== 'GET') Object.assign(init, { method: source.method, body: await given(source.body, attempt) });
+    if (method !== 'GET') Object.assign(init, { method, body: await given(source.body, attempt) });
     if (tag(init.body) === 'ReadableStream') init.duplex = 'half';
   } catch (cause) {
     return { reason, cause };
@@ -56,10 +57,11 @@ function given(value, attempt) {
  * A redirect to another origin may have brought the connection there. The Fetch Standard takes Authorization away on
  * such a redirect, so it must not be in the request that goes there directly.
  */
-function headersFor(url, lastEventId, source, init) {
+function headersFor(url, method, lastEventId, source, init) {
   const redirected = new URL(url).origin !== new URL(source.url).origin;
   const headers = new Headers(init);
   if (redirected) headers.delete('Authorization');
+  if (method !== source.method) headers.delete('Content-Type'); // of the body that it has no more
   if (lastEventId !== '') headers.delete('Last-Event-ID');
   const pairs = [...headers];
   if (!headers.has('Accept')) pairs.push(['Accept', 'text/event-stream']);

@@ -30,6 +30,12 @@ export class Source {
     closeAtUnload(this);
   }
 
+  /** Whether a request may follow the one that was made. */
+  get canRepeat() {
+    const { once, resume } = this.source;
+    return !once || (resume === 'get' && this.lastEventId !== '');
+  }
+
   get lastEventId() {
     return this.delivery.lastEventId;
   }

@@ -1,8 +1,11 @@
 // HTML Standard, "unloading document cleanup steps": "If document's salvageable state is false, then: for each
-// EventSource object eventSource whose relevant global object is equal to window, forcibly close eventSource."
+// EventSource object eventSource whose relevant global object is equal to window, forcibly close eventSource." A page that
+// is frozen, or kept in the back/forward cache, keeps its sources, and hears nothing of them until it is back.
 
-/** @type {Set<import('./connection.js').Connection>} */
-const connections = new Set();
+import { queueTask } from './task.js';
+
+/** @type {Set<import('./source.js').Source>} */
+const sources = new Set();
 
 /**
  * Firefox breaks the connections of a page when it begins to load the next, and tells the page when that has arrived.
@@ -12,47 +15,88 @@ let leaving = false;
 
 const MILLISECONDS_TO_LEAVE = 3000;
 
-/** Closes the connection when its document goes away. */
-export function closeAtUnload(connection) {
+/** How long what arrived while the page was frozen may take to be read, in milliseconds. */
+export const TIME_TO_ARRIVE = 500;
+
+/** What waits for the page to be back, while it is away: native events come after resume and pageshow. @type {Promise<void> | undefined} */
+export let away;
+let comeBack;
+
+/** Whether it is in the back/forward cache, or about to be. */
+let cached = false;
+
+/**
+ * Listened to for as long as there is a source: Firefox does not keep a page that listens to beforeunload for its return,
+ * and other code of the page is not to notice ours.
+ */
+const EVENTS = ['beforeunload', 'pagehide', 'pageshow', 'freeze', 'resume'];
+
+/** Closes the source when its document goes away. */
+export function closeAtUnload(source) {
   if (!globalThis.document?.defaultView) return;
-  // Only while there is a connection, since Firefox does not keep a page with this listener for its return.
-  if (connections.size === 0) addEventListener('beforeunload', leave);
-  connections.add(connection);
+  sources.add(source);
+  listen();
 }
 
-/** The connection is CLOSED. */
-export function forget(connection) {
-  if (connections.delete(connection) && connections.size === 0) removeEventListener('beforeunload', leave);
+/** The source is CLOSED. */
+export function forget(source) {
+  if (!sources.delete(source) || sources.size > 0) return;
+  for (const type of EVENTS) removeEventListener(type, observe, true);
+  back();
 }
 
 /** Waits, in a page that is being left, until it has been. A page that stays waits once. */
 export async function untilLeft() {
-  if (!leaving) return;
-  await new Promise((resolve) => setTimeout(resolve, MILLISECONDS_TO_LEAVE));
-  leaving = false;
+  if (leaving) {
+    await new Promise((resolve) => setTimeout(resolve, MILLISECONDS_TO_LEAVE));
+    leaving = false;
+  }
+  await away;
 }
 
-function leave() {
-  leaving = true;
+/** @param {Event & { persisted?: boolean }} event */
+function observe({ type, persisted }) {
+  if (type === 'beforeunload') leaving = true;
+  // After all other listeners, which find the source as it was.
+  else if (type === 'pagehide' && !persisted) addEventListener(type, closeAll, { once: true });
+  else if (type === 'pagehide' || type === 'freeze') {
+    away ??= new Promise((resolve) => (comeBack = resolve));
+    if (type === 'freeze') return;
+    cached = true;
+    each('suspend');
+  } else if (type === 'pageshow' || !cached) {
+    queueTask(back);
+    // Chromium never tells the reader of a fetch what arrived while the page was frozen, nor anything after it.
+    if (type === 'resume') setTimeout(each, TIME_TO_ARRIVE, 'renew', TIME_TO_ARRIVE);
+  }
 }
 
-function hide({ persisted }) {
-  if (!persisted) closeAll();
+/** In a task, after the listeners of all these events. */
+function back() {
+  comeBack?.();
+  away = undefined;
+  if (cached) each('wake');
+  cached = false;
 }
 
 function closeAll() {
-  for (const connection of connections) connection.close();
+  each('close');
+}
+
+/** Calls a method of each source; suspend and wake only of those with the option `wake`. */
+function each(method, value) {
+  for (const source of sources) if (source.source.wake || !/suspend|wake/.test(method)) source[method](value);
 }
 
 /**
- * Closes the connections if their document has gone away unnoticed, and returns whether it is there. document.open()
- * takes away the listeners of its window, ours too, which is put back here.
+ * Closes the sources if their document has gone away unnoticed, and returns whether it is there. document.open() takes
+ * away the listeners of its window, ours too, which are put back here.
  */
 export function documentIsThere() {
   if (!globalThis.document) return true;
   const there = document.defaultView !== null;
   if (!there) closeAll();
-  else if (document.documentElement !== root) listen();
+  else if (sources.size > 0 && document.documentElement !== root) listen();
   return there;
 }
 
@@ -61,7 +105,6 @@ let root;
 
 function listen() {
   root = document.documentElement;
-  addEventListener('pagehide', hide);
+  // freeze and resume do not bubble.
+  for (const type of EVENTS) addEventListener(type, observe, true);
 }
-
-documentIsThere();

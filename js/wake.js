@@ -1,11 +1,21 @@
-// The option `wake`: what says that a connection which looks alive may be dead, and that one which is waited for may be
-// had now. That a tab is hidden or shown says nothing of either.
+// The option `wake`: signs that a connection which looks alive may be dead, and that a request may succeed now. What
+// happens to pages that are frozen or cached is in unload.js. That a tab is shown is a sign only in browsers that do not say
+// that a page was frozen.
+
+import { TIME_TO_ARRIVE } from './unload.js';
 
 const CLOCK_INTERVAL = 5000; // in milliseconds, or as rarely as the browser lets timers run in a hidden tab
 const CLOCK_JUMP = 10_000;
 
+/**
+ * How long a connection may be silent before a tab that is shown takes it for dead, in milliseconds: the standard has
+ * servers send a comment "every 15 seconds or so".
+ */
+const SILENCE = 20_000;
+
 /** @type {Set<import('./connection.js').Connection>} */
 const connections = new Set();
+const { document } = globalThis;
 let timer;
 let lead = 0;
 
@@ -23,22 +33,25 @@ export function letSleep(connection) {
 function listen() {
   lead = clockLead();
   timer = setInterval(watchClock, CLOCK_INTERVAL);
-  globalThis.addEventListener?.('online', wakeAll);
-  globalThis.document?.defaultView?.addEventListener('pageshow', returned);
+  globalThis.addEventListener?.('online', online);
+  document?.addEventListener('visibilitychange', shown);
 }
 
 function stopListening() {
   clearInterval(timer);
-  globalThis.removeEventListener?.('online', wakeAll);
-  globalThis.document?.defaultView?.removeEventListener('pageshow', returned);
+  globalThis.removeEventListener?.('online', online);
+  document?.removeEventListener('visibilitychange', shown);
 }
 
-function returned({ persisted }) {
-  if (persisted) wakeAll();
+const online = () => wakeAll();
+
+function shown() {
+  // What has arrived meanwhile comes first.
+  if (!('onresume' in document || document.hidden)) setTimeout(wakeAll, TIME_TO_ARRIVE, SILENCE);
 }
 
-function wakeAll() {
-  for (const connection of [...connections]) connection.wake();
+function wakeAll(silence) {
+  for (const connection of [...connections]) connection.wake(silence);
 }
 
 /**

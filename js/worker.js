@@ -10,15 +10,14 @@ const LARGEST_LAG = 1024 * 1024;
 /** @type {Map<number, Post>} */
 const posts = new Map();
 
-onmessage = ({ data: { id, open, module, comments, close, wake, taken, question, value, error } }) => {
+onmessage = ({ data: { id, open, module, comments, call, taken, question, value, error } }) => {
   if (open) {
     setDefaultURL(() => module);
     posts.set(id, new Post(id, open, comments));
     return;
   }
   const post = posts.get(id);
-  if (close) post?.connection.close();
-  else if (wake) post?.connection.wake();
+  if (call) post?.connection[call](value);
   else if (taken) post?.wasTaken(taken);
   else post?.wasAnswered(question, value, error);
 };

@@ -57,7 +57,7 @@ func TestBearerToken(t *testing.T) {
 	}
 }
 
-func TestAuthorizeSeesWhatIsAsked(t *testing.T) {
+func TestAuthorizeGetsRequestedTopics(t *testing.T) {
 	subscribe := func(topics ...string) []server.Access {
 		return []server.Access{{Action: server.ActionSubscribe, Topics: topics}}
 	}

@@ -110,7 +110,7 @@ func TestRefusedFromTheHead(t *testing.T) {
 }
 
 // Those who may publish are asked for what they have, and keep their connections.
-func TestContinueForThoseWhoMay(t *testing.T) {
+func TestContinueOnlyIfPermitted(t *testing.T) {
 	base := start(t, &server.Handler{Broker: &server.Broker{}, Authorize: server.BearerToken("secret")})
 	const head = "POST / HTTP/1.1\r\nHost: test.example\r\nAuthorization: Bearer secret\r\n" +
 		"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 7\r\n"
@@ -218,7 +218,7 @@ func TestSlowBody(t *testing.T) {
 }
 
 // The time of the body is not that of what follows.
-func TestBodyInTime(t *testing.T) {
+func TestBodyWithinTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := &server.Handler{Broker: &server.Broker{}, BodyTimeout: time.Second}
 		h.Authorize = func(r *http.Request, access server.Access) (server.Grant, error) {

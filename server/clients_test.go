@@ -170,7 +170,7 @@ func testConnectionsPerSubject(t *testing.T, noHijack bool) {
 }
 
 // A place is given back whatever the reason of a refusal, or the end.
-func TestPlacesAreGivenBack(t *testing.T) {
+func TestPlacesAreReleased(t *testing.T) {
 	broker := &server.Broker{MaxConnections: 1, MaxConnectionsPerIP: 1, MaxConnectionsPerSubject: 1}
 	h := &server.Handler{Broker: broker, Authorize: bySubject}
 	for _, subject := range []string{"a", "b", "a"} {

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// allowOrigin lets the request's origin read the answer, whatever it will be, if it is one of those allowed.
+// allowOrigin lets the origin of the request read the response, including errors, if the origin is allowed.
 func (h *Handler) allowOrigin(header http.Header, r *http.Request) {
 	if len(h.AllowedOrigins) == 0 {
 		return
@@ -27,8 +27,8 @@ func (h *Handler) allowOrigin(header http.Header, r *http.Request) {
 	header.Set("Access-Control-Expose-Headers", "Event-Gap, Retry-After, WWW-Authenticate")
 }
 
-// preflight answers OPTIONS, with the methods to allow. Without an allowed origin it says nothing, which browsers take
-// for no.
+// preflight answers OPTIONS, with the methods to allow. Without an allowed origin it sends no CORS headers, which means
+// no to browsers.
 func (h *Handler) preflight(w http.ResponseWriter, r *http.Request, allow string) {
 	header := w.Header()
 	header.Set("Allow", allow)
@@ -46,8 +46,8 @@ func (h *Handler) preflight(w http.ResponseWriter, r *http.Request, allow string
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// checkSite refuses a POST that a page of another origin makes, other than a listed one. A form needs no preflight and
-// the browser adds cookies to it, so CORS alone would let any page publish in its visitor's name.
+// checkSite rejects a POST from a page of another origin that is not listed. A form needs no preflight, and the browser
+// adds cookies to it. So with CORS alone, any page could publish in the name of its visitor.
 func (h *Handler) checkSite(r *http.Request) error {
 	var protection http.CrossOriginProtection
 	if h.lists(r.Header.Get("Origin")) || protection.Check(r) == nil {
@@ -77,9 +77,9 @@ func MatchOrigin(patterns []string, origin string) bool {
 	})
 }
 
-// matchSubdomain compares an origin with a pattern as https://*.app.example: both must have the same scheme, and where the
-// pattern has the star, the origin must have one label or more. What is in its place is checked by the letter: nothing
-// there may end the host, so that the rest is not within what looks like its host.
+// matchSubdomain matches an origin with a pattern such as https://*.app.example. Both must have the same scheme, and
+// the star matches one or more labels. Their characters are checked: none may end the host, or the rest of the pattern
+// would not be part of it.
 func matchSubdomain(pattern, origin string) bool {
 	scheme, base, found := strings.Cut(pattern, "*.")
 	if !found || !strings.HasSuffix(scheme, "://") || base == "" || strings.Contains(base, "*") {
@@ -90,7 +90,7 @@ func matchSubdomain(pattern, origin string) bool {
 	return hasScheme && hasBase && isLabels(labels)
 }
 
-// isLabels reports whether the text is labels of a host, with dots between them, as browsers write them.
+// isLabels reports whether the text is a sequence of host labels with dots in between, as browsers write them.
 func isLabels(text string) bool {
 	for label := range strings.SplitSeq(text, ".") {
 		if label == "" || strings.Trim(label, "abcdefghijklmnopqrstuvwxyz0123456789-_") != "" {

@@ -13,8 +13,8 @@ import (
 	"unicode/utf8"
 )
 
-// A decoder takes the body of a POST. It reads each byte once, and stops at the first field that must not be there: so
-// what it does for a body is bounded by the body's size, whatever its shape.
+// A decoder decodes the body of a POST. It reads each byte once and stops at the first invalid field, so its work is
+// limited by the size of the body.
 type decoder func(body []byte) (posting, error)
 
 func (h *Handler) decoder(contentType string) (decoder, error) {
@@ -41,7 +41,7 @@ func single(decode func([]byte) (Publication, error)) decoder {
 	}
 }
 
-// fromLines takes a JSON object a line, and ignores empty lines.
+// fromLines decodes one JSON object per line, and ignores empty lines.
 func (h *Handler) fromLines(body []byte) (p posting, err error) {
 	number, limit := 0, cmp.Or(h.MaxBatch, DefaultMaxBatch)
 	for line := range bytes.Lines(body) {
@@ -96,7 +96,7 @@ func fromForm(body []byte) (p Publication, err error) {
 	return p, nil
 }
 
-// unescape refuses a semicolon, which some take for a separator, as [url.ParseQuery] does.
+// unescape rejects a semicolon, which some treat as a separator, as [url.ParseQuery] does.
 func unescape(text string) (string, error) {
 	unescaped, err := url.QueryUnescape(text)
 	if err != nil || strings.Contains(text, ";") {
@@ -107,7 +107,7 @@ func unescape(text string) (string, error) {
 
 var errNoObject = malformed("", "invalid JSON object")
 
-// fromJSON reads the object by hand, since package json would take it apart as a whole before it says what is in it.
+// fromJSON parses the object by hand, because package json would parse all of it before it reports an invalid field.
 func fromJSON(body []byte) (p Publication, err error) {
 	s := jsonScanner{body}
 	if !utf8.Valid(body) || !s.take('{') {
@@ -138,12 +138,12 @@ func fromJSON(body []byte) (p Publication, err error) {
 	return p, nil
 }
 
-// A jsonScanner reads an object of strings and numbers.
+// A jsonScanner parses an object of strings and numbers.
 type jsonScanner struct{ rest []byte }
 
 func (s *jsonScanner) space() { s.rest = bytes.TrimLeft(s.rest, " \t\r\n") }
 
-// take reads the character, if it comes next.
+// take consumes the character if it comes next.
 func (s *jsonScanner) take(character byte) bool {
 	s.space()
 	if len(s.rest) == 0 || s.rest[0] != character {
@@ -153,7 +153,7 @@ func (s *jsonScanner) take(character byte) bool {
 	return true
 }
 
-// setNext sets the field to what comes next, which is null for none.
+// setNext sets the field to the next value. null leaves it unset.
 func (s *jsonScanner) setNext(p *Publication, name string) error {
 	s.space()
 	if rest, ok := bytes.CutPrefix(s.rest, []byte("null")); ok {
@@ -187,7 +187,7 @@ func (s *jsonScanner) number() []byte {
 	return number
 }
 
-// text reads a string.
+// text parses a string.
 func (s *jsonScanner) text() (string, bool) {
 	if s.space(); len(s.rest) == 0 || s.rest[0] != '"' {
 		return "", false
@@ -217,10 +217,10 @@ func unquote(quoted []byte, escaped bool) (text string, ok bool) {
 	return text, err == nil
 }
 
-// fields are those that were seen.
+// fields records which fields were seen.
 type fields struct{ topic, data, typ, retry bool }
 
-// begin returns why there must be no field of that name. A misspelt one would be lost without a word.
+// begin returns an error if the field is not allowed. A misspelled field would otherwise be lost silently.
 func (f *fields) begin(name string) error {
 	var seen *bool
 	switch name {
@@ -244,7 +244,7 @@ func (f *fields) begin(name string) error {
 	return nil
 }
 
-// maxShown bounds what an answer repeats of a name. It is a name's length that somebody would misspell.
+// maxShown limits how much of an unknown field name a response repeats.
 const maxShown = 64
 
 func shown(name string) string {

@@ -195,7 +195,7 @@ func heapBytes() int64 {
 
 // What a bound in bytes counts for each of many is what it takes, or more. The numbers are such that the maps have just
 // grown, or are about to.
-func TestMemoryIsWhatIsCounted(t *testing.T) {
+func TestMemoryMatchesCount(t *testing.T) {
 	event := []Publication{{Topic: "a", Event: sse.Event{}}}
 	name := func(i int) string { return fmt.Sprint("client ", i) }
 	for what, test := range map[string]struct {

@@ -96,7 +96,7 @@ func openFiles() int {
 }
 
 // What a client does to its side of the connection ends its stream, and nobody else's.
-func TestClientGoes(t *testing.T) {
+func TestClientDisconnects(t *testing.T) {
 	tests := map[string]struct {
 		leave func(*net.TCPConn)
 		clean bool // the client can still read the end of its stream
@@ -238,7 +238,7 @@ func TestStalledClientReadsOn(t *testing.T) {
 	}
 }
 
-func TestStalledClientIsGivenUp(t *testing.T) {
+func TestStalledClientTimesOut(t *testing.T) {
 	if !canDetach {
 		t.Skip("there is no fast path on " + runtime.GOOS)
 	}

@@ -8,10 +8,10 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/sse"
 )
 
-// gapType is the type of the events that say what is missing. A publisher's would not be told from them.
+// gapType is the type of gap events. Events of publishers must not look like them.
 const gapType = "gap"
 
-// checkEvent returns why nobody may publish the event, to whatever topic.
+// checkEvent returns an error if the event cannot be published to any topic.
 func (b *Broker) checkEvent(e sse.Event) error {
 	switch {
 	case e.Type == gapType:

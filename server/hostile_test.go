@@ -21,7 +21,7 @@ import (
 )
 
 // A grant that ends in a far future, or whose end is given in milliseconds by mistake, ends no stream now.
-func TestGrantFarAway(t *testing.T) {
+func TestGrantExpiresInFarFuture(t *testing.T) {
 	for name, expires := range map[string]time.Time{
 		"year 9999":       time.Unix(253402300799, 0),
 		"in milliseconds": time.Unix(time.Now().UnixMilli(), 0),
@@ -200,7 +200,7 @@ func TestFiltersAreBounded(t *testing.T) {
 }
 
 // What was given up is not published, and not blamed on the server.
-func TestPublishIsGivenUp(t *testing.T) {
+func TestPublishTimesOut(t *testing.T) {
 	reason := errors.New("enough")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(reason)
@@ -219,7 +219,7 @@ func TestPublishIsGivenUp(t *testing.T) {
 }
 
 // A POST whose client has gone stops waiting for the store.
-func TestPublisherGoes(t *testing.T) {
+func TestPublisherDisconnects(t *testing.T) {
 	store := newTestStore()
 	begun, ended := make(chan struct{}), make(chan error, 1)
 	store.appending = func(ctx context.Context) error {
@@ -273,7 +273,7 @@ func TestTracePanics(t *testing.T) {
 }
 
 // Whoever goes on sending over TLS is not listened to for ever.
-func TestUnaskedOverTLS(t *testing.T) {
+func TestUnexpectedDataOverTLS(t *testing.T) {
 	ends := make(chan server.StreamEnd, 1)
 	broker := &server.Broker{}
 	s := httptest.NewUnstartedServer(&server.Handler{Broker: broker, Logger: quiet, Trace: func(*http.Request) func(server.StreamEnd) {

@@ -28,7 +28,7 @@ func matchPort(listed, port string) bool {
 	return listed == "" || listed == port || port == "" && (listed == "80" || listed == "443")
 }
 
-// splitHost splits host:port, of which the port may be missing. An IPv6 address keeps its brackets.
+// splitHost splits host:port, where the port is optional. An IPv6 address keeps its brackets.
 func splitHost(text string) (host, port string) {
 	colon := strings.LastIndexByte(text, ':')
 	if colon < strings.LastIndexByte(text, ']') || colon < 0 {

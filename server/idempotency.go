@@ -10,10 +10,10 @@ import (
 	"time"
 )
 
-// maxKeyBytes bounds an Idempotency-Key. A UUID, which most are, has 36.
+// maxKeyBytes limits an Idempotency-Key. Most are UUIDs, with 36 bytes.
 const maxKeyBytes = 255
 
-// idempotencyKey returns the request's key, of which empty is none.
+// idempotencyKey returns the key of the request, or "" if it has none.
 func idempotencyKey(r *http.Request) (string, error) {
 	values := r.Header.Values("Idempotency-Key")
 	switch {
@@ -27,15 +27,15 @@ func idempotencyKey(r *http.Request) (string, error) {
 	return values[0], nil
 }
 
-// Bytes that a key counts: what was measured of many keys, each of an owner of its own, rounded up. Those of a store are
-// in the memory of NATS too.
+// Bytes that a key counts, measured with many keys of different owners and rounded up. With a store, they include the
+// memory of NATS.
 const (
 	keyBytes       = 256
 	storedKeyBytes = 768
 )
 
-// keyed remembers what was published under a key, so that a client that has missed the answer can ask again. With a
-// Store, which remembers that itself, it counts the keys.
+// A keyed remembers what was published under a key, so that a client that did not get the response can repeat its
+// request. With a Store, which remembers that itself, it only counts keys.
 type keyed struct {
 	mu      sync.Mutex
 	numbers map[digest]uint64 // of keys in known
@@ -45,7 +45,7 @@ type keyed struct {
 	size    int64             // bytes that a key counts
 }
 
-// An attempt is a key, the subject that it belongs to, and the account that its memory counts for.
+// An attempt is a key, its subject, and the owner to which its memory is charged.
 type attempt struct {
 	subject, key string
 	owner        digest
@@ -58,7 +58,7 @@ type remembered struct {
 	at              time.Time
 }
 
-// publishOnce publishes unless the same request has been under this key, and returns the ids it got then or now.
+// publishOnce publishes unless the same request was published under this key, and returns the ids of this or that time.
 func (b *Broker) publishOnce(ctx context.Context, a attempt, request []byte, publications []Publication) ([]string, error) {
 	switch {
 	case a.key == "":
@@ -69,7 +69,7 @@ func (b *Broker) publishOnce(ctx context.Context, a attempt, request []byte, pub
 	return b.publishKeyed(ctx, a, request, publications)
 }
 
-// publishStoredOnce leaves it to the Store to know the key.
+// publishStoredOnce relies on the Store to recognize the key.
 func (b *Broker) publishStoredOnce(ctx context.Context, a attempt, request []byte, publications []Publication) ([]string, error) {
 	if err := b.checkAll(publications); err != nil {
 		return nil, err
@@ -95,7 +95,7 @@ func (b *Broker) admitKey(a attempt) error {
 	return nil
 }
 
-// publishKeyed has other keys wait meanwhile: publishing takes microseconds, and waits for nobody.
+// publishKeyed blocks other keys meanwhile: publishing takes microseconds and never waits.
 func (b *Broker) publishKeyed(ctx context.Context, a attempt, request []byte, publications []Publication) ([]string, error) {
 	k, key, sum := &b.keyed, a.digest(), sumOf(request)
 	k.mu.Lock()
@@ -119,7 +119,7 @@ func (b *Broker) publishKeyed(ctx context.Context, a attempt, request []byte, pu
 
 func (b *Broker) keyAge() time.Duration { return cmp.Or(b.IdempotencyMaxAge, DefaultIdempotencyMaxAge) }
 
-// makeRoom returns the error that answers one key too many, if this is it.
+// makeRoom returns an error if there is no room for another key of the owner.
 func (b *Broker) makeRoom(owner digest) error {
 	k, limit, age := &b.keyed, cmp.Or(b.IdempotencyMaxBytes, DefaultIdempotencyMaxBytes), b.keyAge()
 	full := over(int64(len(k.known)+1)*k.size, limit)
@@ -142,7 +142,7 @@ func (b *Broker) makeRoom(owner digest) error {
 	return &HTTPError{Status: http.StatusServiceUnavailable, Field: "Idempotency-Key", Message: "too many idempotency keys: retry later, or publish without a key", RetryAfter: wait}
 }
 
-// find forgets what is too old, and returns what is remembered of a key.
+// find drops expired keys, and returns what is remembered of a key.
 func (k *keyed) find(key digest, age time.Duration) (remembered, bool) {
 	for len(k.known) > 0 && over(time.Since(k.known[0].at), age) {
 		k.drop()
@@ -163,7 +163,7 @@ func (k *keyed) remember(r remembered) {
 	count(&k.of, r.owner, 1)
 }
 
-// drop forgets the oldest.
+// drop forgets the oldest key.
 func (k *keyed) drop() {
 	oldest := k.known[0]
 	delete(k.numbers, oldest.key)
@@ -178,7 +178,7 @@ func (k *keyed) figures() (keys int, bytes int64) {
 	return len(k.known), int64(len(k.known)) * k.size
 }
 
-// digest stands for the key. Those of one subject are apart from another's.
+// digest identifies the key within its subject.
 func (a attempt) digest() digest { return digestOf(a.subject, a.key) }
 
 func sequenceOf(id string) uint64 {

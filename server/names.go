@@ -9,12 +9,13 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/server/internal/eventlog"
 )
 
-// topicNames counts the distinct topics that are published to, and forgets those that have left the log. Hooks for when
-// the last event of a topic leaves would cost every event; instead there are two generations, the topics of the recent
-// one and those of the one before. A generation lasts as long as the log keeps an event that comes with its beginning,
-// so a topic is forgotten after its last event has left, and at the latest one generation later.
+// topicNames counts the distinct topics with published events, and forgets those whose events have left the log.
+// Tracking the last event of each topic would cost time for every event. Instead, there are two generations: topics of
+// the recent one and of the one before. A generation lasts as long as the log keeps an event from its start. So a topic
+// is forgotten after its last event has left, at most one generation later.
 //
-// Names are kept as hashes of 64 bits: two that collide, which nobody can bring about without the seed, count as one.
+// Names are kept as 64-bit hashes. Two names that collide count as one, and without the seed nobody can cause a
+// collision.
 type topicNames struct {
 	mu            sync.Mutex
 	seed          maphash.Seed
@@ -23,16 +24,16 @@ type topicNames struct {
 	begun         time.Time
 }
 
-// A span is an amount of what is published.
+// A span is an amount of published data.
 type span struct {
 	events int
 	bytes  int64
 }
 
-// eventOverhead is less than what an event takes beyond its data: a generation must not end too soon.
+// eventOverhead is less than the size of an event beyond its data, so that a generation does not end too soon.
 const eventOverhead = len("id: 12345678-1\ndata: \n\n")
 
-// admitTopics returns ErrTooManyTopics if the publications would make the topics too many.
+// admitTopics returns ErrTooManyTopics if the publications would exceed the limit on topics.
 func (b *Broker) admitTopics(publications ...Publication) error {
 	lasts := b.log().Limits()
 	if b.Store != nil {
@@ -45,7 +46,7 @@ func (b *Broker) admitTopics(publications ...Publication) error {
 	return nil
 }
 
-// admit adds the topics of all publications or, if that is more than limit, none.
+// admit adds the topics of all publications, or none if they would exceed the limit.
 func (t *topicNames) admit(publications []Publication, limit int, lasts eventlog.Limits) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -73,7 +74,7 @@ func (t *topicNames) admit(publications []Publication, limit int, lasts eventlog
 	return true
 }
 
-// turn begins a new generation when the recent one has lasted.
+// turn starts a new generation when the recent one has lasted long enough.
 func (t *topicNames) turn(lasts eventlog.Limits) {
 	now := time.Now()
 	if t.recent == nil {

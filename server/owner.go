@@ -6,10 +6,10 @@ import (
 	"net/http"
 )
 
-// A digest stands for a text that a client chose, in a map: it has the same size however long that was.
+// A digest replaces a text that a client chose in a map. Its size is constant.
 type digest [16]byte
 
-// digestOf returns that of several texts in order.
+// digestOf returns the digest of several texts in order.
 func digestOf(texts ...string) (d digest) {
 	hash := sha256.New()
 	for _, text := range texts {
@@ -25,8 +25,8 @@ func sumOf(body []byte) digest {
 	return digest(sum[:len(digest{})])
 }
 
-// owner says whose account a request is on: that of the grant's subject or, without one, of the client's address. It is
-// zero if neither is known, as on a Unix socket.
+// owner identifies to whom a request is charged: the subject of the grant or, without one, the address of the client.
+// It is zero if neither is known, as on a Unix socket.
 func (h *Handler) owner(r *http.Request, grant Grant) digest {
 	if grant.Subject != "" {
 		return digestOf("subject", grant.Subject)

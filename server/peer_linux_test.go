@@ -118,7 +118,7 @@ func scanTo(t *testing.T, lines *bufio.Scanner, want string) {
 }
 
 // What a client sends after its request is not read while its stream lasts, so the system is to keep little of it.
-func TestUnaskedTakesNoMemory(t *testing.T) {
+func TestUnexpectedDataTakesNoMemory(t *testing.T) {
 	broker := &Broker{}
 	s := httptest.NewServer(&Handler{Broker: broker})
 	t.Cleanup(s.Close)

@@ -8,7 +8,7 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/server/internal/topic"
 )
 
-// A posting is what a POST asks to publish.
+// A posting is the decoded body of a POST.
 type posting struct {
 	publications []Publication
 	lines        []int // of a batch, where each is; nil for a single publication
@@ -49,8 +49,8 @@ func (h *Handler) publish(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// admitPublisher decides from the head of the request. Whether the client may publish comes first: to others, nothing
-// else is said.
+// admitPublisher decides from the header of the request. It checks first whether the client may publish, so that others
+// learn nothing else.
 func (h *Handler) admitPublisher(r *http.Request) (decode decoder, key string, err error) {
 	if err := h.checkSite(r); err != nil {
 		return nil, "", err
@@ -80,7 +80,7 @@ func (h *Handler) store(ctx context.Context, p posting, a attempt) ([]string, er
 	return h.Broker.publishOnce(ctx, a, p.body, p.publications)
 }
 
-// topics returns those of all publications, each once.
+// topics returns the distinct topics of all publications.
 func (p posting) topics() (topics []string) {
 	seen := map[string]bool{}
 	for _, publication := range p.publications {
@@ -92,7 +92,7 @@ func (p posting) topics() (topics []string) {
 	return topics
 }
 
-// locate makes an error about one publication say in which line it is.
+// locate adds the line number to an error about one publication of a batch.
 func (p posting) locate(err error) error {
 	about, ok := errors.AsType[*PublicationError](err)
 	switch {

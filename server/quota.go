@@ -8,13 +8,13 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/server/internal/topic"
 )
 
-// An account says who a stream counts for. Zero fields count for nobody.
+// An account says to whom a stream is charged. A zero field is charged to nobody.
 type account struct {
 	network netip.Prefix
 	subject string
 }
 
-// account returns who the request counts for, as far as that is limited.
+// account returns to whom the request is charged, as far as there are limits.
 func (h *Handler) account(r *http.Request, grant Grant) (a account) {
 	b := h.Broker
 	if b.MaxConnectionsPerIP > 0 || b.MaxFiltersPerIP > 0 {
@@ -36,13 +36,14 @@ type quota struct {
 	distinctS map[string]int
 }
 
-// A filterUse is a filter and the account that uses it, by network or by subject.
+// A filterUse is a filter and the account that uses it: a network or a subject.
 type filterUse struct {
 	account
 	filter *topic.Filter
 }
 
-// take counts a stream in, or returns the error of the limit that it would exceed. Limits of zero or less do not apply.
+// take counts a new stream, or returns the error of the limit that it would exceed. Limits of zero or less do not
+// apply.
 func (q *quota) take(b *Broker, a account, f *topic.Filter) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -103,7 +104,7 @@ func reached[K comparable](limit int, counts map[K]int, key K) bool {
 	return limit > 0 && key != nobody && counts[key] >= limit
 }
 
-// count keeps no entry for what is at zero, nor for the zero key.
+// count adds step to the count of a key. It keeps no entry for a zero count or the zero key.
 func count[K comparable](counts *map[K]int, key K, step int) {
 	var none K
 	if key == none {

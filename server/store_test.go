@@ -269,7 +269,7 @@ func TestStoreForgets(t *testing.T) {
 }
 
 // Events that are missing in what a store tells leave no trace, few of them or many.
-func TestStoreOmits(t *testing.T) {
+func TestStoreSkipsDeleted(t *testing.T) {
 	for _, missing := range []uint64{1, 3, 5000} {
 		t.Run(fmt.Sprint(missing), func(t *testing.T) {
 			onEachPath(t, func(t *testing.T, noHijack bool) {
@@ -314,7 +314,7 @@ func TestOvertakenStreamReadsStore(t *testing.T) {
 	})
 }
 
-func TestStoreBeginsAnew(t *testing.T) {
+func TestStoreStartsNewEpoch(t *testing.T) {
 	onEachPath(t, func(t *testing.T, noHijack bool) {
 		broker := &server.Broker{}
 		store, url := startStored(t, &server.Handler{Broker: broker, NoHijack: noHijack})

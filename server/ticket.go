@@ -134,7 +134,7 @@ type issued struct {
 	Ticket string `json:"ticket"`
 }
 
-// redeem returns what a ticket is good for.
+// redeem returns the topics and the grant of a ticket.
 func (h *Handler) redeem(r *http.Request, query url.Values) ([]string, Grant, error) {
 	if len(query["ticket"]) > 1 || query.Has("topic") {
 		return nil, Grant{}, malformed("ticket", "must be given once, without any topic")
@@ -164,7 +164,7 @@ func (t *Tickets) init() {
 	})
 }
 
-// number returns the number that stands for the handler in its tickets: another's Authorize might not permit them.
+// number returns the number of the handler in its tickets. Another handler might not permit them.
 func (t *Tickets) number(h *Handler) uint64 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -185,7 +185,7 @@ func (t *Tickets) issue(fresh ticket) string {
 	return base64.RawURLEncoding.EncodeToString(t.seal.Seal(nil, nil, fresh.append(nil), nil))
 }
 
-// open returns the ticket that the text is, and what identifies it.
+// open decrypts a ticket, and returns it and its id.
 func (t *Tickets) open(text string) (ticket, ticketID, error) {
 	t.init()
 	sealed, err := base64.RawURLEncoding.Strict().DecodeString(text)
@@ -197,10 +197,10 @@ func (t *Tickets) open(text string) (ticket, ticketID, error) {
 		return ticket{}, ticketID{}, errNoTicket
 	}
 	known, err := parseTicket(plain)
-	return known, ticketID(sealed), err // which begins with a nonce of its own
+	return known, ticketID(sealed), err // it begins with its nonce
 }
 
-// use returns the ticket if it is good for the request to h. HEAD does not use it up.
+// use returns the ticket if it is valid for the request to h. HEAD does not use it up.
 func (t *Tickets) use(text string, h *Handler, r *http.Request) (ticket, error) {
 	known, id, err := t.open(text)
 	switch {
@@ -220,7 +220,7 @@ func (t *Tickets) use(text string, h *Handler, r *http.Request) (ticket, error) 
 	return known, t.markUsed(known, id, h.owner(r, known.grant))
 }
 
-// isGood returns why the ticket is not, if so.
+// isGood returns an error if the ticket cannot be used for the request.
 func (t *Tickets) isGood(known ticket, id ticketID, r *http.Request) error {
 	age, used := time.Since(t.start)-known.issued, t.used.has(id)
 	lifetime := cmp.Or(t.Lifetime, DefaultTicketLifetime)
@@ -237,7 +237,7 @@ func (t *Tickets) isGood(known ticket, id ticketID, r *http.Request) error {
 	return nil
 }
 
-// markUsed remembers the ticket for as long as it could be used once more, or resume.
+// markUsed remembers the ticket as long as it could be used again or resume.
 func (t *Tickets) markUsed(known ticket, id ticketID, owner digest) error {
 	lifetime := cmp.Or(t.Lifetime, DefaultTicketLifetime)
 	until := known.issued + cmp.Or(t.MaxAge, DefaultTicketMaxAge)
@@ -264,7 +264,7 @@ func (t *Tickets) Used() (tickets int, bytes int64) {
 	return len(t.used.byID), int64(len(t.used.byID)) * usedTicketBytes
 }
 
-// holder returns what ties the tickets of one browser to it, if they are to be tied.
+// holder returns the cookie value that ties tickets to one browser, or "" without Cookie.
 func (t *Tickets) holder(r *http.Request) string {
 	if t.Cookie == "" {
 		return ""

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// A ticket is what its holder carries about, sealed.
+// A ticket is the content of a ticket, which its holder has in encrypted form.
 type ticket struct {
 	handler uint64        // whose Authorize has permitted it
 	issued  time.Duration // since the Tickets' start, so that a stepped clock expires nothing
@@ -15,12 +15,12 @@ type ticket struct {
 	topics  []string
 }
 
-// A ticketID is the nonce that the ticket was sealed with.
+// A ticketID is the nonce of the encryption of a ticket.
 type ticketID [12]byte
 
 var errNoTicket = errors.New("unknown ticket")
 
-// append appends the ticket byte for byte: a topic may hold any.
+// append appends the binary encoding. Topics may contain any byte.
 func (t ticket) append(dst []byte) []byte {
 	dst = binary.AppendUvarint(dst, t.handler)
 	dst = binary.AppendUvarint(dst, uint64(t.issued))
@@ -35,7 +35,7 @@ func (t ticket) append(dst []byte) []byte {
 	return dst
 }
 
-// parseTicket is append's inverse.
+// parseTicket is the inverse of append.
 func parseTicket(plain []byte) (t ticket, err error) {
 	var issued uint64
 	var ok bool

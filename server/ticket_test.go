@@ -185,7 +185,7 @@ func TestTicketRaces(t *testing.T) {
 	}
 }
 
-func TestTicketsThatAreNone(t *testing.T) {
+func TestInvalidTickets(t *testing.T) {
 	tickets := &server.Tickets{}
 	h, other := ticketed(tickets), ticketed(tickets)
 	ticket := ticketFor(t, h, "topic=ada.a")

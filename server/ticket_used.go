@@ -2,10 +2,10 @@ package server
 
 import "time"
 
-// usedTicketBytes is what a used ticket counts: what was measured of many, each of an owner of its own, rounded up.
+// usedTicketBytes is what a used ticket counts, measured with many tickets of different owners and rounded up.
 const usedTicketBytes = 256
 
-// usedTickets are those that were used, in the order of that.
+// usedTickets are the used tickets, in the order of their use.
 type usedTickets struct {
 	byID           map[ticketID]*usedTicket
 	oldest, newest *usedTicket
@@ -57,7 +57,7 @@ func (u *usedTickets) add(t *usedTicket, owner digest) {
 	o.tickets++
 }
 
-// remove takes out a ticket that is its owner's oldest, as is the oldest of all.
+// remove removes a ticket, which must be the oldest of its owner.
 func (u *usedTickets) remove(t *usedTicket) {
 	delete(u.byID, t.id)
 	if t.before != nil {
@@ -80,16 +80,16 @@ func (u *usedTickets) remove(t *usedTicket) {
 	o.tickets--
 }
 
-// forget removes what is good for nothing, up to the first that is good for something. What is behind that is removed
-// when its turn comes.
+// forget removes expired tickets from the oldest on, up to the first valid one. Expired tickets after that are removed
+// later.
 func (u *usedTickets) forget(now time.Duration) {
 	for u.oldest != nil && u.oldest.until <= now {
 		u.remove(u.oldest)
 	}
 }
 
-// makeRoomOf removes the owner's oldest ticket if it has limit of them. That must have been issued by settled: a younger
-// one could be used once more if it were forgotten.
+// makeRoomOf removes the owner's oldest ticket if it has limit of them. It reports false if that ticket was issued
+// after settled: if forgotten, it could be used a second time.
 func (u *usedTickets) makeRoomOf(owner digest, limit int, settled time.Duration) bool {
 	o := u.owners[owner]
 	if o == nil || !over(o.tickets+1, limit) {
@@ -102,7 +102,7 @@ func (u *usedTickets) makeRoomOf(owner digest, limit int, settled time.Duration)
 	return true
 }
 
-// makeRoom removes the oldest tickets until one more is within limit.
+// makeRoom removes the oldest tickets until there is room for one more.
 func (u *usedTickets) makeRoom(limit int64) {
 	for u.oldest != nil && over(int64(len(u.byID)+1)*usedTicketBytes, limit) {
 		u.usableFrom = max(u.usableFrom, u.oldest.issued+1)

@@ -18,7 +18,7 @@ const MaxTopicBytes = topic.MaxBytes
 // are ordinary characters. An invalid pattern such as "a.>.b" covers nothing.
 func Covers(pattern, topicOrPattern string) bool { return topic.Covers(pattern, topicOrPattern) }
 
-// all is what a request gets that names no topic.
+// all returns the topics of a request that names none.
 func (h *Handler) all() []string {
 	if len(h.topics()) == 0 {
 		return []string{topic.All}

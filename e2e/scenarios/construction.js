@@ -47,7 +47,7 @@ export default [
     name: 'the exceptions have the words of the browser',
     standard: 'none: a page sees these words in its reports',
     run(t) {
-      for (const f of [() => t.EventSource('/x'), () => new t.EventSource(), () => new t.EventSource('http://['), () => new t.EventSource('/x', 1)]) {
+      for (const f of [() => t.EventSource('/x'), () => new t.EventSource(), () => new t.EventSource('http://['), () => new t.EventSource('/x', 1), () => new t.EventSource(Symbol('x'))]) {
         try {
           f();
         } catch (error) {
@@ -60,6 +60,7 @@ export default [
       "Failed to construct 'EventSource': 1 argument required, but only 0 present.",
       "Failed to construct 'EventSource': Cannot open an EventSource to 'http://['. The URL is invalid.",
       "Failed to construct 'EventSource': The provided value is not of type 'EventSourceInit'.",
+      "Failed to construct 'EventSource': Cannot convert a Symbol value to a string",
     ],
   },
   constructs(
@@ -73,6 +74,22 @@ export default [
     },
     ['no host', 'bad host', 'bad port', 'port that is a word', 'bad IPv4'].map((what) => `${what}: throws SyntaxError DOMException 12`),
     `${standard}, step 4`,
+  ),
+  constructs(
+    'a host with a forbidden code point is a SyntaxError',
+    Object.fromEntries(
+      ['http://this is invalid/', 'https://a%20b/', 'ws://a b/', 'http://a%2fb/', 'http://a<b/', 'http://a^b/', 'http://a%7Fb/'].map((url) => [url, () => [url]]),
+    ),
+    ['http://this is invalid/', 'https://a%20b/', 'ws://a b/', 'http://a%2fb/', 'http://a<b/', 'http://a^b/', 'http://a%7Fb/'].map(
+      (url) => `${url}: throws SyntaxError DOMException 12`,
+    ),
+    `${standard}, step 4; URL 3.5 host parsing: "If asciiDomain contains a forbidden domain code point, return failure"`,
+  ),
+  constructs(
+    'what is forbidden in a host is allowed elsewhere',
+    Object.fromEntries(['http://u%20v@b/', 'http://b/%20?%20', 'http://a!$b/', 'x://a%20b/'].map((url) => [url, () => [url]])),
+    ['http://u%20v@b/: http://u v@b/', 'http://b/%20?%20: http://b/ ? ', 'http://a!$b/: http://a!$b/', 'x://a%20b/: x://a b/'],
+    `${standard}, step 4; URL 3.5`,
   ),
   constructs(
     'the URL is resolved against the document',

@@ -13,6 +13,7 @@ export { default as headers } from './headers.js';
 export { default as idl } from './idl.js';
 export { default as ids } from './ids.js';
 export { default as lifetime } from './lifetime.js';
+export { default as llm } from './llm.js';
 export { default as loading } from './loading.js';
 export { default as options } from './options.js';
 export { default as order } from './order.js';

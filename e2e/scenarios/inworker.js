@@ -3,18 +3,20 @@ import { own, refuse, scenario, tell } from '../harness/addition.js';
 import close from './close.js';
 import headers from './headers.js';
 import ids from './ids.js';
+import llm from './llm.js';
 import options from './options.js';
 import reading from './reading.js';
 import reconnection from './reconnection.js';
 import requests from './requests.js';
 import retry from './retry.js';
 
-const groups = { close, headers, ids, options, reading, reconnection, requests, retry };
+const groups = { close, headers, ids, llm, options, reading, reconnection, requests, retry };
 
 /** Those that do not hold, and why. */
 const EXCEPT = {
   'fetch of the page is used for every request': 'a function of the page cannot be called in its place',
   'a fetch that rejects is a network error': 'likewise',
+  'the network wakes a POST that can resume': "the scenario's clock is the page's",
   'a connection on which nothing arrives for long is made anew, before its response and after': "the scenario's clock is the page's",
 };
 

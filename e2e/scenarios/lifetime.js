@@ -98,6 +98,44 @@ export default [
     ['GET A', 'open', 'connection closed by the client', 'new: 0', 'readyState 0'],
   ),
   framed(
+    'the page\'s own listeners of pagehide find the source as it was',
+    async (t, { frame, source, connection }) => {
+      frame.contentWindow.addEventListener('pagehide', () => t.note('pagehide', source.readyState));
+      frame.remove();
+      await connection.closed();
+      t.note('readyState', source.readyState);
+    },
+    ['GET A', 'open', 'pagehide 1', 'connection closed by the client', 'readyState 2'],
+  ),
+  {
+    name: 'only while there is a source are there listeners of ours',
+    only: 'wasm',
+    standard: 'none: other code of the page is not to notice ours',
+    async run(t) {
+      const frame = await t.frame('<!doctype html><p>');
+      const { contentWindow } = frame;
+      const listening = new Set();
+      for (const target of [contentWindow, contentWindow.document]) {
+        const { addEventListener, removeEventListener } = target;
+        target.addEventListener = function (type, ...rest) {
+          listening.add(type);
+          addEventListener.call(this, type, ...rest);
+        };
+        target.removeEventListener = function (type, ...rest) {
+          listening.delete(type);
+          removeEventListener.call(this, type, ...rest);
+        };
+      }
+      const EventSource = await t.in(contentWindow);
+      t.note('loaded', [...listening]);
+      const sources = [1, 2].map(() => new EventSource('/x', { wake: true, persist: 'key' }));
+      t.note('open', [...listening].includes('pagehide'));
+      for (const source of sources) source.close();
+      t.note('closed', [...listening]);
+    },
+    expect: ['loaded []', 'open true', 'closed []'],
+  },
+  framed(
     'a page that was asked whether it may be left, and stays, keeps its source',
     async (t, { frame, source, connection, server }) => {
       frame.contentWindow.dispatchEvent(new Event('beforeunload'));

@@ -12,13 +12,14 @@ async function replacing(object, name, descriptor, f) {
   }
 }
 
-/** A wall clock that can be moved, and the timers that look at it. It must be there before the source. */
+/** A wall clock that stands still until it is moved, and the timers that look at it. It must be there before the source. */
 function wallClock() {
-  const now = Date.now.bind(Date);
+  const { now } = Date;
+  const start = Date.now();
   const real = globalThis.setInterval;
   const looks = [];
   let skew = 0;
-  Date.now = () => now() + skew;
+  Date.now = () => start + skew;
   globalThis.setInterval = (f) => looks.push(f);
   return {
     jump(time) {
@@ -107,10 +108,6 @@ export default [
   ...[
     ['the network is back', (clock) => { clock.jump(5000); dispatchEvent(new Event('online')); }],
     ['the computer has slept', (clock) => clock.jump(hour)],
-    ['the page has come back from the cache', (clock) => {
-      clock.jump(5000);
-      dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }));
-    }],
   ].map(([what, happens]) =>
     scenario(`an open connection is made anew when ${what}`, async (t, server) => {
       const { source, clock } = await awake(t, server);
@@ -122,6 +119,96 @@ export default [
       t.note('readyState', source.readyState);
       clock.restore();
     }, [...renewed, 'readyState 1'])),
+  scenario('an open connection ends when the page goes into the cache, and is made anew without an error when it is back', async (t, server) => {
+    const { source, clock, connection } = await awake(t, server);
+    await connection.send('id: 1\ndata: x\n\n');
+    await t.until(source, 'message');
+    dispatchEvent(new PageTransitionEvent('pagehide', { persisted: true }));
+    t.note('readyState', source.readyState);
+    await connection.closed();
+    dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }));
+    await server.accept();
+    await t.until(source, 'open');
+    clock.restore();
+  }, [
+    'GET A', 'open', 'message "x" id "1"', 'readyState 0', 'connection closed by the client', 'GET A last-event-id: "1"', 'open',
+  ]),
+  scenario('without the option it stays, and its events come when the page is back, behind the listeners of pageshow', async (t, server) => {
+    const source = t.open(server.url);
+    const connection = await server.accept();
+    await t.until(source, 'open');
+    dispatchEvent(new PageTransitionEvent('pagehide', { persisted: true }));
+    document.dispatchEvent(new Event('freeze'));
+    await connection.send('data: x\n\n');
+    const other = t.stream('A', '/other');
+    const late = t.open(other.url, undefined, { as: 'late' });
+    await other.accept();
+    await t.control('a moment', 'lab');
+    t.note('readyState', source.readyState, late.readyState);
+    document.dispatchEvent(new Event('resume'));
+    await t.control('a moment', 'lab');
+    addEventListener('pageshow', () => t.note('pageshow'), { once: true });
+    dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }));
+    await t.until(source, 'message');
+    await t.until(late, 'open');
+  }, ['GET A', 'open', 'GET A/other', 'readyState 1 0', 'pageshow', 'message "x"', 'late: open']),
+  ...[['', {}], [', with wake', { wake: true }]].map(([how, init]) =>
+    scenario(`a page that was frozen makes a connection anew that stays silent, and no other${how}`, async (t, server) => {
+      await t.fence();
+      const { setTimeout } = globalThis;
+      let look;
+      globalThis.setTimeout = (f, time, ...values) => (time === 500 ? (look = () => f(...values)) : setTimeout(f, time, ...values));
+      const source = t.open(server.url, init);
+      const first = await server.accept();
+      await first.send('id: 1\ndata: x\n\n');
+      await t.until(source, 'message');
+      const lively = t.stream('A', '/lively');
+      const other = t.open(lively.url, init, { as: 'other' });
+      const alive = await lively.accept();
+      await t.until(other, 'open');
+      document.dispatchEvent(new Event('freeze'));
+      const now = performance.now.bind(performance);
+      performance.now = () => now() + 25_000;
+      document.dispatchEvent(new Event('resume'));
+      await alive.send('data: y\n\n');
+      await t.until(other, 'message');
+      look();
+      await first.closed();
+      t.note('readyState', source.readyState, other.readyState);
+      const second = await server.accept();
+      await second.send('data: z\n\n');
+      await t.until(source, 'message');
+      Object.assign(globalThis, { setTimeout });
+      performance.now = now;
+    }, [
+      'GET A', 'open', 'message "x" id "1"', 'GET A/lively', 'other: open', 'other: message "y"', 'connection closed by the client',
+      'readyState 0 1', 'GET A last-event-id: "1"', 'open', 'message "z" id "1"',
+    ])),
+  scenario('where no event says that a page was frozen, a tab that is shown wakes what has been silent for long', async (t, server) => {
+    const { setTimeout, performance } = globalThis;
+    const now = performance.now.bind(performance);
+    const { prototype } = Document;
+    const onresume = Object.getOwnPropertyDescriptor(prototype, 'onresume');
+    delete prototype.onresume;
+    const { source, clock } = await awake(t, server);
+    const looks = [];
+    globalThis.setTimeout = (f, time, ...values) => (time === 500 ? looks.push(() => f(...values)) : setTimeout(f, time, ...values));
+    const show = (seconds) => {
+      performance.now = () => now() + seconds * 1000;
+      clock.jump(5000);
+      document.dispatchEvent(new Event('visibilitychange'));
+      for (const look of looks.splice(0)) look();
+    };
+    show(10);
+    t.note('readyState', source.readyState);
+    show(25);
+    await server.accept();
+    await t.until(source, 'open');
+    Object.assign(globalThis, { setTimeout });
+    performance.now = now;
+    if (onresume) Object.defineProperty(prototype, 'onresume', onresume);
+    clock.restore();
+  }, ['GET A', 'open', 'readyState 1', 'error CONNECTING', 'reason "wake" willRetry true retryIn 0', 'GET A', 'open']),
   scenario('a delay is not waited for any more when the network is back', async (t, server) => {
     const { source, clock, connection } = await awake(t, server);
     await connection.send('retry: 7200000\nid: 1\n\n');

@@ -161,7 +161,7 @@ func each(t *testing.T, test func(t *testing.T, f format)) {
 }
 
 // Every event must arrive before the next one is published: none waits in an encoder.
-func TestEventsDoNotWait(t *testing.T) {
+func TestEventsAreSentImmediately(t *testing.T) {
 	each(t, func(t *testing.T, f format) {
 		broker := &server.Broker{}
 		url := start(t, &server.Handler{Broker: broker, MinSharing: 1, Codings: []server.Coding{f.coding}, Logger: quiet})

@@ -2,6 +2,6 @@
 
 package filestore
 
-// changed returns zero: it is not known here when a file was last changed. Files that are put back from a copy are not
-// noticed if they fit together.
+// changed returns zero, because the change time of files is unknown here. A consistent restore from a copy is not
+// detected.
 func changed(string) int64 { return 0 }

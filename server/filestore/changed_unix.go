@@ -4,8 +4,8 @@ package filestore
 
 import "golang.org/x/sys/unix"
 
-// changed returns when the file was last changed, in nanoseconds, as the file system has it. No program can set that, so
-// no copy has it. Zero means that it is not known.
+// changed returns when the file was last changed according to the file system, in nanoseconds. Programs cannot set this
+// time, so a copy has another one. Zero means unknown.
 func changed(path string) int64 {
 	var stat unix.Stat_t
 	if err := unix.Stat(path, &stat); err != nil {

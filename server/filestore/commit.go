@@ -12,23 +12,23 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/sse"
 )
 
-// A request is an Append that waits.
+// A request is a waiting Append.
 type request struct {
 	frame
 	given []server.Record
 	size  int      // of the frame
-	same  *request // the one under the same key, if that is in the same write
+	same  *request // the request with the same key in the same write, if any
 	err   error
 	done  chan struct{}
 }
 
-// What one write stores at most, if it is not a single Append.
+// Limits of one write. A single Append may exceed maxWrite.
 const (
 	maxRequests = 4096
 	maxWrite    = 8 << 20
 )
 
-// retryAfter is what those are told to wait whose keys are too many.
+// retryAfter is the Retry-After for publications beyond MaxKeys.
 const retryAfter = 30 * time.Second
 
 // Append implements [server.Store].
@@ -75,7 +75,7 @@ func (s *Store) submit(r *request) error {
 	return nil
 }
 
-// commitAll stores what waits, together, until the store is closed and nothing waits.
+// commitAll stores waiting requests together, until the store is closed and none are left.
 func (s *Store) commitAll() {
 	for {
 		requests := s.take()
@@ -109,7 +109,7 @@ func (s *Store) take() (requests []*request) {
 	return requests
 }
 
-// commit stores all requests in one write, or none, and answers them.
+// commit stores all requests in one write, or none, and returns their results.
 func (s *Store) commit(requests []*request) {
 	s.io.Lock()
 	defer s.io.Unlock()
@@ -132,7 +132,7 @@ func (s *Store) commit(requests []*request) {
 	}
 }
 
-// store writes what is not stored yet. With an error, the state is that of before.
+// store writes requests that are not stored yet. After an error, the state is unchanged.
 func (s *Store) store(requests []*request) (fresh []*request, err error) {
 	now := time.Now()
 	s.keys.expire(now)
@@ -162,7 +162,7 @@ func (s *Store) store(requests []*request) (fresh []*request, err error) {
 	return fresh, s.write(newest, next-1)
 }
 
-// unknown answers the requests whose keys were used before, and returns the others.
+// unknown answers requests whose keys were used before, and returns the others.
 func (s *Store) unknown(requests []*request) (fresh []*request) {
 	var now map[keyID]*request
 	for _, r := range requests {
@@ -191,7 +191,7 @@ func (s *Store) unknown(requests []*request) (fresh []*request) {
 	return fresh
 }
 
-// write writes the buffer and then the mark. What fails is overwritten by the next write.
+// write writes the buffer and then the mark. The next write overwrites a failed one.
 func (s *Store) write(newest *segment, last uint64) error {
 	size := newest.size + int64(len(s.buffer))
 	_, err := s.file.WriteAt(s.buffer, newest.size)
@@ -211,7 +211,7 @@ func (s *Store) write(newest *segment, last uint64) error {
 	return nil
 }
 
-// refusal makes an error of the system one of a store.
+// refusal converts an error of the system to one of a server.Store.
 func refusal(err error) error {
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
 		return fmt.Errorf("%w: %w", server.ErrStoreFull, err)
@@ -219,7 +219,7 @@ func refusal(err error) error {
 	return fmt.Errorf("%w: %w", server.ErrStoreUnavailable, err)
 }
 
-// report logs when writing begins to fail, and when it succeeds again.
+// report logs when writing starts to fail, and when it works again.
 func (s *Store) report(err error) {
 	switch failing := err != nil && !errors.Is(err, errClosed); {
 	case failing && !s.failing && err != server.ErrStoreFull:
@@ -231,7 +231,7 @@ func (s *Store) report(err error) {
 	}
 }
 
-// roll begins a new segment.
+// roll starts a new segment.
 func (s *Store) roll() error {
 	if err := s.file.Sync(); err != nil && !s.suspect {
 		return refusal(err)
@@ -255,7 +255,7 @@ func (s *Store) roll() error {
 	return nil
 }
 
-// publish makes what is written part of the stream, and tells the followers.
+// publish makes written events part of the stream, and passes them to the followers.
 func (s *Store) publish(fresh []*request) {
 	if len(fresh) == 0 {
 		return

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// A folder is one that is locked. While it is open there is a file in it that names the run of the machine.
+// A folder is a locked folder. While it is in use, it has a file with the boot id of the machine.
 type folder struct {
 	dir  string
 	lock *os.File
@@ -33,14 +33,15 @@ func lock(dir string) (*folder, error) {
 
 func (f *folder) unlock() error { return f.lock.Close() }
 
-// sameRun reports whether the machine has run since the folder was opened. Without proof it has not.
+// sameRun reports whether the machine has not been restarted since the folder was opened. It returns false if that is
+// unknown.
 func (f *folder) sameRun() bool {
 	opened, err := os.ReadFile(filepath.Join(f.dir, openName))
 	run := machineRun()
 	return err == nil && run != "" && string(opened) == run
 }
 
-// open leaves the file, and returns when it is safe.
+// open creates the file, and returns when it is synced.
 func (f *folder) open() error {
 	path := filepath.Join(f.dir, openName)
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -49,7 +50,7 @@ func (f *folder) open() error {
 	return errors.Join(writeSynced(path, []byte(machineRun())), syncPath(f.dir))
 }
 
-// close takes the file away.
+// close removes the file.
 func (f *folder) close() error {
 	err := os.Remove(filepath.Join(f.dir, openName))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -58,7 +59,7 @@ func (f *folder) close() error {
 	return errors.Join(err, syncPath(f.dir))
 }
 
-// machineRun names what begins when the machine starts, or is empty.
+// machineRun returns the boot id of the machine, or "" if it is unknown.
 func machineRun() string {
 	id, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	return strings.TrimSpace(string(id))

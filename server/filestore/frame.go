@@ -10,7 +10,7 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/server"
 )
 
-// A frame holds the events of one Append: all of them or, if a write was cut short, none. In little-endian order:
+// A frame has the events of one Append. If its write was incomplete, none of them count. Its format, in little-endian order:
 //
 //	size   uint32  bytes of the body
 //	check  uint32  checksum of size
@@ -27,9 +27,9 @@ import (
 // event that a client publishes can pass for a frame.
 const (
 	headBytes = 12
-	bodyBytes = 8 + 8 + 8 + 1 + 1 // at least
+	bodyBytes = 8 + 8 + 8 + 1 + 1 // minimum
 
-	// maxFrame bounds what one Append stores.
+	// maxFrame limits the body of a frame.
 	maxFrame = 64 << 20
 )
 
@@ -59,7 +59,7 @@ type frame struct {
 
 func (f *frame) last() uint64 { return f.first + uint64(f.count) - 1 }
 
-// appendFrame appends the encoding of the frame, with those records.
+// appendFrame appends the encoding of the frame with those records.
 func appendFrame(dst []byte, seed uint32, f *frame, records []server.Record) []byte {
 	start := len(dst)
 	dst = append(dst, make([]byte, headBytes)...)
@@ -87,7 +87,7 @@ func appendFrame(dst []byte, seed uint32, f *frame, records []server.Record) []b
 	return dst
 }
 
-// frameSize returns the size of the frame that data begins with, head included. The error is errShort or errDamage.
+// frameSize returns the size of the first frame in data, including its head. The error is errShort or errDamage.
 func frameSize(data []byte, seed uint32) (int, error) {
 	if len(data) < headBytes {
 		return 0, errShort
@@ -99,7 +99,7 @@ func frameSize(data []byte, seed uint32) (int, error) {
 	return headBytes + int(size), nil
 }
 
-// parseFrame returns the frame that data begins with, and its size. The frame refers to data.
+// parseFrame returns the first frame in data, and its size. The frame refers to data.
 func parseFrame(data []byte, seed uint32) (f frame, size int, err error) {
 	if size, err = frameSize(data, seed); err != nil {
 		return f, 0, err
@@ -151,7 +151,7 @@ func (f *frame) each(yield func(sequence uint64, topic, block []byte) bool) erro
 	return nil
 }
 
-// cut takes the bytes that rest begins with, of which the length comes first.
+// cut removes a length and that many bytes from rest, and returns the bytes.
 func cut(rest *[]byte) ([]byte, bool) {
 	length, n := binary.Uvarint(*rest)
 	if n <= 0 || length > uint64(len(*rest)-n) {
@@ -162,7 +162,7 @@ func cut(rest *[]byte) ([]byte, bool) {
 	return value, true
 }
 
-// keyOf returns the halves of the key that are kept: 16 bytes of a SHA-256 do not collide by chance.
+// keyOf returns the halves of the key that are stored: 16 bytes of a SHA-256 do not collide by chance.
 func keyOf(k server.IdempotencyKey) (id keyID, sum keySum, err error) {
 	if len(k.ID) < 2*len(id) {
 		return id, sum, errKey

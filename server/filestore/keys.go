@@ -11,14 +11,14 @@ import (
 	"time"
 )
 
-// A keyed says what was stored under a key.
+// A keyed records what was stored under a key.
 type keyed struct {
 	sum   keySum
 	first uint64
 	at    int64
 }
 
-// keys remembers keys for a time, whether or not their events are kept.
+// keys remembers keys for some time, whether or not their events are kept.
 type keys struct {
 	age   time.Duration
 	known map[keyID]keyed
@@ -35,12 +35,12 @@ func (k *keys) add(id keyID, v keyed) {
 	k.order = append(k.order, use{id, v.at})
 }
 
-// sort puts keys in order that were added from several files.
+// sort sorts keys that were added from several files.
 func (k *keys) sort() {
 	slices.SortFunc(k.order, func(a, b use) int { return cmp.Compare(a.at, b.at) })
 }
 
-// expire forgets those that are too old.
+// expire forgets old keys.
 func (k *keys) expire(now time.Time) {
 	oldest := now.Add(-k.age).UnixNano()
 	for len(k.order) > 0 && k.order[0].at < oldest {
@@ -51,7 +51,7 @@ func (k *keys) expire(now time.Time) {
 	}
 }
 
-// A keyFile has keys whose events are no longer kept.
+// A keyFile is a file of keys whose events are no longer kept.
 type keyFile struct {
 	ID     uint64 `json:"id,string"`
 	Keys   int    `json:"keys"`
@@ -65,7 +65,7 @@ const (
 
 func (f keyFile) name() string { return fmt.Sprintf("%016x%s", f.ID, keySuffix) }
 
-// write writes the keys to a new file. It returns a keyFile without an ID if there are none that are young enough.
+// write writes the keys to a new file. If all of them have expired, it returns a keyFile without an ID.
 func (k *keys) write(dir string, ids []keyID) (f keyFile, err error) {
 	var data []byte
 	for _, id := range ids {

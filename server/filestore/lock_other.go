@@ -4,5 +4,5 @@ package filestore
 
 import "os"
 
-// lockFile does nothing here: that the folder is this program's alone is for who runs it to see to.
+// lockFile does nothing on this system. The user must make sure that no other process uses the folder.
 func lockFile(*os.File) error { return nil }

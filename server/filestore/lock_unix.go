@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-// lockFile locks the file until it is closed, also by the end of the program.
+// lockFile locks the file until it is closed or the process ends.
 func lockFile(file *os.File) error {
 	err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	if errors.Is(err, syscall.EWOULDBLOCK) {

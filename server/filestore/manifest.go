@@ -13,9 +13,9 @@ import (
 	"strings"
 )
 
-// A manifest says of which files the stream is. It never changes: another one takes its place, under another name. The
-// mark says which one is in force, and when the file system last changed its file, which no copy keeps. As long as events
-// are written, a new one takes its place at every sync. So files that were put back from a copy are noticed.
+// A manifest lists the files of the stream. It is never modified, only replaced by another file with a new name. The
+// mark names the current one, and records when the file system last changed its file, which differs in any copy. While
+// events are written, every sync replaces the manifest. So files restored from a copy are detected.
 type manifest struct {
 	Epoch    string            `json:"epoch"`
 	Earlier  map[string]uint64 `json:"earlier,omitempty"`
@@ -24,7 +24,7 @@ type manifest struct {
 	Keys     []keyFile         `json:"keys,omitempty"`
 }
 
-// An entry is what is known of a segment. Of the last one, which grows, only the id and the first sequence are.
+// An entry describes a segment. Of the last one, which grows, only ID and First are set.
 type entry struct {
 	ID     uint64 `json:"id,string"`
 	First  uint64 `json:"first"`
@@ -43,7 +43,7 @@ func randomID() uint64 {
 	return binary.LittleEndian.Uint64(b[:]) | 1 // not zero
 }
 
-// encode returns the text, of which the first line is the checksum of the others.
+// encode returns the text. Its first line is the checksum of the rest.
 func (m *manifest) encode() (text []byte, check uint32, err error) {
 	body, err := json.MarshalIndent(m, "", " ")
 	if err != nil {
@@ -69,7 +69,7 @@ func decodeManifest(text []byte) (m *manifest, check uint32, err error) {
 	return m, check, nil
 }
 
-// readManifest returns the manifest, and when its file was changed.
+// readManifest returns the manifest, its checksum, and when its file was last changed.
 func readManifest(dir string, id uint64) (m *manifest, check uint32, at int64, err error) {
 	path := filepath.Join(dir, manifestName(id))
 	text, err := os.ReadFile(path)
@@ -80,7 +80,7 @@ func readManifest(dir string, id uint64) (m *manifest, check uint32, at int64, e
 	return m, check, changed(path), err
 }
 
-// writeManifest makes the file, and returns its name when it is safe.
+// writeManifest writes the file, and returns its id when it is synced.
 func writeManifest(dir string, m *manifest) (id uint64, check uint32, at int64, err error) {
 	text, check, err := m.encode()
 	if err != nil {
@@ -95,7 +95,7 @@ func writeManifest(dir string, m *manifest) (id uint64, check uint32, at int64, 
 	return id, check, changed(path), syncPath(dir)
 }
 
-// writeSynced makes a new file.
+// writeSynced writes and syncs a new file.
 func writeSynced(path string, data []byte) error {
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -105,7 +105,7 @@ func writeSynced(path string, data []byte) error {
 	return errors.Join(err, file.Sync(), file.Close())
 }
 
-// removeManifests removes all but one.
+// removeManifests removes all manifests but one.
 func removeManifests(dir string, keep uint64) {
 	files, _ := os.ReadDir(dir)
 	for _, f := range files {

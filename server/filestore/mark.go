@@ -9,19 +9,19 @@ import (
 	"path/filepath"
 )
 
-// A mark says how far the stream has come. It is written after the events and before anybody is told of them, so it is
-// never ahead of the events, and behind them by one write at most.
+// A mark records how far the stream has come. It is written after the events and before anyone sees them. So it is
+// never ahead of the events, and at most one write behind.
 //
-// The file has two slots, written in turn, each in a page of its own: a write that fails leaves the other one.
+// The file has two slots, in different pages, that are written in turn. If a write fails, the other slot remains.
 type mark struct {
 	counter  uint64 // of the writes of the mark
 	manifest uint64 // name of the manifest in force
 	check    uint32 // its checksum
-	changed  int64  // when its file was last changed, as the file system has it; zero if that is not known
+	changed  int64  // when its file was last changed according to the file system; zero if unknown
 	group    uint64 // the last write of events
-	high     uint64 // the highest sequence that was given
+	high     uint64 // the highest sequence ever assigned
 	offset   int64  // end of the newest segment
-	closed   bool   // in order, with everything synced
+	closed   bool   // the store was closed, with everything synced
 }
 
 const (
@@ -48,7 +48,7 @@ func (m *mark) encode() []byte {
 	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 }
 
-// decodeMark reports whether the slot has a mark.
+// decodeMark reports whether the slot has a valid mark.
 func decodeMark(slot []byte) (m mark, ok bool) {
 	if len(slot) < markBytes || !bytes.HasPrefix(slot, []byte(markMagic)) {
 		return m, false
@@ -69,8 +69,8 @@ func decodeMark(slot []byte) (m mark, ok bool) {
 	return m, true
 }
 
-// readMark returns the newest mark. intact reports whether both slots are valid, and adjacent whether they are the newest
-// two. The error is [os.ErrNotExist] if there is no file, or errNoMark.
+// readMark returns the newest mark. intact reports whether both slots are valid, and adjacent whether they are from
+// consecutive writes. The error is [os.ErrNotExist] if there is no file, or errNoMark.
 func readMark(dir string) (m mark, intact, adjacent bool, err error) {
 	data, err := os.ReadFile(filepath.Join(dir, markName))
 	if err != nil {
@@ -115,8 +115,7 @@ func (w *marker) write(m mark) error {
 	return nil
 }
 
-// writeBoth is write for both slots, so that none is left that is not of the present manifest. It returns when the mark
-// is safe.
+// writeBoth writes m to both slots, so that neither refers to an older manifest. It returns when the mark is synced.
 func (w *marker) writeBoth(m mark) error {
 	return errors.Join(w.write(m), w.write(m), w.file.Sync())
 }

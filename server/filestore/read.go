@@ -14,7 +14,7 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/server"
 )
 
-// What one reading takes at most, if it is not a single event.
+// Limits of one read. A single event may exceed readBytes.
 const (
 	readEvents = 1000
 	readBytes  = 64 << 10
@@ -59,7 +59,7 @@ func (s *Store) read(ctx context.Context, from uint64) (records []server.StoredR
 	return nil, 0, fmt.Errorf("%w: %w", server.ErrStoreUnavailable, ctx.Err())
 }
 
-// A place is where to read.
+// A place says where to read.
 type place struct {
 	segment     *segment
 	from        uint64
@@ -68,7 +68,7 @@ type place struct {
 	err         error
 }
 
-// place returns where the event is, or the first one behind it that is kept. It is not ok if there is none.
+// place returns the place of the event, or of the first later one that is kept. It reports false if there is none.
 func (s *Store) place(from uint64) (p place, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -84,7 +84,7 @@ func (s *Store) place(from uint64) (p place, ok bool) {
 	return place{segment: segment, from: from, offset: segment.seek(from), end: segment.size, last: segment.last}, true
 }
 
-// A collector takes records as long as there is room.
+// A collector collects records up to the limits of a read.
 type collector struct {
 	store   *Store
 	from    uint64
@@ -123,8 +123,7 @@ func (c *collector) full(more int) bool {
 	return len(c.records) >= readEvents || len(c.records) > 0 && c.bytes+more > readBytes
 }
 
-// skip goes on behind a damage. What precedes the next event that is intact counts as no longer kept, so that clients who
-// want it are told by a gap.
+// skip skips damaged events. They count as no longer kept, so clients that need them get a gap event.
 func (s *Store) skip(p place, cause error) {
 	next := point{p.last + 1, p.end, math.MaxInt64}
 	data, err := os.ReadFile(s.path(p.segment))
@@ -154,7 +153,7 @@ func (s *Store) skip(p place, cause error) {
 	}
 }
 
-// A follower has what it is to be told.
+// A follower has the events that Follow must report.
 type follower struct {
 	wake    chan struct{}
 	records []server.StoredRecord
@@ -162,10 +161,10 @@ type follower struct {
 	missed  bool // some are not in records, and have to be read
 }
 
-// maxQueued bounds what waits for a follower.
+// maxQueued limits the events that wait for a follower, in bytes.
 const maxQueued = 16 << 20
 
-// add is called under the store's lock.
+// add adds records. The caller must hold the lock of the store.
 func (f *follower) add(records []server.StoredRecord) {
 	for _, r := range records {
 		f.bytes += len(r.Topic) + len(r.Block)
@@ -217,10 +216,10 @@ func (s *Store) Follow(ctx context.Context, report func(server.StoreUpdate)) err
 	}
 }
 
-// rereadWait is the time before what cannot be read is read again.
+// rereadWait is the time before a failed read is repeated.
 const rereadWait = time.Second
 
-// reportMissed reads what is not queued. Some of that may be queued by then.
+// reportMissed reads and reports events that were not queued. Some of them may be queued by then.
 func (s *Store) reportMissed(ctx context.Context, f *follower, state *server.StoreState, report func(server.StoreUpdate)) {
 	now, err := s.State(ctx)
 	for err == nil && state.Last < now.Last {

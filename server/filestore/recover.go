@@ -18,11 +18,11 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/server"
 )
 
-// A recovery reads all that a folder has, and decides whether it is what the last process left.
+// A recovery reads everything in a folder, and decides whether it is what the last process left.
 //
-// If it is, the stream goes on in its epoch. If anything is missing, damaged or put back from a copy, nobody can say
-// what clients have seen and what they miss. Then a new epoch begins, which says so to all of them, and numbers go on
-// above the highest one known, so that no id gets a second meaning. Intact events stay.
+// If it is, the stream continues in its epoch. If anything is missing, damaged or restored from a copy, it is unknown
+// what clients have seen and what they miss. Then a new epoch starts, which tells all of them. Sequences continue above
+// the highest one known, so that no id is used twice. Intact events are kept.
 type recovery struct {
 	store  *Store
 	dir    string
@@ -53,7 +53,7 @@ func (r *recovery) doubt(message string, args ...any) {
 	r.logger.Error(message, append([]any{"dir", r.dir}, args...)...)
 }
 
-// run leaves the store as it goes on.
+// run recovers the folder and sets the state of the store.
 func (r *recovery) run(ctx context.Context) error {
 	files, err := os.ReadDir(r.dir)
 	if err != nil {
@@ -79,7 +79,7 @@ func (r *recovery) run(ctx context.Context) error {
 	return r.settle(m)
 }
 
-// begin reads the mark and the manifest. fresh reports that the folder has never been used.
+// begin reads the mark and the manifest. fresh means that the folder was never used.
 func (r *recovery) begin(files []os.DirEntry) (fresh bool, err error) {
 	var intact, adjacent bool
 	r.mark, intact, adjacent, err = readMark(r.dir)
@@ -122,7 +122,7 @@ func isOurs(f os.DirEntry) bool {
 	return f.Name() == openName || strings.HasPrefix(f.Name(), manifestPrefix) || strings.HasSuffix(f.Name(), segmentSuffix) || strings.HasSuffix(f.Name(), keySuffix)
 }
 
-// listed returns the files of the stream, or without a manifest all that may be.
+// listed returns the files of the stream or, without a manifest, all files that could be.
 func (r *recovery) listed(files []os.DirEntry) (entries []entry, keyFiles []keyFile) {
 	known := map[string]bool{}
 	if r.manifest != nil {
@@ -158,7 +158,7 @@ func (r *recovery) listed(files []os.DirEntry) (entries []entry, keyFiles []keyF
 	return entries, keyFiles
 }
 
-// take reads a segment, compares it with what is known of it, and adds it to the stream.
+// take reads a segment, compares it with what is known about it, and adds it to the stream.
 func (r *recovery) take(e entry, newest bool) error {
 	s := &segment{id: e.ID, first: e.First, last: e.First - 1}
 	found, err := scanSegment(r.dir, s, r.last)
@@ -200,8 +200,8 @@ func (r *recovery) compareSealed(found *scan, e entry) {
 	}
 }
 
-// compareNewest compares the segment that grew. A process that is killed may have written events of which the mark does
-// not know yet, of one write, and a part of a frame.
+// compareNewest compares the segment that grew. A killed process may have written events of one write that are not in
+// the mark, and a part of a frame.
 func (r *recovery) compareNewest(found *scan) {
 	end, last := segmentHead, uint64(0)
 	for _, f := range found.frames {
@@ -228,8 +228,8 @@ func (r *recovery) newestGroup(found *scan) uint64 {
 	return found.frames[len(found.frames)-1].group
 }
 
-// compareCut is for a segment after the machine has stopped: the mark may be old, and of the last write any part may be
-// missing. A hole before a later write is damage.
+// compareCut compares a segment after the machine has stopped: the mark may be old, and any part of the last write may
+// be missing. A hole before a later write is damage.
 func (r *recovery) compareCut(found *scan) {
 	for i, h := range found.holes {
 		if h.atEnd || h.offset < r.mark.offset {
@@ -243,7 +243,7 @@ func (r *recovery) compareCut(found *scan) {
 	}
 }
 
-// truncate makes the hole the end of the segment: what follows was never acknowledged.
+// truncate ends the segment at the hole. What follows was never acknowledged.
 func (r *recovery) truncate(found *scan, i int) {
 	h := found.holes[i]
 	h.size, h.before, h.atEnd = int64(len(found.data))-h.offset, 0, true
@@ -259,7 +259,7 @@ func (r *recovery) truncate(found *scan, i int) {
 	}
 }
 
-// repair returns a segment without holes. The file stays unless there is only something to cut off.
+// repair returns a segment without holes. It writes a new file unless truncating the old one is enough.
 func (r *recovery) repair(found *scan) (*segment, error) {
 	s := found.segment
 	atEnd := len(found.holes) == 0 || len(found.holes) == 1 && found.holes[0].atEnd
@@ -281,7 +281,8 @@ func truncateFile(path string, size int64) error {
 	return errors.Join(file.Truncate(size), file.Sync(), file.Close())
 }
 
-// rewrite writes the frames to a new segment, or if keep is not nil, those of their events that it keeps, without keys.
+// rewrite writes the frames to a new segment. If keep is not nil, it writes only the events for which keep returns
+// true, without keys.
 func rewrite(dir string, first uint64, frames []found, keep func(topic string, sequence uint64) bool) (*segment, error) {
 	s := &segment{id: randomID(), first: first, last: first - 1, size: segmentHead}
 	data := s.head()
@@ -317,7 +318,7 @@ func rewrite(dir string, first uint64, frames []found, keep func(topic string, s
 	return s, nil
 }
 
-// add makes the segment the newest, and takes the keys and topics of its events.
+// add makes the segment the newest one, and records the keys and topics of its events.
 func (r *recovery) add(s *segment, found *scan) {
 	r.segments = append(r.segments, s)
 	for _, f := range found.frames {
@@ -335,7 +336,7 @@ func (r *recovery) add(s *segment, found *scan) {
 	r.last = max(r.last, s.last)
 }
 
-// takeKeys returns those of the files that are intact and still matter.
+// takeKeys returns the key files that are intact and not expired.
 func (r *recovery) takeKeys(files []keyFile) (intact []keyFile) {
 	k := &r.store.keys
 	for _, f := range files {
@@ -354,7 +355,7 @@ func (r *recovery) takeKeys(files []keyFile) (intact []keyFile) {
 	return intact
 }
 
-// judge returns the manifest of the stream as it goes on.
+// judge returns the manifest with which the stream continues.
 func (r *recovery) judge(fresh bool) *manifest {
 	m := &manifest{Epoch: newEpoch(), Synced: r.store.options.Sync < 0}
 	old := cmp.Or(r.manifest, &manifest{})
@@ -376,7 +377,7 @@ func (r *recovery) judge(fresh bool) *manifest {
 	return m
 }
 
-// continued returns the epochs whose ids stay good up to the sequence.
+// continued returns the earlier epochs whose ids remain valid up to the sequence last.
 func continued(m *manifest, last uint64) map[string]uint64 {
 	earlier := map[string]uint64{m.Epoch: last}
 	newest := slices.SortedFunc(maps.Keys(m.Earlier), func(a, b string) int { return cmp.Compare(m.Earlier[b], m.Earlier[a]) })
@@ -386,7 +387,7 @@ func continued(m *manifest, last uint64) map[string]uint64 {
 	return earlier
 }
 
-// settle makes all this the state of the folder: once the mark is written, and not before.
+// settle saves the new state of the folder. It takes effect when the mark is written.
 func (r *recovery) settle(m *manifest) (err error) {
 	s := r.store
 	s.epoch, s.earlier = m.Epoch, m.Earlier
@@ -426,8 +427,8 @@ func firstOf(s *segment) uint64 {
 	return s.last + 1
 }
 
-// clean removes what the stream no longer refers to. Files that are none of its own are only put aside if something is
-// wrong, for they may hold what is missing.
+// clean removes files that the stream no longer refers to. If something is wrong, it only renames unknown files,
+// because they may contain what is missing.
 func (r *recovery) clean() {
 	for _, name := range r.replaced {
 		os.Remove(filepath.Join(r.dir, name))

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// trim advances first by all limits. The newest event stays, whatever its size.
+// trim advances first according to all limits. The newest event always stays.
 func (s *Store) trim(now time.Time) {
 	if n := s.options.MaxEvents; n > 0 && s.last > uint64(n) {
 		s.first = max(s.first, s.last+1-uint64(n))
@@ -42,7 +42,7 @@ func (s *Store) trimBytes(limit int64) {
 	}
 }
 
-// expire advances first by age.
+// expire advances first according to MaxAge.
 func (s *Store) expire(now time.Time) {
 	if s.options.MaxAge <= 0 {
 		return
@@ -69,7 +69,7 @@ func (s *Store) expire(now time.Time) {
 	}
 }
 
-// drop removes the segments of which nothing is kept, and rewrites one of which little is.
+// drop removes segments without kept events, and rewrites one with few.
 func (s *Store) drop() {
 	s.io.Lock()
 	defer s.io.Unlock()
@@ -100,7 +100,7 @@ func (s *Store) drop() {
 
 func (s *Store) isStale(f keyFile) bool { return time.Since(time.Unix(0, f.Newest)) > s.keys.age }
 
-// replace makes kept the segments, and removes the others once their keys are safe.
+// replace makes kept the segments of the store, and removes the others after saving their keys.
 func (s *Store) replace(kept, gone []*segment, keyFiles []keyFile) error {
 	var ids []keyID
 	for _, segment := range gone {
@@ -132,7 +132,7 @@ func (s *Store) replace(kept, gone []*segment, keyFiles []keyFile) error {
 }
 
 // compact rewrites one of the segments if most of its events are superseded by newer ones of their topics. It returns
-// the segments with the new one, and the old one.
+// the new list of segments, and the old segment.
 func (s *Store) compact(segments []*segment, first uint64) (kept, old []*segment, err error) {
 	if s.topics == nil {
 		return segments, nil, nil

@@ -31,14 +31,14 @@ type segment struct {
 // copyOf returns the segment without its events.
 func copyOf(s *segment) *segment { return &segment{id: s.id, first: s.first, last: s.first - 1} }
 
-// A point says where the frame begins that has the event. There is one for every few kilobytes.
+// A point is the place of a frame in a segment. There is one for every few kilobytes.
 type point struct {
 	sequence uint64
 	offset   int64
 	at       int64
 }
 
-// pointEvery is the distance of points. It is what reading one event costs at most, beyond the event.
+// pointEvery is the distance between points: the maximum to read before an event.
 const pointEvery = 4 << 10
 
 // A segment begins with these bytes, its id and its first sequence, and their checksum. The file's name says the same.
@@ -53,7 +53,8 @@ func (s *segment) head() []byte {
 	return binary.LittleEndian.AppendUint32(head, crc32.Checksum(head, castagnoli))
 }
 
-// seed begins every checksum of the segment. It leaves out the head's own checksum, with which it would be a constant.
+// seed is the start value of all checksums in the segment. It excludes the head's own checksum, with which it would be
+// constant.
 func (s *segment) seed() uint32 { return crc32.Checksum(s.head()[:segmentHead-4], castagnoli) }
 
 const segmentSuffix = ".events"
@@ -78,7 +79,7 @@ func parseSegmentName(name string) *segment {
 	return s
 }
 
-// add accounts for a frame that was written at the offset.
+// add records a frame that was written at the offset.
 func (s *segment) add(f *frame, offset int64, size int) {
 	if n := len(s.index); n == 0 || offset-s.index[n-1].offset >= pointEvery {
 		s.index = append(s.index, point{f.first, offset, f.at})
@@ -91,7 +92,7 @@ func (s *segment) add(f *frame, offset int64, size int) {
 	}
 }
 
-// seek returns the offset of a frame that is not behind the one with the event.
+// seek returns the offset of a frame at or before the event.
 func (s *segment) seek(sequence uint64) int64 {
 	i := sort.Search(len(s.index), func(i int) bool { return s.index[i].sequence > sequence })
 	if i == 0 {
@@ -100,7 +101,7 @@ func (s *segment) seek(sequence uint64) int64 {
 	return s.index[i-1].offset
 }
 
-// A hole is a part of a segment that is no frame.
+// A hole is a part of a segment that is not a valid frame.
 type hole struct {
 	offset, size  int64
 	after, before uint64 // sequences of the events around it; before is zero at the end
@@ -108,7 +109,7 @@ type hole struct {
 	group         uint64 // of the frame before
 }
 
-// A scan is what reading a whole segment has found.
+// A scan is the result of reading a whole segment.
 type scan struct {
 	segment *segment
 	frames  []found
@@ -136,8 +137,8 @@ type found struct {
 	size   int
 }
 
-// scanSegment reads the segment and checks every byte of it. Events whose sequence is not above the one before, or after,
-// are left out, as a hole. The error is that of the system.
+// scanSegment reads the segment and verifies every byte. A frame whose sequence is not above the previous one, or above
+// after, counts as a hole. The error is one of the system.
 func scanSegment(dir string, s *segment, after uint64) (*scan, error) {
 	data, err := os.ReadFile(filepath.Join(dir, s.name()))
 	if err != nil {
@@ -178,7 +179,7 @@ func scanSegment(dir string, s *segment, after uint64) (*scan, error) {
 	return result, nil
 }
 
-// resync returns where the next frame begins that is valid, or the end of data.
+// resync returns the offset of the next valid frame, or the end of data.
 func resync(data []byte, offset int64, seed uint32) int64 {
 	for ; offset < int64(len(data)); offset++ {
 		if _, err := frameSize(data[offset:], seed); err != nil {
@@ -191,7 +192,7 @@ func resync(data []byte, offset int64, seed uint32) int64 {
 	return int64(len(data))
 }
 
-// createSegment makes the file of a segment that has no events yet, and syncs its head.
+// createSegment creates the file of an empty segment.
 func createSegment(dir string, s *segment) (*os.File, error) {
 	file, err := os.OpenFile(filepath.Join(dir, s.name()), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
 	if err != nil {
@@ -206,8 +207,8 @@ func createSegment(dir string, s *segment) (*os.File, error) {
 	return file, nil
 }
 
-// readFrames calls yield with the frames of the segment from the offset to the end, which is within its size, until it
-// returns false. An error is that of the system, or a *damage.
+// readFrames calls yield with the frames of the segment from offset to end, until yield returns false. The error is one
+// of the system, or a *damage.
 func readFrames(dir string, s *segment, offset, end int64, yield func(*frame) bool) error {
 	file, err := os.Open(filepath.Join(dir, s.name()))
 	if err != nil {
@@ -247,11 +248,10 @@ func readFrames(dir string, s *segment, offset, end int64, yield func(*frame) bo
 	return nil
 }
 
-// readChunk is how much is read of a file at once.
+// readChunk is the size of a read from a file.
 const readChunk = 64 << 10
 
-// readAt returns so many bytes of the file, or fewer if it ends before. They are of a buffer of their own if that which
-// is given does not hold them.
+// readAt returns size bytes of the file, or fewer at its end. It allocates a buffer if the given one is too small.
 func readAt(file *os.File, buffer []byte, offset, size int64) ([]byte, error) {
 	if int64(cap(buffer)) < size {
 		buffer = make([]byte, size)
@@ -266,7 +266,7 @@ func readAt(file *os.File, buffer []byte, offset, size int64) ([]byte, error) {
 	return buffer[:n], err
 }
 
-// A damage is a place in a segment where no valid frame is, although there was one.
+// A damage is the place of a frame that is no longer valid.
 type damage struct{ offset int64 }
 
 func (d *damage) Error() string { return fmt.Sprintf("no valid frame at byte %d", d.offset) }

@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// spaceEvery is how often the disk is asked. Within it no disk takes what is reserved.
+// spaceEvery is the minimum interval between checks of the disk. No disk fills the reserve faster.
 const spaceEvery = 50 * time.Millisecond
 
-// A space says whether the disk is about to be full.
+// A space reports whether the disk is almost full.
 type space struct {
 	dir     string
 	reserve int64

@@ -83,19 +83,19 @@ type Store struct {
 	space   space
 	reads   chan struct{}
 
-	// Of what follows, only the holder of io changes anything.
+	// Only the holder of io may change the following fields.
 	io        sync.Mutex
 	file      *os.File // the newest segment's
 	marker    *marker
 	keys      keys
 	keyFiles  []keyFile
-	synced    bool // every write is
+	synced    bool // every write is synced
 	suspect   bool // a sync of file has failed
-	manifests int  // that were made
+	manifests int  // number of manifests written
 	failing   bool // the last write failed
 	buffer    []byte
 
-	mu        sync.Mutex // for the rest, and short
+	mu        sync.Mutex // for the following fields; held briefly
 	epoch     string
 	earlier   map[string]uint64
 	first     uint64 // sequence of the oldest event kept, or last+1
@@ -108,7 +108,8 @@ type Store struct {
 	closed    bool
 	dirty     bool
 
-	wake    chan struct{} // for whoever commits
+	syncing sync.Mutex    // held by sync: two at a time could each remove the other's manifest
+	wake    chan struct{} // wakes commitAll
 	stop    chan struct{}
 	working sync.WaitGroup
 }
@@ -355,6 +356,8 @@ func (s *Store) maintain() {
 
 // sync syncs what was written since the last time. Writing continues meanwhile.
 func (s *Store) sync() {
+	s.syncing.Lock()
+	defer s.syncing.Unlock()
 	s.mu.Lock()
 	file, dirty := s.file, s.dirty
 	s.dirty = false

@@ -327,7 +327,7 @@ func TestIdempotencyKey(t *testing.T) {
 
 // After the machine has stopped with events that were perhaps not synced, everybody is told. If every event was synced,
 // ids up to what is there stay good.
-func TestLostPower(t *testing.T) {
+func TestPowerFailure(t *testing.T) {
 	for name, test := range map[string]struct {
 		sync time.Duration
 		gap  string

@@ -1,6 +1,6 @@
 package filestore
 
-// topics knows the newest events of each topic, of which no more are kept.
+// topics records the newest events of each topic, for MaxEventsPerTopic.
 type topics struct {
 	limit  int
 	newest map[string]*ring
@@ -19,7 +19,7 @@ func newTopics(limit int64) *topics {
 	return &topics{int(limit), map[string]*ring{}}
 }
 
-// add accounts for a new event, and returns the sequence of that which is no longer kept, or zero.
+// add records a new event, and returns the sequence of the event that it supersedes, or zero.
 func (t *topics) add(topic string, sequence uint64) (superseded uint64) {
 	r := t.newest[topic]
 	if r == nil {
@@ -45,7 +45,7 @@ func (t *topics) keeps(topic string, sequence uint64) bool {
 	return r == nil || len(r.sequences) < t.limit || sequence >= r.sequences[r.oldest]
 }
 
-// forget drops topics of which nothing is kept.
+// forget removes topics without kept events.
 func (t *topics) forget(first uint64) {
 	if t == nil {
 		return

@@ -16,13 +16,13 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/sse"
 )
 
-// sumHeader has the sum of what was published under a key.
+// sumHeader is the header with the sum of a key.
 const sumHeader = "Eventsource-Sum"
 
-// maxBatch is the most that a server of NATS stores at once.
+// maxBatch is the maximum number of messages that NATS stores at once.
 const maxBatch = 1000
 
-// Codes of errors of the API.
+// Error codes of the JetStream API.
 const (
 	codeTooLarge    = 10054
 	codeInProcess   = 10158 // the same key, stored right now
@@ -31,7 +31,7 @@ const (
 	codeManyBatches = 10210
 )
 
-// retryWait is the time between attempts that are certain to have stored nothing.
+// retryWait is the time between attempts that certainly stored nothing.
 const retryWait = 20 * time.Millisecond
 
 // Append implements [server.Store].
@@ -57,7 +57,7 @@ func (s *Store) Append(ctx context.Context, key server.IdempotencyKey, records .
 	return s.append(ctx, messages)
 }
 
-// maxHeader is what the headers of a message take at most, subject included.
+// maxHeader is the maximum size of the headers and subject of a message.
 const maxHeader = 2048
 
 // append stores the messages at once.
@@ -82,8 +82,8 @@ func (s *Store) append(ctx context.Context, messages []*nats.Msg) (first uint64,
 	}
 }
 
-// goneBack is the error if the stream has given a sequence that it had given before: it has lost what it had. Whoever
-// follows it finds that out.
+// goneBack handles a sequence that the stream had assigned before, which means that it has lost events. It alerts the
+// follower, which investigates.
 func (s *Store) goneBack(sequence, high uint64) error {
 	s.options.Logger.Error("stream assigned an old sequence again: it lost events", "name", s.options.Name, "had", high, "gave", sequence)
 	select {
@@ -93,8 +93,8 @@ func (s *Store) goneBack(sequence, high uint64) error {
 	return fmt.Errorf("%w: stream went back from sequence %d to %d", server.ErrStoreUnavailable, high, sequence)
 }
 
-// storedNothing reports whether the error is one that ends by itself, and before which nothing was stored: the stream has
-// no leader, for a moment or longer, or the servers have too much to do at once.
+// storedNothing reports whether the error is temporary and certainly nothing was stored: the stream has no leader, or
+// the servers are overloaded.
 func storedNothing(err error) bool {
 	refused, ok := errors.AsType[*apiError](err)
 	return errors.Is(err, nats.ErrNoResponders) ||
@@ -108,7 +108,7 @@ func failure(err error) error {
 	return unavailable(err)
 }
 
-// send sends the messages, several as a batch, and returns what the stream answers to the last one.
+// send sends the messages, several as a batch, and returns the response to the last one.
 func (s *Store) send(ctx context.Context, messages []*nats.Msg) (pubAck, error) {
 	if len(messages) == 1 {
 		return s.request(ctx, messages[0])
@@ -147,7 +147,7 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// appendOnce is append under a key, which the first message has.
+// appendOnce is append with a key, which is a header of the first message.
 func (s *Store) appendOnce(ctx context.Context, key server.IdempotencyKey, messages []*nats.Msg) (first uint64, err error) {
 	sum := hex.EncodeToString(key.Sum[:])
 	messages[0].Header = nats.Header{nats.MsgIdHdr: {key.ID}, sumHeader: {sum}}
@@ -161,8 +161,8 @@ func (s *Store) appendOnce(ctx context.Context, key server.IdempotencyKey, messa
 	return first, s.checkSum(ctx, first, sum)
 }
 
-// find returns the sequence of the message that has the key. It publishes another with it, which cannot be stored
-// because it asks for what the stream does not do: but keys are compared before that is noticed.
+// find returns the sequence of the message with the key. It publishes another message with that key that the stream
+// cannot store, because it requests an unsupported rollup. NATS compares keys before it notices that.
 func (s *Store) find(ctx context.Context, key string) (uint64, error) {
 	return s.append(ctx, []*nats.Msg{{
 		Subject: s.subject(stored) + "probe",
@@ -170,7 +170,8 @@ func (s *Store) find(ctx context.Context, key string) (uint64, error) {
 	}})
 }
 
-// checkSum reports whether what has the key is what was asked for. It cannot know if that is no longer kept.
+// checkSum returns an error if the message with the key has another sum. It returns nil if the message is no longer
+// kept.
 func (s *Store) checkSum(ctx context.Context, sequence uint64, sum string) error {
 	message, err := s.get(ctx, sequence)
 	if err != nil || message == nil {

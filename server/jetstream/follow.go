@@ -11,56 +11,56 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/server"
 )
 
-// What a follower does without being told.
+// Times of a follower.
 const (
-	checkEvery = time.Second          // reads what may be new, because what is told can be lost
-	lookEvery  = 10                   // checks; looks whether the stream is still the same one
-	lostAfter  = 15 * time.Second     // believes that a replicated stream has lost what it had told
-	lostAlone  = 2 * time.Second      // believes so of a stream without replicas
-	goneAfter  = 2 * time.Second      // believes that there is no stream any more
-	refill     = 5 * time.Millisecond // reads again where something is missing, and then waits twice as long
+	checkEvery = time.Second          // interval of reads for messages that were not received
+	lookEvery  = 10                   // checks between two looks at the state of the stream
+	lostAfter  = 15 * time.Second     // until a replicated stream counts as having lost messages
+	lostAlone  = 2 * time.Second      // the same for a stream without replicas
+	goneAfter  = 2 * time.Second      // until the stream counts as deleted
+	refill     = 5 * time.Millisecond // first wait before missing messages are read again; it doubles
 	maxRefill  = 200 * time.Millisecond
 	readWithin = time.Second
 )
 
-// buffered is how many messages wait for a follower that reads. What does not fit is read, too.
+// buffered is the number of messages that can wait for a follower. Others are read from the stream.
 const buffered = 16 << 10
 
 var errDisconnected = errors.New("not connected to NATS")
 
-// A follower tells what the stream republishes, and reads from the stream what is missing there. A consumer would find
-// that out by itself, in seconds.
+// A follower reports republished messages, and reads missing ones from the stream. A consumer would notice a loss only
+// after seconds.
 type follower struct {
 	store  *Store
 	report func(server.StoreUpdate)
-	looks  chan look // what the look that is under way finds
+	looks  chan look // result of the current look
 
-	state     server.StoreState // whose Last is what is told last
-	target    uint64            // sequence of the newest message that is known of
-	witness   witness           // the newest message that was told
+	state     server.StoreState // Last is the last sequence reported
+	target    uint64            // sequence of the newest message known
+	witness   witness           // the newest message reported
 	begun     bool
 	offline   bool
-	suspect   bool // the stream may be another one, until a look says that it is not
-	doubts    int  // how often that was so
+	suspect   bool // the stream may be a different one, until a look shows that it is not
+	doubts    int  // how often suspect was set
 	looking   bool
 	wait      time.Duration
 	lostSince time.Time
 	goneSince time.Time
 }
 
-// A witness is a message by which the stream is known again: one that was put back from a copy, or lost its newest
-// messages, gives their sequences to others, at another time.
+// A witness is a message that identifies the stream. If the stream was restored from a copy or has lost its newest
+// messages, it has another message with this sequence, with another time.
 type witness struct {
 	sequence uint64
-	at       string // as the server has it
+	at       string // time at which the server stored it
 }
 
 type look struct {
-	had     uint64 // sequence of what was told last when it began
-	doubts  int    // of the follower, then
+	had     uint64 // last sequence reported when the look began
+	doubts  int    // of the follower at that time
 	state   server.StoreState
-	witness witness // of the newest message, if nothing was told yet
-	forked  bool    // the message of the witness is another one
+	witness witness // the newest message, if nothing was reported yet
+	forked  bool    // the message of the witness is a different one
 	err     error
 }
 
@@ -80,7 +80,7 @@ func (s *Store) Follow(ctx context.Context, report func(server.StoreUpdate)) err
 	return err
 }
 
-// awaitStream opens the stream as soon as that is possible, and reports whether it is open.
+// awaitStream opens the stream as soon as possible, and reports whether it is open.
 func (s *Store) awaitStream(ctx context.Context, report func(server.StoreUpdate)) bool {
 	logged := ""
 	for ctx.Err() == nil {
@@ -102,7 +102,7 @@ func (s *Store) awaitStream(ctx context.Context, report func(server.StoreUpdate)
 	return false
 }
 
-// follow returns an error of ctx, or of a connection that was closed.
+// follow follows the stream until ctx is done, or returns the error of a closed connection.
 func (s *Store) follow(ctx context.Context, report func(server.StoreUpdate)) error {
 	messages, elected := make(chan *nats.Msg, buffered), make(chan *nats.Msg, 1)
 	for subject, to := range map[string]chan *nats.Msg{
@@ -159,14 +159,14 @@ func (f *follower) run(ctx context.Context, messages, elected <-chan *nats.Msg, 
 	}
 }
 
-// doubt has nothing told or stored until a look has found the stream to be the same.
+// doubt stops reporting and storing until a look has shown that the stream is the same.
 func (f *follower) doubt() {
 	f.suspect = true
 	f.doubts++
 	f.store.trust.withdraw()
 }
 
-// believe ends the doubt.
+// believe ends a doubt.
 func (f *follower) believe(found look) {
 	if f.suspect {
 		f.suspect = false
@@ -175,7 +175,8 @@ func (f *follower) believe(found look) {
 	}
 }
 
-// again is when to read again what is missing: a server that has not got it yet may have answered.
+// again returns a channel for the time to read missing messages again. The server that responded may not have had them
+// yet.
 func (f *follower) again() <-chan time.Time {
 	if !f.begun || f.suspect || f.state.Last >= f.target {
 		f.wait = refill
@@ -185,13 +186,13 @@ func (f *follower) again() <-chan time.Time {
 	return time.After(f.wait)
 }
 
-// maxReported bounds what is told at once.
+// maxReported limits the messages in one report.
 const maxReported = 1000
 
-// receive tells the message, and those that wait behind it, as far as nothing is missing.
+// receive reports the message and those that wait after it, up to the first gap.
 func (f *follower) receive(ctx context.Context, m *nats.Msg, more <-chan *nats.Msg) {
 	if !f.begun || f.suspect {
-		return // it is read
+		return // catchUp reads it
 	}
 	var records []server.StoredRecord
 	next, hole := f.state.Last+1, false
@@ -226,10 +227,10 @@ func (f *follower) receive(ctx context.Context, m *nats.Msg, more <-chan *nats.M
 	}
 }
 
-// timeHeader has the time at which a message was stored, as told and as read.
+// timeHeader is the header with the time at which a message was stored.
 const timeHeader = "Nats-Time-Stamp"
 
-// contradicts reports whether the message has a sequence that another one had, as far as that can be seen.
+// contradicts reports whether the message is known to have a sequence that another message had before.
 func (f *follower) contradicts(m *nats.Msg, sequence uint64) bool {
 	w, at := f.witness, m.Header.Get(timeHeader)
 	if sequence == 0 || sequence > w.sequence || w.at == "" || at == "" {
@@ -250,7 +251,7 @@ func sameTime(a, b string) bool {
 	return err1 == nil && err2 == nil && at.Equal(bt)
 }
 
-// pass tells the records, and that there are none else up to last.
+// pass reports the records, which are all up to the sequence last.
 func (f *follower) pass(records []server.StoredRecord, last uint64) {
 	if last == f.state.Last {
 		return
@@ -261,7 +262,7 @@ func (f *follower) pass(records []server.StoredRecord, last uint64) {
 	f.report(server.StoreUpdate{StoreState: f.state, Records: records})
 }
 
-// check reads what nobody has told, and looks at the stream if told to.
+// check reads messages that were not received, and starts a look if asked to or necessary.
 func (f *follower) check(ctx context.Context, look bool) {
 	if !f.store.conn.IsConnected() {
 		f.fail(errDisconnected)
@@ -275,7 +276,7 @@ func (f *follower) check(ctx context.Context, look bool) {
 	}
 }
 
-// look asks for the state of the stream, which may take long if it has no leader.
+// look requests the state of the stream, which can take long if it has no leader.
 func (f *follower) look(ctx context.Context) {
 	if f.looking {
 		return
@@ -316,8 +317,8 @@ func (s *Store) look(ctx context.Context, had uint64, w witness) look {
 	return l
 }
 
-// compare begins anew if the stream is another, or has lost what it had, as when all its servers lose their power or are
-// put back from a copy.
+// compare starts over if the stream is a different one or has lost events, for example after a power failure or a
+// restore.
 func (f *follower) compare(ctx context.Context, found look) {
 	if !errors.Is(found.err, jetstream.ErrStreamNotFound) {
 		f.goneSince = time.Time{}
@@ -329,7 +330,7 @@ func (f *follower) compare(ctx context.Context, found look) {
 	case found.err != nil:
 		f.fail(found.err)
 	case found.doubts != f.doubts:
-		f.look(ctx) // it may have been asked before what is doubted
+		f.look(ctx) // this look may have started before the doubt
 	case !f.begun || found.state.Epoch != f.state.Epoch:
 		f.begin(found)
 	case found.forked:
@@ -341,14 +342,14 @@ func (f *follower) compare(ctx context.Context, found look) {
 		f.pass(nil, max(f.state.Last, found.state.First-1)) // what is no longer kept
 		f.restore()
 	case f.lostSince.IsZero():
-		f.lostSince = time.Now() // a new leader may need a moment to have it all
+		f.lostSince = time.Now() // a new leader may need a moment to catch up
 		f.doubt()
 	case time.Since(f.lostSince) > f.store.patience():
 		f.renew(ctx, found)
 	}
 }
 
-// patience is how long a stream may have less than it had.
+// patience is how long a stream may have fewer events than before.
 func (s *Store) patience() time.Duration {
 	if s.options.Replicas > 1 {
 		return lostAfter
@@ -369,7 +370,7 @@ func (f *follower) begin(found look) {
 	f.report(server.StoreUpdate{StoreState: f.state})
 }
 
-// renew begins a new epoch. Nobody knows which sequences were given to others meanwhile, so no id of before is good.
+// renew starts a new epoch. It is unknown which sequences were assigned again, so no earlier id is valid.
 func (f *follower) renew(ctx context.Context, found look) {
 	f.doubt()
 	f.store.options.Logger.Error("stream lost stored events: starting a new epoch, clients get a gap event",
@@ -381,7 +382,7 @@ func (f *follower) renew(ctx context.Context, found look) {
 	f.look(ctx)
 }
 
-// remake makes the stream again after it has been gone for some time.
+// remake creates the stream again after it has been gone for some time.
 func (f *follower) remake(ctx context.Context) {
 	switch {
 	case f.goneSince.IsZero():
@@ -400,7 +401,7 @@ func (f *follower) remake(ctx context.Context) {
 	}
 }
 
-// catchUp reads until there is nothing more.
+// catchUp reads until there are no more messages.
 func (f *follower) catchUp(ctx context.Context) {
 	for ctx.Err() == nil && !f.suspect {
 		within, cancel := context.WithTimeout(ctx, readWithin)
@@ -418,7 +419,7 @@ func (f *follower) catchUp(ctx context.Context) {
 	}
 }
 
-// fail tells that nothing can be told. Then check goes on to look.
+// fail reports that the stream cannot be followed. check continues to look.
 func (f *follower) fail(err error) {
 	if !f.offline {
 		f.offline = true

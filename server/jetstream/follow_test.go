@@ -115,7 +115,7 @@ func TestFollowerFillsHoles(t *testing.T) {
 }
 
 // What a look finds has been asked for before some of what was told since.
-func TestLookIsOlderThanNews(t *testing.T) {
+func TestStaleLookIsIgnored(t *testing.T) {
 	f := &follower{store: &Store{}, begun: true, state: server.StoreState{Epoch: "e", Last: 100}}
 	f.compare(t.Context(), look{had: 90, state: server.StoreState{Epoch: "e", First: 1, Last: 95}})
 	if !f.lostSince.IsZero() {

@@ -14,7 +14,7 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/server"
 )
 
-// What one reading takes at most: for a client, who may be one of very many, and for all clients of this node.
+// Limits of one read: for a client, of which there may be many, and for the follower.
 const (
 	readEvents   = 1000
 	readBytes    = 64 << 10
@@ -34,7 +34,7 @@ func (s *Store) Read(ctx context.Context, from uint64) ([]server.StoredRecord, e
 		if len(records) > 0 || last == 0 || err != nil {
 			return records, err
 		}
-		from = last + 1 // all were somebody else's
+		from = last + 1 // all were from other programs
 	}
 }
 
@@ -47,15 +47,15 @@ type getRequest struct {
 
 var errIncomplete = errors.New("incomplete answer")
 
-// read asks any one of the servers that have the stream. It has all that precedes what it returns, and so what is
-// missing in between is deleted; it may not have yet what another has told already. last is the sequence of the last
-// message that it has returned, of which some may be no records, or zero.
+// read asks any server that has the stream. That server has everything before the messages that it returns, so anything
+// missing in between was deleted. It may not have the newest messages yet. last is the sequence of the last message
+// returned, including those that are not events, or zero.
 func (s *Store) read(ctx context.Context, from uint64, events, maxBytes int) (records []server.StoredRecord, last uint64, err error) {
 	records, newest, err := s.readTo(ctx, from, events, maxBytes)
 	return records, newest.sequence, err
 }
 
-// readTo is read, and returns the last message as a witness.
+// readTo is like read, and returns the last message as a witness.
 func (s *Store) readTo(ctx context.Context, from uint64, events, maxBytes int) (records []server.StoredRecord, last witness, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.options.Timeout)
 	defer cancel()
@@ -99,7 +99,7 @@ func (s *Store) ask(r getRequest) (*nats.Subscription, error) {
 	if err != nil {
 		return nil, err
 	}
-	answers.SetPendingLimits(-1, -1) // it is bounded by what is asked for
+	answers.SetPendingLimits(-1, -1) // the request limits the answers
 	if err := s.conn.PublishRequest("$JS.API.DIRECT.GET."+s.options.Name, inbox, request); err != nil {
 		answers.Unsubscribe()
 		return nil, err
@@ -123,7 +123,7 @@ func (s *Store) get(ctx context.Context, sequence uint64) (*nats.Msg, error) {
 	return m, nil
 }
 
-// record returns what a message is that the stream tells of. It is no event if somebody else has published it.
+// record returns the event in a message. It returns false for a message from another program.
 func (s *Store) record(m *nats.Msg) (r server.StoredRecord, ok bool) {
 	r.Sequence = sequence(m, "Nats-Sequence")
 	subject, found := strings.CutPrefix(m.Header.Get("Nats-Subject"), s.subject(stored))

@@ -99,15 +99,15 @@ type Store struct {
 	err         atomic.Pointer[error] // why the stream is not followed
 	trust       trust
 	high        atomic.Uint64 // the highest sequence known
-	alarm       chan struct{} // has one if the stream has gone back
+	alarm       chan struct{} // signals that the stream assigned an old sequence
 }
 
 var _ server.Store = (*Store)(nil)
 
 // Connect connects to the first of the comma-separated URLs that responds, with the options that a [Store] needs. The
 // connection reconnects forever. Publishing fails while it is down, so that NATS does not send old messages later.
-// Additional options take precedence. The error is [ErrURL] for a malformed URL, and never contains a URL, which could
-// have a password.
+// Additional options take precedence. The error is [ErrURL] for a malformed URL. It does not repeat the URL, which may
+// contain a password.
 func Connect(urls string, options ...nats.Option) (*nats.Conn, error) {
 	defaults := []nats.Option{
 		nats.Name("eventsource-server"),
@@ -115,10 +115,10 @@ func Connect(urls string, options ...nats.Option) (*nats.Conn, error) {
 		nats.ReconnectWait(100 * time.Millisecond),
 		nats.ReconnectJitter(100*time.Millisecond, 100*time.Millisecond),
 		nats.ReconnectBufSize(-1),
-		nats.PingInterval(2 * time.Second), // a server that has vanished is noticed within three of these
+		nats.PingInterval(2 * time.Second), // detects a vanished server within three of these
 		nats.MaxPingsOutstanding(2),
 		nats.IgnoreAuthErrorAbort(),                                       // credentials may be renewed
-		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}), // what is dropped is read again
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}), // dropped messages are read again
 	}
 	conn, err := nats.Connect(urls, append(defaults, options...)...)
 	if _, unparsed := errors.AsType[*url.Error](err); unparsed { // which has the URL, perhaps with a password
@@ -270,7 +270,7 @@ func (s *Store) attempt(ctx context.Context) error {
 	case info.Config.Metadata[epochKey] == "":
 		return fmt.Errorf("stream %q belongs to another program: choose another name", s.options.Name)
 	}
-	// What is as it should be is not touched: another store may be giving it a new epoch.
+	// Do not update a correct configuration: another store may be changing the epoch.
 	if want := s.config(info.Config.Metadata); !alike(info.Config, want) {
 		updated, err := s.stream.UpdateStream(ctx, want)
 		if err != nil {

@@ -66,7 +66,7 @@ func publish(t testing.TB, b *server.Broker, topic, data string) (id string) {
 	return id
 }
 
-const unavailable = ": the store is unavailable: events are late"
+const unavailable = ": event store is unavailable: events are delayed"
 
 // While NATS is gone, or does not answer, streams stay and are told, publishing fails for now, and then all goes on.
 func TestUnreachable(t *testing.T) {
@@ -229,7 +229,7 @@ func TestEventsPerTopic(t *testing.T) {
 }
 
 // A stream that is deleted and made anew is another one: clients are cut, and told when they come back.
-func TestStreamIsMadeAnew(t *testing.T) {
+func TestStreamIsCreatedAgain(t *testing.T) {
 	servers := startServers(t, 1)
 	n := startNode(t, servers, jetstream.Options{}, &server.Broker{}, 0)
 	var old string

@@ -337,7 +337,7 @@ func TestMalformedTokens(t *testing.T) {
 	}
 }
 
-func TestWhereTheTokenIs(t *testing.T) {
+func TestTokenLocation(t *testing.T) {
 	const listed, unlisted = "https://app.example", "https://evil.example"
 	good, bad := hs256(t, nil), hs256(t, object{"exp": 1})
 	tests := map[string]struct {

@@ -168,11 +168,11 @@ func TestPEM(t *testing.T) {
 		"broken RSA key":    {block("RSA PUBLIC KEY", der), `PEM block "RSA PUBLIC KEY"`},
 		"broken X.509":      {block("CERTIFICATE", private), "x509"},
 		"set of nothing":    {[]byte(`{"keys":[]}`), "no usable keys"},
-		"another object":    {[]byte(` {}`), "no array"},
-		"set of null":       {[]byte(`{"keys":null}`), "no array"},
-		"broken set":        {[]byte(`{"keys":`), "the JWK set"},
-		"set of no objects": {[]byte(`{"keys":[1]}`), "the JWK set"},
-		"set of useless":    {setOf(t, octJWK(object{"k": "c2hvcnQ"}), object{"kty": "new"}), "key 1: jwt: no usable keys: a secret has 5 bytes"},
+		"another object":    {[]byte(` {}`), `no "keys" array`},
+		"set of null":       {[]byte(`{"keys":null}`), `no "keys" array`},
+		"broken set":        {[]byte(`{"keys":`), "JWK set"},
+		"set of no objects": {[]byte(`{"keys":[1]}`), "JWK set"},
+		"set of useless":    {setOf(t, octJWK(object{"k": "c2hvcnQ"}), object{"kty": "new"}), "key 1: jwt: no usable keys: secret has 5 bytes"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -249,7 +249,7 @@ func TestReload(t *testing.T) {
 }
 
 // An issuer that withdraws all its keys is believed, and so is one that has keys again.
-func TestURLWithdrawn(t *testing.T) {
+func TestFetchWithdrawnKeys(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
 		set := setOf(t, edJWK(object{"kid": "1"}))
@@ -327,7 +327,7 @@ func (i *issuer) asked() int {
 
 const setURL = "https://issuer.example/keys?secret=x"
 
-func TestURL(t *testing.T) {
+func TestFetchKeys(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
 		i := &issuer{set: setOf(t, edJWK(object{"kid": "1"}), octJWK(nil))}
@@ -380,7 +380,7 @@ func TestURL(t *testing.T) {
 }
 
 // Who asks for an unknown key waits for the set that is under way, and one request does for all.
-func TestURLIsAskedOnce(t *testing.T) {
+func TestConcurrentFetchIsShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		i := &issuer{set: setOf(t, edJWK(object{"kid": "1"}))}
 		keys, err := jwt.FetchKeys(t.Context(), setURL, &jwt.FetchOptions{Client: &http.Client{Transport: i}, Refresh: time.Minute})
@@ -406,7 +406,7 @@ func TestURLIsAskedOnce(t *testing.T) {
 }
 
 // Who hangs up while the set is under way does not stop it: others wait for it.
-func TestURLIsNotCancelled(t *testing.T) {
+func TestFetchIsNotCanceled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		i := &issuer{set: setOf(t, edJWK(object{"kid": "1"}))}
 		keys, err := jwt.FetchKeys(t.Context(), setURL, &jwt.FetchOptions{Client: &http.Client{Transport: i}})
@@ -444,7 +444,7 @@ func TestURLIsNotCancelled(t *testing.T) {
 	})
 }
 
-func TestURLTimesOut(t *testing.T) {
+func TestFetchTimesOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client := &http.Client{Transport: &issuer{delay: time.Hour}}
 		for want, o := range map[time.Duration]*jwt.FetchOptions{5 * time.Second: {Client: client}, time.Minute: {Client: client, Timeout: time.Minute}} {
@@ -456,7 +456,7 @@ func TestURLTimesOut(t *testing.T) {
 	})
 }
 
-func TestURLRefused(t *testing.T) {
+func TestFetchKeysRefuses(t *testing.T) {
 	for address, want := range map[string]string{
 		"http://issuer.example/keys": "must begin with https://",
 		"file:///etc/keys":           "must begin with https://",
@@ -470,7 +470,7 @@ func TestURLRefused(t *testing.T) {
 	}
 }
 
-func TestURLAnswers(t *testing.T) {
+func TestFetchKeysResponses(t *testing.T) {
 	good := setOf(t, edJWK(nil))
 	tests := map[string]struct {
 		handler http.HandlerFunc
@@ -478,13 +478,13 @@ func TestURLAnswers(t *testing.T) {
 	}{
 		"set":       {func(w http.ResponseWriter, r *http.Request) { w.Write(good) }, ""},
 		"not found": {http.NotFound, "404"},
-		"HTML":      {func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "<!doctype html>") }, "the JWK set"},
-		"PEM":       {func(w http.ResponseWriter, r *http.Request) { w.Write(pemOf(t, edKey.Public())) }, "the JWK set"},
+		"HTML":      {func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "<!doctype html>") }, "JWK set"},
+		"PEM":       {func(w http.ResponseWriter, r *http.Request) { w.Write(pemOf(t, edKey.Public())) }, "JWK set"},
 		"secrets":   {func(w http.ResponseWriter, r *http.Request) { w.Write(setOf(t, octJWK(nil))) }, "no usable keys"},
 		"endless": {func(w http.ResponseWriter, r *http.Request) {
 			for _, err := w.Write(good); err == nil; _, err = fmt.Fprint(w, strings.Repeat(" ", 1<<16)) {
 			}
-		}, "more than 1048576 bytes"},
+		}, "larger than 1048576 bytes"},
 		"redirect": {func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path == "/here" {
 				w.Write(good)
@@ -515,7 +515,7 @@ func TestURLAnswers(t *testing.T) {
 }
 
 // A redirect must not lead to where anyone on the way can answer.
-func TestURLRedirectedToHTTP(t *testing.T) {
+func TestFetchRedirectedToHTTP(t *testing.T) {
 	set := setOf(t, edJWK(nil))
 	plain := roundTripper(func(r *http.Request) *http.Response {
 		answer := httptest.NewRecorder()

@@ -39,6 +39,7 @@ type request struct {
 	method, url string
 	header      map[string][]string
 	body        []byte
+	repeatable  bool
 }
 
 // A response is what they return. They read its body in chunks, each valid until the next is read.
@@ -49,8 +50,8 @@ type response struct {
 }
 
 func newConnection(s *Source, yield func(Event) bool) *connection {
-	c := &connection{Source: lifecycle.New(s.url), source: s, yield: yield}
-	c.Retry = s.options.Retry.policy()
+	c := &connection{Source: lifecycle.New(s.resumeURL), source: s, yield: yield}
+	c.Retry = s.options.policy()
 	c.Parser.MaxEventSize = s.options.maxEventSize()
 	c.Parser.SetLastEventID(s.lastEventID)
 	return c
@@ -106,21 +107,17 @@ func (c *connection) fetch(command lifecycle.Command) lifecycle.Command {
 		return c.lost(err)
 	}
 	c.watchIdle()
+	c.source.sent = c.source.sent || !r.repeatable
 	if c.response, err = c.source.send(c.ctx, r); err != nil {
 		return c.lost(err)
 	}
 	c.known.Status, c.known.Header, c.known.URL = c.response.Status, c.response.Header, c.response.URL
-	final := c.response.URL
-	if hasBody(r.method) {
-		// What such a request was redirected to may want none of its kind: 303 means GET. Fetch keeps the method to itself.
-		final = ""
-	}
-	return c.Respond(lifecycle.Response{
+	return c.Respond(c.source.options.Accept.standard(lifecycle.Response{
 		Status:      c.response.Status,
 		ContentType: strings.Join(c.response.Header["Content-Type"], ","),
-		URL:         final,
+		URL:         c.response.URL,
 		RetryAfter:  c.response.retryAfter,
-	})
+	}))
 }
 
 // request makes the next request, of what the last one has met.
@@ -128,28 +125,54 @@ func (c *connection) request(command lifecycle.Command) (r request, err error) {
 	o := &c.source.options
 	c.attempt++
 	attempt := Attempt{c.attempt, string(c.Parser.LastEventID()), c.known.Reason, c.known.Status}
-	c.known = Error{URL: command.URL, Attempt: c.attempt, Resumed: command.LastEventID != ""}
-	r = request{method: o.Method, url: command.URL}
+	r = c.target(command)
+	c.known = Error{URL: r.url, Attempt: c.attempt, Resumed: command.LastEventID != ""}
 	if r.header, err = c.header(attempt); err != nil {
 		c.known.Reason = ReasonHeaders
 		return r, err
 	}
-	if origin(command.URL) != origin(c.source.url) {
+	if origin(r.url) != origin(c.source.url) {
 		// A redirect has led here. The Fetch Standard takes Authorization away on the way, so that it must not go here
 		// directly either.
 		removeCredentials(r.header)
 	}
 	if o.LastEventIDParam != "" {
-		r.url = withParam(command.URL, o.LastEventIDParam, command.LastEventID)
+		r.url = withParam(r.url, o.LastEventIDParam, command.LastEventID)
 	} else if command.LastEventID != "" {
 		r.header["Last-Event-Id"] = []string{command.LastEventID}
 	}
-	if o.Body != nil {
-		if r.body, err = o.Body(c.ctx, attempt); err != nil {
-			c.known.Reason = ReasonBody
-		}
+	if hasBody(r.method) {
+		r.body, err = c.body(attempt)
+	} else if hasBody(o.Method) {
+		delete(r.header, "Content-Type")
 	}
 	return r, err
+}
+
+// target returns the request without its header and body. One with another method than GET goes where the first one went:
+// what it was redirected to may want none of its kind, since 303 means GET, and fetch keeps the method to itself.
+func (c *connection) target(command lifecycle.Command) request {
+	o := &c.source.options
+	switch {
+	case o.ResumeByGET && command.LastEventID != "":
+		return request{method: "GET", url: command.URL, repeatable: true}
+	case hasBody(o.Method):
+		return request{method: o.Method, url: c.source.url, repeatable: !o.once()}
+	default:
+		return request{method: o.Method, url: command.URL, repeatable: true}
+	}
+}
+
+func (c *connection) body(attempt Attempt) ([]byte, error) {
+	o := &c.source.options
+	if o.BodyFunc == nil {
+		return o.Body, nil
+	}
+	body, err := o.BodyFunc(c.ctx, attempt)
+	if err != nil {
+		c.known.Reason = ReasonBody
+	}
+	return body, err
 }
 
 // header returns the attempt's headers, which are the connection's to change.
@@ -175,6 +198,9 @@ func (c *connection) announce(command lifecycle.Command) lifecycle.Command {
 	c.stable = time.Now().Add(time.Duration(command.Delay) * time.Millisecond)
 	c.attempt = 0
 	opened := c.response.Response
+	if c.source.options.ResumeByGET {
+		c.source.resumeURL = opened.URL
+	}
 	opened.Attempt, opened.Resumed = c.known.Attempt, c.known.Resumed
 	if c.source.options.OnOpen != nil {
 		c.source.options.OnOpen(opened)
@@ -205,6 +231,9 @@ func (c *connection) stream(origin string) error {
 		if !c.deliver(chunk, &event) {
 			return nil
 		}
+		if err == errEnd && c.source.options.FlushAtEnd && !c.deliver(endOfEvent, &event) {
+			return nil
+		}
 		if err == nil {
 			err = c.Parser.Err()
 		}
@@ -213,6 +242,9 @@ func (c *connection) stream(origin string) error {
 		}
 	}
 }
+
+// endOfEvent ends an unfinished line, and its event. If that line ended in CR, the first LF is the rest of its CRLF.
+var endOfEvent = []byte("\n\n")
 
 // deliver yields the chunk's events, and returns whether to read on. Once the context is done no event follows, and none
 // counts as received that was not yielded.

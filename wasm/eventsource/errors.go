@@ -20,7 +20,7 @@ const (
 	ReasonContentType Reason = "content-type" // the response is not an event stream
 	ReasonLimit       Reason = "limit"        // an event is larger than MaxEventSize
 	ReasonHeaders     Reason = "headers"      // HeaderFunc failed, or returned what are no headers
-	ReasonBody        Reason = "body"         // Body failed
+	ReasonBody        Reason = "body"         // BodyFunc failed
 	ReasonAborted     Reason = "aborted"      // the context is done
 
 	// Of browsers only, which do not allow the request:
@@ -45,9 +45,9 @@ func (r Reason) Error() string {
 	case ReasonLimit:
 		return "an event of the stream is larger than MaxEventSize"
 	case ReasonHeaders:
-		return "HeaderFunc gave no headers"
+		return "HeaderFunc failed, or returned invalid headers"
 	case ReasonBody:
-		return "Body gave no body"
+		return "BodyFunc failed"
 	case ReasonAborted:
 		return "the context is done"
 	case ReasonCORS:
@@ -84,7 +84,7 @@ type Error struct {
 	WillRetry bool
 	RetryIn   time.Duration
 
-	// Cause is what net/http, fetch, HeaderFunc or Body returned, or the context's cause. It may be nil.
+	// Cause is what net/http, fetch, HeaderFunc or BodyFunc returned, or the context's cause. It may be nil.
 	Cause error
 }
 

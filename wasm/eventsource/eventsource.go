@@ -62,11 +62,16 @@ type Source struct {
 	url         string
 	options     Options
 	lastEventID string
+	sent        bool   // a request that must not be repeated
+	resumeURL   string // where ResumeByGET goes
 	reading     atomic.Bool
 }
 
 // errReading is what a second reader gets.
 var errReading = errors.New("eventsource: the source is being read already")
+
+// ErrSent is what reading returns when the source would have to repeat a request that it must not repeat.
+var ErrSent = errors.New("eventsource: the request was sent before: open another source, or set Options.BodyFunc")
 
 // Open returns the source of the events at url, or an error that names the option that is wrong. It sends nothing: the
 // first request leaves when the source is read. Once ctx is done, reading ends.
@@ -81,7 +86,7 @@ func Open(ctx context.Context, url string, options Options) (*Source, error) {
 	if options, err = options.checked(); err != nil {
 		return nil, err
 	}
-	return &Source{ctx: ctx, url: url, options: options, lastEventID: options.LastEventID}, nil
+	return &Source{ctx: ctx, url: url, options: options, lastEventID: options.LastEventID, resumeURL: url}, nil
 }
 
 // LastEventID returns where the source resumes when it is read again: the stream's last event ID so far.
@@ -94,7 +99,15 @@ func (s *Source) LastEventID() string { return s.lastEventID }
 // not be tried again. A response of 204 No Content, by which a server says that there is nothing more to come, ends the
 // loop without an error.
 //
-// To leave the loop closes the connection. Another loop resumes behind the last event of this one.
+// A source whose request is sent once, such as a POST with [Options.Body], ends with ReasonEnded when the server ends its
+// stream in order:
+//
+//	if errors.Is(err, eventsource.ReasonEnded) {
+//		break // the answer is complete
+//	}
+//
+// Leaving the loop closes the connection. Another loop resumes after the last event of this one, or yields [ErrSent] where
+// that would send such a request again.
 func (s *Source) Events() iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		err := s.read(func(event Event) bool { return yield(event, nil) })
@@ -122,6 +135,9 @@ func (s *Source) read(yield func(Event) bool) error {
 		return errReading
 	}
 	defer s.reading.Store(false)
+	if s.sent && !(s.options.ResumeByGET && s.lastEventID != "") {
+		return ErrSent
+	}
 	c := newConnection(s, yield)
 	defer c.end()
 	return c.run()

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"strings"
 	"syscall/js"
 
 	"github.com/hack-pad/safejs"
@@ -26,6 +27,9 @@ func resolve(address string) (string, error) {
 	url, err := construct("URL", args...)
 	if err != nil {
 		return "", errors.New("eventsource: the URL cannot be parsed, or is a relative one without a document")
+	}
+	if host := text(url, "hostname"); !strings.HasPrefix(host, "[") && isForbiddenHost(host) {
+		return "", errors.New("eventsource: the URL's host has a forbidden character")
 	}
 	if text(url, "username") != "" || text(url, "password") != "" {
 		return "", errors.New("eventsource: the URL has a user name: send Authorization in Options.Header")

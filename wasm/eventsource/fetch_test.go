@@ -208,7 +208,7 @@ func TestOptions(t *testing.T) {
 	l := newLab(t)
 	l.open(url+"?a=b", eventsource.Options{
 		Method: "POST",
-		Body: func(_ context.Context, a eventsource.Attempt) ([]byte, error) {
+		BodyFunc: func(_ context.Context, a eventsource.Attempt) ([]byte, error) {
 			return fmt.Append(nil, "attempt ", a.Number), nil
 		},
 		LastEventID:      "7",

@@ -106,6 +106,24 @@ func withParam(url, name, value string) string {
 	return base
 }
 
+// isForbiddenHost reports whether a URL's hostname has a code point that the URL Standard forbids in a domain, as itself or,
+// as Chromium leaves it, percent-encoded. An IPv6 address is none of its business.
+func isForbiddenHost(host string) bool {
+	for i := 0; i < len(host); i++ {
+		c := host[i]
+		if c == '%' && i+2 < len(host) {
+			if decoded, err := strconv.ParseUint(host[i+1:i+3], 16, 8); err == nil {
+				c = byte(decoded)
+				i += 2
+			}
+		}
+		if c <= ' ' || c == 0x7F || strings.IndexByte(`#%/:<>?@[\]^|`, c) >= 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // escape percent-encodes every byte but RFC 3986's unreserved characters.
 func escape(s string) string {
 	const hex = "0123456789ABCDEF"

@@ -33,6 +33,8 @@ func resolve(address string) (string, error) {
 		return "", errors.New("eventsource: the URL cannot be parsed")
 	case u.Scheme != "http" && u.Scheme != "https", u.Host == "":
 		return "", errors.New("eventsource: the URL must be an absolute one of http or https")
+	case !strings.HasPrefix(u.Host, "[") && isForbiddenHost(u.Hostname()):
+		return "", errors.New("eventsource: the URL's host has a forbidden character")
 	case u.User != nil:
 		return "", errors.New("eventsource: the URL has a user name: send Authorization in Options.Header")
 	}

@@ -25,13 +25,28 @@ type Options struct {
 	// is an [Error] with ReasonHeaders, and it is called again for the next attempt. The context ends with the source's.
 	HeaderFunc func(ctx context.Context, attempt Attempt) (map[string][]string, error)
 
-	// Method is the request's. Empty means GET. A source with another than GET or HEAD reconnects to the URL that it was
-	// opened with, even if that redirects.
+	// Method is the request's. Empty means GET. A request with another method than GET or HEAD is sent once, unless
+	// BodyFunc or ResumeByGET allows more: when its stream ends, the source ends with ReasonEnded. Such a request always
+	// goes to the URL that the source was opened with, even if that redirects.
 	Method string
 
-	// Body is called before every request for its body: none is ever sent again without it. If it fails, that is an
-	// [Error] with ReasonBody. It needs a Method that has a body.
-	Body func(ctx context.Context, attempt Attempt) ([]byte, error)
+	// Body is the request's. It is copied, and never sent twice. It needs a Method that has a body.
+	Body []byte
+
+	// BodyFunc, in place of Body, is called before every request: set it if the server can bear the request again. If it
+	// fails, that is an [Error] with ReasonBody. The context ends with the source's.
+	BodyFunc func(ctx context.Context, attempt Attempt) ([]byte, error)
+
+	// ResumeByGET resumes with GET what began with another Method: a request with a last event ID is a GET without a
+	// body, to the URL that the first one was redirected to. A source that has no last event ID yet cannot resume.
+	ResumeByGET bool
+
+	// FlushAtEnd delivers an event whose blank line is missing when the server ends the stream. The standard discards
+	// it. An event that a broken connection has cut off is discarded all the same.
+	FlushAtEnd bool
+
+	// Accept lists what a response may be besides the standard's 200 and text/event-stream.
+	Accept Accept
 
 	// LastEventID is what the source resumes from, without NUL, CR and LF.
 	LastEventID string
@@ -66,6 +81,16 @@ type Options struct {
 	OnError func(*Error)
 }
 
+// Accept lets servers deviate from the standard. The zero Accept is the standard's.
+type Accept struct {
+	// Statuses are accepted besides 200, from 201 to 299 without 204 and 205, which have no body.
+	Statuses []int
+
+	// ContentTypes are accepted besides text/event-stream, without parameters: "application/octet-stream". An empty one
+	// stands for a response without a Content-Type.
+	ContentTypes []string
+}
+
 // Retry is exponential backoff. What the stream sets by "retry:" is the least that a delay can be.
 type Retry struct {
 	// Initial is the first delay, and Max what it grows to, each by Factor times the one before. Zero means 1 s, 30 s
@@ -88,7 +113,7 @@ type Retry struct {
 	ResetAfter time.Duration
 }
 
-// An Attempt is what HeaderFunc and Body are told of the request to come.
+// An Attempt is what HeaderFunc and BodyFunc are told of the request to come.
 type Attempt struct {
 	// Number is 1 for the first request, and for the first one after a connection was open.
 	Number      int
@@ -108,8 +133,12 @@ func (o Options) checked() (Options, error) {
 	switch {
 	case o.Header != nil && o.HeaderFunc != nil:
 		return o, errors.New("eventsource: Options.Header and Options.HeaderFunc: only one of them can be set")
-	case o.Body != nil && !hasBody(o.Method):
+	case o.Body != nil && o.BodyFunc != nil:
+		return o, errors.New("eventsource: Options.Body and Options.BodyFunc: only one of them can be set")
+	case (o.Body != nil || o.BodyFunc != nil) && !hasBody(o.Method):
 		return o, errors.New("eventsource: Options.Body: a GET or HEAD request has none, set Options.Method")
+	case o.ResumeByGET && !hasBody(o.Method):
+		return o, errors.New("eventsource: Options.ResumeByGET is for other methods than GET and HEAD, set Options.Method")
 	case o.Method != "" && !isToken(o.Method):
 		return o, errors.New("eventsource: Options.Method: " + strconv.Quote(o.Method) + " is no HTTP method")
 	case strings.ContainsAny(o.LastEventID, "\x00\r\n"):
@@ -123,12 +152,46 @@ func (o Options) checked() (Options, error) {
 		return o, errors.New("eventsource: Options.Header: " + err.Error())
 	}
 	o.Header = cloneHeader(o.Header)
+	o.Body = slices.Clone(o.Body)
+	var err error
+	if o.Accept, err = o.Accept.checked(); err != nil {
+		return o, err
+	}
 	if o.Retry == nil {
 		return o, nil
 	}
 	retry, err := o.Retry.checked()
 	o.Retry = &retry
 	return o, err
+}
+
+func (a Accept) checked() (Accept, error) {
+	a.Statuses, a.ContentTypes = slices.Clone(a.Statuses), slices.Clone(a.ContentTypes)
+	for _, status := range a.Statuses {
+		if status < 200 || status > 299 || status == 204 || status == 205 {
+			return a, errors.New("eventsource: Options.Accept.Statuses: " + strconv.Itoa(status) + " has no stream")
+		}
+	}
+	for i, contentType := range a.ContentTypes {
+		essence := lifecycle.Essence(contentType)
+		if contentType != "" && !strings.EqualFold(essence, contentType) {
+			return a, errors.New("eventsource: Options.Accept.ContentTypes: " + strconv.Quote(contentType) +
+				" must be a MIME type without parameters")
+		}
+		a.ContentTypes[i] = essence
+	}
+	return a, nil
+}
+
+// standard returns the response as the standard would have it, if it is accepted.
+func (a *Accept) standard(r lifecycle.Response) lifecycle.Response {
+	if slices.Contains(a.Statuses, r.Status) {
+		r.Status = 200
+	}
+	if slices.Contains(a.ContentTypes, lifecycle.Essence(r.ContentType)) {
+		r.ContentType = sse.ContentType
+	}
+	return r
 }
 
 func (r Retry) checked() (Retry, error) {
@@ -161,6 +224,22 @@ func (r Retry) checked() (Retry, error) {
 	}
 	return r, nil
 }
+
+// policy returns what there is of retries in lifecycle's terms.
+func (o *Options) policy() lifecycle.Retry {
+	policy := o.Retry.policy()
+	switch {
+	case !o.once():
+	case o.ResumeByGET:
+		policy.NeedsID = true
+	default:
+		policy.Attempts = 1
+	}
+	return policy
+}
+
+// once reports whether the request must not be repeated.
+func (o *Options) once() bool { return hasBody(o.Method) && o.BodyFunc == nil }
 
 // policy returns it in lifecycle's terms.
 func (r *Retry) policy() lifecycle.Retry {

@@ -236,7 +236,7 @@ func (s *Source) fetch() Command {
 func (s *Source) reestablish(reason Reason) Command { return s.reestablishAfter(reason, 0) }
 
 func (s *Source) reestablishAfter(reason Reason, atLeast uint64) Command {
-	if !s.Retry.another() {
+	if !s.Retry.another(&s.Parser) {
 		return s.fail(reason)
 	}
 	s.phase = waiting

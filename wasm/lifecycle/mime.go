@@ -2,9 +2,12 @@ package lifecycle
 
 import "github.com/eventsource-wasm/eventsource-wasm/sse"
 
-// isEventStream reports whether the MIME type that the Fetch Standard's "extract a MIME type" gets from a Content-Type
-// header is an event stream's, whatever its parameters. Of several values the last that is a MIME type counts.
-func isEventStream(contentType string) bool {
+// isEventStream reports whether a Content-Type header is an event stream's, whatever its parameters.
+func isEventStream(contentType string) bool { return Essence(contentType) == sse.ContentType }
+
+// Essence returns the type and subtype, in lower case, of the MIME type that the Fetch Standard's "extract a MIME type"
+// gets from a Content-Type header, or "" if it has none. Of several values the last that is a MIME type counts.
+func Essence(contentType string) string {
 	essence := ""
 	for len(contentType) > 0 {
 		var value string
@@ -13,7 +16,7 @@ func isEventStream(contentType string) bool {
 			essence = e
 		}
 	}
-	return essence == sse.ContentType
+	return essence
 }
 
 // cutValue returns a header's first value and the rest behind its comma. A comma in a quoted string is part of a value.

@@ -18,6 +18,10 @@ type Retry struct {
 	// Attempts bounds the failures in a row: after as many, the connection fails. Zero means no bound.
 	Attempts uint32
 
+	// NeedsID makes a failure final while there is no last event ID: the first request cannot be repeated, and only an ID
+	// lets another one go on from there.
+	NeedsID bool
+
 	// Statuses lists those that are tried again. 204 never is.
 	Statuses []int
 
@@ -49,8 +53,11 @@ func (r *Retry) opened() uint32 {
 }
 
 // another counts a failure and reports whether another attempt follows.
-func (r *Retry) another() bool {
+func (r *Retry) another(p *sse.Parser) bool {
 	r.failures++
+	if r.NeedsID && len(p.LastEventID()) == 0 {
+		return false
+	}
 	return r.Attempts == 0 || r.failures < r.Attempts
 }
 

@@ -127,3 +127,27 @@ func TestRetryPolicy(t *testing.T) {
 		})
 	}
 }
+
+func TestNeedsID(t *testing.T) {
+	for name, tt := range map[string]struct {
+		before []func(*Source) Command
+		want   Command
+	}{
+		"nothing has come":         {nil, failed(ReasonNetwork)},
+		"no id has come":           {[]func(*Source) Command{ok, receive("data: a\n\n")}, failed(ReasonNetwork)},
+		"an id has come":           {[]func(*Source) Command{ok, receive("id: 1\n\n")}, again(100, ReasonNetwork)},
+		"its event has not ended":  {[]func(*Source) Command{ok, receive("id: 1\n")}, failed(ReasonNetwork)},
+		"the id was taken away":    {[]func(*Source) Command{ok, receive("id: 1\n\nid\n\n")}, failed(ReasonNetwork)},
+		"the attempts are used up": {[]func(*Source) Command{ok, receive("id: 1\n\n"), lost, timer}, failed(ReasonNetwork)},
+	} {
+		s := New(url)
+		s.Retry = Retry{Initial: 100, Max: 100, Factor: 1, Attempts: 2, NeedsID: true}
+		connect(s)
+		for _, input := range tt.before {
+			input(s)
+		}
+		if got := lost(s); got != tt.want {
+			t.Errorf("%s: %+v, want %+v", name, got, tt.want)
+		}
+	}
+}

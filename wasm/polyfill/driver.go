@@ -48,6 +48,7 @@ func adopt(id int32) {
 		Jitter:     numbers[retryJitter],
 		Attempts:   uint32(numbers[retryAttempts]),
 		ResetAfter: uint32(numbers[retryResetAfter]),
+		NeedsID:    numbers[retryNeedsID] != 0,
 		Seed:       uint32(numbers[retrySeed]),
 		Statuses:   statuses,
 	})}
@@ -89,6 +90,7 @@ const (
 	retryJitter
 	retryAttempts
 	retryResetAfter
+	retryNeedsID
 	retrySeed
 	statusCount
 	urlLength

@@ -1,5 +1,5 @@
 // What the package's types allow, and what they refuse. Nothing of it is run.
-import { EventSource, type ConnectionErrorEvent, type Diagnostic, type Reason } from 'eventsource-wasm';
+import { EventSource, type ConnectionErrorEvent, type Diagnostic, type Reason, type SourceErrorEvent } from 'eventsource-wasm';
 
 const source = new EventSource('/events', {
   withCredentials: true,
@@ -10,7 +10,15 @@ const source = new EventSource('/events', {
 source.onopen = ({ status, url }) => [status?.toFixed(), url?.trim()];
 source.onmessage = ({ data, lastEventId }) => [data, lastEventId.trim()];
 source.onerror = ({ reason, willRetry, retryIn, target }) => [reason === 'idle', willRetry, retryIn?.toFixed(), target];
-source.addEventListener('error', (event: ConnectionErrorEvent) => event.cause);
+source.addEventListener('error', (event: SourceErrorEvent) => {
+  if (event.reason === undefined) return event.data.anything;
+  const failure: ConnectionErrorEvent = event;
+  return failure.willRetry && failure.cause;
+});
+source.onopen = (event) => {
+  if ('data' in event) event.data.anything;
+  else event.resumed?.valueOf();
+};
 source.addEventListener('tick', ({ origin }) => origin.trim(), { once: true });
 
 const typed = new EventSource<{ tick: { n: number }; message: string }>('/events', {
@@ -25,7 +33,15 @@ const typed = new EventSource<{ tick: { n: number }; message: string }>('/events
   buffer: { size: 10, full: 'oldest' },
   diagnostics: [] satisfies Diagnostic[],
   errorBodySize: 1000,
+  resume: 'get',
+  flushAtEnd: true,
+  accept: { statuses: [201], contentTypes: ['text/plain'] },
 });
+const reporting = new EventSource<{ error: { code: number } }>('/events', { parse: (data) => JSON.parse(data) });
+reporting.onerror = (event) => {
+  if (event.reason === undefined) event.data.code.toFixed();
+  else event.reason.trim();
+};
 typed.addEventListener('tick', ({ data }) => data.n.toFixed());
 typed.addEventListener('error', ({ body }) => body?.trim());
 typed.addEventListener('other', ({ data }) => data);
@@ -43,6 +59,13 @@ typed.addEventListener('tick', ({ data }) => data.trim());
 typed.onmessage = ({ data }) => data.n;
 // @ts-expect-error: no such policy
 new EventSource('/events', { buffer: { full: 'drop' } });
+
+// @ts-expect-error: an event of the server's own has no reason
+source.onerror = ({ reason }) => reason.trim();
+// @ts-expect-error: not all that onerror receives
+source.addEventListener('error', (event: ConnectionErrorEvent) => event.cause);
+// @ts-expect-error: only by GET
+new EventSource('/events', { resume: 'post' });
 
 const reason: Reason = 'cors';
 

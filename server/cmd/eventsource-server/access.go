@@ -17,14 +17,14 @@ import (
 var errNobody = cli.Invalid(errors.New("no one can subscribe: set -public (topics that everyone may subscribe to), " +
 	"-jwt-keys, -jwt-secret-file, -token-file or $EVENTSOURCE_TOKEN"))
 
-// An authorizer is a [server.Handler.Authorize].
+// An authorizer is a function for [server.Handler.Authorize].
 type authorizer = func(*http.Request, server.Access) (server.Grant, error)
 
-// An access decides on requests by their credentials, and lets everyone have what is public.
+// An access authorizes requests by their credentials, and permits everyone to subscribe to public topics.
 type access struct {
 	public  []string
-	ways    []authorizer // each knows one kind of credentials
-	sources []source     // of what they are checked with
+	ways    []authorizer // one for each kind of credentials
+	sources []source     // of tokens and keys
 }
 
 func newAccess(ctx context.Context, c *config, logger *slog.Logger) (*access, error) {
@@ -55,8 +55,8 @@ func newAccess(ctx context.Context, c *config, logger *slog.Logger) (*access, er
 	return a, nil
 }
 
-// authorize is a [server.Handler.Authorize]. Wrong credentials are refused even where none are needed: who sends them
-// ought to learn of it.
+// authorize is a function for [server.Handler.Authorize]. Invalid credentials are rejected even for public topics, so
+// that the client notices.
 func (a *access) authorize(r *http.Request, access server.Access) (server.Grant, error) {
 	grant, err := a.byCredentials(r, access)
 	if err != nil && !errors.Is(err, server.ErrInvalidToken) && a.isPublic(access) {
@@ -65,7 +65,7 @@ func (a *access) authorize(r *http.Request, access server.Access) (server.Grant,
 	return grant, err
 }
 
-// byCredentials returns the error of the way that had something to say, if none permits the request.
+// byCredentials returns the first grant, or the error of the way that recognized the credentials.
 func (a *access) byCredentials(r *http.Request, access server.Access) (server.Grant, error) {
 	refusal := server.ErrUnauthenticated
 	for _, way := range a.ways {

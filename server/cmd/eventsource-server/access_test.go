@@ -23,7 +23,7 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/server"
 )
 
-func TestWhoMay(t *testing.T) {
+func TestAccessControl(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "token")
 	write(t, file, "secret\n")
 	const bearer, wrong = "Bearer secret", "Bearer x"
@@ -239,7 +239,7 @@ func TestPublishRate(t *testing.T) {
 }
 
 // Credentials of one kind are not known to the others.
-func TestWaysAreTriedInTurn(t *testing.T) {
+func TestCredentialsAreTriedInTurn(t *testing.T) {
 	broken := errors.New("broken")
 	says := func(err error) authorizer {
 		return func(*http.Request, server.Access) (server.Grant, error) { return server.Grant{Subject: "x"}, err }

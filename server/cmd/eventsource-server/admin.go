@@ -26,7 +26,7 @@ const (
 	checkTimeout = 5 * time.Second
 )
 
-// adminRoutes are for those who run the server, and for nobody else.
+// adminRoutes returns the routes for operators.
 func adminRoutes(c *config, h *serve.Health, broker *server.Broker, logger *slog.Logger) http.Handler {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(metrics.NewCollector(broker), buildInfo(), collectors.NewGoCollector(),
@@ -59,8 +59,8 @@ func buildInfo() prometheus.Collector {
 	}, func() float64 { return 1 })
 }
 
-// checkHealth asks the server that runs by the same configuration. It does not verify that server's certificate, which
-// is for its public name and not for this machine's, and sends nothing that another should not read.
+// checkHealth asks the running server with the same configuration. It does not verify the certificate, which is for the
+// public name of the server. It sends no secrets.
 func checkHealth(ctx context.Context, c *config) error {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()

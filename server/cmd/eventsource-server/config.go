@@ -24,7 +24,7 @@ const (
 	defaultDrain = 10 * time.Second
 )
 
-// A config is what the flags and the environment say. The limits of the streams are bound to the very fields they set.
+// A config has the values of the flags. Limits of streams are bound directly to the fields that they set.
 type config struct {
 	addr, admin string
 	unixMode    serve.Mode
@@ -119,7 +119,7 @@ func (c *config) flagsOfLimits(f *flag.FlagSet) {
 	f.DurationVar(&h.Retry, "retry", 0, "reconnection `time` to send to clients (default the client decides)")
 }
 
-// choices are what words of the command line stand for.
+// choices maps the words of a flag to values.
 type choices[T any] map[string]T
 
 func oneOf[T any](field *T, all choices[T]) func(string) error {
@@ -144,7 +144,7 @@ func (c *config) setCompression(value string) error {
 const about = "eventsource-server streams events to browsers. Every flag can also be set by an environment variable:\n" +
 	"EVENTSOURCE_LOG_LEVEL sets -log-level. The flag takes precedence."
 
-// configure reads the flags, and the environment for those that are not given.
+// configure parses the flags and the environment.
 func configure(args []string, env cli.Environment, stderr io.Writer) (*config, error) {
 	c := &config{}
 	given, err := cli.Parse(c.flags(), about, args, env, stderr)

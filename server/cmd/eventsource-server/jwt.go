@@ -13,7 +13,7 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/server/jwt"
 )
 
-// A jwtIssuer is whose tokens are accepted.
+// A jwtIssuer has the flags about JSON Web Tokens.
 type jwtIssuer struct {
 	keys, secretFile string
 	issuer, cookie   string

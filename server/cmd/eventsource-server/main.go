@@ -19,7 +19,7 @@ func main() {
 	cli.Exit("eventsource-server", run(serve.UntilSignal(), os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
 }
 
-// run serves until ctx is done and the streams have ended.
+// run runs the server until ctx is done and the streams have ended.
 func run(ctx context.Context, args []string, env cli.Environment, stdout, stderr io.Writer) error {
 	c, err := configure(args, env, stderr)
 	switch {
@@ -49,7 +49,7 @@ func run(ctx context.Context, args []string, env cli.Environment, stdout, stderr
 // stamped is set by make dist.
 var stamped string
 
-// version is that of the tag, or what Go makes of the commit.
+// version returns the version that make dist set, or the one in Go's build information.
 func version() string {
 	info, _ := debug.ReadBuildInfo()
 	if info == nil {

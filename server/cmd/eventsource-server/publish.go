@@ -11,7 +11,7 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/server/ratelimit"
 )
 
-// A publishLimit bounds how fast each publisher publishes.
+// A publishLimit limits how fast each publisher publishes.
 type publishLimit struct {
 	rate  float64
 	burst int
@@ -32,7 +32,7 @@ func (l *publishLimit) validate(given map[string]bool) error {
 	return nil
 }
 
-// before returns authorize, but with the limit for all that it permits.
+// before returns authorize with the limit applied to everything that it permits.
 func (l *publishLimit) before(authorize authorizer, h *server.Handler) authorizer {
 	if l.rate == 0 {
 		return authorize

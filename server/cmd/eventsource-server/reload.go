@@ -11,10 +11,10 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/server/jwt"
 )
 
-// A source is where something comes from that SIGHUP has read again.
+// A source is something that SIGHUP reloads.
 type source struct {
 	flag string
-	load func(context.Context) error // if it fails, what there was stays
+	load func(context.Context) error // if it fails, the old value stays
 }
 
 func (s source) read(ctx context.Context) error {
@@ -24,14 +24,14 @@ func (s source) read(ctx context.Context) error {
 	return nil
 }
 
-// catchHangups must come before anyone is told that the program runs: by default, SIGHUP ends it.
+// catchHangups must be called before the program reports that it is running: by default, SIGHUP ends it.
 func catchHangups() chan os.Signal {
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
 	return hangups
 }
 
-// reloadOnHangup reads all sources again at every SIGHUP, until ctx is done.
+// reloadOnHangup reloads all sources at every SIGHUP until ctx is done.
 func (p *program) reloadOnHangup(ctx context.Context, hangups chan os.Signal) {
 	defer signal.Stop(hangups)
 	for {

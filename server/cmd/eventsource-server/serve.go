@@ -12,10 +12,10 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/server/cmd/internal/serve"
 )
 
-// profileTimeout lets a profile take as long as it is asked to.
+// profileTimeout is the maximum duration of a profile.
 const profileTimeout = 5 * time.Minute
 
-// A program is all that listens.
+// A program has everything that listens.
 type program struct {
 	config *config
 	logger *slog.Logger
@@ -27,7 +27,8 @@ type program struct {
 	main, admin serve.Endpoint
 }
 
-// listen opens what serve is going to serve, so that all that can be wrong with it is known before anyone is told.
+// listen opens everything that serve serves, so that all errors are found before the program reports that it is
+// listening.
 func (p *program) listen(ctx context.Context) (err error) {
 	secure, sources, err := newTLS(ctx, p.config, p.logger)
 	if err != nil {

@@ -20,7 +20,7 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/server/cmd/internal/serve"
 )
 
-func TestProductionServesStreamsAlone(t *testing.T) {
+func TestServesOnlyStreams(t *testing.T) {
 	p := launch(t, "-public", ">", "-admin", "127.0.0.1:0", "-pprof")
 	admin := p.admin(t)
 	tests := []struct {

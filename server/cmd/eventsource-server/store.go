@@ -46,7 +46,7 @@ func (s *storeSite) inNATS() bool {
 	return strings.HasPrefix(s.where, "nats://") || strings.HasPrefix(s.where, "tls://")
 }
 
-// validate does not repeat -store, which may have a password.
+// validate does not repeat the value of -store, which may contain a password.
 func (s *storeSite) validate(given map[string]bool) (err error) {
 	dir, inFolder := s.folder()
 	switch {
@@ -79,15 +79,15 @@ func givenOf(given map[string]bool, prefix string) string {
 	return ""
 }
 
-// An openStore is what the broker keeps its events in.
+// An openStore is the opened store of the broker.
 type openStore struct {
-	close func()       // ends the broker, and gives the store back
+	close func()       // closes the broker and the store
 	ready func() error // why the store cannot be used right now; nil if it can
 }
 
 func alwaysReady() error { return nil }
 
-// open gives the broker its store. A folder is read and checked before it returns; NATS is waited for afterwards.
+// open opens the store of the broker. A folder is read and verified before open returns. NATS may be unavailable.
 func (s *storeSite) open(ctx context.Context, broker *server.Broker, logger *slog.Logger) (openStore, error) {
 	switch dir, inFolder := s.folder(); {
 	case inFolder:
@@ -137,13 +137,12 @@ func (s *storeSite) openNATS(ctx context.Context, broker *server.Broker, logger 
 		broker.Close()
 		conn.Close()
 	}, func() error {
-		broker.Stats() // which has it follow the store from the first time on
+		broker.Stats() // the first call starts following the store
 		return store.Err()
 	}}, nil
 }
 
-// connection returns what is special to this program's connection. Servers are told by their names, as URLs may have
-// passwords.
+// connection returns the NATS options of this program. It logs names of servers, because URLs may contain passwords.
 func (s *storeSite) connection(logger *slog.Logger) (options []nats.Option) {
 	if s.credentials != "" {
 		options = append(options, nats.UserCredentials(s.credentials))

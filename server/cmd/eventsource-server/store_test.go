@@ -79,7 +79,7 @@ func TestStoreInFolder(t *testing.T) {
 }
 
 // A URL that cannot be one ends the program, and its password is not told.
-func TestStoreCannotBe(t *testing.T) {
+func TestStoreOpenFails(t *testing.T) {
 	err := run(t.Context(), []string{"-public", ">", "-store", "nats://user:secret@host:port"}, environment(), io.Discard, io.Discard)
 	if err == nil || !strings.Contains(err.Error(), "-store") || strings.Contains(err.Error(), "secret") {
 		t.Errorf("run: %v", err)

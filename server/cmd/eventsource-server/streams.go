@@ -15,15 +15,15 @@ type site struct {
 	broker *server.Broker
 
 	sources []source
-	close   func()       // ends the broker, and gives its store back; may be nil
-	ready   func() error // why no clients should come; may be nil
+	close   func()       // closes the broker and its store; may be nil
+	ready   func() error // returns an error while the server should get no clients; may be nil
 }
 
-// otherDescriptors is how many the program needs besides those of the streams.
+// otherDescriptors is how many file descriptors the program needs besides those of streams.
 const otherDescriptors = 100
 
-// warnOfDescriptors tells who allows more streams than there can be: further clients would wait, and not be told to come
-// back later.
+// warnOfDescriptors logs a warning if -max-connections exceeds the file descriptors: further clients would wait instead
+// of getting a 503.
 func warnOfDescriptors(streams int, limit uint64, logger *slog.Logger) {
 	if streams >= 0 && uint64(streams)+otherDescriptors > limit {
 		logger.Warn("file descriptor limit is too low for -max-connections: raise it (ulimit -n, LimitNOFILE), or lower the flag",
@@ -31,7 +31,7 @@ func warnOfDescriptors(streams int, limit uint64, logger *slog.Logger) {
 	}
 }
 
-// newStreams returns the streams of production, and nothing else.
+// newStreams returns the production routes.
 func newStreams(ctx context.Context, c *config, logger *slog.Logger) (*site, error) {
 	access, err := newAccess(ctx, c, logger)
 	if err != nil {

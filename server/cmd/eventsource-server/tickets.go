@@ -7,7 +7,7 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/server"
 )
 
-// ticketLimits say whether tickets are issued, and how many.
+// ticketLimits has the flags about tickets.
 type ticketLimits struct {
 	on                bool
 	perSubject, perIP int
@@ -28,7 +28,7 @@ func (l *ticketLimits) validate(given map[string]bool) error {
 	return nil
 }
 
-// tickets returns nil if none are issued.
+// tickets returns nil if tickets are disabled.
 func (l *ticketLimits) tickets() *server.Tickets {
 	if !l.on {
 		return nil

@@ -18,7 +18,7 @@ import (
 	"golang.org/x/crypto/acme/autocert"
 )
 
-// checkInterval is how often, at most, a handshake looks whether the files of the certificate have changed.
+// checkInterval is the minimum interval at which a handshake checks the certificate files for changes.
 const checkInterval = 10 * time.Second
 
 // newTLS returns nil for a server without TLS.
@@ -51,7 +51,7 @@ func (t *tlsFiles) validate() error {
 	return nil
 }
 
-// certificates serves the certificate of two files as they are now.
+// certificates serves the current certificate of two files.
 type certificates struct {
 	files  tlsFiles
 	logger *slog.Logger
@@ -62,7 +62,7 @@ type certificates struct {
 	checked time.Time
 }
 
-// reload reads the files. If that fails, the certificate there was stays.
+// reload loads the files. If that fails, the old certificate stays.
 func (c *certificates) reload(context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -89,7 +89,8 @@ func (c *certificates) modified() (version [2]time.Time) {
 	return version
 }
 
-// get is a [tls.Config.GetCertificate]. While one file is replaced and the other is not yet, the old pair serves.
+// get is a [tls.Config.GetCertificate]. While the certificate and the key do not match, because only one file was
+// replaced yet, it returns the old pair.
 func (c *certificates) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -104,7 +105,7 @@ func (c *certificates) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	return c.current, nil
 }
 
-// An acmeAccount gets certificates from an authority, for which this server must be reachable at port 443 of its names.
+// An acmeAccount gets certificates from an ACME authority. This server must be reachable at port 443 of its names.
 type acmeAccount struct {
 	domains                 list
 	cache, email, directory string
@@ -148,8 +149,8 @@ func isLoopback(host string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// config proves by the handshake itself (TLS-ALPN-01, RFC 8737) that the names are ours, so that there is no need to
-// listen on port 80.
+// config proves ownership of the names in the TLS handshake (TLS-ALPN-01, RFC 8737), so the server need not listen on
+// port 80.
 func (a *acmeAccount) config() *tls.Config {
 	manager := &autocert.Manager{
 		Prompt:     autocert.AcceptTOS,

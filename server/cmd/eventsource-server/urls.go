@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// checkNATS finds URLs of a comma-separated list that no server can have. Its errors do not repeat them, for they may have
-// passwords.
+// checkNATS returns an error for invalid URLs in a comma-separated list. The error does not repeat them, because they
+// may contain passwords.
 func checkNATS(urls string) error {
 	var all list
 	all.Set(urls)
@@ -42,8 +42,8 @@ func problemOfNATS(text string) (problem string) {
 	return ""
 }
 
-// parseNetwork takes a single address, too. It refuses what matches no client: their addresses are known without zones, and
-// those of IPv4 never as IPv6.
+// parseNetwork also accepts a single address. It rejects networks that match no client: addresses of clients have no
+// zone, and IPv4 addresses are never in IPv6 form.
 func parseNetwork(text string) (netip.Prefix, error) {
 	network, err := netip.ParsePrefix(text)
 	if ip, notPrefix := netip.ParseAddr(text); notPrefix == nil {

@@ -2,7 +2,7 @@ package coding
 
 import "github.com/eventsource-wasm/eventsource-wasm/server/internal/stream"
 
-// A Client is the body of one stream, in a coding or as it is. It is used by one goroutine at a time.
+// A Client is the body of one stream, compressed or not. Only one goroutine uses it at a time.
 type Client struct {
 	Body
 	registry *Registry
@@ -15,7 +15,7 @@ type Client struct {
 	index   int
 }
 
-// Coding returns the name of the coding, or "" if the stream is sent as it is.
+// Coding returns the name of the coding, or "" for an uncompressed stream.
 func (c *Client) Coding() string {
 	if c == nil || !c.coded {
 		return ""
@@ -58,7 +58,7 @@ func (c *Client) End() []byte {
 	return c.Body.End(c.quit())
 }
 
-// next returns the coding of p, or of its beginning: a chunk whose data is all that is to be written.
+// next returns compressed data for p or its beginning: a chunk that contains only events of p.
 func (c *Client) next(p piece) (written chunk) {
 	before := c.section
 	written, inStep := c.shared.take(c, p)
@@ -73,12 +73,12 @@ func (c *Client) next(p piece) (written chunk) {
 	return written
 }
 
-// plain returns the coding of data for this client alone.
+// plain returns uncompressed data for this client alone.
 func (c *Client) plain(data []byte) []byte {
 	return c.Plain(c.quit(), data)
 }
 
-// quit ends the section that the body is in, if any. The client is not in step with others until it joins them again.
+// quit leaves the current section, if any. The client then works alone until it joins the others again.
 func (c *Client) quit() []byte {
 	if !c.begun {
 		c.begun = true
@@ -91,10 +91,10 @@ func (c *Client) quit() []byte {
 	return c.EndSection(nil)
 }
 
-// ownBytes is from when on events for one client are compressed for it alone.
+// ownBytes is the size from which events for one client are compressed for it alone.
 const ownBytes = 512
 
-// own returns the coding of events for this client alone. Most often they are history, which others do not read now.
+// own returns compressed data for this client alone, usually history that no other client reads now.
 func (c *Client) own(events []byte) []byte {
 	if len(events) < ownBytes {
 		return c.plain(events)

@@ -1,4 +1,4 @@
-// Package coding sends streams in a content coding. What the clients of one filter receive is coded once for all.
+// Package coding sends streams with a content coding. Events are compressed once for all clients with the same filter.
 package coding
 
 import (
@@ -6,11 +6,11 @@ import (
 	"strings"
 )
 
-// A Coding is a content coding of RFC 9110 in which streams can be sent. What every client of the same topics receives
-// is coded once, in sections: pieces that need nothing of what precedes them, so that a client can join the others where
-// one begins. Between sections, a body can have data that is for its client alone.
+// A Coding is a content coding for streams (RFC 9110). Events for all clients with the same topics are compressed once,
+// in sections. A section does not depend on earlier data, so a client can join the others where one begins. Between
+// sections, a body can contain data for its client alone. Coding cannot be implemented outside of this module.
 type Coding interface {
-	// Name is what Accept-Encoding and Content-Encoding call it.
+	// Name is the name in Accept-Encoding and Content-Encoding.
 	Name() string
 
 	// NewEncoder returns an encoder of sections.
@@ -20,35 +20,35 @@ type Coding interface {
 	NewBody() Body
 }
 
-// An Encoder makes sections. It is used by one goroutine at a time.
+// An Encoder compresses sections. Only one goroutine uses it at a time.
 type Encoder interface {
 	// Reset begins a section.
 	Reset()
 
-	// Append appends to dst what continues the section by data, and enables a decoder to return all of it at once.
+	// Append appends the compressed data to dst, flushed so that a decoder can return all of it.
 	Append(dst, data []byte) []byte
 }
 
-// A Body is one client's. Its methods append to dst what comes next in it. It is used by one goroutine at a time.
+// A Body is the state of one client's body. Its methods append to dst. Only one goroutine uses it at a time.
 type Body interface {
 	// Begin begins the body.
 	Begin(dst []byte) []byte
 
-	// Plain adds data, which is not worth to be compressed, outside of sections.
+	// Plain appends data outside of sections, without compression.
 	Plain(dst, data []byte) []byte
 
-	// Sectioned notes data that the body has got in a section.
+	// Sectioned records data that the body received in a section.
 	Sectioned(data []byte)
 
-	// EndSection ends a section, wherever that is, for this body.
+	// EndSection leaves the section, possibly before its end.
 	EndSection(dst []byte) []byte
 
 	// End ends the body.
 	End(dst []byte) []byte
 }
 
-// Negotiate returns the coding that an Accept-Encoding prefers, by section 12.5.3 of RFC 9110, or nil for none. Of those
-// it likes as much, it is the first.
+// Negotiate returns the preferred coding according to Accept-Encoding (RFC 9110, section 12.5.3), or nil for none. Of
+// several with the same preference, it is the first in codings.
 func Negotiate(accept []string, codings []Coding) Coding {
 	qualities := map[string]float64{}
 	for element := range strings.SplitSeq(strings.Join(accept, ","), ",") {
@@ -69,7 +69,7 @@ func Negotiate(accept []string, codings []Coding) Coding {
 	return best
 }
 
-// quality returns 0, which refuses, for what is none.
+// quality returns 0, which refuses a coding, for an invalid weight.
 func quality(parameters string) float64 {
 	name, value, listed := strings.Cut(parameters, "=")
 	if !listed {

@@ -7,7 +7,7 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/server/internal/topic"
 )
 
-// A Registry holds what clients share, as long as there are any. The zero Registry is empty.
+// A Registry holds the encoders that clients share. The zero Registry is empty.
 type Registry struct {
 	mu       sync.Mutex
 	kept     map[key]*shared
@@ -15,20 +15,20 @@ type Registry struct {
 	encoders int
 }
 
-// A key is what clients have in common that can share an encoder.
+// A key identifies the clients that can share an encoder.
 type key struct {
 	filter *topic.Filter
 	coding string
 }
 
-// Limits say when a stream is worth an encoder.
+// Limits decide when a stream gets an encoder.
 type Limits struct {
 	Sharing  int // streams of the same filter, this one among them, that an encoder takes at least
 	Encoders int // at a time, for all filters; negative means no limit
 }
 
-// Enter returns the body of a stream. It must leave when the stream ends. Its coding is settled here, for good: it is
-// sent as it is if too few share its filter, or all encoders are in use.
+// Enter returns the body of a stream. Call Leave when the stream ends. The decision is final: the stream is
+// uncompressed if too few streams share its filter, or if all encoders are in use.
 func (r *Registry) Enter(f *topic.Filter, coding Coding, limits Limits) *Client {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -55,7 +55,7 @@ func (r *Registry) Enter(f *topic.Filter, coding Coding, limits Limits) *Client 
 	return c
 }
 
-// Leave ends the stream's part in what it shares.
+// Leave ends the stream's use of shared encoders.
 func (c *Client) Leave() {
 	if c == nil {
 		return
@@ -84,7 +84,7 @@ func (s *shared) reset() {
 	s.newest, s.recent, s.encoder, s.next, s.waiting = &section{}, nil, nil, 0, false
 }
 
-// Encoders returns how many sets of topics have an encoder.
+// Encoders returns the number of filters with an encoder.
 func (r *Registry) Encoders() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -106,7 +106,7 @@ func (r *Registry) spare(coding Coding) *spare {
 	return s
 }
 
-// A spare is encoders for what is not shared: as many as can work at a time.
+// A spare has encoders for unshared data, as many as can work at a time.
 type spare struct{ encoders chan Encoder }
 
 func (s *spare) get() Encoder  { return <-s.encoders }

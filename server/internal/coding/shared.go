@@ -7,25 +7,26 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/server/internal/topic"
 )
 
-// A section ends after so many bytes of events: then a coding that looks back 32 KiB, as deflate does, has little more to
-// gain, or sooner if clients wait for the next.
+// Sizes of a section, in bytes of events. Beyond the maximum, a coding with a window of 32 KiB, such as deflate, gains
+// little more. A section ends earlier if clients wait for the next one.
 const (
 	sectionBytes = 32 << 10
 	soonerBytes  = 4 << 10
 )
 
-// maxRecent is through how many sections a client may be behind the newest and still be in step. It bounds what one that
-// does not read keeps: the section that it is in.
+// maxRecent is how many sections a client may be behind the newest one and still share. It limits what a client that
+// does not read keeps in memory.
 const maxRecent = 4
 
-// shared is what the clients of one filter get in one coding: a list of sections, each of which follows the events in
-// the log by chunks. The first client that comes to an event has it coded, the others take what they find.
+// shared has the compressed events for clients with one filter and one coding: a list of sections, each with
+// consecutive chunks of events of the log. The first client that reaches an event compresses it, and the others use the
+// result.
 //
-// Only the newest section is held here. A client that lags holds the one it is in, and by that those that follow, for
-// no longer than the log and MaxLag let it lag.
+// Only the newest section is held here. A client that lags holds its section and the following ones, as long as the log
+// and MaxLag let it lag.
 type shared struct {
 	coding Coding
-	spare  *spare // encoders for what is not shared
+	spare  *spare // encoders for unshared data
 	users  int    // that want the coding, and how many have it, under the registry's lock
 	coded  int
 
@@ -33,7 +34,7 @@ type shared struct {
 	encoder Encoder // of the newest section, once there is one
 	newest  *section
 	recent  []*section // the newest ones, that clients may move on through
-	next    uint64     // sequence behind the last event in it
+	next    uint64     // sequence after its last event
 	waiting bool       // a client is not in step
 }
 
@@ -44,7 +45,7 @@ type section struct {
 	follow  *section
 }
 
-// A chunk is events that were coded at once.
+// A chunk has events that were compressed together.
 type chunk struct {
 	first, last uint64 // sequences of its first event, and of its last
 	next        uint64 // sequence from which to read on, as those between are for others
@@ -71,8 +72,8 @@ func (s *shared) place(c *Client, to *section) {
 	c.section, c.index = to, 0
 }
 
-// take returns what is next for c, and whether that is in step with others, as data that is coded already. p is what
-// its cursor has read, and begins with an event for it.
+// take returns the next compressed data for c, and whether c works in step with others. p is what the cursor of c has
+// read. It starts with an event for c.
 func (s *shared) take(c *Client, p piece) (next chunk, inStep bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -80,7 +81,7 @@ func (s *shared) take(c *Client, p piece) (next chunk, inStep bool) {
 	case section != nil && c.index < len(section.chunks):
 	case section != nil && section == s.newest:
 		s.extend(c, p)
-	case section != nil && section.follow != nil && section.follow.begins(p): // or it was begun by one who was ahead
+	case section != nil && section.follow != nil && section.follow.begins(p): // or another client has already started it
 		s.place(c, section.follow)
 	case s.newest.begins(p):
 		s.place(c, s.newest)
@@ -94,13 +95,13 @@ func (s *shared) take(c *Client, p piece) (next chunk, inStep bool) {
 	return c.section.chunks[c.index-1], true
 }
 
-// extend codes p, in a new section if it is time for one, and places c there.
+// extend compresses p, in a new section if necessary, and places c there.
 func (s *shared) extend(c *Client, p piece) {
 	if c.section != s.newest || s.full() {
 		follow := &section{}
 		s.newest.follow, s.newest, s.waiting = follow, follow, false
 		if s.recent = append(s.recent, follow); len(s.recent) > maxRecent {
-			s.recent[0].follow = nil // whoever is still there goes on alone, and keeps nothing of the others
+			s.recent[0].follow = nil // clients that are still in it continue alone, and keep no later sections
 			s.recent = s.recent[1:]
 		}
 		if s.encoder == nil {
@@ -124,7 +125,7 @@ func (s *shared) full() bool {
 	return s.newest.size >= sectionBytes || s.waiting && s.newest.size >= soonerBytes
 }
 
-// unshared returns the events of p up to where a client that is not in step can join the others.
+// unshared returns the events of p up to where a client that works alone can join the others.
 func (s *shared) unshared(p piece) chunk {
 	if chunks := s.newest.chunks; len(chunks) > 0 && chunks[0].first > p.First {
 		p.Part = p.Within(0, int(min(uint64(len(p.Entries)), chunks[0].first-p.First)))
@@ -132,13 +133,13 @@ func (s *shared) unshared(p piece) chunk {
 	return p.chunk()
 }
 
-// A piece is events of one segment, of which the first is in the filter.
+// A piece has events of one segment. The first one is in the filter.
 type piece struct {
 	eventlog.Part
 	filter *topic.Filter
 }
 
-// after returns the piece that begins with the first event from that sequence on, or false if there is none.
+// after returns the piece that starts with the first event from that sequence on, or false if there is none.
 func (p piece) after(sequence uint64) (piece, bool) {
 	for i, e := range p.Entries {
 		if p.First+uint64(i) >= sequence && p.filter.Has(e.Topic) {

@@ -12,10 +12,10 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/server/internal/topic"
 )
 
-// CaughtUp is the position of a reader that has everything.
+// CaughtUp is the position of a client that has all events.
 const CaughtUp = int64(math.MaxInt64)
 
-// What bounds a turn.
+// Limits of a turn.
 const (
 	turnSteps   = 64                    // with clients that are behind
 	turnTime    = time.Millisecond      // for those steps, save for the last
@@ -26,7 +26,7 @@ const (
 	maxFetches  = 8                     // at a time
 )
 
-// sockets is the system, or a simulation of it.
+// sockets are the sockets of the system, or a simulation.
 type sockets interface {
 	watch(fd int, serial int32) error    // reports room, and what the client does, when that changes
 	linger(fd int, serial int32) error   // closes the sending side, and reports what arrives
@@ -41,12 +41,12 @@ type event struct {
 	room, readable, halfClosed, gone bool
 }
 
-// A broadcaster is one goroutine that writes to any number of sockets. It runs while it has any.
+// A broadcaster is one goroutine that writes to any number of sockets. It runs while it has clients.
 //
-// Clients that have everything are members of groups, by what they select. What is published is read once and framed
-// once for a group, and written to all its members. A client that is behind, because it asked for history or because its
-// socket was full, reads on by itself until it has caught up. Each turn serves the groups first, and then a bounded
-// number of those who are behind, in the order of their arrival: nobody's delay depends on how many others are slow.
+// Clients that have all events are in groups, by filter. New events are read and framed once per group, and written to
+// all its members. A client that is behind, because it asked for history or because its socket was full, reads by
+// itself until it has caught up. Each turn serves the groups first, and then a bounded number of clients that are
+// behind, in order of arrival. So the delay of a client does not depend on how many others are slow.
 type broadcaster struct {
 	env      Env
 	log      *eventlog.Log
@@ -137,7 +137,7 @@ func (b *broadcaster) release() {
 	b.wake()
 }
 
-// attach takes over a connection for which there is a reservation, and its stream.
+// attach accepts a reserved connection and its stream.
 func (b *broadcaster) attach(fd int, s *stream.Stream, ended Ended) {
 	c := &client{Stream: *s, fd: fd, place: none, ended: ended}
 	c.Detach(&b.counts)
@@ -148,7 +148,7 @@ func (b *broadcaster) attach(fd int, s *stream.Stream, ended Ended) {
 	b.wake()
 }
 
-// order has f called on the broadcaster's goroutine, if it runs.
+// order runs f on the goroutine of the broadcaster, if it is running.
 func (b *broadcaster) order(f func()) {
 	b.mu.Lock()
 	if b.running {
@@ -195,7 +195,7 @@ func (b *broadcaster) run() {
 	}
 }
 
-// sleep returns how long there is nothing to do unless something happens.
+// sleep returns how long the broadcaster can wait if nothing happens.
 func (b *broadcaster) sleep() time.Duration {
 	next, ok := b.wheel.next()
 	if !ok {
@@ -210,7 +210,7 @@ func (b *broadcaster) sleep() time.Duration {
 	return max(next-b.now, 0)
 }
 
-// stop ends the broadcaster if nobody needs it.
+// stop ends the broadcaster if it has no clients and no reservations.
 func (b *broadcaster) stop() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()

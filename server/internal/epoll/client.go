@@ -7,7 +7,7 @@ import (
 
 const none = -1
 
-// A client is the stream of one client and its socket. There may be very many.
+// A client is the stream of one client and its socket. There may be very many, so it is kept small.
 type client struct {
 	fd     int // none once it is closed
 	place  int // in group.members, or none
@@ -23,7 +23,7 @@ type client struct {
 	slot   slot
 }
 
-// A group is the clients with the same filter. Its members have everything up to the broadcaster's cursor.
+// A group has the clients with the same filter. Its members have all events up to the broadcaster's cursor.
 type group struct {
 	filter  *topic.Filter
 	members []*client
@@ -34,7 +34,7 @@ type group struct {
 	from, to int    // the entries that the group wants are between these
 }
 
-// enroll finds the client's group, or makes it.
+// enroll finds or creates the group of the client.
 func (b *broadcaster) enroll(c *client) {
 	filter := c.Filter()
 	g := b.groups[filter]
@@ -62,14 +62,14 @@ func (b *broadcaster) disenroll(c *client) {
 	delete(b.groups, g.filter)
 }
 
-// join makes c, which has everything that its group has, a member.
+// join adds c, which has all events that its group has, to the members.
 func (b *broadcaster) join(c *client) {
 	b.unsetApart(c)
 	c.place = len(c.group.members)
 	c.group.members = append(c.group.members, c)
 }
 
-// part takes c out of the members of its group. It is where they are.
+// part removes c from the members of its group.
 func (b *broadcaster) part(c *client) {
 	if c.place == none {
 		return
@@ -97,7 +97,7 @@ func (b *broadcaster) unsetApart(c *client) {
 	b.apart = b.apart[:last]
 }
 
-// leave is the end of the stream, if not yet of the connection.
+// leave ends the stream, although the connection may stay open for a moment.
 func (b *broadcaster) leave(c *client) {
 	if c.left {
 		return
@@ -120,10 +120,10 @@ func (b *broadcaster) close(c *client) {
 	b.release()
 }
 
-// A queue is clients in the order of their arrival. Each is in it once.
+// A queue holds clients in order of arrival, each at most once.
 type queue struct{ first, last *client }
 
-// push has step called for c.
+// push queues c for a step.
 func (b *broadcaster) push(c *client) {
 	if c.queued || c.fd == none {
 		return

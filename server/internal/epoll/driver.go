@@ -1,5 +1,5 @@
-// Package epoll drives streams on sockets of their own, without a goroutine each. A few broadcasters share them; each
-// writes to any number of sockets and waits for none.
+// Package epoll drives streams on plain sockets, without a goroutine for each. A few broadcasters share the
+// connections. Each writes to any number of sockets and never blocks.
 package epoll
 
 import (
@@ -17,7 +17,7 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/server/internal/stream"
 )
 
-// Env is what a driver needs besides the connections.
+// Env has what a driver needs besides the connections.
 type Env struct {
 	Log *eventlog.Log
 
@@ -31,7 +31,7 @@ type Env struct {
 	Within func(d time.Duration) time.Duration
 }
 
-// A Driver divides connections among broadcasters.
+// A Driver distributes connections over broadcasters.
 type Driver struct {
 	env      Env
 	detached atomic.Int64
@@ -43,11 +43,11 @@ type Driver struct {
 
 func New(env Env) *Driver { return &Driver{env: env} }
 
-// An Ended is called once, when a stream has ended: see Stream.Ended. It must not wait.
+// Ended is called once when a stream has ended: see Stream.Ended. It must not block.
 type Ended func(s *stream.Stream)
 
-// Attach hands the connection and its stream, which has no output pending, over to the driver. If that fails, conn is as
-// it was.
+// Attach passes the connection and its stream, which must have no pending output, to the driver. If it fails, conn is
+// unchanged.
 func (d *Driver) Attach(conn net.Conn, s *stream.Stream, peerTimeout time.Duration, ended Ended) error {
 	// Types that embed these may change what their methods do.
 	switch conn.(type) {
@@ -69,10 +69,10 @@ func (d *Driver) Attach(conn net.Conn, s *stream.Stream, peerTimeout time.Durati
 	return nil
 }
 
-// Detached returns how many streams the driver has.
+// Detached returns the number of streams of the driver.
 func (d *Driver) Detached() int64 { return d.detached.Load() }
 
-// reserve returns the broadcaster for one more connection, which must be attached to it or released.
+// reserve returns the broadcaster for one more connection. Attach the connection or release the reservation.
 func (d *Driver) reserve() (*broadcaster, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -104,12 +104,12 @@ func (d *Driver) Drain(window time.Duration) {
 	})
 }
 
-// EachCounts calls f with the figures of every broadcaster.
+// EachCounts calls f with the counters of every broadcaster.
 func (d *Driver) EachCounts(f func(*stream.Counts)) {
 	d.each(func(b *broadcaster) { f(&b.counts) })
 }
 
-// Lowest returns the position of the stream that is furthest behind, or CaughtUp.
+// Lowest returns the position of the slowest stream, or CaughtUp.
 func (d *Driver) Lowest() int64 {
 	lowest := CaughtUp
 	d.each(func(b *broadcaster) { lowest = min(lowest, b.lowest.Load()) })

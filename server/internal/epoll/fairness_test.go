@@ -159,7 +159,7 @@ func TestStalledReadersPinABound(t *testing.T) {
 }
 
 // Whoever wants no history does not wait for those who do, even if it comes after them.
-func TestNewcomersWaitForNobody(t *testing.T) {
+func TestNewClientsDoNotWait(t *testing.T) {
 	w := calm(everything)
 	for range 50 {
 		w.append(t, "history", strings.Repeat("x", 100_000))

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// A poller tells what happens to sockets nobody reads from or writes to at the time: one epoll instance, which Go's own
-// poller watches in turn, so that waiting for it holds no thread.
+// A poller reports events of sockets. It is one epoll instance, watched by Go's own poller, so waiting for it does not
+// occupy a thread.
 type poller struct {
 	fd     int
 	file   *os.File // closes fd
@@ -23,7 +23,7 @@ func newPoller() (*poller, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("epoll_create1", err)
 	}
-	if err := syscall.SetNonblock(fd, true); err != nil { // or os.NewFile does not give it to Go's poller
+	if err := syscall.SetNonblock(fd, true); err != nil { // otherwise os.NewFile does not register it with Go's poller
 		syscall.Close(fd)
 		return nil, os.NewSyscallError("fcntl", err)
 	}
@@ -111,8 +111,8 @@ func (p *poller) control(operation, fd int, serial int32, interest uint32) error
 // tcpUserTimeout is TCP_USER_TIMEOUT of linux/tcp.h, which package syscall lacks.
 const tcpUserTimeout = 18
 
-// detachSocket returns a descriptor of the connection's socket that is independent of Go's poller. The connection is to
-// be closed then.
+// detachSocket returns a file descriptor of the connection's socket that is independent of Go's poller. The caller then
+// closes the connection.
 func detachSocket(conn syscall.Conn, peerTimeout time.Duration) (fd int, err error) {
 	raw, err := conn.SyscallConn()
 	if err != nil {
@@ -136,8 +136,8 @@ func detachSocket(conn syscall.Conn, peerTimeout time.Duration) (fd int, err err
 	return fd, nil
 }
 
-// SetPeerTimeout bounds how long what is sent may go unacknowledged, if the connection is TCP's own. A negative timeout
-// leaves it to the system.
+// SetPeerTimeout limits how long sent data may stay unacknowledged, for TCP connections. A negative timeout means the
+// default of the system.
 func SetPeerTimeout(conn net.Conn, timeout time.Duration) {
 	own, ok := conn.(*net.TCPConn)
 	if !ok {
@@ -148,7 +148,7 @@ func SetPeerTimeout(conn net.Conn, timeout time.Duration) {
 	}
 }
 
-// setPeerTimeout fails for sockets that are not TCP's, whose peers cannot vanish.
+// setPeerTimeout fails for sockets other than TCP, whose peers cannot vanish.
 func setPeerTimeout(fd int, timeout time.Duration) {
 	if timeout >= 0 {
 		syscall.SetsockoptInt(fd, syscall.IPPROTO_TCP, tcpUserTimeout, int(timeout.Milliseconds()))

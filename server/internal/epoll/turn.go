@@ -10,7 +10,7 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/server/internal/stream"
 )
 
-// turn does what there is to do, within bounds, and reports whether there is more.
+// turn does a bounded amount of work, and reports whether there is more.
 func (b *broadcaster) turn() (busy bool) {
 	b.admit()
 	busy = b.publish()
@@ -22,7 +22,7 @@ func (b *broadcaster) turn() (busy bool) {
 	return busy || b.ready.first != nil || b.late.first != nil
 }
 
-// admit takes in what is new, and does what it is ordered to.
+// admit accepts new clients and runs the functions passed to order.
 func (b *broadcaster) admit() {
 	b.mu.Lock()
 	attached, orders := b.attached, b.orders
@@ -54,13 +54,13 @@ func (b *broadcaster) admitClient(c *client) {
 	b.push(c)
 }
 
-// depart gives the client its moment within the window, and a reconnection time of its own.
+// depart sets the random end time of the client within the drain window, and its reconnection time.
 func (b *broadcaster) depart(c *client, window time.Duration) {
 	c.DepartAt(b.now+b.env.Within(window), c.Retry()+b.env.Within(c.Retry()))
 	b.schedule(c)
 }
 
-// publish gives those in groups what was published, a segment at most, and reports whether there may be more.
+// publish delivers new events to the groups, at most one segment, and reports whether there may be more.
 func (b *broadcaster) publish() bool {
 	before := b.cursor.Copy()
 	p, err := b.log.Read(&b.cursor, nil)
@@ -86,7 +86,7 @@ func (b *broadcaster) publish() bool {
 	return true
 }
 
-// disconnectAll cuts the streams that were broken, be they written to or not.
+// disconnectAll closes the streams of an earlier generation, even in the middle of a write.
 func (b *broadcaster) disconnectAll() {
 	for _, serial := range slices.Sorted(maps.Keys(b.clients)) {
 		if c := b.clients[serial]; b.log.Disconnected(&c.Cursor) {
@@ -95,14 +95,15 @@ func (b *broadcaster) disconnectAll() {
 	}
 }
 
-// cut ends the stream in its middle.
+// cut closes the stream in its middle.
 func (b *broadcaster) cut(c *client, reason error) {
 	c.Fail(reason)
 	b.part(c)
 	b.push(c)
 }
 
-// scatter has everyone who is in a group read on by themselves from there, and reports whether there was anyone.
+// scatter removes all clients from their groups, so that each continues from that cursor by itself. It reports whether
+// there were any.
 func (b *broadcaster) scatter(from *eventlog.Cursor) (any bool) {
 	for _, g := range b.ordered {
 		for len(g.members) > 0 {
@@ -116,7 +117,7 @@ func (b *broadcaster) scatter(from *eventlog.Cursor) (any bool) {
 	return any
 }
 
-// deliver writes the part to those who want something of it. What others want does not matter.
+// deliver writes the part to the groups that select some of it. The cost does not depend on other groups.
 func (b *broadcaster) deliver(p eventlog.Part) {
 	b.mark++
 	b.hit = b.hit[:0]
@@ -132,7 +133,7 @@ func (b *broadcaster) deliver(p eventlog.Part) {
 	clear(b.hit)
 }
 
-// hits notes that the group wants the present entry.
+// hits records that the group selects the current entry.
 func (b *broadcaster) hits(g *group) {
 	if len(g.members) == 0 {
 		return
@@ -144,8 +145,8 @@ func (b *broadcaster) hits(g *group) {
 	g.to = b.entry + 1
 }
 
-// fan writes the batch to every member. It is framed once, and a member that takes it whole is changed in one line of
-// memory: there may be very many, and what is not in the processor's cache costs as much as a third of the write.
+// fan writes the batch to every member. It is framed once. For a member that accepts all of it, only one cache line
+// changes: with many members, a cache miss costs a third as much as the write.
 func (b *broadcaster) fan(g *group, batch stream.Batch) {
 	first := g.members[0]
 	first.Take(batch)
@@ -177,7 +178,7 @@ func (b *broadcaster) fan(g *group, batch stream.Batch) {
 	}
 }
 
-// continueAlone takes a member that has taken n bytes of the frame out of its group, unless that is all there is.
+// continueAlone removes a member that has accepted n bytes of the frame from its group, unless that was all of it.
 func (b *broadcaster) continueAlone(c *client, batch stream.Batch, frame []byte, n int, err error) {
 	c.Cursor.Follow(&b.cursor)
 	c.Take(batch)
@@ -203,7 +204,7 @@ func (b *broadcaster) frame(c *client) []byte {
 	return b.scratch
 }
 
-// write writes to the client as much as its socket takes. If that is not all, it tries again, since readiness is
+// write writes as much to the client as its socket accepts. After a partial write it tries again, because readiness is
 // reported only after the socket was found full.
 func (b *broadcaster) write(c *client, p []byte) {
 	for {
@@ -227,7 +228,7 @@ func (b *broadcaster) write(c *client, p []byte) {
 	}
 }
 
-// serve takes a step with those who have something to do, in turn.
+// serve takes a bounded number of steps with the clients that have something to do, in turn.
 func (b *broadcaster) serve() {
 	for range b.steps {
 		first, second := &b.ready, &b.late
@@ -285,7 +286,7 @@ func (b *broadcaster) step(c *client) {
 	b.schedule(c)
 }
 
-// settle puts a client that has everything into its group.
+// settle adds a client that has all events to its group.
 func (b *broadcaster) settle(c *client) {
 	if c.Idle() {
 		c.steps = 0
@@ -299,7 +300,7 @@ func (b *broadcaster) settle(c *client) {
 	}
 }
 
-// relieve cuts those who make the log keep too much.
+// relieve closes the streams that make the log keep too much.
 func (b *broadcaster) relieve() {
 	if len(b.waiting) > 0 && b.log.Full() {
 		b.cutCopy()
@@ -316,7 +317,7 @@ func (b *broadcaster) relieve() {
 	}
 }
 
-// cutCopy cuts one who does not read and has a copy that others wait to make.
+// cutCopy closes a stalled stream that holds a copy, so that others can make one.
 func (b *broadcaster) cutCopy() {
 	for _, c := range b.apart {
 		if c.Stalled() && c.Charged() {
@@ -326,7 +327,7 @@ func (b *broadcaster) cutCopy() {
 	}
 }
 
-// fetchNext starts reading the store for those who wait for that, unless clients hold as much as they may.
+// fetchNext starts reads from the store for waiting clients, unless clients hold as much as they may.
 func (b *broadcaster) fetchNext() {
 	for len(b.waiting) > 0 && b.fetches < maxFetches && !b.log.Full() {
 		c := b.waiting[0]
@@ -359,7 +360,7 @@ func (b *broadcaster) fetched(serial int32, f stream.Fetched) {
 	b.fetchNext()
 }
 
-// handle notes what the sockets report.
+// handle processes the events of the sockets.
 func (b *broadcaster) handle(events []event) {
 	for _, e := range events {
 		c := b.clients[e.serial]
@@ -385,14 +386,14 @@ func (b *broadcaster) handle(events []event) {
 	}
 }
 
-// sync makes explicit the place in the log that a client in a group has.
+// sync sets the cursor of a client in a group, which is implicit while it is a member.
 func (b *broadcaster) sync(c *client) {
 	if c.place != none {
 		c.Cursor.Follow(&b.cursor)
 	}
 }
 
-// due does what the client's time has come for.
+// due is called when the time of the client has come.
 func (b *broadcaster) due(c *client) {
 	if b.now < c.Due() { // it was put off since
 		b.schedule(c)
@@ -401,7 +402,7 @@ func (b *broadcaster) due(c *client) {
 	b.push(c)
 }
 
-// schedule has due called for c when it is time. It need not be called when that is put off.
+// schedule arranges a call of due for c. If the time moves to later, it need not be called again.
 func (b *broadcaster) schedule(c *client) {
 	if c.fd == none {
 		return
@@ -412,7 +413,7 @@ func (b *broadcaster) schedule(c *client) {
 	}
 }
 
-// measurePace is how often it is looked who is furthest behind, if many are.
+// measurePace is the minimum interval at which the slowest client is determined.
 const measurePace = 20 * time.Millisecond
 
 func (b *broadcaster) measure() {

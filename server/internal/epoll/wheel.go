@@ -2,27 +2,27 @@ package epoll
 
 import "time"
 
-// A wheel has wheelSlots ticks. Whatever is further away passes by, and is looked at again.
+// A wheel has wheelSlots ticks. A client that is due later is checked once per round.
 const (
 	wheelTick  = 20 * time.Millisecond
 	wheelSlots = 1024
 )
 
-// A wheel tells which connections are due, a tick late at most. To put one in, to take it out and to find it due costs
-// the same for one connection as for a million.
+// A wheel finds connections that are due, at most one tick late. Adding, removing and finding a connection takes
+// constant time, for any number of connections.
 type wheel struct {
 	slots [wheelSlots]*client // doubly linked lists
 	done  int64               // ticks
 	count int
 }
 
-// A slot is a client's place in a wheel.
+// A slot is the place of a client in a wheel.
 type slot struct {
 	next, previous *client
 	tick           int64 // zero: it has none
 }
 
-// put places c, which may be in the wheel already, so that it is due at that time or before.
+// put adds c, or moves it if it is in the wheel, so that it is due at that time or earlier.
 func (w *wheel) put(c *client, due time.Duration) {
 	w.remove(c)
 	tick := min(max(ticks(due), w.done+1), w.done+wheelSlots-1)
@@ -52,7 +52,7 @@ func (w *wheel) remove(c *client) {
 	w.count--
 }
 
-// turn takes out what is due at now, and calls due with it, which may put it back and take out others.
+// turn removes the clients that are due at now and calls due for each. due may add them again and remove others.
 func (w *wheel) turn(now time.Duration, due func(*client)) {
 	last := int64(now / wheelTick)
 	if w.count == 0 {
@@ -69,7 +69,7 @@ func (w *wheel) turn(now time.Duration, due func(*client)) {
 	}
 }
 
-// next returns when turn has something to do, or false if never.
+// next returns when turn next has something to do, or false if never.
 func (w *wheel) next() (time.Duration, bool) {
 	if w.count == 0 {
 		return 0, false
@@ -81,7 +81,7 @@ func (w *wheel) next() (time.Duration, bool) {
 	return time.Duration(tick) * wheelTick, true
 }
 
-// ticks rounds up: what is due has its time behind it.
+// ticks rounds up: a client is due only after its time.
 func ticks(at time.Duration) int64 {
 	tick := int64(at / wheelTick)
 	if at%wheelTick > 0 {

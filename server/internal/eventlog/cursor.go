@@ -6,7 +6,7 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/server/internal/topic"
 )
 
-// A Cursor is a reader's place in the log. It is used by one goroutine at a time, save for Log.MustLetGo.
+// A Cursor is the place of a reader in the log. Only one goroutine may use it at a time, except in Log.MustLetGo.
 type Cursor struct {
 	Next     uint64 // sequence of the next event to read
 	Position int64  // where that begins
@@ -25,13 +25,13 @@ type Cursor struct {
 	held *Segment // under the log's lock
 }
 
-// A Policy says what a reader wants.
+// A Policy has the options of a reader.
 type Policy struct {
 	MaxLag   int64 // in bytes; negative means no bound
 	FromHead bool  // continue after a gap with the next event, not with the oldest one kept
 }
 
-// A Part is what one reading yields: events of one segment, or a gap before the next event, or nothing.
+// A Part is the result of one read: events of one segment, a gap before the next event, or nothing.
 type Part struct {
 	Data    []byte // of the entries; the first one's block begins at From
 	Entries []Entry
@@ -43,8 +43,8 @@ type Part struct {
 	Wait bool // there is nothing to read
 }
 
-// Seek returns the cursor of a reader whose last event is lastEventID, and why it is not where that asked to be. Without
-// an id, it is after the newest event.
+// Seek returns the cursor of a reader with that last event ID, and a gap if it cannot continue there. Without an id,
+// the cursor is after the newest event.
 func (l *Log) Seek(lastEventID string, p Policy) (Cursor, *Gap) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -62,8 +62,8 @@ func (l *Log) Seek(lastEventID string, p Policy) (Cursor, *Gap) {
 	return c, nil
 }
 
-// Read returns what follows c and moves c after it. If there is nothing, the waiter, unless nil, is woken when there is.
-// The error is one of ErrEnd, ErrDisconnected, ErrLag and ErrBehind.
+// Read returns what follows c and moves c after it. If there is nothing, it wakes the waiter, unless nil, when there
+// is. The error is ErrEnd, ErrDisconnected, ErrLag or ErrBehind.
 func (l *Log) Read(c *Cursor, w *Waiter) (Part, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -124,7 +124,7 @@ func (p Part) Next() uint64 { return p.First + uint64(len(p.Entries)) }
 // Position returns where the part ends.
 func (p Part) Position() int64 { return p.start + int64(p.Entries[len(p.Entries)-1].End) }
 
-// Within returns the part from the entry with index from to the one before to.
+// Within returns the entries from index from up to, but not including, index to.
 func (p Part) Within(from, to int) Part {
 	if from > 0 {
 		p.From = p.Entries[from-1].End
@@ -135,8 +135,7 @@ func (p Part) Within(from, to int) Part {
 	return p
 }
 
-// Runs yields the blocks of the events that the filter selects, joined where nothing lies between them, and how many
-// events each is.
+// Runs yields the blocks of the events that the filter selects, joined if adjacent, and the number of events in each.
 func (p Part) Runs(f *topic.Filter) iter.Seq2[[]byte, int] {
 	return func(yield func([]byte, int) bool) {
 		from, end, count := p.From, p.From, 0
@@ -157,14 +156,15 @@ func (p Part) Runs(f *topic.Filter) iter.Seq2[[]byte, int] {
 	}
 }
 
-// Skip moves a cursor that lags to after the newest event, and returns what it misses.
+// Skip moves a lagging cursor after the newest event, and returns the gap.
 func (l *Log) Skip(c *Cursor) *Gap {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.jump(c, l.next, ID(l.epoch, c.Next-1), Lagged)
 }
 
-// Resume places a cursor in the log if it has what follows it, and reports whether it does. The error is ErrDisconnected.
+// Resume places a cursor in the log if the log has its next event, and reports whether it does. The error is
+// ErrDisconnected.
 func (l *Log) Resume(c *Cursor) (bool, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -186,19 +186,19 @@ func (c Cursor) Copy() Cursor {
 	return c
 }
 
-// Follow moves c to where other is, whose reader turned to the log at the same time.
+// Follow moves c to the place of other, whose reader read the log at the same time.
 func (c *Cursor) Follow(other *Cursor) {
 	c.Next, c.Position, c.settled, c.waits = other.Next, other.Position, other.settled, other.waits
 }
 
-// Broken reports whether the cursor was broken.
+// Disconnected reports whether DisconnectAll or a new epoch has ended the cursor.
 func (l *Log) Disconnected(c *Cursor) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return c.generation != l.generation
 }
 
-// Renew makes a cursor that was broken one of the present generation, after the newest event.
+// Renew makes a disconnected cursor valid again, after the newest event.
 func (l *Log) Renew(c *Cursor) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -7,7 +7,7 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/sse"
 )
 
-// Why a stream does not continue where its client asked, or where it was.
+// Reasons of a gap.
 const (
 	Expired   = "expired"   // the next event is no longer kept
 	Future    = "future"    // the id has not been assigned yet
@@ -19,7 +19,7 @@ const (
 // GapType is the type of the event that reports a gap.
 const GapType = "gap"
 
-// maxRequested bounds how many bytes of an id a gap repeats. No id of a log is longer.
+// maxRequested limits how many bytes of the requested id a gap repeats. No valid id is longer.
 const maxRequested = 255
 
 // A Gap says that events are missing before the next one of a stream.
@@ -31,14 +31,14 @@ type Gap struct {
 	id string // of the event before First, from which a client that reconnects continues with First
 }
 
-// NewGap returns the gap of a stream that continues with the sequence next.
+// NewGap returns the gap of a stream that continues at the sequence next.
 func NewGap(epoch string, next uint64, requested, reason string) *Gap {
 	requested = requested[:min(len(requested), maxRequested)]
 	return &Gap{Requested: requested, First: ID(epoch, next), Reason: reason, id: ID(epoch, next-1)}
 }
 
-// Append appends the gap event. It carries an id: without one, a client would come back with the id it has and meet the
-// same gap again.
+// Append appends the gap event. It has an id: otherwise, a client would reconnect with its old id and get the same gap
+// again.
 func (g *Gap) Append(dst []byte) []byte {
 	data, err := json.Marshal(g)
 	if err != nil {

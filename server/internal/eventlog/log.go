@@ -1,6 +1,6 @@
-// Package eventlog has the log that carries everything: encoded events in the order of their publication, from which the
-// oldest are dropped. History and live events are the same reading, so there is nothing to hand over between them and
-// nothing to deduplicate.
+// Package eventlog implements the log of encoded events, in the order of their publication. The oldest events are
+// dropped. History and live events are read in the same way, so there is no handover between them and nothing to
+// deduplicate.
 package eventlog
 
 import (
@@ -18,15 +18,15 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/sse"
 )
 
-// SegmentBytes is the storage of a segment, unless one event is larger. It is the most that a reader takes at once, and
-// the precision with which memory is returned.
+// SegmentBytes is the size of a segment, unless one event is larger. It is the maximum that a reader takes at once, and
+// the granularity in which memory is freed.
 const SegmentBytes = 64 << 10
 
 var (
 	ErrClosed = errors.New("server: broker is closed")
 )
 
-// What ends a reading of the log for good.
+// Errors that end the reading of the log.
 var (
 	ErrEnd          = errors.New("broker closed")
 	ErrDisconnected = errors.New("broker disconnected all streams")
@@ -34,7 +34,7 @@ var (
 	ErrBehind       = errors.New("next event is no longer in memory, but the store may have it")
 )
 
-// Limits of a log. Negative ones do not apply.
+// Limits of a log. Negative means no limit.
 type Limits struct {
 	Events     int
 	Bytes      int64
@@ -44,10 +44,10 @@ type Limits struct {
 	Segment    int   // bytes of a segment; zero means SegmentBytes
 }
 
-// A Log holds encoded events. Readers are cursors. The zero Log is not usable; its methods are safe for concurrent use.
+// A Log holds encoded events. Readers are cursors. Create one with New. Its methods are safe for concurrent use.
 //
-// Bytes and entries of a segment never change once they are stored; only more follow. So a reader takes them by
-// reference under the lock, and filters and writes them without it.
+// Stored bytes and entries of a segment never change; more are only appended. So a reader takes them by reference under
+// the lock, and filters and writes them without it.
 type Log struct {
 	limits Limits
 	stored bool // the events are a store's; the log holds the newest
@@ -94,11 +94,11 @@ type Entry struct {
 	At    time.Duration // since the log's start, so that a stepped clock expires nothing
 }
 
-// entryBytes is what an entry costs beside its data.
+// entryBytes is the memory of an entry in addition to its data.
 const entryBytes = 24
 
-// New returns an empty log. If stored, it takes its events and its epoch from Update. clock tells the time since the
-// log's start; nil means the system's.
+// New returns an empty log. If stored is true, it gets its events and its epoch from Update. clock returns the time
+// since the start of the log; nil means the system clock.
 func New(limits Limits, stored bool, clock func() time.Duration) *Log {
 	limits.Segment = cmp.Or(limits.Segment, SegmentBytes)
 	l := &Log{limits: limits, stored: stored, start: time.Now(), clock: clock, first: 1, next: 1}
@@ -119,7 +119,7 @@ func (l *Log) Now() time.Duration {
 // Limits returns the log's limits.
 func (l *Log) Limits() Limits { return l.limits }
 
-// Append stores the event under the next id, which it returns, and wakes the readers that wait.
+// Append stores the event with the next id, which it returns, and wakes waiting readers.
 func (l *Log) Append(topic string, event sse.Event) (id string, err error) {
 	id, wake, err := l.append(unique.Make(topic), event)
 	wake.now()
@@ -145,8 +145,8 @@ type Item struct {
 	Event sse.Event
 }
 
-// AppendAll is Append for several events with no other between them. If one fails, none is stored, and failed is its
-// index.
+// AppendAll is like Append for several events without others in between. If one fails, none is stored, and failed is
+// its index.
 func (l *Log) AppendAll(items []Item) (ids []string, failed int, err error) {
 	ids, wake, failed, err := l.appendAll(items)
 	wake.now()
@@ -172,7 +172,8 @@ func (l *Log) appendAll(items []Item) (ids []string, w wakening, failed int, err
 	return ids, l.waken(), 0, nil
 }
 
-// undo returns a function that takes back the events stored since. Nobody can have read them: the lock is still held.
+// undo returns a function that removes the events stored since. No reader can have seen them, because the lock is still
+// held.
 func (l *Log) undo() func() {
 	segments, next, head := len(l.segments), l.next, l.head
 	var data, entries int
@@ -193,7 +194,7 @@ func (l *Log) undo() func() {
 	}
 }
 
-// encode makes the event the newest, under the next id.
+// encode adds the event with the next id.
 func (l *Log) encode(topic topic.Name, event sse.Event) (id string, err error) {
 	event.ID = ID(l.epoch, l.next)
 	block, err := sse.Append(l.free(), event)
@@ -207,7 +208,7 @@ func (l *Log) encode(topic topic.Name, event sse.Event) (id string, err error) {
 	return event.ID, nil
 }
 
-// free returns the unused storage of the newest segment. The encoder writes there directly.
+// free returns the unused space of the newest segment, into which the encoder writes directly.
 func (l *Log) free() []byte {
 	if len(l.segments) == 0 {
 		return nil
@@ -216,7 +217,8 @@ func (l *Log) free() []byte {
 	return data[len(data):]
 }
 
-// put makes block, the encoder's extension of l.free(), the newest event. It is in its place unless it outgrew that.
+// put adds block, the encoder's extension of l.free(), as the newest event. If it has outgrown the free space, put
+// starts a new segment.
 func (l *Log) put(block []byte, topic topic.Name) {
 	if len(block) > cap(l.free()) {
 		data := make([]byte, len(block), max(l.limits.Segment, len(block)))
@@ -233,8 +235,8 @@ func (l *Log) put(block []byte, topic topic.Name) {
 	l.head += int64(len(block))
 }
 
-// trim drops the oldest events until the rest is within the limits. Events become unreadable one by one; their memory
-// is returned by the segment, once nobody holds it.
+// trim drops the oldest events until the rest is within the limits. Events become unreadable one by one. Memory is
+// freed by segment, when no reader holds it.
 func (l *Log) trim() {
 	for l.first < l.next && l.expendable() {
 		oldest := l.segments[0]
@@ -246,7 +248,8 @@ func (l *Log) trim() {
 	}
 }
 
-// The newest event goes by age alone, or a limit smaller than it would hide it even from those who wait for it.
+// expendable reports whether the oldest event may be dropped. The newest event is dropped only by age: a limit smaller
+// than it would hide it even from waiting readers.
 func (l *Log) expendable() bool {
 	oldest := l.segments[0]
 	at := oldest.entries[l.first-oldest.first].At
@@ -257,7 +260,7 @@ func (l *Log) expendable() bool {
 	return kept > 1 && (over(int(kept), l.limits.Events) || over(l.head-l.position(l.first), l.limits.Bytes))
 }
 
-// position returns where the event of that sequence begins, or will.
+// position returns where the event with that sequence begins.
 func (l *Log) position(sequence uint64) int64 {
 	if sequence == l.next {
 		return l.head
@@ -279,7 +282,7 @@ func (l *Log) segment(sequence uint64) *Segment {
 	return l.segments[i]
 }
 
-// Watch returns a channel that is closed when there is something to read that was not there before.
+// Watch returns a channel that is closed when there is something new to read.
 func (l *Log) Watch() <-chan struct{} {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -293,7 +296,7 @@ func (l *Log) waiter() <-chan struct{} {
 	return l.wake
 }
 
-// Close refuses further events. Readers get those that are there, and then ErrEnd.
+// Close rejects further events. Readers get the remaining events, and then ErrEnd.
 func (l *Log) Close() {
 	l.interrupt(func() { l.closed = true })
 }
@@ -305,12 +308,12 @@ func (l *Log) Closed() bool {
 	return l.closed
 }
 
-// Break makes the next reading of every present cursor fail with ErrDisconnected.
+// DisconnectAll makes the next read of every current cursor fail with ErrDisconnected.
 func (l *Log) DisconnectAll() {
 	l.interrupt(func() { l.generation++ })
 }
 
-// interrupt wakes everyone to what change does.
+// interrupt makes the change and wakes all readers.
 func (l *Log) interrupt(change func()) {
 	l.mu.Lock()
 	change()
@@ -320,7 +323,7 @@ func (l *Log) interrupt(change func()) {
 	w.now()
 }
 
-// Figures returns how many events were ever appended, and what the log keeps of them.
+// Figures returns the number of events ever appended, and the number and bytes of those that are kept.
 func (l *Log) Figures() (published uint64, events int, bytes int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -335,7 +338,7 @@ func (l *Log) Head() int64 {
 	return l.head
 }
 
-// Oldest returns the sequence of the oldest event in the log, or of the next.
+// Oldest returns the sequence of the oldest event in the log, or of the next event if it is empty.
 func (l *Log) Oldest() uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -358,7 +361,7 @@ func (l *Log) ID(sequence uint64) string {
 	return ID(l.epoch, sequence)
 }
 
-// AppendIDBlock appends a block that sets a client's last event ID and is no event.
+// AppendIDBlock appends a block that sets the last event ID of a client without an event.
 func (l *Log) AppendIDBlock(dst []byte, sequence uint64) []byte {
 	dst, err := sse.AppendID(dst, l.ID(sequence))
 	if err != nil {

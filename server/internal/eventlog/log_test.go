@@ -126,7 +126,7 @@ func TestRetentionByAge(t *testing.T) {
 	})
 }
 
-func TestMemoryIsGivenBack(t *testing.T) {
+func TestMemoryIsReleased(t *testing.T) {
 	l := newTestLog(Limits{-1, 4 * SegmentBytes, -1, -1, -1, 0})
 	fill(t, l, 1000, strings.Repeat("x", 4000))
 	held := 0
@@ -327,7 +327,7 @@ func TestWaitingReadersAreWoken(t *testing.T) {
 
 // A waiter is woken for what its filter selects, continues with the first such event, and misses nothing by what comes
 // for others or is dropped meanwhile.
-func TestWaitersAreWokenForTheirOwn(t *testing.T) {
+func TestWaitersAreWokenByTheirFilter(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	l := newTestLog(Limits{200, -1, -1, -1, -1, 0})
 	type reader struct {

@@ -2,10 +2,10 @@ package eventlog
 
 import "slices"
 
-// A reader that has read a part holds its segment until it reads on or lets go. What the log has dropped meanwhile is an
-// orphan, and stays in memory: the only memory that clients can make the log keep.
+// A reader that has read a part holds its segment until its next read or LetGo. A segment that is dropped while held is an
+// orphan and stays in memory. Orphans are the only memory that clients can make the log keep.
 
-// hold makes the cursor hold s in place of what it held; nil lets go.
+// hold makes the cursor hold s instead of what it held. Nil means nothing.
 func (l *Log) hold(c *Cursor, s *Segment) {
 	if c.held == s {
 		return
@@ -22,7 +22,7 @@ func (l *Log) hold(c *Cursor, s *Segment) {
 	c.held = s
 }
 
-// disown is called with a segment that is dropped.
+// disown is called for a segment that is dropped.
 func (l *Log) disown(s *Segment) {
 	if s.holders == 0 {
 		return
@@ -35,7 +35,7 @@ func (l *Log) disown(s *Segment) {
 	}
 }
 
-// cut moves the cutoff so far that a quarter of the limit is free once everyone before it has let go.
+// cut advances the cutoff until a quarter of the limit will be free when all holders before it have let go.
 func (l *Log) cut(pinned int64) {
 	for _, s := range l.orphans {
 		if pinned <= l.limits.Pinned-l.limits.Pinned/4 {
@@ -48,20 +48,21 @@ func (l *Log) cut(pinned int64) {
 
 func (s *Segment) size() int64 { return int64(cap(s.data) + entryBytes*cap(s.entries)) }
 
-// Charge counts n bytes more, or fewer if n is negative, as pinned: a reader's copy of what the log does not have.
+// Charge adds n bytes, or subtracts them if n is negative, to the pinned memory, for a reader's copy of events that the
+// log does not have.
 func (l *Log) Charge(n int64) { l.charged.Add(n) }
 
-// Full reports whether readers have copies of as much as they may hold: then nobody is to make another.
+// Full reports whether the copies of readers have reached the limit. Then no reader may make another.
 func (l *Log) Full() bool { return over(l.charged.Load(), l.limits.Pinned) }
 
-// Pinned returns the bytes that readers hold: segments that the log has dropped, and copies.
+// Pinned returns the bytes that readers hold: dropped segments, and copies.
 func (l *Log) Pinned() int64 { return l.pinned.Load() + l.charged.Load() }
 
-// Cutoff returns a number that grows whenever readers hold more than the limit: then ask MustLetGo of each.
+// Cutoff returns a number that grows whenever readers hold more than the limit. Then call MustLetGo for each.
 func (l *Log) Cutoff() uint64 { return l.cutoff.Load() }
 
-// MustLetGo reports whether the cursor holds one of the oldest orphans, while there are too many. It may be called from
-// any goroutine.
+// MustLetGo reports whether the cursor holds one of the oldest dropped segments while there are too many. Any goroutine
+// may call it.
 func (l *Log) MustLetGo(c *Cursor) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -81,7 +82,7 @@ func (l *Log) LetGo(c *Cursor) {
 	l.hold(c, nil)
 }
 
-// HoldWith makes c hold what other, of the same goroutine, holds.
+// HoldWith makes c hold what other, a cursor of the same goroutine, holds.
 func (l *Log) HoldWith(c, other *Cursor) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

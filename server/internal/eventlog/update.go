@@ -8,7 +8,7 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/sse"
 )
 
-// An Update is what a store reports of its events.
+// An Update is a report of a store about its events.
 type Update struct {
 	Epoch   string
 	Earlier map[string]uint64 // see Extent
@@ -23,7 +23,7 @@ type Record struct {
 	Sequence uint64
 }
 
-// IDLineBytes is what an id adds to a record's block.
+// IDLineBytes is the maximum size that an id adds to the block of a record.
 const IDLineBytes = len("id: 12345678-18446744073709551615\n")
 
 // AppendTo appends the encoding of the event with its id, byte for byte as a log without a store has it.
@@ -35,7 +35,7 @@ func (r Record) AppendTo(dst []byte, id string) []byte {
 	return append(line[:len(line)-1], r.Block...) // without the end of the block that sets an id alone
 }
 
-// Update takes what the store reports. Another epoch, or a Last that goes back, makes the log begin anew after Last.
+// Update applies a report of the store. With another epoch, or a Last that goes back, the log starts over after Last.
 func (l *Log) Update(u Update) {
 	l.update(u).now()
 }
@@ -61,7 +61,7 @@ func (l *Log) update(u Update) (w wakening) {
 	return l.waken()
 }
 
-// begin empties the log, which continues after what the store has. Readers of another epoch have to come back.
+// begin empties the log, which then continues after the store's last event. Readers of another epoch have to reconnect.
 func (l *Log) begin(u Update) {
 	if l.epoch != "" {
 		l.generation++
@@ -79,10 +79,10 @@ func (l *Log) restart(next uint64) {
 	}
 }
 
-// maxOmitted is how many events that are missing in a row have entries. Beyond that, the log begins anew after them.
+// maxOmitted limits the consecutive missing events that get entries. Beyond it, the log starts over after them.
 const maxOmitted = 1000
 
-// omit lets the log continue at that sequence, as what was before is deleted.
+// omit makes the log continue at that sequence, because the events before it were deleted.
 func (l *Log) omit(to uint64) {
 	if to <= l.next {
 		return
@@ -96,8 +96,7 @@ func (l *Log) omit(to uint64) {
 	}
 }
 
-// Await waits until the store has reported enough for reached, which gets the present extent, to be true. The error is
-// ErrClosed or the cause of ctx.
+// Await waits until reached returns true for the current extent. The error is ErrClosed or the cause of ctx.
 func (l *Log) Await(ctx context.Context, reached func(Extent) bool) error {
 	for {
 		l.mu.Lock()

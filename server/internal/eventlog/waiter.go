@@ -6,7 +6,7 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/server/internal/topic"
 )
 
-// A Waiter is a reader that is woken when something is published that its filter selects, and not for what others want.
+// A Waiter is a reader that is woken only by events that its filter selects.
 type Waiter struct {
 	wake  func()
 	group *waiters
@@ -22,15 +22,15 @@ const (
 	called        // something was, and it has not read it
 )
 
-// waiters are those with the same filter.
+// waiters are the waiters with the same filter.
 type waiters struct {
 	filter *topic.Filter
 	users  int
 	parked []*Waiter
 }
 
-// NewWaiter returns a waiter, for which wake is called when a Read that found nothing would find something. wake must
-// not block, nor call the log. Release it when its reader has ended.
+// NewWaiter returns a waiter. wake is called when a Read that found nothing would find something. It must not block or
+// call the log. Release the waiter when its reader has ended.
 func (l *Log) NewWaiter(f *topic.Filter, wake func()) *Waiter {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -57,8 +57,8 @@ func (l *Log) Release(w *Waiter) {
 	}
 }
 
-// Waits reports whether nothing was published for the waiter since its reader read to the end. Then Read need not be
-// called again to learn that. It may report false for a reader that has everything.
+// Waits reports whether nothing was published for the waiter since its reader reached the end. Then calling Read is not
+// necessary. It may return false for a reader that has all events.
 func (l *Log) Waits(c *Cursor, w *Waiter) bool {
 	if w == nil || w.state.Load() != parked {
 		return false
@@ -68,7 +68,7 @@ func (l *Log) Waits(c *Cursor, w *Waiter) bool {
 	return true
 }
 
-// park makes w wait, whose reader has everything, or has it once it has done with what it has just read.
+// park makes w wait. Its reader has all events, or will have after it processes what it has just read.
 func (l *Log) park(w *Waiter) {
 	g := w.group
 	if len(g.parked) == 0 {
@@ -79,7 +79,7 @@ func (l *Log) park(w *Waiter) {
 	g.parked = append(g.parked, w)
 }
 
-// unpark ends the wait, and moves the cursor to the first event for it, or past all that was for others.
+// unpark ends the wait, and moves the cursor to the first event for it, or past all events for others.
 func (l *Log) unpark(c *Cursor, w *Waiter) {
 	state := w.state.Load()
 	if state == awake || c.generation != l.generation {
@@ -113,8 +113,8 @@ func (l *Log) wakeUp(w *Waiter) {
 	w.state.Store(awake)
 }
 
-// call notes that the newest event is for those whose filter selects it. They are woken without the lock. Groups of which
-// nobody waits are not in the index: what is published in a burst looks at each of them once.
+// call records that the newest event is for the waiters whose filter selects it. They are woken after the lock is
+// released. Groups without waiters are not in the index, so a burst of events visits each group once.
 func (l *Log) call(name topic.Name) {
 	if len(l.groups) == 0 {
 		return
@@ -142,7 +142,7 @@ func (l *Log) callGroup(g *waiters) {
 	l.emptied = append(l.emptied, g)
 }
 
-// callAll has every reader look, as the log is closed or broken.
+// callAll wakes every reader, because the log was closed or its readers were disconnected.
 func (l *Log) callAll() {
 	for _, g := range l.groups {
 		l.callGroup(g)
@@ -154,13 +154,13 @@ func (l *Log) callAll() {
 	l.emptied = l.emptied[:0]
 }
 
-// A wakening is who is to be woken, once the lock is released: they ask for it.
+// A wakening has the readers to wake after the lock is released, because they will take it.
 type wakening struct {
 	broadcast chan struct{}
 	called    []*Waiter
 }
 
-// waken returns who is to be woken by what was done under the lock.
+// waken returns the readers to wake after the changes made under the lock.
 func (l *Log) waken() (w wakening) {
 	w = wakening{l.wake, l.called}
 	l.wake, l.called = nil, nil

@@ -10,12 +10,12 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/server/internal/stream"
 )
 
-// Carriers are goroutines that write what is published to the streams that wait for it. The zero Carriers has none; they
-// begin when there is something to do, and end when there is not.
+// Carriers are goroutines that write new events to waiting streams. The zero Carriers has none. They start when there
+// is work and end when there is none.
 //
-// A connection that takes nothing blocks its carrier. Others then take over from that, and the stream is left to its own
-// goroutine for a while, which is longer each time that happens. So clients that stall delay others by a few ticks, and
-// not again soon: the number of carriers doubles with each tick at which they are all blocked.
+// A connection that does not accept data blocks its carrier. Then others replace it, and the stream is left to its own
+// goroutine for a while, which doubles each time. So stalled clients delay others by a few ticks, and not again soon:
+// the number of carriers doubles with each tick in which all are blocked.
 type Carriers struct {
 	mu      sync.Mutex
 	queue   []*Driver // from head on
@@ -25,10 +25,11 @@ type Carriers struct {
 	ticking bool
 }
 
-// tick is how often it is looked whether carriers are blocked, which they are after one or two without a step.
+// tick is the interval at which blocked carriers are detected. A carrier counts as blocked after one or two ticks
+// without a step.
 const tick = 2 * time.Millisecond
 
-// maxOutputs is how many outputs of a stream are written before it is left to its goroutine: it reads history.
+// maxOutputs is the number of outputs of a stream after which it is left to its goroutine, because it reads history.
 const maxOutputs = 8
 
 // How many times a stream is not carried after a write that blocked: at first, and at most.
@@ -47,7 +48,7 @@ type Carrier struct {
 	current *Driver
 }
 
-// Carry has the driver's turn be served.
+// Carry queues the driver for a carrier.
 func (c *Carriers) Carry(d *Driver) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -76,7 +77,7 @@ func (c *Carriers) work(k *Carrier) {
 	}
 }
 
-// next takes the next driver, or ends the carrier.
+// next takes the next driver from the queue, or ends the carrier.
 func (c *Carriers) next(k *Carrier) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -95,7 +96,7 @@ func (c *Carriers) next(k *Carrier) bool {
 	return true
 }
 
-// unblock reports whether the carrier was blocked.
+// unblock marks the carrier as not blocked, and reports whether it was blocked.
 func (c *Carriers) unblock(k *Carrier) bool {
 	if !k.Blocked.Load() {
 		return false
@@ -110,7 +111,7 @@ func (c *Carriers) end(k *Carrier) {
 	c.working = slices.Delete(c.working, i, i+1)
 }
 
-// abort replaces a carrier that something it called has ended by runtime.Goexit.
+// abort replaces a carrier that was ended by runtime.Goexit in a function that it called.
 func (c *Carriers) abort(k *Carrier) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -146,8 +147,8 @@ func (c *Carriers) look() {
 	}
 }
 
-// A failure is a panic of what a carrier called, or its end by runtime.Goexit. It is raised where it would have been
-// without carriers.
+// A failure is a panic, or a runtime.Goexit, in a function that a carrier called. It is raised again on the goroutine
+// of the stream.
 type failure struct{ problem any }
 
 func (f *failure) raise() {
@@ -157,7 +158,7 @@ func (f *failure) raise() {
 	panic(f.problem)
 }
 
-// Serve does what there is to do for a stream that was given to a carrier, until it waits or is left to its goroutine.
+// Serve writes to the stream until it waits or is left to its goroutine.
 func (k *Carrier) Serve(d *Driver) {
 	returned := false
 	defer func() {
@@ -203,7 +204,7 @@ func (d *Driver) carry(k *Carrier) {
 	}
 }
 
-// leave gives the stream to its goroutine, for as many waits.
+// leave leaves the stream to its goroutine for that many waits.
 func (d *Driver) leave(command stream.Command, waits int) {
 	d.command, d.alone = command, waits
 	d.signal <- struct{}{}

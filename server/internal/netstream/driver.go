@@ -1,8 +1,8 @@
-// Package netstream drives streams whose connections can only be written to by methods that block: over HTTP/2 and TLS,
-// in a content coding, behind middleware, and on systems without epoll.
+// Package netstream drives streams on connections that can only be written to by blocking methods: over HTTP/2 and TLS,
+// with a content coding, behind middleware, and on systems without epoll.
 //
-// Each stream has a goroutine. To wake a thousand of them for one event costs more than to write it, so carriers do that
-// for the streams that have only that to do: as many goroutines as there are processors.
+// Each stream has a goroutine. Waking a thousand goroutines for one event costs more than writing it. So carriers, as
+// many goroutines as there are processors, write to the streams that have nothing else to do.
 package netstream
 
 import (
@@ -20,7 +20,7 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/server/internal/stream"
 )
 
-// A Conn is where a stream is written to. Its methods block.
+// A Conn is the connection of a stream. Its methods block.
 type Conn interface {
 	io.Writer
 	Flush() error
@@ -43,14 +43,14 @@ type Env struct {
 // caughtUp is the position of a stream that has everything.
 const caughtUp = math.MaxInt64
 
-// Who has a stream: only they use it, and whoever sets the state from idle has it next.
+// The owner of a stream is the only one that uses it. Whoever changes the state from idle becomes the owner.
 const (
-	idle  uint32 = iota // nobody: it waits
-	taken               // its goroutine or a carrier
-	again               // the same, and there is something to do that they may have missed
+	idle  uint32 = iota // no owner: the stream waits
+	taken               // owned by its goroutine or a carrier
+	again               // the same, and the owner may have missed something to do
 )
 
-// A Driver is what moves one stream.
+// A Driver drives one stream.
 type Driver struct {
 	*stream.Stream
 	env   Env
@@ -67,7 +67,7 @@ type Driver struct {
 	state  atomic.Uint32
 	signal chan struct{} // gives the stream to its goroutine
 
-	// These belong to whoever has the stream.
+	// These fields belong to the owner of the stream.
 	command stream.Command // for its goroutine to carry out, unless Wait
 	failure *failure       // of a carrier
 	alone   int            // how many times more its goroutine does what there is to do
@@ -80,7 +80,7 @@ type Driver struct {
 	done    bool
 }
 
-// New returns the driver of a stream. The coder is nil for streams that are sent as they are.
+// New returns the driver of a stream. coder is nil for an uncompressed stream.
 func New(env Env, s *stream.Stream, conn Conn, coder *coding.Client) *Driver {
 	d := &Driver{Stream: s, env: env, conn: conn, coder: coder, signal: make(chan struct{}, 1)}
 	d.state.Store(taken)
@@ -91,14 +91,14 @@ func New(env Env, s *stream.Stream, conn Conn, coder *coding.Client) *Driver {
 	return d
 }
 
-// TakeOver makes the driver write to a connection that was hijacked.
+// TakeOver makes the driver write to a hijacked connection.
 func (d *Driver) TakeOver(conn Conn, counts *stream.Counts) {
 	d.conn, d.framed = conn, true
 	d.deadline = 0 // hijacking undid it
 	d.Detach(counts)
 }
 
-// Do has f called on the driver's goroutine, while it runs. It may be called by any goroutine.
+// Do calls f on the driver's goroutine while it runs. Any goroutine may call Do.
 func (d *Driver) Do(f func(*stream.Stream)) {
 	d.mu.Lock()
 	d.inputs = append(d.inputs, f)
@@ -107,7 +107,7 @@ func (d *Driver) Do(f func(*stream.Stream)) {
 	d.wake()
 }
 
-// wake has somebody look at the stream.
+// wake makes a goroutine check the stream.
 func (d *Driver) wake() {
 	for {
 		switch state := d.state.Load(); {
@@ -126,7 +126,7 @@ func (d *Driver) wake() {
 	}
 }
 
-// release gives up a stream that waits. It reports false, and does not, if there is something to do.
+// release makes the stream wait. If there is something to do, it reports false and does nothing.
 func (d *Driver) release() bool {
 	if d.state.CompareAndSwap(taken, idle) {
 		return true
@@ -146,7 +146,7 @@ func (d *Driver) evict() {
 	d.conn.SetWriteDeadline(time.Unix(1, 0))
 }
 
-// Flush writes what is pending, and reports whether the stream goes on.
+// Flush writes pending output, and reports whether the stream continues.
 func (d *Driver) Flush() bool {
 	for {
 		now := d.env.Log.Now()
@@ -196,7 +196,7 @@ func (d *Driver) Run(ctx context.Context) {
 	}
 }
 
-// next returns what to do, after the inputs.
+// next processes the inputs and returns the next command.
 func (d *Driver) next(now time.Duration) stream.Command {
 	if d.waiting.Load() {
 		d.input()
@@ -234,7 +234,7 @@ func (d *Driver) input() {
 	}
 }
 
-// Awake reports whether the goroutine of a stream that waits has been given it. It stands in for timers.
+// Awake reports whether the goroutine of a waiting stream has work. It replaces timers in a simulation.
 func (d *Driver) Awake() bool {
 	if d.state.Load() == idle && d.env.Log.Now() >= d.Due() {
 		d.wake()
@@ -242,8 +242,8 @@ func (d *Driver) Awake() bool {
 	return len(d.signal) > 0
 }
 
-// wait returns when the goroutine has the stream again. It waits on one channel for everything: select would cost more
-// than all else that a delivery does here.
+// wait returns when the goroutine has the stream again. It waits on a single channel, because select would cost more
+// than the rest of a delivery.
 func (d *Driver) wait(now time.Duration) {
 	d.arm(now)
 	if !d.release() {
@@ -258,8 +258,7 @@ func (d *Driver) wait(now time.Duration) {
 	}
 }
 
-// arm sets the timer. It is left as it is if it goes off before there is something to do: that costs less than setting
-// it at every write.
+// arm sets the timer. It keeps a timer that fires too early, which is cheaper than setting it at every write.
 func (d *Driver) arm(now time.Duration) {
 	if d.env.Arm != nil {
 		d.env.Arm()
@@ -282,7 +281,7 @@ func (d *Driver) goOff() {
 	d.wake()
 }
 
-// write writes the whole output, and returns the time after that.
+// write writes the whole output, and returns the time afterwards.
 func (d *Driver) write(now time.Duration) time.Duration {
 	d.setDeadline(now)
 	n, err := d.writeOutput()
@@ -332,7 +331,7 @@ func (d *Driver) writeOutput() (n int, err error) {
 	return n, nil
 }
 
-// windows are storage for what is framed, which streams do not keep while they are silent.
+// windows are buffers for framing, so that silent streams need none.
 var windows = sync.Pool{New: func() any { return new([eventlog.SegmentBytes]byte) }}
 
 func (d *Driver) writeFramed() (n int, err error) {
@@ -346,7 +345,7 @@ func (d *Driver) writeFramed() (n int, err error) {
 	return n, err
 }
 
-// finish writes the end of a body in a coding. What follows is net/http's to write.
+// finish writes the end of a compressed body. net/http writes the rest.
 func (d *Driver) finish(now time.Duration) {
 	d.deadline = 0 // the last one may be long past
 	d.setDeadline(now)
@@ -358,8 +357,8 @@ func (d *Driver) finish(now time.Duration) {
 	}
 }
 
-// setDeadline gives what is written next the time it may take, or up to an eighth less, since a deadline that is that
-// near is not moved. Without a limit it still undoes the deadline of the http.Server.
+// setDeadline sets the deadline of the next write. It keeps a deadline that is up to an eighth of the timeout too
+// early. Without a limit, it removes the deadline of the http.Server.
 func (d *Driver) setDeadline(now time.Duration) {
 	due := d.Deadline(now)
 	if slack := (due - now) / 8; d.deadline != 0 && (d.deadline == due || d.deadline < due && due-d.deadline < slack) {

@@ -8,14 +8,14 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/server/internal/stream"
 )
 
-// A Set is the drivers that run. The zero Set is empty.
+// A Set has the running drivers. The zero Set is empty.
 type Set struct {
 	mu      sync.Mutex
 	running map[*Driver]bool
 	drain   func(*stream.Stream)
 }
 
-// Add adds a driver before it runs; Remove it afterwards.
+// Add adds a driver. Call it before Run, and Remove afterwards.
 func (s *Set) Add(d *Driver) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -35,7 +35,7 @@ func (s *Set) Remove(d *Driver) {
 	delete(s.running, d)
 }
 
-// Drain calls f for every stream, and for those to come, on their goroutines.
+// Drain calls f for every current and future stream, on its goroutine.
 func (s *Set) Drain(f func(*stream.Stream)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -45,7 +45,7 @@ func (s *Set) Drain(f func(*stream.Stream)) {
 	}
 }
 
-// Lowest returns the position of the stream that is furthest behind.
+// Lowest returns the position of the slowest stream.
 func (s *Set) Lowest() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -56,7 +56,7 @@ func (s *Set) Lowest() int64 {
 	return lowest
 }
 
-// Relieve cuts the streams that make the log keep too much.
+// Relieve closes the streams that make the log keep too much.
 func (s *Set) Relieve(log *eventlog.Log) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

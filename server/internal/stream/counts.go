@@ -5,14 +5,14 @@ import (
 	"time"
 )
 
-// Counts are the figures of streams that have a driver in common.
+// Counts are the counters of streams that share a driver.
 type Counts struct {
 	Delivered, Replayed, Written    atomic.Int64
 	Gaps, Lagged, Stalled, TimedOut atomic.Int64
 	Latency                         Latency
 }
 
-// Sent counts a batch that so many streams were sent whole, as n bytes each.
+// Sent counts a batch that was sent whole to several streams, as n bytes each.
 func (c *Counts) Sent(streams int, b *Batch, n int, now time.Duration) {
 	c.Written.Add(int64(streams * n))
 	c.delivered(streams, b.Events, false, now-b.Part.Entries[0].At)
@@ -36,7 +36,7 @@ var Bounds = [...]time.Duration{
 	100 * time.Millisecond, 250 * time.Millisecond, time.Second,
 }
 
-// A Latency counts deliveries by how long they took from the publication of their first event.
+// A Latency counts deliveries by the time since the publication of their first event.
 type Latency struct {
 	counts [len(Bounds) + 1]atomic.Uint64
 	sum    atomic.Int64

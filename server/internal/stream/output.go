@@ -9,11 +9,11 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/server/internal/topic"
 )
 
-// What ends a body in the chunked transfer coding of RFC 9112, section 7.1. A body without it was cut.
+// The end of a body in the chunked transfer coding of RFC 9112, section 7.1. Without it, a body is incomplete.
 const lastChunk = "0\r\n\r\n"
 
-// An output is what is being written: a block of its own, or events by reference to the log, and how much of it is
-// written. A client that takes it in pieces costs no copy of it.
+// An output is what is being written: a block, or events by reference to the log. It records how much of it is written,
+// so a client that accepts it in pieces needs no copy.
 type output struct {
 	block   []byte
 	batch   Batch
@@ -28,7 +28,7 @@ type output struct {
 	charged   int64         // bytes of a block that the log counts as pinned
 }
 
-// A Batch is the events of a part that a filter selects.
+// A Batch has the events of a part that a filter selects.
 type Batch struct {
 	Part   eventlog.Part // from the first of them to the last
 	Events int
@@ -38,7 +38,7 @@ type Batch struct {
 // Last returns the sequence of the last event.
 func (b Batch) Last() uint64 { return b.Part.Next() - 1 }
 
-// Select returns those events of the part that the filter selects, or false if there are none.
+// Select returns the events of the part that the filter selects, or false if there are none.
 func Select(f *topic.Filter, p eventlog.Part) (b Batch, ok bool) {
 	first, last, from := -1, 0, p.From
 	for i, e := range p.Entries {
@@ -59,7 +59,7 @@ func Select(f *topic.Filter, p eventlog.Part) (b Batch, ok bool) {
 	return b, true
 }
 
-// Take makes the batch the output. The cursor is already after the part that it comes from.
+// Take makes the batch the output. The cursor must already be after its part.
 func (s *Stream) Take(b Batch) {
 	s.out = output{
 		batch: b, content: b.bytes, size: s.framedSize(b.bytes),
@@ -76,7 +76,7 @@ func (s *Stream) send(block []byte) {
 	s.out = output{block: block, content: len(block), size: s.framedSize(len(block))}
 }
 
-// sendTail makes the block, and the end of the body, the output, and reports whether there is any.
+// sendTail makes the block and the end of the body the output, and reports whether there is any.
 func (s *Stream) sendTail(block []byte) bool {
 	if s.send(block); s.framed {
 		s.out.last = true
@@ -105,7 +105,7 @@ func (s *Stream) Size() int { return s.out.size }
 // Pending reports whether there is output.
 func (s *Stream) Pending() bool { return s.out.size > 0 }
 
-// Wrote reports that the connection took n more bytes of the output.
+// Wrote reports that the connection accepted n more bytes of the output.
 func (s *Stream) Wrote(n int, now time.Duration) {
 	if n == 0 {
 		return
@@ -118,7 +118,7 @@ func (s *Stream) Wrote(n int, now time.Duration) {
 	}
 }
 
-// WroteAll reports that the connection took the output, as n bytes.
+// WroteAll reports that the connection accepted the whole output, as n bytes.
 func (s *Stream) WroteAll(n int, now time.Duration) {
 	s.out.written = s.out.size - n
 	s.Wrote(n, now)
@@ -133,15 +133,15 @@ func (s *Stream) completed(now time.Duration) {
 	s.drop()
 }
 
-// Sent is Take and WroteAll in one, for a stream whose driver has written the batch whole, as it was framed for another
-// stream of the same filter. The driver counts it, for all such streams together, by Counts.Sent.
+// Sent combines Take and WroteAll, for a driver that wrote a whole batch as framed for another stream with the same
+// filter. The driver counts it for all these streams together with Counts.Sent.
 func (s *Stream) Sent(b *Batch, n int, now time.Duration) {
 	s.lastSent, s.active = b.Part.Next()-1, now
 	s.Bytes += int64(n)
 	s.Events += int64(b.Events)
 }
 
-// drop forgets the output, and lets go of what it refers to.
+// drop discards the output and releases what it refers to.
 func (s *Stream) drop() {
 	if s.out.charged > 0 {
 		s.log.Charge(-s.out.charged)
@@ -150,12 +150,12 @@ func (s *Stream) drop() {
 	s.log.LetGo(&s.Cursor)
 }
 
-// AppendPending appends what of the output comes next, with its framing, as far as there is room.
+// AppendPending appends the next bytes of the output, with framing, as far as there is room.
 func (s *Stream) AppendPending(dst []byte, room int) []byte {
 	return s.AppendFrom(dst, s.out.written, room)
 }
 
-// AppendFrom is AppendPending from the byte with that index on.
+// AppendFrom is like AppendPending, starting at that byte of the output.
 func (s *Stream) AppendFrom(dst []byte, from, room int) []byte {
 	w := window{dst, from, room}
 	if s.framed && s.out.content > 0 {
@@ -177,7 +177,7 @@ func (s *Stream) AppendFrom(dst []byte, from, room int) []byte {
 	return w.dst
 }
 
-// Blocks yields the output without framing, from its beginning. They are valid until the output is written.
+// Blocks yields the output from its beginning, without framing. The slices are valid until the output is written.
 func (s *Stream) Blocks() iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
 		if s.out.batch.Events == 0 {
@@ -194,7 +194,7 @@ func (s *Stream) Blocks() iter.Seq[[]byte] {
 	}
 }
 
-// Batch returns the events that are the output, or false if it is another block.
+// Batch returns the events of the output, or false if it is another block.
 func (s *Stream) Batch() (Batch, bool) { return s.out.batch, s.out.batch.Events > 0 }
 
 // Cover tells that what is written in place of the output's events has so many, up to that one, and that the cursor

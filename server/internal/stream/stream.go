@@ -1,7 +1,7 @@
-// Package stream has the state machine of one client's event stream: what is written next, when a silent stream shows
-// that it is alive, what becomes of a client that lags, and how a stream ends. It has no I/O, no goroutine and no clock.
-// Drivers give it inputs, ask for the next command and carry that out. Every input is valid at any time, and an input
-// that means nothing changes nothing: a socket that reports room twice, or too late, does no harm.
+// Package stream implements the state machine of one client's event stream: what to write next, when to send a
+// heartbeat, what to do with a client that lags, and how a stream ends. It has no I/O, goroutines or clock. A driver
+// gives it inputs, asks for the next command and executes that. Every input is valid at any time. An input that means
+// nothing has no effect: a socket may report room twice or too late.
 package stream
 
 import (
@@ -15,7 +15,7 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/sse"
 )
 
-// Forever is a time that does not come. Times are those of the log: since its start.
+// Forever is a time that never comes. Times are durations since the start of the log.
 const Forever = time.Duration(math.MaxInt64)
 
 // After returns t + d, or Forever if d is negative or the sum too large.
@@ -34,11 +34,11 @@ var (
 	ErrPinned   = errors.New("client held the oldest memory while clients pinned too much")
 )
 
-// LingerTime is how long a connection whose stream has ended waits for its client to close it. Closed at once, it would
-// be reset if the client had sent anything, and the reset may overtake the end of the stream.
+// LingerTime is how long a connection whose stream has ended waits for the client to close it. If the client has sent
+// anything, closing at once would send a reset, which may overtake the end of the stream.
 const LingerTime = time.Second
 
-// A Command is what a driver does next.
+// A Command is what a driver must do next.
 type Command uint8
 
 const (
@@ -60,7 +60,7 @@ const (
 	closed
 )
 
-// Config is what the streams of a handler have in common.
+// Config has the options that streams of a handler share.
 type Config struct {
 	Heartbeat    time.Duration // silence before a stream gets a comment; Forever means never
 	WriteTimeout time.Duration // for a client to take one output; negative means no limit
@@ -104,7 +104,7 @@ type Stream struct {
 	Begun    time.Duration
 }
 
-// New returns the stream of a client at that place in the log, which begins with the greeting. The filter nil selects
+// New returns the stream of a client at that place in the log, which starts with the greeting. A nil filter selects
 // everything.
 func New(config *Config, log *eventlog.Log, filter *topic.Filter, counts *Counts, cursor eventlog.Cursor, greeting []byte) Stream {
 	now := log.Now()
@@ -117,11 +117,11 @@ func New(config *Config, log *eventlog.Log, filter *topic.Filter, counts *Counts
 	return s
 }
 
-// Filter returns what the stream selects.
+// Filter returns the filter of the stream.
 func (s *Stream) Filter() *topic.Filter { return s.filter }
 
-// Detach tells the stream that its driver writes to the connection itself, so that it has to frame its chunks. Its
-// figures count in counts from then on.
+// Detach tells the stream that its driver writes to the connection directly, so it must frame its chunks. From then on
+// it uses these counters.
 func (s *Stream) Detach(counts *Counts) { s.framed, s.counts = true, counts }
 
 // ExpireAt makes the stream end at that time, for that reason.
@@ -131,7 +131,7 @@ func (s *Stream) ExpireAt(t time.Duration, reason error) {
 	}
 }
 
-// Deadline returns until when an output that is begun now may take.
+// Deadline returns the deadline of an output that starts now.
 func (s *Stream) Deadline(now time.Duration) time.Duration {
 	due := After(now, s.config.WriteTimeout)
 	if s.phase == live {
@@ -140,7 +140,7 @@ func (s *Stream) Deadline(now time.Duration) time.Duration {
 	return min(due, After(now, farewellTime))
 }
 
-// farewellTime is how long the end of a stream may take to be written, even if nothing else has a limit.
+// farewellTime limits how long the end of a stream may take to write.
 const farewellTime = 10 * time.Second
 
 // TimedOut ends a stream whose output took too long.
@@ -152,8 +152,8 @@ func (s *Stream) TimedOut(now time.Duration) {
 	}
 }
 
-// DepartAt makes the stream end at that time with the advice to reconnect after retry, unless the log is closed by
-// then: such a stream ends when it has everything, which its client could get nowhere else.
+// DepartAt ends the stream at that time with the reconnection time retry. If the log is closed by then, the stream
+// instead ends when it has delivered everything, because the client could not get that elsewhere.
 func (s *Stream) DepartAt(t, retry time.Duration) {
 	if t < s.departs {
 		s.departs, s.retry = t, uint64(retry.Milliseconds())
@@ -175,8 +175,8 @@ func (s *Stream) Stall(now time.Duration) {
 	}
 }
 
-// HalfClosed reports that the client has closed its side. The stream ends, as it does in net/http; the client may still
-// read the end.
+// HalfClosed reports that the client has closed its side. The stream ends, as in net/http. The client may still read
+// its end.
 func (s *Stream) HalfClosed() {
 	if s.halfClosed = true; s.phase == complete {
 		s.phase = closed
@@ -184,7 +184,7 @@ func (s *Stream) HalfClosed() {
 	s.End(ErrGone)
 }
 
-// Fail ends the stream in its middle.
+// Fail ends the stream immediately, without the end of its body.
 func (s *Stream) Fail(reason error) {
 	if s.phase == closed {
 		return
@@ -210,10 +210,10 @@ func (s *Stream) Ended() error {
 // Complete reports whether the client was sent the end of the stream.
 func (s *Stream) Complete() bool { return s.whole }
 
-// Live reports whether the stream goes on.
+// Live reports whether the stream has not ended.
 func (s *Stream) Live() bool { return s.phase == live }
 
-// Idle reports whether the stream has nothing to do but to wait for what is published.
+// Idle reports whether the stream only waits for new events.
 func (s *Stream) Idle() bool {
 	return s.phase == live && s.out.size == 0 && !s.fetching && s.fetchAt == 0
 }
@@ -224,7 +224,7 @@ func (s *Stream) Charged() bool { return s.out.charged > 0 }
 // Stalled reports whether the stream waits for room in the socket.
 func (s *Stream) Stalled() bool { return s.stalled }
 
-// Reached returns the position in the log up to which the connection has taken everything.
+// Reached returns the position in the log up to which the connection has accepted everything.
 func (s *Stream) Reached() int64 {
 	if s.out.batch.Events == 0 {
 		return s.Cursor.Position
@@ -232,13 +232,13 @@ func (s *Stream) Reached() int64 {
 	return s.Cursor.Position - int64(s.out.size-s.out.written)
 }
 
-// Retry returns the reconnection time that clients are advised to keep.
+// Retry returns the reconnection time for clients.
 func (s *Stream) Retry() time.Duration { return s.config.Retry }
 
-// WakeBy has the waiter woken when there is more to read.
+// WakeBy sets the waiter to wake when there is more to read.
 func (s *Stream) WakeBy(w *eventlog.Waiter) { s.waiter = w }
 
-// Next returns what to do at that time.
+// Next returns the next command at that time.
 func (s *Stream) Next(now time.Duration) Command {
 	s.expire(now)
 	switch {
@@ -261,7 +261,7 @@ func (s *Stream) Next(now time.Duration) Command {
 	return s.advance(now)
 }
 
-// Due returns when Next has a command that no input brings about.
+// Due returns when to call Next if there is no input.
 func (s *Stream) Due() time.Duration {
 	switch {
 	case s.phase == closed:
@@ -280,7 +280,7 @@ func (s *Stream) Due() time.Duration {
 	return min(s.expires, s.departs, After(s.active, s.config.Heartbeat))
 }
 
-// expire does what it is time for.
+// expire ends the stream if one of its times has come.
 func (s *Stream) expire(now time.Duration) {
 	switch {
 	case s.phase == closed:
@@ -308,14 +308,14 @@ func (s *Stream) depart() {
 	s.End(ErrDraining)
 }
 
-// End makes what is pending the last of the stream, but for the farewell.
+// End ends the stream after its pending output and the farewell.
 func (s *Stream) End(reason error) {
 	if s.phase == live {
 		s.phase, s.reason = ending, reason
 	}
 }
 
-// finish sends the farewell, and then ends the stream.
+// finish sends the farewell and then completes the stream.
 func (s *Stream) finish(now time.Duration) Command {
 	if !s.tailed {
 		s.tailed = true
@@ -332,7 +332,7 @@ func (s *Stream) finish(now time.Duration) Command {
 	return Shutdown
 }
 
-// advance reads on in the log, one part at most.
+// advance reads at most one part of the log.
 func (s *Stream) advance(now time.Duration) Command {
 	if now < After(s.active, s.config.Heartbeat) && s.log.Waits(&s.Cursor, s.waiter) {
 		return Wait
@@ -379,8 +379,8 @@ func (s *Stream) sendGap(g *eventlog.Gap) {
 	s.send(g.Append(nil))
 }
 
-// beat breaks the silence when it is time. A client that was sent nothing of late, because all events were for others,
-// is told how far it is: otherwise it would come back with an id that expired long ago.
+// beat sends a heartbeat if it is time. A client whose filter selected nothing lately gets an id instead: otherwise it
+// would reconnect with an id that expired long ago.
 func (s *Stream) beat(now time.Duration) Command {
 	if now < After(s.active, s.config.Heartbeat) {
 		return Wait
@@ -395,7 +395,7 @@ func (s *Stream) beat(now time.Duration) Command {
 	return Write
 }
 
-// Fetched reports what the store returned.
+// Fetched is the result of reading the store.
 type Fetched struct {
 	Records []eventlog.Record // from Cursor.Next on; a first one with a larger sequence means that those before are deleted
 	Epoch   string            // of the store, as of after Records were read
@@ -410,14 +410,14 @@ const (
 	maxFetchPause = time.Second
 )
 
-// Fetched continues with what the store returned, once a heartbeat that is being written is.
+// Fetched continues with the result of the store, after a heartbeat that is being written.
 func (s *Stream) Fetched(f Fetched) {
 	if s.fetching && s.phase == live {
 		s.fetched = &f
 	}
 }
 
-// takeFetched takes what the store returned, up to where the log begins.
+// takeFetched outputs the records of the store up to the beginning of the log.
 func (s *Stream) takeFetched(now time.Duration) {
 	f, oldest := s.fetched, s.log.Oldest()
 	s.fetched, s.fetching, s.fetchAt = nil, false, 0
@@ -442,7 +442,7 @@ func (s *Stream) takeFetched(now time.Duration) {
 	}
 }
 
-// move places the cursor at that sequence, be it in the log or before it.
+// move places the cursor at that sequence, in the log or before it.
 func (s *Stream) move(next uint64) {
 	s.Cursor.Next = next
 	if _, err := s.log.Resume(&s.Cursor); err != nil {

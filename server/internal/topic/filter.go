@@ -11,7 +11,7 @@ import (
 	"unique"
 )
 
-// A Filter selects topics. Nil selects all. It is safe for concurrent use.
+// A Filter selects topics. A nil Filter selects all. It is safe for concurrent use.
 type Filter struct {
 	exact []Name // all that it selects, if it has no pattern
 
@@ -57,7 +57,7 @@ func newFilter(asked, served []string) *Filter {
 	return f
 }
 
-// literalPrefix returns what every topic that the pattern matches begins with.
+// literalPrefix returns the common prefix of all topics that the pattern matches.
 func literalPrefix(pattern string) string {
 	end := 0
 	for token := range strings.SplitAfterSeq(pattern, ".") {
@@ -69,8 +69,8 @@ func literalPrefix(pattern string) string {
 	return pattern[:end]
 }
 
-// Has reports whether the filter selects the topic. A name is compared with the patterns once; most calls end before
-// that, at a prefix.
+// Has reports whether the filter selects the topic. The result for a name is cached; most calls return earlier because
+// no prefix matches.
 func (f *Filter) Has(topic Name) bool {
 	switch {
 	case topic == Absent:
@@ -109,20 +109,20 @@ func (f *Filter) serves(name string) bool {
 	return len(f.within) == 0 || anyCovers(f.within, name)
 }
 
-// ErrTooManyFilters is the error of [Registry.Acquire] at its limit.
+// ErrTooManyFilters is returned by [Registry.Acquire] at its limit.
 var ErrTooManyFilters = errors.New("server: too many distinct topic filters")
 
-// A Registry interns filters, so that those who ask for the same topics share one. The zero Registry is empty.
+// A Registry interns filters, so that clients with the same topics share one. The zero Registry is empty.
 type Registry struct {
 	mu    sync.Mutex
 	known map[filterKey]*Filter
 }
 
-// A filterKey identifies what a filter selects, which may be as long as a query.
+// A filterKey identifies a filter in constant size. Its topics may be as long as a query.
 type filterKey [sha256.Size]byte
 
-// Acquire returns the filter for what is asked for, as far as it is served; an empty served means all. Release it once.
-// A negative limit on the number of filters means none.
+// Acquire returns the filter for the requested topics, restricted to the served ones; empty served means all. Release
+// it once. A negative limit on the number of filters means none.
 func (r *Registry) Acquire(asked, served []string, limit int) (*Filter, error) {
 	asked = slices.Compact(slices.Sorted(slices.Values(asked)))
 	key := filterKey(sha256.Sum256(fmt.Appendf(nil, "%q of %q", asked, served))) // quoted: a name may hold any byte

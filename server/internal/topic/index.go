@@ -2,8 +2,9 @@ package topic
 
 import "strings"
 
-// An Index finds those who want a topic. A lookup costs what it finds, and a walk along the tokens of the topic through
-// the patterns that begin like it; it does not depend on how many others there are. The zero Index is empty.
+// An Index finds the values whose filter selects a topic. The cost of a lookup is that of its results, and of following
+// the tokens of the topic in the patterns that start like it. It does not depend on the number of other values. The
+// zero Index is empty.
 type Index[V comparable] struct {
 	all   set[V]
 	exact map[Name]*set[V]
@@ -18,12 +19,12 @@ type node[V comparable] struct {
 	more set[V]              // whose pattern ends in ">" here
 }
 
-// Add puts v under the filter. A value has one filter.
+// Add adds v with the filter. A value has only one filter.
 func (x *Index[V]) Add(f *Filter, v V) {
 	x.change(f, func(s *set[V]) { s.add(member[V]{f, v}) })
 }
 
-// Remove takes v, which was added with that filter, out.
+// Remove removes v, which was added with that filter.
 func (x *Index[V]) Remove(f *Filter, v V) {
 	x.change(f, func(s *set[V]) { s.remove(v) })
 }
@@ -57,7 +58,7 @@ func (x *Index[V]) changeExact(topic Name, apply func(*set[V])) {
 	}
 }
 
-// change applies to the set at the end of the pattern, and prunes what is empty afterwards.
+// change calls apply for the set at the end of the pattern, and removes nodes that are empty afterwards.
 func (n *node[V]) change(pattern string, apply func(*set[V])) {
 	token, rest, more := strings.Cut(pattern, ".")
 	if token == moreTokens && !more {
@@ -107,8 +108,8 @@ func (n *node[V]) empty() bool {
 	return len(n.next) == 0 && n.one == nil && len(n.here.members) == 0 && len(n.more.members) == 0
 }
 
-// Find calls found for everyone whose filter has the topic, in an order that depends only on the calls before. A value
-// comes more than once if several of its patterns match.
+// Find calls found for every value whose filter selects the topic. The order depends only on earlier calls. If several
+// patterns of a value match, it is found several times.
 func (x *Index[V]) Find(topic Name, found func(V)) {
 	if topic == Absent {
 		return
@@ -138,7 +139,7 @@ func (n *node[V]) find(rest, name string, found func(V)) {
 	}
 }
 
-// A set keeps its members in order of arrival, but for those that take the place of one that left.
+// A set keeps its members in order of arrival, except that the last one replaces one that is removed.
 type set[V comparable] struct {
 	members []member[V]
 	places  map[V]int // once there are many

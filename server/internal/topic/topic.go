@@ -1,5 +1,4 @@
-// Package topic has the names of topics, the patterns and filters that select them, and an index from a topic to
-// everyone whose filter has it.
+// Package topic implements topic names, patterns and filters, and an index from a topic to the filters that select it.
 package topic
 
 import (
@@ -10,7 +9,7 @@ import (
 	"unique"
 )
 
-// MaxBytes bounds a name and a pattern.
+// MaxBytes is the maximum length of a name or pattern.
 const MaxBytes = 255
 
 // The tokens of a pattern that stand for others.
@@ -27,16 +26,16 @@ var (
 	ErrUnknown = errors.New("server: unknown topic")
 )
 
-// A Name is a topic that compares in constant time.
+// A Name is a topic name that can be compared in constant time.
 type Name = unique.Handle[string]
 
 // Make returns the name of a topic.
 func Make(topic string) Name { return unique.Make(topic) }
 
-// Absent is the topic of a sequence number without an event. No filter has it.
+// Absent is the topic of a sequence without an event. No filter selects it.
 var Absent = unique.Make("")
 
-// Covers reports whether pattern matches every topic that topic, which may be a pattern itself, stands for.
+// Covers reports whether pattern matches topic or, if that is a pattern, everything that it matches.
 func Covers(pattern, topic string) bool {
 	for {
 		p, patternRest, patternMore := strings.Cut(pattern, ".")
@@ -53,7 +52,7 @@ func Covers(pattern, topic string) bool {
 	}
 }
 
-// overlap reports whether there can be a topic that both patterns match.
+// overlap reports whether some topic matches both patterns.
 func overlap(a, b string) bool {
 	for {
 		s, aRest, aMore := strings.Cut(a, ".")
@@ -74,7 +73,7 @@ func anyCovers(patterns []string, topic string) bool {
 	return slices.ContainsFunc(patterns, func(pattern string) bool { return Covers(pattern, topic) })
 }
 
-// CheckName returns why an event cannot be published to the topic. known lists the names and patterns that exist;
+// CheckName returns an error if an event cannot be published to the topic. known lists the existing names and patterns;
 // empty means any.
 func CheckName(topic string, known []string) error {
 	if err := checkPattern(topic); err != nil {
@@ -89,7 +88,7 @@ func CheckName(topic string, known []string) error {
 	return nil
 }
 
-// CheckPattern returns why no event can match the name or pattern.
+// CheckPattern returns an error if no event can match the name or pattern.
 func CheckPattern(pattern string, known []string) error {
 	if err := checkPattern(pattern); err != nil {
 		return err

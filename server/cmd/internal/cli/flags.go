@@ -1,4 +1,4 @@
-// Package cli holds what the commands in server/cmd have in common on their command lines.
+// Package cli has the command line handling that the commands in server/cmd share.
 package cli
 
 import (
@@ -13,7 +13,7 @@ import (
 	"strings"
 )
 
-// ErrInvalid is wrapped by every error about a flag or about the environment variable of one.
+// ErrInvalid is wrapped by every error about a flag or its environment variable.
 var ErrInvalid = errors.New("invalid flags")
 
 // Invalid wraps err, if it is not nil, with [ErrInvalid].
@@ -24,7 +24,8 @@ func Invalid(err error) error {
 	return fmt.Errorf("%w: %w", ErrInvalid, err)
 }
 
-// Exit ends the program if err is not nil, with code 0 after help was asked for, 2 after invalid flags, and 1 otherwise.
+// Exit prints err and exits the program: with code 0 after help, 2 for invalid flags, and 1 for other errors. If err is
+// nil, it returns.
 func Exit(program string, err error) {
 	switch {
 	case err == nil:
@@ -40,8 +41,8 @@ func Exit(program string, err error) {
 	os.Exit(2)
 }
 
-// Parse sets the flags from args. Where a flag is not given, its environment variable counts. Parse returns the names of
-// the flags that were set. If args ask for help, it writes about and the flags to w and returns [flag.ErrHelp].
+// Parse sets the flags from args, and from environment variables for flags that are not in args. It returns the names
+// of the flags that were set. If args ask for help, it writes about and the flags to w and returns [flag.ErrHelp].
 func Parse(f *flag.FlagSet, about string, args []string, env Environment, w io.Writer) (given map[string]bool, err error) {
 	f.SetOutput(io.Discard)
 	f.Usage = func() {}
@@ -58,11 +59,11 @@ func Parse(f *flag.FlagSet, about string, args []string, env Environment, w io.W
 	}
 	given = map[string]bool{}
 	f.Visit(func(f *flag.Flag) { given[f.Name] = true })
-	// After args, so that help does not print the secrets that variables hold.
+	// After args, so that help does not print secrets in variables as defaults.
 	return given, Invalid(cmp.Or(env.set(f, given), env.check(f)))
 }
 
-// suggest names the flag that was meant, if one is near.
+// suggest adds the most similar flag to the error, if there is one.
 func suggest(f *flag.FlagSet, err error) error {
 	name, unknown := strings.CutPrefix(err.Error(), "flag provided but not defined: -")
 	if !unknown {
@@ -76,7 +77,7 @@ func suggest(f *flag.FlagSet, err error) error {
 	return fmt.Errorf("unknown flag -%s", name)
 }
 
-// Prefix begins the names of the environment variables that stand for flags.
+// Prefix is the prefix of the environment variables of flags.
 const Prefix = "EVENTSOURCE_"
 
 // Variable returns the name of the environment variable for a flag.
@@ -97,7 +98,8 @@ func (e Environment) Get(name string) string {
 	return ""
 }
 
-// set adds to given. Its error does not repeat the value of a variable, which may be a secret that was meant for another.
+// set sets flags from variables and adds them to given. The error does not repeat the value of a variable, which may be
+// a secret.
 func (e Environment) set(f *flag.FlagSet, given map[string]bool) (err error) {
 	f.VisitAll(func(flag *flag.Flag) {
 		value := e.Get(Variable(flag.Name))
@@ -121,7 +123,7 @@ func (e Environment) set(f *flag.FlagSet, given map[string]bool) (err error) {
 // eventsource-server begin with our prefix.
 var ofServices = regexp.MustCompile(`_SERVICE_(HOST|PORT)(_\w+)?$|_PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?$`)
 
-// check refuses variables that look like a flag's and are not: somebody relies on them.
+// check rejects variables that look like those of a flag but are not: their author expects an effect.
 func (e Environment) check(f *flag.FlagSet) error {
 	var known []string
 	f.VisitAll(func(f *flag.Flag) { known = append(known, Variable(f.Name)) })
@@ -138,7 +140,7 @@ func (e Environment) check(f *flag.FlagSet) error {
 	return nil
 }
 
-// nearest returns the known name with the fewest edits to get there, or nothing if even that would be another word.
+// nearest returns the known name with the smallest edit distance, or "" if it is too large.
 func nearest(name string, known []string) string {
 	best, least := "", len(name)/3+1
 	for _, candidate := range known {
@@ -149,7 +151,7 @@ func nearest(name string, known []string) string {
 	return best
 }
 
-// distance is Levenshtein's: how many letters have to be inserted, deleted or replaced.
+// distance returns the Levenshtein distance: how many letters to insert, delete or replace.
 func distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {
@@ -175,7 +177,7 @@ type List []string
 
 func (l *List) String() string { return strings.Join(*l, ",") }
 
-// Set replaces the values. Spaces around them and empty ones do not count.
+// Set replaces the values. It ignores surrounding spaces and empty values.
 func (l *List) Set(text string) error {
 	*l = nil
 	for element := range strings.SplitSeq(text, ",") {

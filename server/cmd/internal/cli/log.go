@@ -7,7 +7,7 @@ import (
 	"log/slog"
 )
 
-// Logging is how a program logs. Flags sets its defaults.
+// Logging has the flags about logging. Flags sets its defaults.
 type Logging struct {
 	Format string // text or json
 	Level  slog.Level
@@ -19,7 +19,7 @@ func (l *Logging) Flags(f *flag.FlagSet) {
 	f.TextVar(&l.Level, "log-level", slog.LevelInfo, "`debug, info, warn or error`")
 }
 
-// Validate reports what is wrong with the flags.
+// Validate returns an error if the flags are invalid.
 func (l *Logging) Validate() error {
 	if l.Format != "text" && l.Format != "json" {
 		return errors.New("-log-format must be text or json")
@@ -27,7 +27,7 @@ func (l *Logging) Validate() error {
 	return nil
 }
 
-// Logger writes to w.
+// Logger returns a logger that writes to w.
 func (l *Logging) Logger(w io.Writer) *slog.Logger {
 	options := &slog.HandlerOptions{Level: l.Level}
 	if l.Format == "json" {

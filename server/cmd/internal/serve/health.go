@@ -6,9 +6,9 @@ import (
 	"sync/atomic"
 )
 
-// A Health answers those who decide whether this server runs, and whether to send it clients. The zero Health is ready.
+// A Health serves health checks. The zero Health is ready.
 type Health struct {
-	// Ready returns the error of the store while it cannot be used. Nil means that there is none that can fail.
+	// Ready returns an error while the store is unavailable. Nil means that the store cannot fail.
 	Ready func() error
 
 	draining atomic.Bool

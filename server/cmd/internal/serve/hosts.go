@@ -10,7 +10,7 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/server"
 )
 
-// flagOf names the flags that fields of [server.Handler] are set by.
+// flagOf maps fields of [server.Handler] to flags.
 var flagOf = strings.NewReplacer("AllowedOrigins: ", "-cors: ", "AllowedHeaders: ", "-cors-headers: ", "Hosts: ", "-hosts: ")
 
 // Validate is [server.Handler.Validate], in one line and with the names of flags.
@@ -22,7 +22,7 @@ func Validate(h *server.Handler) error {
 	return errors.New(strings.ReplaceAll(flagOf.Replace(err.Error()), "\n", "; "))
 }
 
-// LocalHosts lists the hosts by which this machine's browsers know a server that listens there, and the one in addr.
+// LocalHosts lists the hosts by which browsers on this machine reach a server that listens there, and the host in addr.
 func LocalHosts(addr string, listening net.Addr) (hosts []string) {
 	_, port, _ := net.SplitHostPort(listening.String())
 	named, _, _ := net.SplitHostPort(addr)
@@ -34,8 +34,8 @@ func LocalHosts(addr string, listening net.Addr) (hosts []string) {
 	return hosts
 }
 
-// OnlyHosts answers 421 to requests for other hosts. Without it, a page of another site whose name was made to mean this
-// machine's address could use the server as if it were its own.
+// OnlyHosts rejects requests to other hosts with 421. Without it, a page of another site whose name points to this
+// machine could use the server like its own.
 func OnlyHosts(hosts []string, routes http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !server.MatchHost(hosts, r.Host) {

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// Sockets are how a program listens.
+// Sockets configures how a program listens.
 type Sockets struct {
 	// PeerTimeout is how long what is sent over TCP may go unacknowledged, on Linux. Negative means for as long as the
 	// system tries.
@@ -21,7 +21,7 @@ type Sockets struct {
 	Mode Mode
 }
 
-// Listen listens on host:port or unix:/path. Its error names the flag that the address is from, if another would help.
+// Listen listens on host:port or unix:/path. The error names the flag of the address if another address would help.
 func (s Sockets) Listen(ctx context.Context, addr, flag string) (net.Listener, error) {
 	if path, is := UnixPath(addr); is {
 		listener, err := listenUnix(ctx, path, cmp.Or(s.Mode, DefaultUnixMode))

@@ -1,5 +1,5 @@
-// Package serve runs the HTTP servers of the commands in server/cmd: it listens, answers health checks, and ends streams in
-// an orderly way.
+// Package serve runs the HTTP servers of the commands in server/cmd. It listens, serves health checks, and shuts down
+// gracefully.
 package serve
 
 import (
@@ -16,7 +16,7 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/server"
 )
 
-// Streams are exempt from the timeouts that a server needs against slow and silent clients: package server sets its own.
+// Timeouts against slow and silent clients. They do not apply to streams, for which package server sets its own.
 const (
 	readHeaderTimeout = 5 * time.Second
 	readTimeout       = 30 * time.Second
@@ -25,10 +25,10 @@ const (
 	maxHeaderBytes    = 64 << 10
 )
 
-// ExitAtOnce is the exit code of a program that did not wait for its streams to end.
+// ExitAtOnce is the exit code of a program that did not wait for its streams.
 const ExitAtOnce = 3
 
-// UntilSignal returns a context that ends at the first SIGINT or SIGTERM. The second ends the program.
+// UntilSignal returns a context that is canceled by the first SIGINT or SIGTERM. The second one exits the program.
 func UntilSignal() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 2)
@@ -42,7 +42,7 @@ func UntilSignal() context.Context {
 	return ctx
 }
 
-// NewServer returns a server for HTTP/1.1 with the timeouts and limits of all commands.
+// NewServer returns an HTTP/1.1 server with the timeouts and limits of all commands.
 func NewServer(routes http.Handler, logger *slog.Logger) *http.Server {
 	s := &http.Server{
 		Handler:           routes,
@@ -58,7 +58,7 @@ func NewServer(routes http.Handler, logger *slog.Logger) *http.Server {
 	return s
 }
 
-// An Endpoint is a server and what it listens on. The zero Endpoint is none.
+// An Endpoint is a server and its listener. The zero Endpoint is unused.
 type Endpoint struct {
 	*http.Server
 	Listener net.Listener
@@ -79,11 +79,11 @@ func (e Endpoint) Close() error {
 	if e.Server == nil {
 		return nil
 	}
-	e.Listener.Close() // the server knows of it only once it serves
+	e.Listener.Close() // the server closes it only after it has started to serve
 	return e.Server.Close()
 }
 
-// A Service is the endpoints of a program and the streams behind them.
+// A Service has the endpoints of a program and their broker.
 type Service struct {
 	Broker *server.Broker
 	Logger *slog.Logger
@@ -123,8 +123,8 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 }
 
-// shutDown first says that this server is no longer ready and lets its clients go to another, while new ones are told to
-// come back later. Then it stops listening.
+// shutDown first reports that the server is not ready, drains its streams, and rejects new ones. Then it stops
+// listening.
 func (s *Service) shutDown(ctx context.Context) error {
 	s.Logger.Info("draining", "streams", s.Broker.Stats().Connections, "over", s.Drain.String())
 	s.Health.draining.Store(true)
@@ -140,7 +140,7 @@ func (s *Service) shutDown(ctx context.Context) error {
 	return nil
 }
 
-// drain cuts the streams that have not ended by the end of the window and the grace: their clients do not read.
+// drain disconnects the streams that have not ended after the window and the grace period: their clients do not read.
 func (s *Service) drain(ctx context.Context) {
 	deadline, cancel := context.WithTimeout(ctx, s.Drain+s.Grace)
 	defer cancel()

@@ -45,7 +45,7 @@ func (m *Mode) UnmarshalText(text []byte) error {
 // UnixPath returns the path of an address unix:/path.
 func UnixPath(addr string) (path string, is bool) { return strings.CutPrefix(addr, "unix:") }
 
-// listenUnix replaces a socket that nobody listens on. The listener removes the socket when it is closed.
+// listenUnix replaces a socket that no program listens on. Closing the listener removes the socket.
 func listenUnix(ctx context.Context, path string, mode Mode) (_ net.Listener, err error) {
 	switch {
 	case path == "" || path[0] == '@' || path[0] == 0:
@@ -82,7 +82,7 @@ func listenUnix(ctx context.Context, path string, mode Mode) (_ net.Listener, er
 	return &unixListener{UnixListener: listener, path: path, created: created}, nil
 }
 
-// removeStale removes the socket that a program left which did not end in order.
+// removeStale removes the socket of a program that did not exit properly.
 func removeStale(ctx context.Context, path string) error {
 	switch info, err := os.Lstat(path); {
 	case errors.Is(err, fs.ErrNotExist):
@@ -103,7 +103,7 @@ func removeStale(ctx context.Context, path string) error {
 	return os.Remove(path)
 }
 
-// A unixListener removes its socket, unless another is there by now.
+// A unixListener removes its socket when it is closed, unless the file has been replaced.
 type unixListener struct {
 	*net.UnixListener
 	path    string
@@ -120,8 +120,8 @@ func (l *unixListener) Close() error {
 	return l.UnixListener.Close()
 }
 
-// asLoopback says where requests over a Unix socket come from: this machine. It makes the trusted proxies and the limits
-// for each address apply to them.
+// asLoopback sets the remote address of requests over a Unix socket to 127.0.0.1, so that trusted proxies and limits
+// per address apply.
 func asLoopback(routes http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.RemoteAddr = "127.0.0.1:0"
@@ -129,7 +129,7 @@ func asLoopback(routes http.Handler) http.Handler {
 	})
 }
 
-// Client returns what connects to a server at addr, and the base of its URLs.
+// Client returns a transport that connects to a server at addr, and the host for its URLs.
 func Client(addr string) (transport *http.Transport, base string) {
 	transport = &http.Transport{DisableKeepAlives: true}
 	if path, is := UnixPath(addr); is {

@@ -100,7 +100,7 @@ func TestUnixFails(t *testing.T) {
 }
 
 // A datagram socket cannot be asked whether somebody reads from it.
-func TestUnixOfAnotherKind(t *testing.T) {
+func TestUnixPathIsNotASocket(t *testing.T) {
 	path := socketPath(t)
 	other, err := net.ListenPacket("unixgram", path)
 	if err != nil {
@@ -131,7 +131,7 @@ func TestStaleSocketIsReplaced(t *testing.T) {
 }
 
 // What another program has put in the place of the socket is not ours to remove.
-func TestOthersSocketStays(t *testing.T) {
+func TestForeignSocketIsKept(t *testing.T) {
 	path := socketPath(t)
 	first, err := Sockets{Mode: DefaultUnixMode}.Listen(t.Context(), "unix:"+path, "-addr")
 	if err != nil {

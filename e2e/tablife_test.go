@@ -1,0 +1,219 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+
+	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/chromedp"
+)
+
+// A record is a stream whose events are kept: who names the last one that it has received gets those after it.
+type record struct {
+	mu      sync.Mutex
+	events  []string
+	more    chan struct{} // closed with the next event
+	left    chan struct{} // receives when a client has gone
+	silence chan struct{} // closed: the connections that there are by then send nothing more
+}
+
+func newRecord() *record {
+	return &record{more: make(chan struct{}), left: make(chan struct{}, 16), silence: make(chan struct{})}
+}
+
+func (r *record) publish(data string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.events = append(r.events, data)
+	close(r.more)
+	r.more = make(chan struct{})
+}
+
+// silenceOld has the connections that are open send nothing more, without a word.
+func (r *record) silenceOld() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	close(r.silence)
+	r.silence = make(chan struct{})
+}
+
+func (r *record) since(id int) (events []string, more, silence chan struct{}) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.events[id:], r.more, r.silence
+}
+
+func (r *record) ServeHTTP(w http.ResponseWriter, request *http.Request) {
+	defer func() { r.left <- struct{}{} }()
+	id, _ := strconv.Atoi(request.Header.Get("Last-Event-ID"))
+	w.Header().Set("Content-Type", "text/event-stream")
+	_, _, silence := r.since(id)
+	for {
+		events, more, _ := r.since(id)
+		select {
+		case <-silence:
+			<-request.Context().Done()
+			return
+		default:
+		}
+		for _, data := range events {
+			id++
+			fmt.Fprintf(w, "id: %d\ndata: %s\n\n", id, data)
+		}
+		http.NewResponseController(w).Flush()
+		select {
+		case <-more:
+		case <-silence:
+		case <-request.Context().Done():
+			return
+		}
+	}
+}
+
+// lives are the ways in which a tab's life is lived through, by what the source is constructed with.
+var lives = []struct{ name, implementation, init string }{
+	{"native", "native", "{}"},
+	{"wasm", "wasm", "{}"},
+	{"worker", "wasm", "{ worker: true }"},
+	{"wake", "wasm", "{ wake: true }"},
+	{"wake in a worker", "wasm", "{ wake: true, worker: true }"},
+}
+
+// follow opens a page and a source that notes its messages and errors, and what the page itself goes through.
+func follow(t *testing.T, s *site, implementation, init string) context.Context {
+	t.Helper()
+	tab := newTab(t)
+	if err := chromedp.Do(tab, chromedp.Navigate(s.URL)); err != nil {
+		t.Fatal(err)
+	}
+	// Chromium does not keep a page that is loading something, such as the module.
+	const open = `(async () => {
+		globalThis.EVENTSOURCE_WASM_URL = null;
+		%s
+		globalThis.seen = [];
+		const note = (what) => { seen.push(what); globalThis.changed?.(); };
+		for (const type of ['pagehide', 'pageshow', 'freeze', 'resume']) addEventListener(type, () => note(type), true);
+		const source = new EventSource('/record', %s);
+		source.onerror = ({ reason }) => note('error ' + reason);
+		source.onopen = () => seen.includes('pageshow') && note('open');
+		source.onmessage = ({ data }) => note(data);
+		await until('before');
+		return true;
+		function until(what) { globalThis.until = until; return new Promise((resolve) => { (globalThis.changed = () => seen.includes(what) && resolve(seen))(); }); }
+	})()`
+	if _, err := chromedp.Run(tab, chromedp.Evaluate[bool](fmt.Sprintf(open, importOf(implementation), init), chromedp.EvalAwaitPromise)); err != nil {
+		t.Fatal(err)
+	}
+	return tab
+}
+
+// wantSeen waits for the last of what the page is to note.
+func wantSeen(t *testing.T, tab context.Context, want ...string) {
+	t.Helper()
+	seen, err := chromedp.Run(tab, chromedp.Evaluate[[]string](fmt.Sprintf("until(%q)", want[len(want)-1]), chromedp.EvalAwaitPromise))
+	if err != nil {
+		got, _ := chromedp.Run(tab, chromedp.Evaluate[[]string]("seen"))
+		t.Fatalf("%q never comes: %v\nso far: %q", want[len(want)-1], err, got)
+	}
+	if !slices.Equal(seen, want) {
+		t.Errorf("got %q, want %q", seen, want)
+	}
+}
+
+func setLifecycle(t *testing.T, tab context.Context, state page.SetWebLifecycleStateState) {
+	t.Helper()
+	if err := chromedp.Do(tab, chromedp.Func(func(ctx context.Context, _ *chromedp.Target) error {
+		_, err := chromedp.Call(ctx, page.SetWebLifecycleState, page.SetWebLifecycleStateParams{State: state})
+		return err
+	})); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Events that arrive while a page is frozen come after it has resumed. A fetch of Chromium's does not tell of them, nor of
+// anything after them, so ours gets them by another connection.
+func TestFrozenPage(t *testing.T) {
+	t.Parallel()
+	for _, life := range lives {
+		t.Run(life.name, func(t *testing.T) {
+			t.Parallel()
+			s, r := openSite(t), newRecord()
+			s.mux.Handle("GET /record", r)
+			r.publish("before")
+			tab := follow(t, s, life.implementation, life.init)
+			setLifecycle(t, tab, page.SetWebLifecycleStateStateFrozen)
+			r.publish("meanwhile")
+			setLifecycle(t, tab, page.SetWebLifecycleStateStateActive)
+			want := []string{"before", "freeze", "resume", "meanwhile"}
+			wantSeen(t, tab, want...)
+			r.publish("after")
+			wantSeen(t, tab, append(want, "after")...)
+		})
+	}
+}
+
+// A connection that died while the page was frozen is made anew. Native waits for ever.
+func TestFrozenPageWhoseConnectionDies(t *testing.T) {
+	t.Parallel()
+	for _, life := range lives[1:] {
+		t.Run(life.name, func(t *testing.T) {
+			t.Parallel()
+			s, r := openSite(t), newRecord()
+			s.mux.Handle("GET /record", r)
+			r.publish("before")
+			tab := follow(t, s, life.implementation, life.init)
+			setLifecycle(t, tab, page.SetWebLifecycleStateStateFrozen)
+			r.silenceOld()
+			r.publish("meanwhile")
+			setLifecycle(t, tab, page.SetWebLifecycleStateStateActive)
+			wantSeen(t, tab, "before", "freeze", "resume", "meanwhile")
+		})
+	}
+}
+
+// Events that arrive while a page is in the back/forward cache come after it has been shown. With wake the connection is
+// closed meanwhile, and made anew without an error.
+func TestPageInTheCache(t *testing.T) {
+	t.Parallel()
+	for _, life := range lives {
+		t.Run(life.name, func(t *testing.T) {
+			t.Parallel()
+			s, r := openSite(t), newRecord()
+			s.mux.Handle("GET /record", r)
+			r.publish("before")
+			tab := follow(t, s, life.implementation, life.init)
+			if err := chromedp.Do(tab, chromedp.Navigate(s.URL+"/?another")); err != nil {
+				t.Fatal(err)
+			}
+			want := []string{"before", "pagehide", "freeze", "resume", "pageshow", "meanwhile"}
+			if life.name == "wake" || life.name == "wake in a worker" {
+				select {
+				case <-r.left:
+				case <-tab.Done():
+					t.Fatal("the connection stays open")
+				}
+				want = slices.Insert(want, 5, "open")
+			}
+			r.publish("meanwhile")
+			// A page that returns does not load, so NavigateBack would wait for ever.
+			if err := chromedp.Do(tab, chromedp.Evaluate[chromedp.Void](`history.back()`)); err != nil {
+				t.Fatal(err)
+			}
+			for returned := false; !returned; {
+				var err error
+				returned, err = chromedp.Run(tab, chromedp.Evaluate[bool](`globalThis.seen?.includes('pageshow') ?? false`))
+				if err != nil && tab.Err() != nil {
+					t.Fatalf("the browser did not keep the page: %v", err)
+				}
+			}
+			wantSeen(t, tab, want...)
+			r.publish("after")
+			wantSeen(t, tab, append(want, "after")...)
+		})
+	}
+}
