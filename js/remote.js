@@ -39,13 +39,13 @@ function post(message, transfer) {
 /** @param {boolean | string | URL | object} given where the script is, if the page says so */
 async function start(given) {
   const url = given === true ? await workerURL() : given;
-  if (url === null) throw new Error('its address is unknown: set the option worker to it');
+  if (url === null) throw new Error('no address: set worker to it');
   worker = new Worker(tag(url) === 'TrustedScriptURL' ? url : ofThisOrigin(absolute(url)));
   worker.onmessage = ({ data }) => connections.get(data.id)?.receive(data);
   worker.onerror = (event) => {
     event.preventDefault();
     worker.terminate();
-    fail(`${url}: ${event.message ?? 'it could not be loaded: check the address, worker-src, and its own Cross-Origin-Embedder-Policy'}`);
+    fail(`${url}: ${event.message ?? 'it could not be loaded: check the address, worker-src and its Cross-Origin-Embedder-Policy'}`);
   };
 }
 
