@@ -66,7 +66,7 @@ var policies = []policy{
 	{name: "Trusted Types, in a worker whose address is trusted", page: trusted, worker: createURL, want: "go in a worker"},
 
 	{name: "isolation", page: isolated, want: "go in the page"},
-	{name: "isolation, in a worker without a policy", page: isolated, worker: "true", want: "go in the page", console: "its own Cross-Origin-Embedder-Policy"},
+	{name: "isolation, in a worker without a policy", page: isolated, worker: "true", want: "go in the page", console: "its Cross-Origin-Embedder-Policy"},
 	{name: "isolation, in a worker", page: isolated, files: "Cross-Origin-Embedder-Policy: require-corp", worker: "true", want: "go in a worker"},
 	{
 		name: "isolation, files of another origin", page: isolated, files: "Cross-Origin-Resource-Policy: cross-origin", elsewhere: true,
