@@ -57,6 +57,7 @@ function ofThisOrigin(url) {
 
 /** All goes on without a worker. */
 function fail(message) {
+  if (failed) return;
   console.info(`eventsource-wasm runs without its worker: ${message}`);
   failed = true;
   for (const connection of [...connections.values()]) connection.lost();

@@ -15,7 +15,7 @@ new Ours('/events', { parse: (data, type) => data.trim() + type.trim() });
 globalThis.EVENTSOURCE_WASM_URL = null;
 globalThis.EVENTSOURCE_WASM_URL = '/eventsource.wasm';
 new Ours('/events').onerror = ({ reason, willRetry }) => reason === 'csp' && willRetry.valueOf();
-new Ours('/events').onerror = function (event) { this.close(); event.reason.trim(); };
+new Ours('/events').onerror = function (event) { this.close(); event.reason?.trim(); };
 // @ts-expect-error: not an event
 new Ours('/events').onerror = (event: number) => event;
 // @ts-expect-error: not an address

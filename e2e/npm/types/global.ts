@@ -12,6 +12,6 @@ export async function loop() {
   for await (const { data } of source) data;
   for await (const { data } of Class.fromReadableStream(new ReadableStream<Uint8Array>())) data;
 }
-new Class('/events').onerror = ({ reason }) => reason.trim();
+new Class('/events').onerror = ({ reason }) => reason?.trim();
 // @ts-expect-error: no such member
 new EventSource('/events', { header: {} });
