@@ -22,7 +22,7 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/sse"
 )
 
-// A server of events, and a client that reads the first.
+// This example serves events, and reads the first one with a client.
 func Example() {
 	broker := &server.Broker{}
 	http.Handle("/events", &server.Handler{Broker: broker})
@@ -48,8 +48,8 @@ func Example() {
 	// Output: hello
 }
 
-// A server that stops. Its streams end over a window, each with a time to come back after; then it stops listening, and
-// lets other requests finish.
+// This example shuts down a server. Its streams end within a window, each with its own reconnection time. Then the server
+// stops listening and lets other requests finish.
 func ExampleBroker_Drain() {
 	broker := &server.Broker{}
 	s := &http.Server{
@@ -70,7 +70,7 @@ func ExampleBroker_Drain() {
 	}
 	defer response.Body.Close()
 
-	// A program would begin here when the context of signal.NotifyContext is done.
+	// A program would start here when the context of signal.NotifyContext is done.
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	if err := broker.Drain(ctx, 10*time.Millisecond); err != nil {
@@ -82,14 +82,14 @@ func ExampleBroker_Drain() {
 	broker.Close()
 
 	stream, err := io.ReadAll(response.Body)
-	fmt.Println("told when to return:", strings.Contains(string(stream), "\nretry: 1"), "error:", err)
+	fmt.Println("has a reconnection time:", strings.Contains(string(stream), "\nretry: 1"), "error:", err)
 	fmt.Println("shut down:", errors.Is(<-served, http.ErrServerClosed))
 	// Output:
-	// told when to return: true error: <nil>
+	// has a reconnection time: true error: <nil>
 	// shut down: true
 }
 
-// A stream for those who have the token, and for the pages of one other origin.
+// This handler requires a token, and lets pages of one other origin use the stream.
 func ExampleBearerToken() {
 	http.Handle("/private", &server.Handler{
 		Broker:         &server.Broker{Topics: []string{"orders", "prices"}},
@@ -98,9 +98,9 @@ func ExampleBearerToken() {
 	})
 }
 
-// Tokens say who may read and write what. They come from an issuer, who would sign them with a key of its own.
+// JSON Web Tokens list what their bearers may subscribe and publish to. An issuer signs them.
 func ExampleHandler_jwt() {
-	secret := []byte("a secret of 32 bytes, or of more")
+	secret := []byte("a secret with at least 32 bytes.")
 	keys, err := jwt.SecretKeys(secret)
 	if err != nil {
 		log.Fatal(err)
@@ -146,7 +146,7 @@ func ExampleHandler_jwt() {
 	// POST  403 Forbidden
 }
 
-// Tickets let the browser's own EventSource, which cannot send a token, open a stream that needs one.
+// Tickets let a browser's own EventSource, which cannot send a token, open a protected stream.
 func ExampleHandler_ServeTicket() {
 	h := &server.Handler{
 		Broker:    &server.Broker{},
@@ -174,7 +174,7 @@ func ExampleHandler_ServeTicket() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	for range 2 { // the second time, it is used
+	for range 2 { // a ticket works only once
 		response, err := http.Get(s.URL + "/events?ticket=" + answer.Ticket)
 		if err != nil {
 			log.Fatal(err)
@@ -187,7 +187,7 @@ func ExampleHandler_ServeTicket() {
 	// 401 Unauthorized
 }
 
-// Readers by a token, publishers by another.
+// This handler requires different tokens for subscribing and publishing.
 func ExampleHandler_authorize() {
 	read, write := server.BearerToken("reader's"), server.BearerToken("writer's")
 	http.Handle("/orders", &server.Handler{

@@ -438,7 +438,7 @@ func testStats(t *testing.T, noHijack bool) {
 		t.Errorf("%d writes observed, %d bytes written: %+v", observed, got.Written, got)
 	}
 	got.Written, got.Latency = 0, server.Latency{}
-	got.Connections, got.Detached = 0, 0 // they may be about to leave
+	got.Connections, got.Detached, got.Filters = 0, 0, 0 // the streams may be about to leave
 	want := server.Stats{Published: 3, Delivered: 5, Events: 2, Bytes: 2 * int64(len("id: 12345678-1\ndata: 1\n\n")), Topics: got.Topics}
 	if got != want {
 		t.Errorf("got %+v, want %+v", got, want)

@@ -19,9 +19,10 @@ const (
 // there is nothing to synchronize, and nothing left behind.
 type connection struct {
 	*lifecycle.Source
-	source *Source
-	yield  func(Event) bool
-	left   bool // yield has returned false
+	reading context.Context // ends it
+	source  *Source
+	yield   func(Event) bool
+	left    bool // yield has returned false
 
 	// Of the request that is under way.
 	ctx      context.Context
@@ -49,8 +50,8 @@ type response struct {
 	body       *body
 }
 
-func newConnection(s *Source, yield func(Event) bool) *connection {
-	c := &connection{Source: lifecycle.New(s.resumeURL), source: s, yield: yield}
+func newConnection(ctx context.Context, s *Source, yield func(Event) bool) *connection {
+	c := &connection{Source: lifecycle.New(s.resumeURL), reading: ctx, source: s, yield: yield}
 	c.Retry = s.options.policy()
 	c.Parser.MaxEventSize = s.options.maxEventSize()
 	c.Parser.SetLastEventID(s.lastEventID)
@@ -62,8 +63,8 @@ func (c *connection) run() error {
 		switch {
 		case c.left:
 			return nil
-		case c.source.ctx.Err() != nil:
-			return &Error{Reason: ReasonAborted, URL: c.source.url, Cause: context.Cause(c.source.ctx)}
+		case c.reading.Err() != nil:
+			return &Error{Reason: ReasonAborted, URL: c.source.url, Cause: context.Cause(c.reading)}
 		}
 		switch command.Do {
 		case lifecycle.Fetch:
@@ -101,7 +102,7 @@ func (c *connection) end() {
 }
 
 func (c *connection) fetch(command lifecycle.Command) lifecycle.Command {
-	c.ctx, c.cancel = context.WithCancelCause(c.source.ctx)
+	c.ctx, c.cancel = context.WithCancelCause(c.reading)
 	r, err := c.request(command)
 	if err != nil {
 		return c.lost(err)
@@ -250,7 +251,7 @@ var endOfEvent = []byte("\n\n")
 // counts as received that was not yielded.
 func (c *connection) deliver(chunk []byte, event *Event) bool {
 	for c.Parser.Feed(chunk); c.Parser.Next(); {
-		if c.source.ctx.Err() != nil {
+		if c.reading.Err() != nil {
 			return false
 		}
 		// Most events are of the type of the one before: a comparison is less than an allocation.
@@ -317,7 +318,7 @@ func (c *connection) wait(delay uint32) lifecycle.Command {
 	select {
 	case <-timer.C:
 		return c.Timer()
-	case <-c.source.ctx.Done():
+	case <-c.reading.Done():
 		return lifecycle.Command{}
 	}
 }

@@ -1,11 +1,11 @@
 // Package eventsource is the client of event streams, text/event-stream, for Go: the EventSource of the HTML Standard,
 // section 9.2, with headers, a policy of retries, and errors that say why.
 //
-//	source, err := eventsource.Open(ctx, "https://example.com/events", eventsource.Options{
+//	source, err := eventsource.New("https://example.com/events", eventsource.Options{
 //		Header: map[string][]string{"Authorization": {"Bearer " + token}},
 //	})
 //	…
-//	for event, err := range source.Events() {
+//	for event, err := range source.Events(ctx) {
 //		if err != nil {
 //			return err
 //		}
@@ -58,7 +58,6 @@ type Response struct {
 // A Source reads one event stream over as many connections as it takes. It holds nothing, no connection, goroutine or
 // timer, but while it is read. Only one goroutine at a time may use it.
 type Source struct {
-	ctx         context.Context
 	url         string
 	options     Options
 	lastEventID string
@@ -67,18 +66,18 @@ type Source struct {
 	reading     atomic.Bool
 }
 
-// errReading is what a second reader gets.
-var errReading = errors.New("eventsource: the source is being read already")
+// ErrReading is what a second reader gets while another one reads the source.
+var ErrReading = errors.New("eventsource: the source is being read already")
 
 // ErrSent is what reading returns when the source would have to repeat a request that it must not repeat.
 var ErrSent = errors.New("eventsource: the request was sent before: open another source, or set Options.BodyFunc")
 
-// Open returns the source of the events at url, or an error that names the option that is wrong. It sends nothing: the
-// first request leaves when the source is read. Once ctx is done, reading ends.
+// New returns a source of the events at url, or an error that names the invalid option. It sends nothing; reading the
+// source does.
 //
 // The URL is an http or https one without a user name. In a browser it may be relative, and of any scheme that fetch
 // takes.
-func Open(ctx context.Context, url string, options Options) (*Source, error) {
+func New(url string, options Options) (*Source, error) {
 	url, err := resolve(url)
 	if err != nil {
 		return nil, err
@@ -86,13 +85,13 @@ func Open(ctx context.Context, url string, options Options) (*Source, error) {
 	if options, err = options.checked(); err != nil {
 		return nil, err
 	}
-	return &Source{ctx: ctx, url: url, options: options, lastEventID: options.LastEventID, resumeURL: url}, nil
+	return &Source{url: url, options: options, lastEventID: options.LastEventID, resumeURL: url}, nil
 }
 
 // LastEventID returns where the source resumes when it is read again: the stream's last event ID so far.
 func (s *Source) LastEventID() string { return s.lastEventID }
 
-// Events returns the events as they arrive. They are read no faster than the loop takes them.
+// Events returns the events as they arrive, until ctx is done. They are read no faster than the loop takes them.
 //
 // A connection that is lost is made again without a word but to [Options.OnError]. What ends the loop for good is yielded
 // once, as an [*Error] and without an event: ReasonAborted when the context is done, and otherwise what cannot or must
@@ -108,37 +107,25 @@ func (s *Source) LastEventID() string { return s.lastEventID }
 //
 // Leaving the loop closes the connection. Another loop resumes after the last event of this one, or yields [ErrSent] where
 // that would send such a request again.
-func (s *Source) Events() iter.Seq2[Event, error] {
+func (s *Source) Events(ctx context.Context) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
-		err := s.read(func(event Event) bool { return yield(event, nil) })
+		err := s.read(ctx, func(event Event) bool { return yield(event, nil) })
 		if err != nil {
 			yield(Event{}, err)
 		}
 	}
 }
 
-// Listen calls the listener of each event's type, in the goroutine that Listen was called in, and returns what ended the
-// source, as [Source.Events] yields it; nil after 204 No Content. Events whose type has no listener are skipped; those
-// without a type have the type "message".
-func (s *Source) Listen(listeners map[string]func(Event)) error {
-	return s.read(func(event Event) bool {
-		if listener := listeners[event.Type]; listener != nil {
-			listener(event)
-		}
-		return true
-	})
-}
-
 // read delivers events until yield returns false, and returns nil then, as after 204 No Content.
-func (s *Source) read(yield func(Event) bool) error {
+func (s *Source) read(ctx context.Context, yield func(Event) bool) error {
 	if !s.reading.CompareAndSwap(false, true) {
-		return errReading
+		return ErrReading
 	}
 	defer s.reading.Store(false)
 	if s.sent && !(s.options.ResumeByGET && s.lastEventID != "") {
 		return ErrSent
 	}
-	c := newConnection(s, yield)
+	c := newConnection(ctx, s, yield)
 	defer c.end()
 	return c.run()
 }

@@ -109,7 +109,7 @@ func TestErrorTellsWhatTheServerSaid(t *testing.T) {
 	inLab(t, func(l *lab) {
 		l.openURL(there+"?ticket=secret", eventsource.Options{})
 		done := make(chan error)
-		go func() { done <- l.source.Listen(nil) }()
+		go func() { done <- l.read() }()
 		l.next().write("HTTP/1.1 403 Forbidden\r\nX-Why: no\r\n\r\n", `{"why":`, strings.Repeat("x", 2000))
 		err := <-done
 		e, ok := errors.AsType[*eventsource.Error](err)
@@ -294,7 +294,7 @@ func TestSlowProgramIsNotIdle(t *testing.T) {
 	inLab(t, func(l *lab) {
 		l.openURL(there, eventsource.Options{IdleTimeout: time.Second})
 		go func() {
-			for _, err := range l.source.Events() {
+			for _, err := range l.source.Events(l.reading) {
 				if err == nil {
 					time.Sleep(time.Minute)
 				}
@@ -330,7 +330,7 @@ func TestCancel(t *testing.T) {
 			inLab(t, func(l *lab) {
 				cause := errors.New("enough")
 				ctx, cancel := context.WithCancelCause(l.Context())
-				source, err := eventsource.Open(ctx, there, eventsource.Options{Client: l.client(), Retry: &eventsource.Retry{}})
+				source, err := eventsource.New(there, eventsource.Options{Client: l.client(), Retry: &eventsource.Retry{}})
 				if err != nil {
 					l.Fatal(err)
 				}
@@ -338,7 +338,7 @@ func TestCancel(t *testing.T) {
 					cancel(cause)
 				}
 				done := make(chan error)
-				go func() { done <- source.Listen(nil) }()
+				go func() { done <- readAll(ctx, source) }()
 				reach(l)
 				synctest.Wait()
 				begun := time.Now()
@@ -360,7 +360,7 @@ func TestLeaveAndReturn(t *testing.T) {
 			first := l.next().write(stream, "id: 1\ndata: a\n\nid: 2\ndata: b\n\nid: 3\ndata: c\n\n")
 			x <- first
 		}()
-		for event, err := range l.source.Events() {
+		for event, err := range l.source.Events(l.reading) {
 			if err != nil {
 				l.Fatal(err)
 			}
@@ -374,7 +374,7 @@ func TestLeaveAndReturn(t *testing.T) {
 		}
 		go func() { x <- l.next() }()
 		go func() {
-			for range l.source.Events() {
+			for range l.source.Events(l.reading) {
 			}
 		}()
 		l.wantHeader(<-x, "Last-Event-Id", "2")
@@ -387,7 +387,7 @@ func TestCancelWithinALoop(t *testing.T) {
 		l.openURL(there, eventsource.Options{})
 		go func() { l.next().write(stream, "id: 1\ndata: a\n\nid: 2\ndata: b\n\n") }()
 		var got []string
-		for event, err := range l.source.Events() {
+		for event, err := range l.source.Events(l.reading) {
 			if err != nil {
 				got = append(got, err.Error())
 			} else {
@@ -405,30 +405,11 @@ func TestOneReaderAtATime(t *testing.T) {
 	inLab(t, func(l *lab) {
 		l.open(eventsource.Options{})
 		x := l.next()
-		if err := l.source.Listen(nil); err == nil || !strings.Contains(err.Error(), "being read") {
+		if err := l.read(); err == nil || !strings.Contains(err.Error(), "being read") {
 			l.Errorf("a second reader: %v", err)
 		}
 		x.write(stream)
 		l.want(opened)
-	})
-}
-
-func TestListen(t *testing.T) {
-	inLab(t, func(l *lab) {
-		l.openURL(there, eventsource.Options{})
-		done := make(chan error)
-		go func() {
-			done <- l.source.Listen(map[string]func(eventsource.Event){
-				"message": func(e eventsource.Event) { l.note("message %s of %s", e.Data, e.Origin) },
-				"tick":    func(e eventsource.Event) { l.note("tick %s", e.LastEventID) },
-			})
-		}()
-		l.next().write(stream, "data: a\n\nevent: tick\nid: 1\ndata\n\nevent: other\ndata\n\n").end()
-		l.next().write("HTTP/1.1 204 No Content\r\n\r\n").end()
-		if err := <-done; err != nil {
-			l.Errorf("ended by %v", err)
-		}
-		l.want(opened, "message a of http://a.example", "tick 1", ended, "error status")
 	})
 }
 
@@ -537,7 +518,7 @@ func TestOnce(t *testing.T) {
 				tt.respond(x)
 				time.Sleep(time.Hour)
 				l.want(tt.want...)
-				if err := l.source.Listen(nil); !errors.Is(err, eventsource.ErrSent) {
+				if err := l.read(); !errors.Is(err, eventsource.ErrSent) {
 					l.Errorf("read again: %v", err)
 				}
 			})
@@ -549,7 +530,7 @@ func TestEndedIsAValue(t *testing.T) {
 	inLab(t, func(l *lab) {
 		l.openURL(there, eventsource.Options{Method: "POST", Body: []byte("ask")})
 		go func() { l.next().write(stream).end() }()
-		if err := l.source.Listen(nil); !errors.Is(err, eventsource.ReasonEnded) || errors.Is(err, eventsource.ReasonNetwork) {
+		if err := l.read(); !errors.Is(err, eventsource.ReasonEnded) || errors.Is(err, eventsource.ReasonNetwork) {
 			l.Errorf("got %v", err)
 		}
 	})
@@ -578,7 +559,7 @@ func TestResumeByGET(t *testing.T) {
 		l.want("open 200 http://a.example/answers/1 attempt 1 resumed false", `message "a" 1`, ended,
 			"open 200 http://a.example/answers/1 attempt 1 resumed true", `message "b" `,
 			"error ended", "end: eventsource: the server ended the stream", "over")
-		if err := l.source.Listen(nil); !errors.Is(err, eventsource.ErrSent) {
+		if err := l.read(); !errors.Is(err, eventsource.ErrSent) {
 			l.Errorf("read again: %v", err)
 		}
 	})
@@ -588,10 +569,10 @@ func TestResumeByGET(t *testing.T) {
 			l.next().write("HTTP/1.1 307 Go\r\nLocation: /answers/1\r\nContent-Length: 0\r\n\r\n").end()
 			l.next().write(stream, "id: 1\ndata: a\n\n")
 		}()
-		for range l.source.Events() {
+		for range l.source.Events(l.reading) {
 			break
 		}
-		go l.source.Listen(nil)
+		go l.read()
 		if x := l.next(); x.Method != "GET" || x.RequestURI != "/answers/1" {
 			l.Errorf("another loop resumed by %s %s", x.Method, x.RequestURI)
 		}
@@ -671,7 +652,7 @@ func TestAccept(t *testing.T) {
 func TestLastEventIDParam(t *testing.T) {
 	inLab(t, func(l *lab) {
 		l.openURL(there+"?last=x&a=%7e&&b#c", eventsource.Options{LastEventIDParam: "last", LastEventID: "é&1"})
-		go l.source.Listen(nil)
+		go l.read()
 		x := l.next()
 		l.wantHeader(x, "Last-Event-Id")
 		if x.RequestURI != "/events?a=%7e&b&last=%C3%A9%261" {
@@ -791,7 +772,7 @@ func TestOpenRefuses(t *testing.T) {
 		{there, retry(eventsource.Retry{Statuses: []int{503, 204}}), "Retry.Statuses: 204"},
 		{there, retry(eventsource.Retry{Statuses: []int{200}}), "Retry.Statuses: 200"},
 	} {
-		source, err := eventsource.Open(t.Context(), tt.url, tt.options)
+		source, err := eventsource.New(tt.url, tt.options)
 		if source != nil || err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: %v, want an error with %s", tt.url, err, tt.want)
 		}

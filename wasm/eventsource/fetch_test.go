@@ -84,12 +84,12 @@ func (l *lab) open(url string, options eventsource.Options) context.CancelFunc {
 	options.OnError = func(e *eventsource.Error) { l.note("error %s %t %s", string(e.Reason), e.WillRetry, e.Body) }
 	ctx, cancel := context.WithCancel(context.Background())
 	l.Cleanup(cancel)
-	source, err := eventsource.Open(ctx, url, options)
+	source, err := eventsource.New(url, options)
 	if err != nil {
 		l.Fatal(err)
 	}
 	go func() {
-		for event, err := range source.Events() {
+		for event, err := range source.Events(ctx) {
 			if err != nil {
 				l.note("end: %v", err)
 			} else {
@@ -238,7 +238,7 @@ func TestRetryAfter(t *testing.T) {
 	} {
 		var got time.Duration
 		ctx, cancel := context.WithCancel(context.Background())
-		source := must(eventsource.Open(ctx, url, eventsource.Options{
+		source := must(eventsource.New(url, eventsource.Options{
 			Client:  l.fetch,
 			Retry:   &eventsource.Retry{Initial: time.Millisecond, Jitter: -1},
 			OnError: func(e *eventsource.Error) { got = e.RetryIn; cancel() },
@@ -247,7 +247,10 @@ func TestRetryAfter(t *testing.T) {
 			x := l.next(plain)
 			must(must(x.Call("respond", 503, map[string]any{"Retry-After": tt.value})).Call("end"))
 		}()
-		if err := source.Listen(nil); !errors.Is(err, context.Canceled) || got < tt.least || got > tt.most {
+		var err error
+		for _, err = range source.Events(ctx) {
+		}
+		if !errors.Is(err, context.Canceled) || got < tt.least || got > tt.most {
 			t.Errorf("%s: %v, retry in %s", name, err, got)
 		}
 	}
@@ -277,7 +280,7 @@ func TestRejections(t *testing.T) {
 
 func TestURLs(t *testing.T) {
 	for _, bad := range []string{"http://a.example:x/", "http://user@a.example/", "http://user:secret@a.example/"} {
-		if _, err := eventsource.Open(context.Background(), bad, eventsource.Options{}); err == nil || strings.Contains(err.Error(), "secret") {
+		if _, err := eventsource.New(bad, eventsource.Options{}); err == nil || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: %v", bad, err)
 		}
 	}
@@ -291,8 +294,8 @@ func TestFetch(t *testing.T) {
 	l := newLab(t)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	source := must(eventsource.Open(ctx, "data:text/event-stream,data:a%0A%0A", eventsource.Options{}))
-	for event, err := range source.Events() {
+	source := must(eventsource.New("data:text/event-stream,data:a%0A%0A", eventsource.Options{}))
+	for event, err := range source.Events(ctx) {
 		if err != nil || event.Data != "a" || event.Origin != "null" {
 			l.Errorf("%v, %+v", err, event)
 		}

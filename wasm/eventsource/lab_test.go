@@ -31,6 +31,7 @@ type lab struct {
 	*testing.T
 	requests chan *exchange
 	source   *eventsource.Source
+	reading  context.Context // ends by cancel
 	cancel   context.CancelFunc
 	begun    time.Time
 
@@ -95,7 +96,7 @@ func (l *lab) open(options eventsource.Options) {
 	l.Helper()
 	l.openURL(there, options)
 	go func() {
-		for event, err := range l.source.Events() {
+		for event, err := range l.source.Events(l.reading) {
 			if err != nil {
 				l.note("end: %v", err)
 			} else {
@@ -122,11 +123,23 @@ func (l *lab) openURL(url string, options eventsource.Options) {
 		}
 	}
 	ctx, cancel := context.WithCancel(l.Context())
-	source, err := eventsource.Open(ctx, url, options)
+	source, err := eventsource.New(url, options)
 	if err != nil {
 		l.Fatal(err)
 	}
-	l.source, l.cancel = source, cancel
+	l.source, l.reading, l.cancel = source, ctx, cancel
+}
+
+// read reads the source to its end, and returns why that is.
+func (l *lab) read() error { return readAll(l.reading, l.source) }
+
+func readAll(ctx context.Context, source *eventsource.Source) error {
+	for _, err := range source.Events(ctx) {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (l *lab) note(format string, args ...any) {

@@ -35,7 +35,7 @@ func TestNothingIsLostWhenConnectionsAreKilled(t *testing.T) {
 
 	opened := make(chan struct{}, kills+1)
 	resumed := 0
-	source, err := eventsource.Open(t.Context(), s.URL+"?topic=numbers", eventsource.Options{
+	source, err := eventsource.New(s.URL+"?topic=numbers", eventsource.Options{
 		Header: http.Header{"Authorization": {"Bearer secret"}},
 		Retry:  &eventsource.Retry{Initial: time.Millisecond, Max: 10 * time.Millisecond},
 		Client: client,
@@ -60,7 +60,7 @@ func TestNothingIsLostWhenConnectionsAreKilled(t *testing.T) {
 		}
 	}()
 	want := 0
-	for event, err := range source.Events() {
+	for event, err := range source.Events(t.Context()) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -98,7 +98,7 @@ func TestNothingIsLeft(t *testing.T) {
 			var opened atomic.Int32
 			for n := range sources {
 				readers.Go(func() {
-					source, err := eventsource.Open(ctx, s.URL+"?topic=news", eventsource.Options{
+					source, err := eventsource.New(s.URL+"?topic=news", eventsource.Options{
 						Client:  client,
 						OnOpen:  func(eventsource.Response) { opened.Add(1) },
 						OnError: func(e *eventsource.Error) { t.Error(e) },
@@ -107,7 +107,7 @@ func TestNothingIsLeft(t *testing.T) {
 						t.Error(err)
 						return
 					}
-					for event, err := range source.Events() {
+					for event, err := range source.Events(ctx) {
 						if err == nil && event.Data != "hello" || err != nil && !errors.Is(err, context.Canceled) {
 							t.Errorf("got %+v, %v", event, err)
 						}
@@ -180,7 +180,7 @@ func Example() {
 	defer s.Close()
 	defer broker.Close()
 
-	source, err := eventsource.Open(context.Background(), s.URL+"?topic=news", eventsource.Options{
+	source, err := eventsource.New(s.URL+"?topic=news", eventsource.Options{
 		Header:      http.Header{"Authorization": {"Bearer secret"}},
 		IdleTimeout: time.Minute, // the server sends a comment every 15 s
 		Retry:       &eventsource.Retry{Initial: 10 * time.Millisecond},
@@ -197,7 +197,7 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	for event, err := range source.Events() {
+	for event, err := range source.Events(context.Background()) {
 		if err != nil {
 			fmt.Println(err)
 			return
@@ -215,24 +215,29 @@ func Example() {
 	// message two
 }
 
-// Listeners by the type of event, and an error that says why it is over.
-func ExampleSource_Listen() {
+// Events by their type, and an error that says why it is over.
+func ExampleError() {
 	broker := &server.Broker{}
 	s := httptest.NewServer(&server.Handler{Broker: broker, Authorize: server.BearerToken("secret")})
 	defer s.Close()
 	defer broker.Close()
 
-	source, err := eventsource.Open(context.Background(), s.URL+"?topic=news", eventsource.Options{})
+	source, err := eventsource.New(s.URL+"?topic=news", eventsource.Options{})
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	err = source.Listen(map[string]func(eventsource.Event){
-		"message": func(e eventsource.Event) { fmt.Println(e.Data) },
-		"weather": func(e eventsource.Event) { fmt.Println("The weather:", e.Data) },
-	})
-	if e, ok := errors.AsType[*eventsource.Error](err); ok && e.Status == http.StatusUnauthorized {
-		fmt.Println("a token is needed:", e)
+	for event, err := range source.Events(context.Background()) {
+		if e, ok := errors.AsType[*eventsource.Error](err); ok && e.Status == http.StatusUnauthorized {
+			fmt.Println("a token is needed:", e)
+			return
+		}
+		switch event.Type {
+		case "message":
+			fmt.Println(event.Data)
+		case "weather":
+			fmt.Println("The weather:", event.Data)
+		}
 	}
 	// Output: a token is needed: eventsource: the response's status is not 200 but 401
 }

@@ -49,11 +49,11 @@ func (*body) Close() error { return nil }
 // clients receive events until receive returns false. It is given their data.
 var clients = map[string]func(b *testing.B, client *http.Client, receive func(data string) bool){
 	"ours": func(b *testing.B, client *http.Client, receive func(string) bool) {
-		source, err := eventsource.Open(b.Context(), "http://a.example/", eventsource.Options{Client: client})
+		source, err := eventsource.New("http://a.example/", eventsource.Options{Client: client})
 		if err != nil {
 			b.Fatal(err)
 		}
-		for event, err := range source.Events() {
+		for event, err := range source.Events(b.Context()) {
 			if err != nil {
 				b.Fatal(err)
 			}

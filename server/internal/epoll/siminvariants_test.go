@@ -82,13 +82,16 @@ func (w *world) settle() error {
 			}
 			before, events := c.driver.Cursor.Next, c.driver.Bytes
 			c.routine.next()
-			busy = busy || !c.done && (c.driver.Cursor.Next != before || c.driver.Bytes != events || !c.socket.blocked && c.driver.Awake())
+			busy = busy || !c.done && (c.driver.Cursor.Next != before || c.driver.Bytes != events)
 		}
 		for i := len(w.carried) - 1; i >= 0; i-- {
 			w.carry(i)
 		}
 		for _, r := range w.carried {
 			busy = busy || !r.conn.blocked
+		}
+		for _, c := range w.clients { // a carrier may have left it to its goroutine
+			busy = busy || c.driver != nil && !c.done && !c.socket.blocked && c.driver.Awake()
 		}
 		w.relieve()
 		if err := w.check(); err != nil {

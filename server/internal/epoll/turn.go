@@ -209,7 +209,7 @@ func (b *broadcaster) frame(c *client) []byte {
 func (b *broadcaster) write(c *client, p []byte) {
 	for {
 		n, err := b.sockets.write(c.fd, p)
-		c.Wrote(n, b.now)
+		c.Wrote(n, b.log.Now()) // the events may be newer than b.now
 		if err != nil {
 			c.Fail(err)
 			break

@@ -390,6 +390,30 @@ func TestWaitersAreWokenByTheirFilter(t *testing.T) {
 	l.index.Find(topic.Make("a"), func(*waiters) { t.Error("a group is in the index for nobody") })
 }
 
+// A reader that has moved on by itself, since newer events were coded together with those that it had read, is not moved
+// back to what it was woken for.
+func TestWokenReaderDoesNotGoBack(t *testing.T) {
+	l := newTestLog(unlimited)
+	c, _ := l.Seek("", Policy{MaxLag: -1})
+	w := l.NewWaiter(filterFor(t, ">"), func() {})
+	l.Append("t", sse.Event{Data: "a"})
+	if p, err := l.Read(&c, w); err != nil || len(p.Entries) != 1 {
+		t.Fatalf("read %d events, %v", len(p.Entries), err)
+	}
+	l.Append("t", sse.Event{Data: "b"})
+	l.Append("t", sse.Event{Data: "c"})
+	ahead := c.Copy()
+	if p, err := l.Read(&ahead, nil); err != nil || len(p.Entries) != 2 {
+		t.Fatalf("read %d events, %v", len(p.Entries), err)
+	}
+	c.Next, c.Position = ahead.Next, ahead.Position
+	l.Append("t", sse.Event{Data: "d"})
+	p, err := l.Read(&c, w)
+	if err != nil || len(p.Entries) != 1 || p.First != 4 {
+		t.Errorf("read %d events from %d, %v; want the fourth", len(p.Entries), p.First, err)
+	}
+}
+
 // A publish that fails leaves no trace: the bytes it may have written belong to nobody.
 func TestFailedAppend(t *testing.T) {
 	l := newTestLog(Limits{-1, -1, -1, 100, -1, 0})

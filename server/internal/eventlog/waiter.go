@@ -91,6 +91,9 @@ func (l *Log) unpark(c *Cursor, w *Waiter) {
 		next = min(w.first, l.next) // or the event was taken back
 	}
 	l.wakeUp(w)
+	if next <= c.Next {
+		return // what it has written since may hold newer events, coded together with those that it had read
+	}
 	if next >= l.first {
 		l.move(c, next)
 	} else {

@@ -35,7 +35,7 @@ func main() {
 
 // follow shows the stream's events until the context is done.
 func follow(ctx context.Context, url, token string) {
-	source, err := eventsource.Open(ctx, url, eventsource.Options{
+	source, err := eventsource.New(url, eventsource.Options{
 		Header:      map[string][]string{"Authorization": {"Bearer " + token}},
 		IdleTimeout: time.Minute,
 		Retry:       &eventsource.Retry{},
@@ -46,7 +46,7 @@ func follow(ctx context.Context, url, token string) {
 		show("state", err.Error())
 		return
 	}
-	for event, err := range source.Events() {
+	for event, err := range source.Events(ctx) {
 		switch {
 		case errors.Is(err, eventsource.ReasonAborted):
 			show("state", "stopped")
