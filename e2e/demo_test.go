@@ -119,16 +119,16 @@ func TestDemo(t *testing.T) {
 			chromedp.EmulateViewport(1360, 960), chromedp.Navigate(url + "?seconds=60"),
 			rows("wasm", "Streaming."), words("wasm", `Streaming\.`), drawn("wasm", ".open"), drawn("wasm", ".event"),
 			rows("native", asked+"401 Unauthorized.", silent), words("native", `401 Unauthorized\. It cannot send a token, and it never tries again\.`),
-			events("wasm", 12), drawn("native", ".closed"), waitFor(`document.querySelector('#native .cross text').textContent === '401'`),
+			drawn("native", ".closed"), waitFor(`document.querySelector('#native .cross text').textContent === '401'`),
 			waitFor(`document.querySelector('#native .event') === null`)}},
 		{"a message for those with a token arrives", actions{
 			publish("For those with a token"), rows("wasm", "message: For those with a token", "Streaming."), drawn("wasm", ".message"),
-			rows("you", "Published “For those with a token” to the topic private.")}},
+			rows("you", "Published “For those with a token” to the topic private."), events("wasm", 14)}},
 		{"a break is a gap, which what was missed fills", actions{
 			press("#break"), rows("you", broke), publish("Sent meanwhile"),
 			rows("wasm", "message: Sent meanwhile", reconnected, lostOurs, "message: For those with a token"),
 			drawn("wasm", ".open + .gap + .open"), drawn("wasm", ".late"), words("wasm", `Reconnected\. \d+ missed events? arrived\.`),
-			events("wasm", 22), chromedp.Func(takeScreenshot)}},
+			events("wasm", 24), chromedp.Func(takeScreenshot)}},
 		{"ours tries again after 401, until it is served", actions{
 			press("[data-answer='401']"), words("wasm", `The server answered 401 Unauthorized\. Trying again in [\d.]+ s\.`),
 			chromedp.Evaluate[chromedp.Void](`fetch('/demo/answer', { method: 'DELETE' })`), words("wasm", `Reconnected.*`)}},
@@ -162,7 +162,6 @@ func TestDemo(t *testing.T) {
 			rows("native", "message: Slow"), rows("wasm", "message: Slow"),
 			waitFor(`[...document.querySelectorAll('.plot .late.message text')].filter((text) => text.textContent === 'Slow').length === 2`)}},
 	} {
-		t.Log(step.name)
 		limited, cancel := context.WithTimeout(tab, patience)
 		err := chromedp.Do(limited, step.actions...)
 		cancel()

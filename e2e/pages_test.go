@@ -150,3 +150,26 @@ func serveCluster(t *testing.T) *httptest.Server {
 	t.Cleanup(site.Close)
 	return site
 }
+
+// The page of the cluster counts what is missing and what comes twice, shows which node serves, and leaves the focus alone.
+func TestClusterPage(t *testing.T) {
+	t.Parallel()
+	site := serveCluster(t)
+	tab := newTab(t)
+	const counted = `['count', 'missing', 'twice'].map((id) => document.getElementById(id).textContent).join() === '4,2,1'`
+	const shown = `document.querySelectorAll('#map path.serves').length === 1 && document.querySelector('.node.serves h2').textContent === 'Node 1' &&
+		document.querySelector('.node.gone button:last-child').textContent === 'Start'`
+	const refreshed = `(() => {
+		const button = document.querySelector('.node button');
+		button.focus();
+		globalThis.count = 0;
+		const ask = fetch;
+		globalThis.fetch = (...request) => ask(...request).finally(() => count++);
+		return true;
+	})()`
+	err := chromedp.Do(tab, chromedp.Navigate(site.URL), waitFor(counted), waitFor(shown), waitFor(refreshed),
+		waitFor(`count > 2 && document.activeElement === document.querySelector('.node button')`))
+	if err != nil {
+		t.Error(err)
+	}
+}

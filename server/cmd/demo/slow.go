@@ -28,9 +28,13 @@ func (s *slowness) isOn() bool {
 	return time.Now().Before(s.until)
 }
 
-// slow returns a handler whose responses are slow while the network is.
+// slow returns a handler whose streams are slow while the network is. Publishing is not.
 func (s *slowness) slow(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet {
+			next.ServeHTTP(w, r)
+			return
+		}
 		next.ServeHTTP(&slowWriter{w, r.Context(), s}, r)
 	})
 }
