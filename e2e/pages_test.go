@@ -35,7 +35,7 @@ func TestPagesAreAccessible(t *testing.T) {
 	demo := startDemo(t)
 	for _, page := range []struct{ name, url, ready string }{
 		{"demo", demo, `document.querySelector('#wasm .event') !== null && document.querySelector('#native .words').textContent.startsWith('401')`},
-		{"conformance", demo + "/conformance/?run&file=handlers", `!document.getElementById('download').hidden`},
+		{"conformance", demo + "/conformance/?run&file=lifetime", `!document.getElementById('download').hidden`},
 		{"cluster", serveCluster(t).URL, `document.querySelectorAll('#events tr, #events li').length > 0`},
 	} {
 		t.Run(page.name, func(t *testing.T) {
