@@ -49,12 +49,34 @@ func startDemo(t *testing.T) string {
 	return strings.TrimSpace(url)
 }
 
-// rows waits until a lane's newest rows are these, each "type data", newest first.
+// rows waits until the newest rows of a lane in the log are these, newest first.
 func rows(lane string, want ...string) chromedp.Action[chromedp.Void] {
 	return waitFor(fmt.Sprintf(`(() => {
-		const rows = [...document.querySelectorAll('#%s tbody tr:not(.stats)')].slice(0, %d);
-		return rows.map(({ cells }) => [cells[1].textContent, cells[3].textContent].join(' ').trim()).join('\n') === %q;
+		const rows = [...document.querySelectorAll('#log tr[data-lane=%s]')].slice(0, %d);
+		return rows.map(({ cells }) => cells[2].textContent).join('\n') === %q;
 	})()`, lane, len(want), strings.Join(want, "\n")))
+}
+
+// words waits until a lane says what the pattern matches.
+func words(lane, pattern string) chromedp.Action[chromedp.Void] {
+	return waitFor(fmt.Sprintf(`/^%s$/.test(document.querySelector('#%s .words').textContent)`, pattern, lane))
+}
+
+// drawn waits until a lane's plot has what the selector matches.
+func drawn(lane, selector string) chromedp.Action[chromedp.Void] {
+	return waitFor(fmt.Sprintf(`document.querySelector('#%s .plot %s') !== null`, lane, selector))
+}
+
+// events waits until a lane has so many if there is to be a picture, which shows them.
+func events(lane string, count int) chromedp.Action[chromedp.Void] {
+	if *screenshot == "" {
+		count = 1
+	}
+	return waitFor(fmt.Sprintf(`Number(document.querySelector('#%s [data-count=events]').textContent) >= %d`, lane, count))
+}
+
+func press(selector string) chromedp.Action[chromedp.Void] {
+	return chromedp.Click(chromedp.CSS(selector))
 }
 
 func waitFor(condition string) chromedp.Action[chromedp.Void] {
@@ -68,7 +90,7 @@ func publish(message string) chromedp.Action[chromedp.Void] {
 	return chromedp.Steps(
 		empty("message"),
 		chromedp.SendKeys(chromedp.CSS("#message"), message),
-		chromedp.Click(chromedp.CSS("#publish .primary")),
+		press("#publish .primary"),
 	)
 }
 
@@ -76,49 +98,75 @@ func empty(id string) chromedp.Action[chromedp.Void] {
 	return chromedp.Evaluate[chromedp.Void](fmt.Sprintf(`document.getElementById(%q).value = ''`, id))
 }
 
-// What a visitor of the demo does, in one sitting.
+// What a visitor of the demo does, in one sitting. Outages are long enough to be met on a slow machine.
 func TestDemo(t *testing.T) {
 	t.Parallel()
 	url := startDemo(t)
 	tab := newTab(t)
 	messages := chromedp.Console(tab)
-	const lost, failed = "error the connection is lost, another attempt follows", "error the connection has failed"
+	const (
+		lost, lostOurs = "Connection lost. Trying again.", "Connection lost. Trying again in 3 s."
+		silent, asked  = "Closed for good. The error event does not say why.", "Asked again with fetch: the server answers "
+		reconnected    = "Reconnected."
+		broke          = "Broke all connections."
+	)
+	type actions = []chromedp.Action[chromedp.Void]
 	for _, step := range []struct {
 		name    string
-		actions []chromedp.Action[chromedp.Void]
+		actions actions
 	}{
-		{"both lanes open", []chromedp.Action[chromedp.Void]{
-			chromedp.EmulateViewport(1360, 960), chromedp.Navigate(url), rows("native", "open"), rows("wasm", "open")}},
-		{"a typed message arrives in both", []chromedp.Action[chromedp.Void]{
-			publish("Hello, both of you"), rows("native", "message Hello, both of you"), rows("wasm", "message Hello, both of you")}},
-		{"the server's figures are shown", []chromedp.Action[chromedp.Void]{
+		{"without a click, the protected stream refuses native and serves ours", actions{
+			chromedp.EmulateViewport(1360, 960), chromedp.Navigate(url + "?seconds=60"),
+			rows("wasm", "Streaming."), words("wasm", `Streaming\.`), drawn("wasm", ".open"), drawn("wasm", ".event"),
+			rows("native", asked+"401 Unauthorized.", silent), words("native", `401 Unauthorized\. It cannot send a token, and it never tries again\.`),
+			drawn("native", ".closed"), waitFor(`document.querySelector('#native .cross text').textContent === '401'`),
+			waitFor(`document.querySelector('#native .event') === null`)}},
+		{"a message for those with a token arrives", actions{
+			publish("For those with a token"), rows("wasm", "message: For those with a token", "Streaming."), drawn("wasm", ".message"),
+			rows("you", "Published “For those with a token” to the topic private."), events("wasm", 14)}},
+		{"a break is a gap, which what was missed fills", actions{
+			press("#break"), rows("you", broke), publish("Sent meanwhile"),
+			rows("wasm", "message: Sent meanwhile", reconnected, lostOurs, "message: For those with a token"),
+			drawn("wasm", ".open + .gap + .open"), drawn("wasm", ".late"), words("wasm", `Reconnected\. \d+ missed events? arrived\.`),
+			events("wasm", 24), chromedp.Func(takeScreenshot)}},
+		{"ours tries again after 401, until it is served", actions{
+			press("[data-answer='401']"), words("wasm", `The server answered 401 Unauthorized\. Trying again in [\d.]+ s\.`),
+			chromedp.Evaluate[chromedp.Void](`fetch('/demo/answer', { method: 'DELETE' })`), words("wasm", `Reconnected.*`)}},
+		{"both stream what is open", actions{
+			press("[data-stream='/events']"), words("native", `Streaming\.`), words("wasm", `Streaming\.`),
+			publish("Hello, both of you"), rows("native", "message: Hello, both of you"), rows("wasm", "message: Hello, both of you"),
 			waitFor(`document.querySelector('[data-figure=connections]').textContent === '2'`)}},
-		{"a broken connection is resumed, and what was missed arrives", []chromedp.Action[chromedp.Void]{
-			chromedp.Click(chromedp.CSS("#break")), rows("native", lost), rows("wasm", lost),
-			publish("Sent meanwhile"),
-			rows("native", "message Sent meanwhile", "open", lost, "message Hello, both of you", "open"),
-			rows("wasm", "message Sent meanwhile", "open", lost, "message Hello, both of you", "open"),
+		{"both resume after a break, and what was missed arrives", actions{
+			press("#break"), rows("you", broke), publish("Sent meanwhile"),
+			rows("native", "message: Sent meanwhile", reconnected, lost, "message: Hello, both of you", "Streaming."),
+			rows("wasm", "message: Sent meanwhile", reconnected, lostOurs, "message: Hello, both of you", "Streaming."),
 			waitFor(`[...document.querySelectorAll('[data-count=reconnections]')].every((count) => count.textContent === '1')`)}},
-		{"an event of another type arrives", []chromedp.Action[chromedp.Void]{
-			chromedp.SendKeys(chromedp.CSS("#type"), "greeting"), publish("Hi"), rows("native", "greeting Hi"), rows("wasm", "greeting Hi"),
-			empty("type")}},
-		{"the protected stream opens with headers only", []chromedp.Action[chromedp.Void]{
-			chromedp.Click(chromedp.CSS("[data-stream=protected]")), rows("wasm", "open"), rows("native", failed),
-			chromedp.SetValue(chromedp.CSS("#topic"), "private"), publish("For those with a token"), rows("wasm", "message For those with a token", "open"),
-			chromedp.Func(takeScreenshot)}},
-		{"an answer of 204 ends both", []chromedp.Action[chromedp.Void]{
-			chromedp.Click(chromedp.CSS("[data-stream=open]")), rows("native", "open"), rows("wasm", "open"),
-			chromedp.Click(chromedp.CSS("#answer")), rows("native", failed), rows("wasm", failed),
-			chromedp.Click(chromedp.CSS("#answer-end")), waitFor(`document.getElementById('faults-result').textContent.includes('as usual')`)}},
-		{"a header that is none is told", []chromedp.Action[chromedp.Void]{
-			chromedp.SendKeys(chromedp.CSS("#headers"), "nonsense"), chromedp.Click(chromedp.CSS("#connect .primary")),
-			waitFor(`document.getElementById('connect-result').textContent.includes('is not a header')`)}},
+		{"an event of another type arrives", actions{
+			chromedp.SendKeys(chromedp.CSS("#type"), "greeting"), publish("Hi"), rows("native", "greeting: Hi"), rows("wasm", "greeting: Hi"), empty("type")}},
+		{"503 ends native, and ours says when it returns", actions{
+			press("[data-answer='503']"), rows("native", asked+"503 Service Unavailable.", silent), words("native", `503 Service Unavailable\. It never tries again\.`),
+			words("wasm", `The server answered 503 Service Unavailable\. Trying again in \d+.* s\.`)}},
+		{"204 ends both", actions{
+			press("#reconnect"), words("native", `Streaming\.`), words("wasm", `Streaming\.`),
+			press("[data-answer='204']"), rows("native", asked+"204 No Content.", silent), rows("wasm", "The server answered 204 No Content. Closed for good.")}},
+		{"a malformed header is reported", actions{
+			press("summary"), chromedp.SendKeys(chromedp.CSS("#headers"), "nonsense"), press("#connect .primary"),
+			rows("you", "“nonsense” is not a header. Write Name: value.")}},
+		{"a wrong token is refused", actions{
+			empty("headers"), chromedp.SendKeys(chromedp.CSS("#headers"), "Authorization: Bearer wrong"),
+			empty("url"), chromedp.SendKeys(chromedp.CSS("#url"), "/protected"), press("#reconnect"),
+			words("wasm", `The server answered 401 Unauthorized\..*`)}},
+		{"events are late while the network is slow", actions{
+			press("[data-stream='/events']"), words("native", `Streaming\.`), words("wasm", `Streaming\.`),
+			press("#slow"), rows("you", "The network is slow for 60 seconds."), publish("Slow"),
+			rows("native", "message: Slow"), rows("wasm", "message: Slow"),
+			waitFor(`[...document.querySelectorAll('.plot .late.message text')].filter((text) => text.textContent === 'Slow').length === 2`)}},
 	} {
 		limited, cancel := context.WithTimeout(tab, patience)
 		err := chromedp.Do(limited, step.actions...)
 		cancel()
 		if err != nil {
-			lanes, _ := chromedp.Run(tab, chromedp.Evaluate[string](`document.getElementById('lanes').innerText`))
+			lanes, _ := chromedp.Run(context.WithoutCancel(tab), chromedp.Evaluate[string](`document.querySelector('main').innerText`))
 			t.Fatalf("%s: %v\n%s", step.name, err, lanes)
 		}
 	}

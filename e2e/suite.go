@@ -22,7 +22,7 @@ var files embed.FS
 // Limits of a [Suite] whose fields are zero.
 const (
 	DefaultMaxLabs = 16
-	DefaultLabAge  = time.Minute
+	DefaultLabAge  = 3 * time.Minute
 )
 
 // maxReportBytes bounds what a page tells of a run. It is not an option: the largest report is a tenth of it.
@@ -47,7 +47,7 @@ type Suite struct {
 	// MaxLabs bounds the labs open at a time; further ones are answered 503. Zero means 16.
 	MaxLabs int
 
-	// LabAge is after how long a lab is closed that its page has not closed. Zero means a minute.
+	// LabAge is after how long a lab is closed that its page has not closed. Zero means 3 minutes.
 	LabAge time.Duration
 
 	mu   sync.Mutex
@@ -60,6 +60,9 @@ type Result struct {
 	Trace   []string `json:"trace"`
 	Reason  string   `json:"reason"`  // why the implementation may differ here, if it does
 	Failure string   `json:"failure"` // empty if the trace is as expected
+
+	// Unfinished reports whether the run took too long, which is a failure that says nothing about the implementation.
+	Unfinished bool `json:"unfinished"`
 }
 
 // Handler serves /conformance/ and what is below it. Only pages of its own origin can open a lab.
@@ -144,7 +147,7 @@ func (s *Suite) awaitResult(w http.ResponseWriter, r *http.Request) {
 		r.dealtWith()
 		reply(w, r.Result)
 	case <-ctx.Done():
-		reply(w, Result{Failure: "the page never reported"})
+		reply(w, Result{Failure: "The page never reported.", Unfinished: true})
 	}
 }
 

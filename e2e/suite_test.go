@@ -108,7 +108,7 @@ func checkReportPage(t *testing.T, report []byte) {
 	}))
 	t.Cleanup(server.Close)
 	tab := newTab(t)
-	rows := `document.querySelectorAll('main td.as').length > 0 && document.getElementById('browser').textContent.startsWith('</script><b>')`
+	rows := `document.querySelectorAll('article .as').length > 0 && document.getElementById('browser').textContent.startsWith('</script><b>')`
 	if err := chromedp.Do(tab, chromedp.Navigate(server.URL)); err != nil {
 		t.Fatal(err)
 	}

@@ -13,7 +13,11 @@ const chosen = (name, all) => (query.has(name) ? query.getAll(name) : all);
 // WebKitGTK opens seventeen connections in all, of which a run may hold eight.
 const framesAtATime = engine === 'webkit' ? 2 : 4;
 
-const [run, progress, download, frames] = ['run', 'progress', 'download', 'frames'].map((id) => document.getElementById(id));
+// What ends a run that hangs: many times what the slowest has taken here so far, and less than the server waits. In milliseconds.
+const LEAST = 50_000, MOST = 160_000, TIMES = 10;
+
+const [run, going, progress, status, download, stage] =
+  ['run', 'going', 'progress', 'status', 'download', 'stage'].map((id) => document.getElementById(id));
 
 function emptyReport() {
   const names = [...new Set(catalogue.map(({ file }) => file))];
@@ -38,20 +42,41 @@ async function runAll(report, table) {
       .filter((implementation) => !scenario.leftOut && (!scenario.only || scenario.only === implementation))
       .map((implementation) => ({ file, scenario, implementation }))));
   progress.max = runs.length;
+  const begun = performance.now();
+  const slowest = { ms: 0 };
   const worker = async () => {
     for (let run; (run = runs.shift()); progress.value++) {
-      table.add(run.scenario, run.implementation, await runOne(run).catch((error) => ({ trace: [], failure: String(error) })));
+      showProgress(begun);
+      const result = await measured(slowest, () => runOne(run, limitAfter(slowest)));
+      table.add(run.scenario, run.implementation, result);
     }
   };
   await Promise.all(Array.from({ length: framesAtATime }, worker));
 }
 
-async function runOne({ file, scenario: { name }, implementation }) {
+const limitAfter = ({ ms }) => Math.min(Math.max(LEAST, TIMES * ms), MOST);
+
+/** The result of a run, whose time counts if it came to an end. */
+async function measured(slowest, run) {
+  const begun = performance.now();
+  const result = await run().catch((error) => ({ trace: [], unfinished: true, failure: `The run did not start: ${error.message}` }));
+  if (!result.unfinished) slowest.ms = Math.max(slowest.ms, performance.now() - begun);
+  return result;
+}
+
+function showProgress(begun) {
+  const { value, max } = progress;
+  const seconds = ((performance.now() - begun) / 1000 / value) * (max - value);
+  const left = value < 10 ? '' : seconds < 90 ? `, about ${Math.ceil(seconds / 5) * 5} s left` : `, about ${Math.round(seconds / 60)} min left`;
+  status.textContent = `${value} of ${max}${left}`;
+}
+
+async function runOne({ file, scenario: { name }, implementation }, limit) {
   const lab = await request('labs', { method: 'POST' });
   const frame = document.createElement('iframe');
-  const parameters = { control: lab.origins.control, file, name, implementation };
+  const parameters = { control: lab.origins.control, file, name, implementation, limit };
   frame.src = `${lab.origins.A}/harness/run.html?${new URLSearchParams(parameters)}`;
-  frames.append(frame);
+  stage.append(frame);
   try {
     return await request(`labs/${lab.number}/result`);
   } finally {
@@ -69,12 +94,12 @@ async function request(url, init) {
 async function start() {
   const report = emptyReport();
   const table = new Table(report);
-  [run.hidden, progress.hidden, download.hidden, progress.value] = [true, false, true, 0];
+  [run.hidden, going.hidden, download.hidden, progress.value] = [true, false, true, 0];
   await runAll(report, table);
   const json = JSON.stringify(report, null, 2);
   if (query.has('report')) await fetch('report', { method: 'POST', body: json });
   download.href = URL.createObjectURL(new Blob([json], { type: 'application/json' }));
-  [run.hidden, progress.hidden, download.hidden] = [false, true, false];
+  [run.hidden, going.hidden, download.hidden] = [false, true, false];
 }
 
 new Table(emptyReport());

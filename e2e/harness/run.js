@@ -4,11 +4,10 @@ import { findDifference, judge } from './judge.js';
 import { Scenario } from './scenario.js';
 
 const { searchParams } = new URL(location);
-const { control, file, implementation } = Object.fromEntries(searchParams);
+const { control, file, implementation, limit = 50_000 } = Object.fromEntries(searchParams);
 
-// Far above what any scenario needs: it ends a run that hangs and measures nothing. One that is known to hang is given
-// less, in which the rest of it has to happen.
-const limit = 50_000;
+// The limit is far above what any scenario needs: it ends a run that hangs and measures nothing. One that is known to hang
+// is given less, in which the rest of it has to happen.
 const knownLimit = 5_000;
 
 /** How the trace of a run that hangs ends. */
@@ -29,8 +28,8 @@ async function runAll() {
     const t = new Scenario(EventSource, implementation, lab);
     const difference = findDifference(differences, `${file}/${name}`, family(implementation));
     const hangs = difference?.expect.some((line) => line.startsWith(stillWaiting));
-    const problem = await perform(scenario, t, hangs ? knownLimit : limit);
-    await report({ name, ...judge({ scenario, trace: t.trace, problem, difference }) });
+    const problem = await perform(scenario, t, hangs ? knownLimit : Number(limit));
+    await report({ name, ...judge({ scenario, trace: t.trace, problem, difference, timedOut: t.trace.some((line) => line.startsWith(stillWaiting)) }) });
   }
 }
 

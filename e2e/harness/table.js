@@ -1,19 +1,21 @@
-// The report of a run as a table that anyone can read: while it is made, and later from its file.
+// The report of a run as a page that anyone can read: while it is made, and later from its file.
 
 const titles = { native: 'Native', wasm: 'eventsource-wasm' };
+const names = { as: 'asTheStandard', explained: 'explained', unexplained: 'unexplained', unfinished: 'unfinished' };
+const kinds = { as: 'as the standard', explained: 'known differences', unexplained: 'unknown differences', unfinished: 'unfinished' };
 
 export class Table {
   #report;
-  #rows = new Map();
+  #articles = new Map();
 
   /** Shows the report, which may still lack results. */
   constructor(report) {
     this.#report = report;
     element('browser').textContent = `${report.browser}, ${report.date}`;
-    const differing = element('differing');
-    differing.onchange = () => document.body.classList.toggle('differing', differing.checked);
-    document.querySelector('main').replaceChildren(...report.files.map((file) => this.#section(file)));
+    element('groups').replaceChildren(...report.files.map((file) => this.#section(file)));
     this.#showTotals();
+    this.#addFilters();
+    element(decodeURIComponent(location.hash.slice(1)))?.scrollIntoView();
   }
 
   /** Adds a result to the report and shows it. */
@@ -24,51 +26,59 @@ export class Table {
     this.#fill(scenario);
   }
 
+  #addFilters() {
+    const [differing, group] = [element('differing'), element('group')];
+    const chosen = group.value;
+    group.replaceChildren(...['', ...this.#report.files.map(({ name }) => name)].map((value) => make('option', { value }, value || 'all')));
+    const filter = () => {
+      document.body.classList.toggle('differing', differing.checked);
+      for (const section of element('groups').children) section.hidden = group.value !== '' && section.dataset.group !== group.value;
+    };
+    group.value = chosen;
+    differing.onchange = group.onchange = filter;
+    filter();
+  }
+
   #section({ name, scenarios }) {
-    const rows = scenarios.map((scenario) => {
-      const row = make('tr', {});
-      this.#rows.set(scenario, row);
+    const articles = scenarios.map((scenario) => {
+      const article = make('article', { id: `${name}/${scenario.name}` });
+      this.#articles.set(scenario, article);
       this.#fill(scenario);
-      return row;
+      return article;
     });
-    const heads = ['Scenario', 'The standard', ...this.#report.implementations.map(title)];
-    const head = make('tr', {}, ...heads.map((text) => make('th', {}, text)));
-    return make('section', {}, make('h2', { id: name }, name), make('table', {}, head, ...rows));
+    const section = make('section', {}, make('h2', { id: name }, name), ...articles);
+    section.dataset.group = name;
+    return section;
   }
 
   #fill(scenario) {
-    const row = this.#rows.get(scenario);
+    const article = this.#articles.get(scenario);
     const { implementations } = this.#report;
     const outcomes = implementations.map((implementation) => outcome(scenario.results[implementation]));
-    row.className = outcomes.some((outcome) => outcome === 'explained' || outcome === 'unexplained') ? '' : 'same';
-    row.replaceChildren(
-      make('td', {}, scenario.name),
-      make('td', {}, make('small', {}, scenario.standard), details('expects', scenario.expect)),
-      ...implementations.map((implementation) => cell(scenario, implementation)),
+    article.className = outcomes.every((outcome) => outcome === 'none' || outcome === 'as') ? 'same' : '';
+    article.replaceChildren(
+      make('h3', {}, make('a', { href: `#${encodeURIComponent(article.id)}` }, scenario.name)),
+      details(`Standard: ${scenario.standard}`, scenario.expect),
+      make('div', { className: 'results' }, ...implementations.map((implementation) => cell(scenario, implementation))),
     );
   }
 
   #showTotals() {
     const { totals, implementations } = this.#report;
-    const heads = ['', 'as the standard', 'differs, for a known reason', 'differs, unexplained'];
-    const rows = implementations.map((implementation) => {
-      const { asTheStandard, explained, unexplained } = totals[implementation];
-      return make('tr', {},
-        make('th', {}, title(implementation)),
-        make('td', { className: 'as' }, asTheStandard),
-        make('td', { className: 'explained' }, explained),
-        make('td', { className: unexplained ? 'unexplained' : '' }, unexplained),
-      );
-    });
-    element('totals').replaceChildren(make('tr', {}, ...heads.map((text) => make('th', {}, text))), ...rows);
+    element('totals').replaceChildren(...implementations.map((implementation) => make('section', { className: 'panel' },
+      make('h2', {}, title(implementation)),
+      make('dl', {}, ...Object.entries(names).map(([kind, name]) => {
+        const number = totals[implementation][name] ?? 0;
+        return make('div', {}, make('dt', {}, kinds[kind]), make('dd', { className: number ? kind : 'quiet' }, number));
+      })),
+    )));
   }
 }
 
 /** How many results of each implementation are of each outcome. */
 export function count({ implementations, files }) {
-  const names = { as: 'asTheStandard', explained: 'explained', unexplained: 'unexplained' };
   return Object.fromEntries(implementations.map((implementation) => {
-    const totals = { asTheStandard: 0, explained: 0, unexplained: 0 };
+    const totals = { asTheStandard: 0, explained: 0, unexplained: 0, unfinished: 0 };
     for (const { results } of files.flatMap(({ scenarios }) => scenarios)) {
       if (results[implementation]) totals[names[outcome(results[implementation])]]++;
     }
@@ -78,21 +88,28 @@ export function count({ implementations, files }) {
 
 function outcome(result) {
   if (!result) return 'none';
+  if (result.unfinished) return 'unfinished';
   if (result.failure) return 'unexplained';
   return result.reason ? 'explained' : 'as';
 }
 
 function cell({ only, leftOut, results }, implementation) {
   const result = results[implementation];
-  switch (outcome(result)) {
-    case 'none':
-      return make('td', {}, make('small', {}, leftOut ?? (only && only !== implementation ? 'not for it' : '')));
-    case 'as':
-      return make('td', { className: 'as' }, '✓ as expected');
-    case 'explained':
-      return make('td', {}, mark('explained', '≠ differs'), make('p', {}, result.reason), make('pre', {}, result.trace.join('\n')));
-    case 'unexplained':
-      return make('td', {}, mark('unexplained', '✗ unexplained'), make('pre', {}, result.failure));
+  return make('div', {}, make('b', {}, `${title(implementation)}: `), ...said());
+
+  function said() {
+    switch (outcome(result)) {
+      case 'none':
+        return [make('span', { className: 'quiet' }, leftOut ?? (only && only !== implementation ? 'not applicable' : 'not run yet'))];
+      case 'as':
+        return [mark('as', '✓ as the standard')];
+      case 'explained':
+        return [mark('explained', '≠ known difference'), make('p', { className: 'quiet' }, result.reason), details('What happened', result.trace)];
+      case 'unexplained':
+        return [mark('unexplained', '✗ unknown difference'), make('pre', {}, result.failure)];
+      case 'unfinished':
+        return [mark('unfinished', '… unfinished'), make('p', { className: 'quiet' }, result.failure)];
+    }
   }
 }
 

@@ -28,16 +28,24 @@ var (
 // 3,600 of its 10,000 events and less than a megabyte of its 16.
 const statsInterval = time.Second
 
+// Figures go on for afterglow when nobody is connected, so that those who lost their connection have missed something.
+const afterglow = 30 * time.Second
+
+// reconnection is what browsers wait by default, said to every client so that they return together.
+const reconnection = 3 * time.Second
+
 // An authorizer is a [server.Handler.Authorize].
 type authorizer = func(*http.Request, server.Access) (server.Grant, error)
 
 // A demo is everything behind the server's routes.
 type demo struct {
-	config  *config
-	logger  *slog.Logger
-	started time.Time
-	broker  *server.Broker
-	outage  outage
+	config    *config
+	logger    *slog.Logger
+	started   time.Time
+	broker    *server.Broker
+	outage    outage
+	slowness  slowness
+	connected time.Time // when feed last saw a connection
 }
 
 func newDemo(c *config, logger *slog.Logger) *demo {
@@ -64,6 +72,7 @@ func (d *demo) routes() *http.ServeMux {
 	mux.Handle("POST /demo/break", sameOrigin(d.breakStreams))
 	mux.Handle("POST /demo/answer", sameOrigin(d.setAnswer))
 	mux.Handle("DELETE /demo/answer", sameOrigin(d.resetAnswer))
+	mux.Handle("POST /demo/slow", sameOrigin(d.slowDown))
 	mux.HandleFunc("GET /demo/config", d.showConfig)
 	mux.HandleFunc("GET /favicon.ico", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
 	return mux
@@ -72,13 +81,14 @@ func (d *demo) routes() *http.ServeMux {
 func permitAll(*http.Request, server.Access) (server.Grant, error) { return server.Grant{}, nil }
 
 func (d *demo) stream(topics []string, authorize authorizer) http.Handler {
-	return &server.Handler{
+	return d.slowness.slow(&server.Handler{
 		Broker:         d.broker,
 		Topics:         topics,
 		Authorize:      d.outage.before(authorize),
 		AllowedOrigins: d.config.origins,
 		Logger:         d.logger,
-	}
+		Retry:          reconnection,
+	})
 }
 
 func sameOrigin(handle http.HandlerFunc) http.Handler {
@@ -93,9 +103,10 @@ type figures struct {
 	EventsPublished uint64 `json:"eventsPublished"`
 	EventsSent      int64  `json:"eventsSent"`
 	UptimeSeconds   int64  `json:"uptimeSeconds"`
+	Time            int64  `json:"time"` // in milliseconds since 1970
 }
 
-// feed publishes the server's figures at every interval at which somebody is connected, until ctx is done.
+// feed publishes the server's figures at every interval while somebody is connected, and for a while after, until ctx is done.
 func (d *demo) feed(ctx context.Context) {
 	ticker := time.NewTicker(statsInterval)
 	defer ticker.Stop()
@@ -110,8 +121,10 @@ func (d *demo) feed(ctx context.Context) {
 }
 
 func (d *demo) publishFigures() {
-	stats := d.broker.Stats()
-	if stats.Connections == 0 {
+	stats, now := d.broker.Stats(), time.Now()
+	if stats.Connections > 0 {
+		d.connected = now
+	} else if now.Sub(d.connected) > afterglow {
 		return
 	}
 	heap := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
@@ -122,7 +135,8 @@ func (d *demo) publishFigures() {
 		HeapBytes:       heap[0].Value.Uint64(),
 		EventsPublished: stats.Published,
 		EventsSent:      stats.Delivered,
-		UptimeSeconds:   int64(time.Since(d.started).Seconds()),
+		UptimeSeconds:   int64(now.Sub(d.started).Seconds()),
+		Time:            now.UnixMilli(),
 	})
 	if err == nil {
 		_, err = d.broker.Publish(context.Background(), "stats", sse.Event{Type: "stats", Data: string(data)})
@@ -169,6 +183,16 @@ func (d *demo) setAnswer(w http.ResponseWriter, r *http.Request) {
 func (d *demo) resetAnswer(w http.ResponseWriter, _ *http.Request) {
 	d.outage.set(http.StatusOK, 0)
 	writeJSON(w, http.StatusOK, d.outage.answer())
+}
+
+func (d *demo) slowDown(w http.ResponseWriter, r *http.Request) {
+	seconds, _ := strconv.Atoi(r.PostFormValue("seconds"))
+	if seconds < 1 || seconds > 60 {
+		writeJSON(w, http.StatusBadRequest, map[string]string{"error": "seconds must be 1 to 60", "field": "seconds"})
+		return
+	}
+	d.slowness.set(time.Duration(seconds) * time.Second)
+	w.WriteHeader(http.StatusNoContent)
 }
 
 // readAnswer returns what the request asks for, or the field that is wrong.
