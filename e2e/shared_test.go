@@ -444,6 +444,38 @@ func TestSharedSourceInFrames(t *testing.T) {
 	}
 }
 
+// What wakes one page's source wakes the connection, wherever that is.
+func TestSharedSourceWakes(t *testing.T) {
+	t.Parallel()
+	for _, elected := range []bool{false, true} {
+		t.Run(home(elected), func(t *testing.T) {
+			t.Parallel()
+			s, ctx := openNumbers(t), sharing(t)
+			leader := s.openFollower(t, ctx, 0, elected)
+			s.connected(t, ctx)
+			follower := s.openFollower(t, ctx, 1, elected)
+			// Nothing wakes a connection that has just been made, so this page tries until it is told to stop.
+			const wake = `(async () => {
+				const { EventSource } = await import('/dist/eventsource.mjs');
+				globalThis.waking = new EventSource('/numbers', { shared: true, wake: true });
+				await new Promise((resolve) => (waking.onopen = resolve));
+				const timer = setInterval(() => dispatchEvent(new Event('online')), 100);
+				await new Promise((resolve) => (waking.onerror = ({ reason }) => reason === 'wake' && resolve()));
+				clearInterval(timer);
+				return true;
+			})()`
+			if _, err := chromedp.Run(follower.ctx, chromedp.Evaluate[bool](wake, chromedp.EvalAwaitPromise)); err != nil {
+				t.Fatal(err)
+			}
+			s.connected(t, ctx)
+			last := s.publish()
+			leader.check(t, last, "open 1", "error 0", "open 1")
+			follower.check(t, last, "open 1", "error 0", "open 1")
+			s.awaitConnections(t, ctx, 1)
+		})
+	}
+}
+
 // Whoever asks for other options than the leader's is told on the console, wherever the leader is.
 func TestSharedOptionsOfAnotherPage(t *testing.T) {
 	t.Parallel()
