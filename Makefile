@@ -63,6 +63,7 @@ lint: node
 unit: proxies node
 	.ci/progress "Unit tests" go test -race -timeout 60m ./sse ./wasm/... ./server/... ./js/...
 	.ci/progress "The simulation, at full length" go test ./server/internal/epoll $(if $(CI),-mutations)
+	$(if $(CI),.ci/progress "Mutations of shared streams" go test ./js -run MutationsOfSharedStreams -mutations)
 	cd server/bench && ../../.ci/progress "The benchmarks' tests" go test -race -timeout 60m -mod=mod ./... # the peers' modules stay out of ours
 	cd docs/site && ../../.ci/progress "The documentation's links" go test -count=1 ./...
 	cd server/middleware && ../../.ci/progress "The middlewares' tests" go test -race -timeout 60m -mod=mod ./... # and so do the middlewares'
@@ -123,7 +124,7 @@ fuzz: build chromium ## each fuzzer for FUZZTIME, the last one on random streams
 	go test ./server -run '^$$' -fuzz FuzzClientIP -fuzztime $(FUZZTIME)
 	go test ./server/jwt -run '^$$' -fuzz FuzzAuthorize -fuzztime $(FUZZTIME)
 	go test ./server/jwt -run '^$$' -fuzz FuzzParse -fuzztime $(FUZZTIME)
-	go test -count=1 -timeout 0 ./js -length 6 -sequences 1000000
+	go test -count=1 -timeout 0 ./js -length 6 -sequences 1000000 -seeds 10000 -seed $$(date +%s)
 	go test -count=1 -timeout 0 ./e2e -run '^TestHandOvers$$' -handovers 10000 -streamseed $$(date +%s)000
 	go test -count=1 -timeout 0 -v ./e2e -run '^TestStreams$$' -streamtime $(FUZZTIME) -streamseed $$(date +%s)000
 

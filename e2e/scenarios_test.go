@@ -37,6 +37,8 @@ func (s scenario) id() string { return s.File + "/" + s.Name }
 // isFor reports whether the scenario runs on the implementation, or on that way to run ours.
 func (s scenario) isFor(implementation string) bool {
 	switch {
+	case s.File == "shared":
+		return implementation == "wasm" // one way shows what it does with a connection; inworker shows the others
 	case implementation == "script" && s.File != "loading": // which chooses a way by itself
 		return s.Only != "native"
 	case slices.Contains(ways, implementation):

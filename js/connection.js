@@ -52,11 +52,12 @@ export class Connection extends Source {
   }
 
   #options() {
-    const { url, maxEventSize, onComment, once, resume, retry = STANDARD_RETRY } = this.source;
+    const { url, maxEventSize, onComment, once, resume, reconnectionTime, retry = STANDARD_RETRY } = this.source;
     const [seed] = crypto.getRandomValues(new Uint32Array(1));
     return {
       url,
       maxEventSize,
+      reconnectionTime,
       lastEventId: this.lastEventId,
       comments: onComment !== undefined,
       retry: { ...retry, attempts: once && resume !== 'get' ? 1 : retry.attempts, needsId: once && resume === 'get', seed },

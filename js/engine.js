@@ -10,7 +10,7 @@ import { watchPolicy } from './request.js';
 import { decode, encode } from './text.js';
 
 /** BUILD is what the build put into this script and into the module that belongs to it. */
-const BUILD = __BUILD__;
+export const BUILD = __BUILD__;
 
 /** How many bytes the engine parses in one call, at most: they are copied. */
 export const LARGEST_PART = 64 * 1024;

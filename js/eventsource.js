@@ -159,7 +159,7 @@ class EventSource extends EventTarget {
 
 function connect(target, source, replace) {
   const delivery = new Delivery(target, source);
-  return source.worker && canBeRemote() ? new RemoteConnection(delivery, source, replace) : new Connection(delivery, source);
+  return canBeRemote(source) ? new RemoteConnection(delivery, source, replace) : new Connection(delivery, source);
 }
 
 /** In place of a URL: the stream is there already. */

@@ -142,6 +142,16 @@ export interface EventSourceInit {
    */
   worker?: boolean | string | URL | TrustedScriptURLLike;
 
+  /**
+   * Whether all pages and dedicated workers of the origin that give the same URL, credentials and headers share one connection.
+   * It lives in a SharedWorker, and where there is none, in a worker of one page; another page takes over when that one goes. It
+   * needs `eventsource.worker.js` beside the script, and `worker-src` for it in a Content-Security-Policy. Functions are called
+   * in the page, the one for headers in the page that came last. `retry`, `idleTimeout`, `maxEventSize`, `lastEventIdParam` and
+   * `errorBodySize` are those of the first page; the console warns whoever gives others. Only with the method `GET`, and not with
+   * `fetch`. Where nothing can be shared, as in frames of other origins, the source has a connection of its own. Default: false.
+   */
+  shared?: boolean;
+
   /** How to try again. Without it: after the stream's reconnection time, for ever, and after no HTTP error. */
   retry?: Retry;
 }

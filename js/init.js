@@ -86,6 +86,7 @@ const OPTIONS = {
   diagnosticsSize: integer(100, 1, 10_000),
   debug: convertBoolean,
   worker: convertWorker,
+  shared: convertShared,
   accept: (accept = {}, name) => convertMembers(ACCEPT, accept, `${name}.`),
   flushAtEnd: convertBoolean,
   resume: oneOf('never', 'get'),
@@ -117,6 +118,8 @@ const OPTIONS = {
  * @property {number} diagnosticsSize
  * @property {boolean} debug
  * @property {boolean | string | URL | object} worker
+ * @property {boolean} shared
+ * @property {number} [reconnectionTime] of the stream that it goes on with, in a worker
  * @property {string} [referrer] of the page, in its worker
  * @property {boolean} wake
  * @property {{ key: string, storage: 'sessionStorage' | 'localStorage' } | undefined} persist
@@ -147,6 +150,11 @@ function convertMembers(members, from, prefix = '') {
 function convertWorker(worker, name, { fetch }) {
   if (worker && fetch) throw invalid(name, 'excludes fetch.');
   return isObject(worker) || (worker && typeof worker === 'string') ? worker : convertBoolean(worker, name);
+}
+
+function convertShared(shared, name, { fetch, method }) {
+  if (shared && (fetch || method !== 'GET')) throw invalid(name, 'needs GET, and excludes fetch.');
+  return convertBoolean(shared, name);
 }
 
 const toCredentials = oneOf('same-origin', 'include', 'omit');

@@ -36,12 +36,12 @@ export class Lifecycle {
 
   /** @param {object} commands has the methods fetch, announce, reestablish, wait and fail */
   constructor(commands, options) {
-    const { url, lastEventId, maxEventSize, comments, retry = STANDARD_RETRY } = options;
+    const { url, retry = STANDARD_RETRY } = options;
     this.options = options;
     this.#commands = commands;
     this.#url = url;
     this.#retry = { ...retry };
-    this.#parser = new Parser({ maxEventSize, comments, lastEventId });
+    this.#parser = new Parser(options);
   }
 
   get reconnectionTime() {

@@ -64,10 +64,12 @@ export class Parser {
   #text = '';
   #table = [];
 
-  constructor({ maxEventSize, comments = false, lastEventId = '' }) {
+  constructor({ maxEventSize, comments = false, lastEventId = '', reconnectionTime }) {
     this.maxEventSize = maxEventSize;
     this.comments = comments;
     this.lastEventId = this.#sentId = lastEventId;
+    this.hasRetry = reconnectionTime !== undefined;
+    this.#retry = reconnectionTime ?? 0;
   }
 
   /** In milliseconds. */

@@ -1,8 +1,9 @@
-// The option `worker`: a connection in a worker that the page's sources share. It reads, parses and decodes there, and
-// posts what a chunk held; the page makes the events.
+// The options `worker` and `shared`: a connection in a worker, of the page or of all pages of the origin. It reads, parses
+// and decodes there, and posts what a chunk held; the page makes the events.
 
 import { Connection } from './connection.js';
-import { absolute, moduleURL } from './engine.js';
+import { absolute, BUILD, moduleURL } from './engine.js';
+import { costOf } from './lag.js';
 import { CLOSED, CONNECTING, OPEN, Source } from './source.js';
 import { tag } from './tag.js';
 import { away, documentIsThere } from './unload.js';
@@ -21,32 +22,35 @@ export function setWorkerURL(url) {
 const connections = new Map();
 let lastId = 0;
 
-/** @type {Worker | undefined} */
-let worker;
-/** @type {Promise<void> | undefined} */
-let starting;
+/**
+ * Promises of the worker of the page's sources, and of that of the shared ones, which is the SharedWorker's port where there
+ * is one. Null if it has failed: then no source tries another.
+ */
+const workers = {};
 
-/** Whether there has been one that failed: then no source tries another. */
-let failed = false;
+/** Ends the page's part in the SharedWorker. */
+let leave;
 
-/** Whether connections can be in a worker. Shared and service workers have no Worker in some browsers. */
-export const canBeRemote = () => globalThis.Worker !== undefined && !failed;
-
-function post(message, transfer) {
-  worker?.postMessage(message, transfer);
-}
+/** Whether the connection can be in a worker. Shared and service workers have no Worker in some browsers. */
+export const canBeRemote = ({ worker, shared }) => (worker || shared) && globalThis.Worker !== undefined && workers[shared] !== null;
 
 /** @param {boolean | string | URL | object} given where the script is, if the page says so */
-async function start(given) {
-  const url = given === true ? await workerURL() : given;
+async function start(shared, given) {
+  const url = typeof given === 'boolean' ? await workerURL() : given;
   if (url === null) throw new Error('no address: set worker to it');
-  worker = new Worker(tag(url) === 'TrustedScriptURL' ? url : ofThisOrigin(absolute(url)));
-  worker.onmessage = ({ data }) => connections.get(data.id)?.receive(data);
+  // One that is of another origin can only be imported, which a SharedWorker of this origin cannot be told to.
+  const ofAll = shared && globalThis.SharedWorker && absolute(url).startsWith(`${origin}/`);
+  const script = tag(url) === 'TrustedScriptURL' ? url : ofThisOrigin(absolute(url));
+  const worker = ofAll ? new SharedWorker(script, BUILD) : new Worker(script);
+  const port = ofAll ? worker.port : worker;
+  port.onmessage = ({ data }) => (data.worker ? watch(data.worker, port) : connections.get(data.id)?.receive(data));
+  if (ofAll) meet(port);
   worker.onerror = (event) => {
     event.preventDefault();
-    worker.terminate();
-    fail(`${url}: ${event.message ?? 'it could not be loaded: check the address, worker-src and its Cross-Origin-Embedder-Policy'}`);
+    if (!ofAll) worker.terminate();
+    fail(shared, `${url}: ${event.message ?? 'it could not be loaded: check the address, worker-src and its Cross-Origin-Embedder-Policy'}`);
   };
+  return port;
 }
 
 /** A worker's script must be of the page's origin, and may import others. */
@@ -55,12 +59,41 @@ function ofThisOrigin(url) {
   return own ? url : URL.createObjectURL(new Blob([`importScripts(${JSON.stringify(url)})`]));
 }
 
+/** Whether the page is a frame of another site, to which browsers give a storage of its own, and workers and locks. */
+async function isPartitioned() {
+  const { top, self, document } = globalThis;
+  return top !== undefined && top !== self && !(await document.hasStorageAccess?.());
+}
+
+/** The SharedWorker and the page each hold a lock, and when one goes, the other gets its lock. */
+function meet(port) {
+  const page = `eventsource-wasm page ${Math.random()}`;
+  navigator.locks?.request(page, () => {
+    port.postMessage({ page });
+    return new Promise((resolve) => {
+      leave = () => {
+        resolve();
+        port.close();
+        leave = workers.true = undefined;
+      };
+    });
+  });
+}
+
+function watch(worker, port) {
+  navigator.locks?.request(worker, async () => {
+    if ((await workers.true) !== port) return;
+    workers.true = undefined;
+    for (const connection of [...connections.values()]) if (connection.source.shared) connection.begin();
+  });
+}
+
 /** All goes on without a worker. */
-function fail(message) {
-  if (failed) return;
+function fail(shared, message) {
+  if (workers[shared] === null) return;
   console.info(`eventsource-wasm runs without its worker: ${message}`);
-  failed = true;
-  for (const connection of [...connections.values()]) connection.lost();
+  workers[shared] = null;
+  for (const connection of [...connections.values()]) if (connection.source.shared === shared) connection.lost();
 }
 
 export class RemoteConnection extends Source {
@@ -68,6 +101,10 @@ export class RemoteConnection extends Source {
   reconnectionTime = 3000;
 
   #id = 0;
+  /** The worker that knows it. */
+  #port;
+  /** What the shared stream has come to here. */
+  #at;
   #replace;
   /** What is delivered now, behind which comes what is posted meanwhile. */
   #delivered = Promise.resolve();
@@ -80,25 +117,41 @@ export class RemoteConnection extends Source {
   }
 
   async begin() {
+    const { shared } = this.source;
+    if (shared && (await isPartitioned())) workers.true = null;
     if (this.readyState === CLOSED) return;
-    if (failed) {
+    if (workers[shared] === null) {
       this.lost();
       return;
     }
+    this.#forget();
     // What cannot be posted, or is for this side.
     const { headers, body, signal, parse, onEvent, onComment, diagnostics, debug, persist, buffer, wake, worker, ...open } = this.source;
     const id = (this.#id = ++lastId);
     this.#untold = 0;
     connections.set(id, this);
     try {
-      await (starting ??= start(worker));
+      const port = await (workers[shared] ??= start(shared, worker));
       const module = await moduleURL();
       if (!connections.has(id)) return;
+      this.#port = port;
       const comments = onComment !== undefined;
-      post({ id, module, comments, open: { ...open, lastEventId: this.lastEventId, referrer: location.href } });
+      const { lastEventId, readyState } = this;
+      const given = typeof headers === 'function' ? undefined : [...headers];
+      this.#post({ module, comments, open: { ...open, lastEventId, readyState, at: this.#at, given, referrer: location.href } });
     } catch (error) {
-      fail(error.message); // as a policy has it
+      if (connections.has(id)) fail(shared, error.message); // as a policy has it
     }
+  }
+
+  #post(message, transfer) {
+    this.#port?.postMessage({ id: this.#id, ...message }, transfer);
+  }
+
+  /** Whether a worker knows it. */
+  #forget() {
+    if (connections.delete(this.#id)) this.#post({ call: 'close' });
+    this.#port = undefined;
   }
 
   /** Takes what the worker has posted. */
@@ -107,8 +160,11 @@ export class RemoteConnection extends Source {
     else this.#delivered = this.#delivered.then(() => away).then(() => connections.has(message.id) && this.#handle(message));
   }
 
-  async #handle({ id, batch, origin, note, fire, details, readyState, reconnectionTime }) {
+  async #handle({ id, batch, origin, note, fire, details, readyState, reconnectionTime, at, lost, warn }) {
     if (!documentIsThere()) return;
+    if (lost) this.lost();
+    if (warn) console.warn(warn);
+    if (lost || warn) return;
     if (details?.headers) details.headers = new Headers(details.headers);
     this.details = details ?? this.details;
     if (note) {
@@ -117,14 +173,16 @@ export class RemoteConnection extends Source {
     }
     this.reconnectionTime = reconnectionTime;
     if (batch) {
-      await this.delivery.take(batch, origin, () => connections.has(id));
-      this.#untold += batch.text.length;
+      this.#at = undefined; // until all of it is delivered
+      if (await this.delivery.take(batch, origin, () => connections.has(id))) this.#at = at;
+      this.#untold += costOf(batch);
       if (this.#untold >= TOLD_EVERY && connections.has(id)) {
-        post({ id, taken: this.#untold });
+        this.#post({ taken: this.#untold });
         this.#untold = 0;
       }
       return;
     }
+    this.#at = at ?? this.#at;
     this.readyState = readyState;
     if (readyState === CLOSED) {
       this.end();
@@ -134,13 +192,12 @@ export class RemoteConnection extends Source {
 
   /** The worker asks for the headers or the body of a request. */
   async #answer({ ask, question, attempt }) {
-    const id = this.#id;
     try {
       const given = this.source[ask];
       const value = typeof given === 'function' ? await given(attempt) : given;
-      post({ id, question, value: ask === 'headers' ? [...new Headers(value)] : postable(value) }, tag(value) === 'ReadableStream' ? [value] : []);
+      this.#post({ question, value: ask === 'headers' ? [...new Headers(value)] : postable(value) }, tag(value) === 'ReadableStream' ? [value] : []);
     } catch (error) {
-      post({ id, question, error: error instanceof Error ? error : new Error(String(error)) });
+      this.#post({ question, error: error instanceof Error ? error : new Error(String(error)) });
     }
   }
 
@@ -159,22 +216,25 @@ export class RemoteConnection extends Source {
     if (readyState === OPEN) this.delivery.fire('error', { url, reason: 'network', willRetry: true, retryIn: 0 });
   }
 
+  /** A shared one that has left goes on from where it has come to. */
   wake(silence) {
-    this.#call('wake', silence);
+    if (this.source.shared && !this.#port) this.begin();
+    else this.#post({ call: 'wake', value: silence });
   }
 
+  /** What a shared one would be sent meanwhile would end the page's stay in the cache. */
   suspend() {
+    if (this.source.shared) {
+      this.#forget();
+      leave?.();
+      return;
+    }
     if (this.readyState === OPEN) this.readyState = CONNECTING;
-    this.#call('suspend');
+    this.#post({ call: 'suspend' });
   }
 
   renew(silence) {
-    this.#call('renew', silence);
-  }
-
-  /** Calls a method of the connection in the worker. */
-  #call(call, value) {
-    if (connections.has(this.#id)) post({ id: this.#id, call, value });
+    this.#post({ call: 'renew', value: silence });
   }
 
   /** A stream that the page has given is never here. */
@@ -182,8 +242,7 @@ export class RemoteConnection extends Source {
 
   end() {
     super.end();
-    this.#call('close');
-    connections.delete(this.#id);
+    this.#forget();
   }
 }
 

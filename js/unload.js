@@ -83,9 +83,9 @@ function closeAll() {
   each('close');
 }
 
-/** Calls a method of each source; suspend and wake only of those with the option `wake`. */
+/** Calls a method of each source; suspend and wake only of those that are shared or have the option `wake`. */
 function each(method, value) {
-  for (const source of sources) if (source.source.wake || !/suspend|wake/.test(method)) source[method](value);
+  for (const source of sources) if (source.source.wake || source.source.shared || !/suspend|wake/.test(method)) source[method](value);
 }
 
 /**

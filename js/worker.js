@@ -1,26 +1,48 @@
-// dist/eventsource.worker.js, which the option `worker` runs: the connections of a page's sources. remote.js is its other end.
+// dist/eventsource.worker.js, which the option `worker` runs: the connections of a page's sources, and with
+// `shared` those of many pages. remote.js is its other end.
 
 import { Connection } from './connection.js';
 import { setDefaultURL } from './engine.js';
+import { costOf, LARGEST_LAG } from './lag.js';
+import { postable, Questions } from './posting.js';
+import { Port } from './sharedhub.js';
+import { lastIdOf } from './sharedlog.js';
 import { CLOSED } from './source.js';
-
-/** How far the page may be behind with what was posted to it, in UTF-16 code units, until a stream is not read on. */
-const LARGEST_LAG = 1024 * 1024;
 
 /** @type {Map<number, Post>} */
 const posts = new Map();
 
-onmessage = ({ data: { id, open, module, comments, call, taken, question, value, error } }) => {
-  if (open) {
-    setDefaultURL(() => module);
-    posts.set(id, new Post(id, open, comments));
-    return;
-  }
-  const post = posts.get(id);
-  if (call) post?.connection[call](value);
-  else if (taken) post?.wasTaken(taken);
-  else post?.wasAnswered(question, value, error);
-};
+/** Serves a page, or one of the pages that share this worker. */
+function serve(port) {
+  const shared = new Port(port);
+  port.onmessage = ({ data }) => {
+    const { id, open, module, comments } = data;
+    if (open) setDefaultURL(() => module);
+    if (data.page) meet(shared, port, data.page);
+    else if (open?.shared || shared.has(id)) shared.receive(data);
+    else if (open && !isSharedWorker) posts.set(id, new Post(id, open, comments));
+    else posts.get(id)?.receive(data);
+  };
+}
+
+const isSharedWorker = 'onconnect' in globalThis;
+if (isSharedWorker) addEventListener('connect', (event) => serve(/** @type {MessageEvent} */ (event).ports[0]));
+else serve(globalThis);
+
+/** Each side sees that the other has gone when it gets the lock that the other holds. */
+async function meet(shared, port, page) {
+  port.postMessage({ worker: await life });
+  navigator.locks?.request(page, () => shared.end());
+}
+
+/** The name of a lock that this worker holds for as long as it lives. */
+const life = isSharedWorker && new Promise((resolve) => {
+  const name = `eventsource-wasm worker ${crypto.getRandomValues(new Uint32Array(2)).join()}`;
+  navigator.locks?.request(name, () => {
+    resolve(name);
+    return new Promise(() => {});
+  });
+});
 
 /** In place of a Delivery, posts what is to be delivered. */
 class Post {
@@ -30,9 +52,7 @@ class Post {
   #id;
   #lag = 0;
   #goOn;
-  /** What the page was asked and has not answered, by number. */
-  #questions = new Map();
-  #lastQuestion = 0;
+  #questions = new Questions();
 
   constructor(id, source, comments) {
     this.#id = id;
@@ -46,11 +66,17 @@ class Post {
     });
   }
 
+  receive({ call, taken, question, value, error }) {
+    if (call) this.connection[call](value);
+    else if (taken) this.#wasTaken(taken);
+    else this.#questions.answer(question, value, error);
+  }
+
   async take(batch, origin, wanted) {
     if (batch.table.length === 1 && batch.table[0] < 0) return true; // a part of an event
     this.lastEventId = lastIdOf(batch) ?? this.lastEventId;
     this.#post({ batch: { text: batch.text, table: batch.table }, origin });
-    this.#lag += batch.text.length;
+    this.#lag += costOf(batch);
     if (this.#lag > LARGEST_LAG) {
       this.waits = 1;
       await new Promise((resolve) => (this.#goOn = resolve));
@@ -60,7 +86,7 @@ class Post {
   }
 
   /** The page has delivered so much. */
-  wasTaken(length) {
+  #wasTaken(length) {
     this.#lag -= length;
     if (this.#lag <= LARGEST_LAG) this.#goOn?.();
   }
@@ -85,31 +111,12 @@ class Post {
   }
 
   #ask(what, attempt) {
-    const question = ++this.#lastQuestion;
-    this.#post({ ask: what, question, attempt });
-    return new Promise((resolve, reject) => this.#questions.set(question, { resolve, reject }));
-  }
-
-  wasAnswered(question, value, error) {
-    const { resolve, reject } = this.#questions.get(question);
-    this.#questions.delete(question);
-    if (error === undefined) resolve(value);
-    else reject(error);
+    return this.#questions.ask((question) => this.#post({ ask: what, question, attempt }));
   }
 
   #post(message) {
     postMessage({ id: this.#id, reconnectionTime: this.connection?.reconnectionTime, ...message });
   }
-}
-
-/** The last ID in a batch, which engine.parse describes, or undefined. */
-function lastIdOf({ text, table }) {
-  const rows = table.length - 1;
-  if (table[rows] >= 0) return text.slice(Math.max(table[rows - 1] ?? 0, table[rows - 2] ?? 0), table[rows]);
-  for (let row = rows - 3; row >= 0; row -= 3) {
-    if (table[row + 2] >= 0) return text.slice(table[row + 1], table[row + 2]);
-  }
-  return undefined;
 }
 
 /** The body that remote.js has posted. */
@@ -119,11 +126,4 @@ function bodyOf(value) {
   const form = new FormData();
   for (const [name, entry] of value.form) form.append(name, entry);
   return form;
-}
-
-/** Details as they can be posted: without what only this side can use. */
-function postable({ headers, cause, ...details }) {
-  if (headers) details.headers = [...headers];
-  if (cause instanceof Error) details.cause = cause;
-  return details;
 }

@@ -23,7 +23,7 @@ type report struct {
 var (
 	libraries = []string{"eventsource", "extended-eventsource", "event-source-polyfill", "sse.js", "fetch-event-source"}
 	// implementations are the columns.
-	implementations = append([]string{"native", "ours", "ours without Go", "ours in a worker", "floor"}, libraries...)
+	implementations = append([]string{"native", "ours", "ours without Go", "ours in a worker", "ours shared", "floor"}, libraries...)
 )
 
 func newReport() *report {

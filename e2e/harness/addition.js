@@ -26,6 +26,27 @@ export function refuse(t, inits) {
   }
 }
 
+/** A scenario's t whose sources are opened with further options. */
+function opensWith(t, further) {
+  return new Proxy(t, {
+    get(target, name) {
+      if (name === 'open') return (url, init, more) => target.open(url, { ...init, ...further }, more);
+      const value = target[name];
+      return typeof value === 'function' && name !== 'EventSource' ? value.bind(target) : value;
+    },
+    set: (target, name, value) => Reflect.set(target, name, value),
+  });
+}
+
+/** The scenarios of these groups with further options, but for those that do not hold with them. */
+export function again(groups, further, except) {
+  return Object.entries(groups).flatMap(([group, scenarios]) =>
+    scenarios
+      .filter(({ name, run }) => run && !(name in except))
+      .map((each) => ({ ...each, ...own, name: `${group}: ${each.name}`, run: (t) => each.run(opensWith(t, further)) })),
+  );
+}
+
 /** Writes down what f, and what it waits for, warns of on the console. */
 export async function warnings(t, f) {
   const { warn } = console;

@@ -26,4 +26,5 @@ export { default as responses } from './responses.js';
 export { default as resuming } from './resuming.js';
 export { default as retry } from './retry.js';
 export { default as inworker } from './inworker.js';
+export { default as shared } from './shared.js';
 export { default as workers } from './workers.js';

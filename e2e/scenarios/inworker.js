@@ -1,5 +1,5 @@
 // The option `worker`: what holds for a source holds for one whose connection is in a worker.
-import { own, refuse, scenario, tell } from '../harness/addition.js';
+import { again, own, refuse, scenario, tell } from '../harness/addition.js';
 import close from './close.js';
 import headers from './headers.js';
 import ids from './ids.js';
@@ -20,26 +20,8 @@ const EXCEPT = {
   'a connection on which nothing arrives for long is made anew, before its response and after': "the scenario's clock is the page's",
 };
 
-/** A scenario's t whose sources are in a worker. */
-function inWorker(t) {
-  return new Proxy(t, {
-    get(target, name) {
-      if (name === 'open') return (url, init, more) => target.open(url, { ...init, worker: true }, more);
-      const value = target[name];
-      return typeof value === 'function' && name !== 'EventSource' ? value.bind(target) : value;
-    },
-    set: (target, name, value) => Reflect.set(target, name, value),
-  });
-}
-
-const again = Object.entries(groups).flatMap(([group, scenarios]) =>
-  scenarios
-    .filter(({ name, run }) => run && !(name in EXCEPT))
-    .map((each) => ({ ...each, ...own, name: `${group}: ${each.name}`, run: (t) => each.run(inWorker(t)) })),
-);
-
 export default [
-  ...again,
+  ...again(groups, { worker: true }, EXCEPT),
   scenario('a stream may be longer than the worker may be ahead of the page', async (t, server) => {
     const source = t.open(server.url, { worker: true });
     const connection = await server.accept();

@@ -66,7 +66,7 @@ var newer = map[string]string{
 	"Array.fromAsync": "Chrome 121", ".toSorted(": "Chrome 110", ".toReversed(": "Chrome 110", ".findLast(": "Chrome 97", ".with(": "Chrome 110",
 	"Object.groupBy": "Chrome 117", "Promise.withResolvers": "Chrome 119", "AbortSignal.any": "Chrome 116", "AbortSignal.timeout": "Chrome 103",
 	"URL.canParse": "Chrome 120", "URL.parse": "Chrome 126", "structuredClone": "Chrome 98", "scheduler.": "Chrome 94, not Safari",
-	"navigator.locks": "Safari 15.4", "Uint8Array.fromBase64": "Chrome 140", ".isWellFormed(": "Chrome 111", ".toWellFormed(": "Chrome 111",
+	"navigator.locks.": "Firefox 96", "Uint8Array.fromBase64": "Chrome 140", ".isWellFormed(": "Chrome 111", ".toWellFormed(": "Chrome 111",
 	"Set.prototype.union": "Chrome 122", "Iterator.": "Chrome 122", ".throwIfAborted(": "Chrome 100", "Promise.try": "Chrome 128",
 	".transferToFixedLength(": "Chrome 114", "for await (const chunk of response.body": "Chrome 124",
 }

@@ -1,0 +1,360 @@
+// The option `shared`, in the worker: which sources are of one stream, and what a SharedStream wants done. In a SharedWorker
+// one hub serves the pages of an origin; where there is none, each page has a worker with a hub of its own, and the hubs
+// find each other by a lock and a channel.
+
+import { Connection } from './connection.js';
+import { DEFAULT_RECONNECTION_TIME } from './parser.js';
+import { postable, Questions } from './posting.js';
+import { lastIdOf } from './sharedlog.js';
+import { isMessage, isPlace } from './sharedmessages.js';
+import { Client, SharedStream, TICK } from './sharedstream.js';
+import { CLOSED } from './source.js';
+
+/** What of the options belongs to the connection, beside what makes two sources sources of one stream. */
+const OPTIONS = ['retry', 'idleTimeout', 'maxEventSize', 'lastEventIdParam', 'errorBodySize', 'accept', 'flushAtEnd'];
+
+/** How long nobody else replaces a leader, once somebody does, in milliseconds. */
+const LONGEST_THEFT = 2 * TICK;
+
+/** How often a name is hashed. */
+const ITERATIONS = 10_000;
+
+const optionsOf = (source) => OPTIONS.map((name) => JSON.stringify(source[name]) ?? '');
+
+/** The streams that can be joined, by what makes sources those of one stream. @type {Map<string, Stream>} */
+const streams = new Map();
+
+/** Not there in pages that did not come over TLS, and in old browsers. */
+const { locks } = navigator;
+
+/** Whether all pages are served here, so that a stream can do without a lock. */
+const isSharedWorker = 'onconnect' in globalThis;
+
+/** The sources of one page. */
+export class Port {
+  /** By number. @type {Map<number, Client>} */
+  #clients = new Map();
+  #port;
+
+  constructor(port) {
+    this.#port = port;
+  }
+
+  has(id) {
+    return this.#clients.has(id);
+  }
+
+  receive({ id, open, call, taken, question, value, error }) {
+    if (open) {
+      this.#open(id, open);
+      return;
+    }
+    const client = this.#clients.get(id);
+    if (!client) return;
+    if (call === 'close') this.#close(id, client);
+    else if (call === 'wake') client.stream.wakeAll();
+    else if (call === 'renew') client.stream.renew(Number(value) || 0);
+    else if (taken) client.stream.taken(client, Number(taken) || 0);
+    else client.stream.answered(question, value, error);
+  }
+
+  /** The page has gone. */
+  end() {
+    for (const [id, client] of [...this.#clients]) this.#close(id, client);
+  }
+
+  #open(id, open) {
+    if (!isPlace(open) || !Array.isArray(open.given ?? []) || typeof open.url !== 'string') return;
+    const client = new Client(open);
+    client.post = (message) => this.#port.postMessage({ id, ...message });
+    client.send = (message) => {
+      if (message.readyState === CLOSED) this.#clients.delete(id);
+      client.post(message);
+    };
+    client.lost = () => {
+      this.#clients.delete(id);
+      client.post({ lost: true });
+    };
+    this.#clients.set(id, client);
+    streamOf(open).add(client, open);
+  }
+
+  #close(id, client) {
+    this.#clients.delete(id);
+    client.stream.remove(client);
+  }
+}
+
+function streamOf(open) {
+  const key = keyOf(open);
+  if (!streams.has(key)) streams.set(key, new Stream(key, open));
+  return streams.get(key);
+}
+
+/** Headers that are given by a function are like all others that are. */
+function keyOf({ url, credentials, given }) {
+  const headers = given?.map(([name, value]) => [`${name}`.toLowerCase(), `${value}`]).sort((a, b) => (a[0] < b[0] ? -1 : a[0] > b[0] ? 1 : 0));
+  return JSON.stringify([url, credentials, headers ?? 'function']);
+}
+
+/**
+ * The name of a stream's lock and channel. Names can be seen, in tools and in reports of crashes, and a stream's URL and
+ * headers have tokens in them, so the name is a digest. All realms of the origin must arrive at it without asking each
+ * other, so its salt cannot be a secret: it is the origin, which spoils tables made for many sites, and a guess costs
+ * many rounds.
+ */
+async function nameOf(key) {
+  const encode = (text) => new TextEncoder().encode(text);
+  const { subtle } = crypto;
+  const secret = await subtle.importKey('raw', encode(key), 'PBKDF2', false, ['deriveBits']);
+  const salt = encode(`eventsource-wasm ${location.origin}`);
+  const bits = await subtle.deriveBits({ name: 'PBKDF2', hash: 'SHA-256', salt, iterations: ITERATIONS }, secret, 128);
+  return `eventsource-wasm 1 ${Array.from(new Uint8Array(bits), (byte) => byte.toString(16).padStart(2, '0')).join('')}`;
+}
+
+/** One stream in this worker: the host of a SharedStream. */
+class Stream {
+  #key;
+  #source;
+  #shared;
+  #name = '';
+  #channel;
+  #timer;
+  /** Ends the wait for the lock, or gives it up. */
+  #leave;
+  #connection;
+  #questions = new Questions();
+  /** The functions that ask another page, by the client that was asked. @type {Map<Client, Set<Function>>} */
+  #asked = new Map();
+
+  constructor(key, source) {
+    this.#key = key;
+    this.#source = source;
+    this.#shared = new SharedStream(this, { node: crypto.getRandomValues(new Uint32Array(2)).join(), now: performance.now() });
+    this.#begin();
+  }
+
+  async #begin() {
+    this.#timer = setInterval(() => this.#shared.tick(performance.now()), TICK);
+    if (!locks || !globalThis.BroadcastChannel || !globalThis.crypto.subtle) {
+      if (isSharedWorker) this.#shared.granted();
+      else this.#fail();
+      return;
+    }
+    try {
+      const name = await nameOf(this.#key);
+      if (this.#shared.phase === 'ended') return;
+      this.#name = name;
+      this.#channel = new BroadcastChannel(this.#name);
+      this.#channel.onmessage = ({ data }) => {
+        if (isMessage(data)) this.#shared.receive(data, performance.now());
+      };
+      this.#shared.begin();
+    } catch {
+      this.#fail();
+    }
+  }
+
+  /** Every page reads on by itself. */
+  #fail() {
+    for (const client of [...this.#shared.clients]) {
+      client.lost();
+      this.remove(client);
+    }
+  }
+
+  // What clients do.
+
+  add(client, open) {
+    client.stream = this;
+    this.#warn([client], optionsOf(open), this.options);
+    this.#shared.add(client);
+  }
+
+  /** Tells pages of options that are not those of their shared connection. */
+  #warn(clients, options, others) {
+    const names = OPTIONS.filter((_, i) => options[i] !== others[i]);
+    if (names.length === 0) return;
+    const [url] = this.#source.url.split('?');
+    const warn = `EventSource: the shared connection to ${url} has been opened with other values of ${names.join(', ')}`;
+    for (const client of clients) client.post({ warn });
+  }
+
+  remove(client) {
+    this.#shared.remove(client);
+    const asked = this.#asked.get(client) ?? [];
+    this.#asked.delete(client);
+    for (const again of asked) again();
+  }
+
+  wakeAll() {
+    this.#shared.wake();
+  }
+
+  /** The page was frozen, and so was its own worker. */
+  renew(silence) {
+    if (!isSharedWorker) this.#connection?.renew(silence);
+  }
+
+  taken(client, length) {
+    this.#shared.taken(client, length);
+  }
+
+  answered(question, value, error) {
+    this.#questions.answer(question, value, error);
+  }
+
+  // What the stream wants done.
+
+  get options() {
+    return optionsOf(this.#source);
+  }
+
+  /** The options of whoever leads. */
+  meet(options) {
+    this.#warn(this.#shared.clients, this.options, options);
+  }
+
+  send(message) {
+    this.#channel?.postMessage(message);
+  }
+
+  queue() {
+    this.#request({});
+  }
+
+  async steal() {
+    await locks.request(`${this.#name} theft`, { ifAvailable: true }, async (mine) => {
+      if (!mine || !this.#shared.steals) return;
+      this.release();
+      this.#request({ steal: true });
+      await new Promise((resolve) => setTimeout(resolve, LONGEST_THEFT));
+    });
+  }
+
+  /** Asks for the lock, and holds it until it is to be given up or another takes it. */
+  #request(options) {
+    if (!this.#name) return;
+    const controller = new AbortController();
+    let held = false;
+    let left = false;
+    let giveUp;
+    this.#leave = () => {
+      left = true;
+      if (held) giveUp();
+      else controller.abort();
+    };
+    const granted = () => {
+      if (left) return undefined;
+      held = true;
+      const given = new Promise((resolve) => (giveUp = resolve));
+      this.#shared.granted();
+      return given;
+    };
+    const { signal } = controller;
+    locks.request(this.#name, options.steal ? options : { signal }, granted).catch(() => {
+      if (held && !left) this.#shared.stolen();
+    });
+  }
+
+  release() {
+    this.#leave?.();
+    this.#leave = undefined;
+  }
+
+  connect(lastEventId, reconnectionTime) {
+    this.#connection?.close();
+    const { given, ...source } = this.#source;
+    const delivery = new Production(this, lastEventId);
+    this.#connection = new Connection(delivery, {
+      ...source,
+      lastEventId,
+      reconnectionTime: reconnectionTime === DEFAULT_RECONNECTION_TIME ? undefined : reconnectionTime,
+      headers: given ? new Headers(given) : (attempt) => this.#ask('headers', attempt),
+      onComment() {}, // somebody may want them
+    });
+    delivery.connection = this.#connection;
+  }
+
+  disconnect() {
+    const connection = this.#connection;
+    this.#connection = undefined;
+    connection?.close();
+  }
+
+  wake() {
+    this.#connection?.wake();
+  }
+
+  closed() {
+    if (streams.get(this.#key) === this) streams.delete(this.#key);
+  }
+
+  ended() {
+    this.closed();
+    clearInterval(this.#timer);
+    this.#channel?.close();
+  }
+
+  // What the connection does.
+
+  produce(connection, entry) {
+    if (connection !== this.#connection) return;
+    this.#shared.produce({ ...entry, reconnectionTime: connection.reconnectionTime });
+  }
+
+  note(what, details) {
+    for (const client of this.#shared.clients) client.post({ note: what, details });
+  }
+
+  /** Asks the page that has come last, and another if it goes. */
+  #ask(what, attempt) {
+    return new Promise((resolve, reject) => {
+      const ask = () => {
+        const client = [...this.#shared.clients].at(-1);
+        if (!client) return reject(new Error('no page is left'));
+        const asked = this.#asked.get(client) ?? new Set();
+        this.#asked.set(client, asked.add(ask));
+        const answered = (settle) => (value) => {
+          asked.delete(ask);
+          settle(value);
+        };
+        return this.#questions.ask((question) => client.post({ ask: what, question, attempt })).then(answered(resolve), answered(reject));
+      };
+      ask();
+    });
+  }
+}
+
+/** In place of a Delivery, gives a stream what is to be delivered. */
+class Production {
+  /** Nobody holds the stream who is slow. */
+  waits = 0;
+  connection;
+  #stream;
+
+  constructor(stream, lastEventId) {
+    this.#stream = stream;
+    this.lastEventId = lastEventId;
+  }
+
+  take({ text, table }, origin, wanted) {
+    this.lastEventId = lastIdOf({ text, table }) ?? this.lastEventId;
+    if (table.length > 1 || table[0] >= 0) this.#stream.produce(this.connection, { batch: { text, table }, origin });
+    return wanted();
+  }
+
+  fire(type, details, readyState) {
+    this.#stream.produce(this.connection, { fire: type, details: postable(details), readyState });
+  }
+
+  fail(details) {
+    this.fire('error', details, CLOSED);
+  }
+
+  note(what, details) {
+    if (what !== 'close') this.#stream.note(what, postable(details));
+  }
+
+  end() {}
+}
