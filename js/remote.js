@@ -41,7 +41,7 @@ async function start(shared, given) {
   // One that is of another origin can only be imported, which a SharedWorker of this origin cannot be told to.
   const ofAll = shared && globalThis.SharedWorker && absolute(url).startsWith(`${origin}/`);
   const script = tag(url) === 'TrustedScriptURL' ? url : ofThisOrigin(absolute(url));
-  const worker = ofAll ? new SharedWorker(script, BUILD) : new Worker(script);
+  const worker = /** @type {any} */ (ofAll ? new SharedWorker(script, BUILD) : new Worker(script));
   const port = ofAll ? worker.port : worker;
   port.onmessage = ({ data }) => (data.worker ? watch(data.worker, port) : connections.get(data.id)?.receive(data));
   if (ofAll) meet(port);
@@ -70,13 +70,13 @@ function meet(port) {
   const page = `eventsource-wasm page ${Math.random()}`;
   navigator.locks?.request(page, () => {
     port.postMessage({ page });
-    return new Promise((resolve) => {
+    return /** @type {Promise<void>} */ (new Promise((resolve) => {
       leave = () => {
         resolve();
         port.close();
         leave = workers.true = undefined;
       };
-    });
+    }));
   });
 }
 

@@ -98,6 +98,7 @@ export class Log {
 /** What holds after an entry. */
 export const stateOf = ({ lastEventId, open, opened, reconnectionTime }) => ({ lastEventId, open, opened, reconnectionTime });
 
+/** @param {{ batch?: any }} entry */
 const sizeOf = ({ batch }) => (batch ? costOf(batch) : MESSAGE);
 
 /** How many numbers of the table are before the end of the last event with that ID, or 0. */
@@ -128,8 +129,8 @@ export function lastIdOf({ text, table }) {
  * A history is a list of `[epoch, number]`: who led from that entry on. An epoch is `[count, node]`; of two with the same
  * count, the node decides.
  *
- * @param {(number | string)[]} epoch
- * @param {(number | string)[]} other
+ * @param {any[]} epoch
+ * @param {any[]} other
  */
 export function isNewer([count, node], [otherCount, otherNode]) {
   return count > otherCount || (count === otherCount && node > otherNode);

@@ -49,6 +49,14 @@ export class Client {
   /** Whether it has no place in the log yet, or is looking for its last event. */
   waits = true;
   seeks = false;
+  /** @type {any} */
+  stream;
+  /** @type {(message: object) => void} */
+  post;
+  /** @type {(message: any) => void} */
+  send;
+  /** @type {() => void} */
+  lost;
 
   /**
    * A client that comes back says what `at` was in the last message that it has got all of: an epoch, the number of an entry, and
@@ -316,7 +324,11 @@ export class SharedStream {
     if (!connected) this.#host.connect(lastEventId, reconnectionTime);
   }
 
-  /** A leader that meets a later epoch than its own begins one later still: it has the lock. */
+  /**
+   * A leader that meets a later epoch than its own begins one later still: it has the lock.
+   *
+   * @param {any[]} epoch
+   */
   #sawEpoch(epoch = [0, '']) {
     this.#count = Math.max(this.#count, epoch[0]);
     if (this.phase === 'leading' && isNewer(epoch, this.#epoch)) this.#rival = true;
