@@ -135,7 +135,7 @@ func (m mutation) run(t *testing.T) []byte {
 	if out, err := exec.Command("go", "test", "-c", "-overlay", overlay, "-o", binary, ".").CombinedOutput(); err != nil {
 		t.Fatalf("the copy does not compile: %v\n%s", err, out)
 	}
-	out, _ := exec.Command(binary, "-test.run", "^TestSimulation$", "-test.timeout", "5m", "-seeds", "20000").CombinedOutput()
+	out, _ := exec.Command(binary, "-test.run", "^TestSimulation$", "-test.timeout", "5m", "-seeds", "100000").CombinedOutput()
 	return out
 }
 
