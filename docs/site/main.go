@@ -38,8 +38,8 @@ type chapter struct {
 var chapters = []chapter{
 	{"", []string{"README.md"}},
 	{"In the page", []string{
-		"docs/getting-started.md", "docs/options.md", "docs/headers.md", "docs/shared.md", "docs/bundlers.md", "docs/csp.md", "docs/testing.md",
-		"docs/migrating.md", "docs/troubleshooting.md",
+		"docs/getting-started.md", "docs/options.md", "docs/headers.md", "docs/reconnecting.md", "docs/llm.md", "docs/shared.md",
+		"docs/bundlers.md", "docs/csp.md", "docs/testing.md", "docs/migrating.md", "docs/troubleshooting.md",
 	}},
 	{"In Go", []string{"docs/go-client.md", "docs/server.md", "server/OPERATIONS.md", "server/STORES.md"}},
 	{"Reference", []string{"docs/differences.md", "docs/performance.md", "docs/conformance.md", "docs/architecture.md", "docs/toolchains.md"}},
