@@ -53,7 +53,7 @@ var mutationsOfSharedStreams = []mutation{
 	{"an open stream opens again", "sharedstream.js", "if (fire === 'open' && client.readyState === OPEN) return;", ""},
 	{"the wrong event is waited for", "sharedstream.js", "if (!client.seeks) client.lastEventId =", "client.lastEventId ="},
 	{"leaders do not see each other", "sharedstream.js", "isNewer(epoch, this.#epoch)) this.#rival = true;", "false) this.#rival = true;"},
-	{"a leader that says nothing stays", "sharedstream.js", "this.#host.steal();", ""},
+	{"a leader that says nothing stays", "sharedstream.js", "this.#host.steal();", ";"},
 	{"what is lost last is not missed", "sharedstream.js", "    if (head > this.head) this.#want(now);\n  }", "  }"},
 	{"histories are not compared", "sharedlog.js", "Math.min(endOf(history, i, head), endOf(otherHistory, j, otherHead))", "Math.min(head, otherHead)"},
 	{"a failed stream is held", "sharedstream.js", "else if (this.phase === 'closed') this.#release();", ""},

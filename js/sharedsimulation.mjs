@@ -284,12 +284,16 @@ class Page {
   }
 }
 
+/** For how many ticks a node may want to replace a leader. */
+const LONGEST_WAIT = 8;
+
 /** A realm in which worker.js runs. */
 class Node {
   alive = true;
   pages = new Set();
   #frozenUntil = 0;
   #inbox = [];
+  #waits = 0;
 
   constructor(world, name) {
     Object.assign(this, { world, name });
@@ -308,6 +312,8 @@ class Node {
   #tick() {
     this.later(() => {
       this.stream.tick(this.now);
+      this.#waits = this.stream.steals ? this.#waits + 1 : 0;
+      if (this.#waits > LONGEST_WAIT) this.world.fail(`${this.name} does not replace a leader that says nothing`);
       this.#tick();
     }, TICK);
   }
@@ -407,7 +413,7 @@ class World {
     this.clock = new Clock();
     this.locks = new Locks(this);
     this.server = new Server();
-    this.logSize = this.random.chance(20) ? 4096 : undefined;
+    this.logSize = this.random.chance(30) ? this.random.pick([1024, 4096]) : undefined;
     this.largestLag = this.random.chance(30) ? 200 : undefined;
     this.lossy = this.random.chance(30);
     this.slowest = this.random.pick([2, 20, 200]);
@@ -433,7 +439,7 @@ class World {
   open(node, more) {
     const page = new Page(this, node, more);
     page.name = `page${++this.#names}`;
-    if (this.random.chance(10)) page.slow = this.random.below(300);
+    if (this.random.chance(10)) page.slow = this.random.below(this.random.pick([300, 3000]));
     this.pages.push(page);
     this.log(`${page.name} on ${node.name} from ${page.lastEventId}`);
   }
