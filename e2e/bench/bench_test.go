@@ -51,6 +51,9 @@ func TestSend(t *testing.T) {
 }
 
 func TestReport(t *testing.T) {
+	if len(colors) != len(implementations) {
+		t.Fatalf("%d colors for %d implementations", len(colors), len(implementations))
+	}
 	r := newReport()
 	turn := func(cost time.Duration) figure { return figure{Processor: cost, Wall: 1, Memory: 2_000_000} }
 	runs := map[string][]figure{"native": {turn(100), turn(400), turn(100)}, "ours": {turn(50), turn(100), turn(150)}}

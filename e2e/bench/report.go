@@ -129,7 +129,8 @@ const (
 	mostRatio  = 4.0 // beyond that, a bar is cut and its figure told
 )
 
-var colors = []string{"#8b949e", "#0969da", "#218bff", "#54aeff", "#d0d7de", "#bf8700", "#a475f9", "#1a7f37", "#cf222e", "#57606a"}
+// colors are those of the implementations, in their order.
+var colors = [...]string{"#8b949e", "#0969da", "#218bff", "#54aeff", "#d0d7de", "#bf8700", "#a475f9", "#1a7f37", "#cf222e", "#57606a", "#8250df"}
 
 // plot is a bar for each implementation in every workload, as an SVG image that reads on light and on dark.
 func (r *report) plot() string {

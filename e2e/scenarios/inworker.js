@@ -16,6 +16,7 @@ const groups = { close, headers, ids, llm, options, reading, reconnection, reque
 const EXCEPT = {
   'fetch of the page is used for every request': 'a function of the page cannot be called in its place',
   'a fetch that rejects is a network error': 'likewise',
+  'one that breaks is': "the warning is on the worker's console, which DevTools shows with the page's",
   'the network wakes a POST that can resume': "the scenario's clock is the page's",
   'a connection on which nothing arrives for long is made anew, before its response and after': "the scenario's clock is the page's",
 };
