@@ -14,8 +14,9 @@ import (
 // is work and end when there is none.
 //
 // A connection that does not accept data blocks its carrier. Then others replace it, and the stream is left to its own
-// goroutine for a while, which doubles each time. So stalled clients delay others by a few ticks, and not again soon:
-// the number of carriers doubles with each tick in which all are blocked.
+// goroutine for a while, which doubles each time and shrinks with each turn that does not block. So stalled clients
+// delay others by a few ticks, and not again soon: the number of carriers doubles with each tick in which all are
+// blocked. A carrier that the system does not run for so long looks the same, which costs little.
 type Carriers struct {
 	mu      sync.Mutex
 	queue   []*Driver // from head on
@@ -27,7 +28,7 @@ type Carriers struct {
 
 // tick is the interval at which blocked carriers are detected. A carrier counts as blocked after one or two ticks
 // without a step.
-const tick = 2 * time.Millisecond
+const tick = 5 * time.Millisecond
 
 // maxOutputs is the number of outputs of a stream after which it is left to its goroutine, because it reads history.
 const maxOutputs = 8
@@ -179,6 +180,7 @@ func (d *Driver) carry(k *Carrier) {
 		switch command := d.next(k.now); command {
 		case stream.Again:
 		case stream.Wait:
+			d.penalty = max(d.penalty-1, 0)
 			d.arm(k.now)
 			if d.release() {
 				return // somebody else may have it already

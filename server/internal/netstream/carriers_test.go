@@ -208,13 +208,25 @@ func TestStreamsAreCarriedAgain(t *testing.T) {
 			return turns
 		}
 		wait(true)
+		penalty := 0
 		for i := range 4 {
 			block.Store(true)
 			turn()
 			block.Store(false)
-			if got, want := wait(true), minAlone<<i; got < want-1 || got > want {
-				t.Errorf("block %d: the stream is alone for %d turns, want %d", i, got, want)
+			penalty = max(2*penalty, minAlone)
+			if got := wait(true); got < penalty-1 || got > penalty {
+				t.Errorf("block %d: the stream is alone for %d turns, want %d", i, got, penalty)
 			}
+			penalty-- // by the turn that was carried
+		}
+		for range penalty {
+			turn()
+		}
+		block.Store(true)
+		turn()
+		block.Store(false)
+		if got := wait(true); got > minAlone {
+			t.Errorf("a stream that has not blocked for long is alone for %d turns, want %d", got, minAlone)
 		}
 		h.log.Close()
 		h.ended.Wait()

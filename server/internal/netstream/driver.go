@@ -71,7 +71,7 @@ type Driver struct {
 	command stream.Command // for its goroutine to carry out, unless Wait
 	failure *failure       // of a carrier
 	alone   int            // how many times more its goroutine does what there is to do
-	penalty int            // how many times that will be when a write blocks again
+	penalty int            // half of how many times that will be when a write blocks again
 
 	waiting atomic.Bool // there are inputs
 	mu      sync.Mutex
