@@ -75,8 +75,19 @@ func (r *record) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 	}
 }
 
+type life struct{ name, implementation, init string }
+
+// begin opens a page whose source has received "before".
+func (l life) begin(t *testing.T) (*site, *record, context.Context) {
+	t.Helper()
+	s, r := openSite(t), newRecord()
+	s.mux.Handle("GET /record", r)
+	r.publish("before")
+	return s, r, follow(t, s, l.implementation, l.init)
+}
+
 // lives are the ways in which a tab's life is lived through, by what the source is constructed with.
-var lives = []struct{ name, implementation, init string }{
+var lives = []life{
 	{"native", "native", "{}"},
 	{"wasm", "wasm", "{}"},
 	{"worker", "wasm", "{ worker: true }"},
@@ -142,10 +153,7 @@ func TestFrozenPage(t *testing.T) {
 	for _, life := range lives {
 		t.Run(life.name, func(t *testing.T) {
 			t.Parallel()
-			s, r := openSite(t), newRecord()
-			s.mux.Handle("GET /record", r)
-			r.publish("before")
-			tab := follow(t, s, life.implementation, life.init)
+			_, r, tab := life.begin(t)
 			setLifecycle(t, tab, page.SetWebLifecycleStateStateFrozen)
 			r.publish("meanwhile")
 			setLifecycle(t, tab, page.SetWebLifecycleStateStateActive)
@@ -163,10 +171,7 @@ func TestFrozenPageWhoseConnectionDies(t *testing.T) {
 	for _, life := range lives[1:] {
 		t.Run(life.name, func(t *testing.T) {
 			t.Parallel()
-			s, r := openSite(t), newRecord()
-			s.mux.Handle("GET /record", r)
-			r.publish("before")
-			tab := follow(t, s, life.implementation, life.init)
+			_, r, tab := life.begin(t)
 			setLifecycle(t, tab, page.SetWebLifecycleStateStateFrozen)
 			r.silenceOld()
 			r.publish("meanwhile")
@@ -183,10 +188,7 @@ func TestPageInTheCache(t *testing.T) {
 	for _, life := range lives {
 		t.Run(life.name, func(t *testing.T) {
 			t.Parallel()
-			s, r := openSite(t), newRecord()
-			s.mux.Handle("GET /record", r)
-			r.publish("before")
-			tab := follow(t, s, life.implementation, life.init)
+			s, r, tab := life.begin(t)
 			if err := chromedp.Do(tab, chromedp.Navigate(s.URL+"/?another")); err != nil {
 				t.Fatal(err)
 			}

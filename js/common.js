@@ -1,5 +1,5 @@
-// dist/eventsource.cjs, for require(): Jest and older tools. It does not know where its module is, so the script does the
-// work, unless EVENTSOURCE_WASM_URL says where to load it from.
+// dist/eventsource.cjs, for require(): Jest and older tools. It cannot know where its module is, so it loads none unless
+// EVENTSOURCE_WASM_URL is set.
 
 import { setDefaultURL } from './engine.js';
 import { setWorkerURL } from './remote.js';

@@ -13,7 +13,7 @@ import { away, documentIsThere, untilLeft } from './unload.js';
 /** For how many milliseconds after its request nothing that wakes it says that a connection is dead. */
 const JUST_SENT = 2000;
 
-/** Ends an unfinished line, and its event. If that line ended in CR, the first LF is the rest of its CRLF. */
+/** Completes an unfinished event, as a blank line would. After a CR, the first LF completes a CRLF. */
 const END_OF_EVENT = Uint8Array.of(10, 10);
 
 export class Connection extends Source {
@@ -228,7 +228,7 @@ export class Connection extends Source {
     return this.#lifecycle?.reconnectionTime ?? DEFAULT_RECONNECTION_TIME;
   }
 
-  /** Forgets what has arrived of an event, since the page is going to put another stream into the one it gave. */
+  /** Discards an unfinished event, because the page pipes another stream into the one it gave. */
   reset() {
     if (!this.source.stream || !this.#lifecycle || this.readyState === CLOSED) return;
     if (this.#delivering) this.#resetDue = true;
@@ -236,18 +236,18 @@ export class Connection extends Source {
   }
 
   /**
-   * What would be waited for may be had now, and what is open may be dead, if it has been silent for so many milliseconds.
-   * What is sent once is not sent again.
+   * Reconnects at once if the connection has been silent for that many milliseconds: the network may be back, or the
+   * connection dead. Does nothing if the request is made only once.
    */
   wake(silence = 0) {
     if (!this.canRepeat || !this.#lifecycle || performance.now() - this.#quietSince < silence) return;
-    // What comes after a sleep comes twice, from the clock and from the network.
+    // After a sleep, both the clock and the network wake the source.
     if (this.#abort && Math.abs(Date.now() - this.#sentAt) < JUST_SENT) return;
     clearTimeout(this.#timer);
     this.#input('wake');
   }
 
-  /** Ends the connection without a word until wake() makes it anew, as whatwg/html#12381 has it in the back/forward cache. */
+  /** Closes the connection without an event until wake(), as whatwg/html#12381 proposes for the back/forward cache. */
   suspend() {
     if (!this.canRepeat || !this.#abort) return;
     this.#know({ reason: 'wake' });
@@ -256,13 +256,12 @@ export class Connection extends Source {
     this.#suspended = false;
   }
 
-  /** Makes an open connection anew without a word if it has been silent for so many milliseconds. */
+  /** Reconnects without an event if the connection has been silent for that many milliseconds. */
   renew(silence) {
     if (this.readyState !== OPEN || performance.now() - this.#quietSince < silence) return;
     this.suspend();
     this.wake();
   }
-
 
   #giveUp(reason) {
     this.end();
@@ -284,7 +283,7 @@ export class Connection extends Source {
     this.#abort = undefined;
   }
 
-  /** One timer for as long as the connection is not idle, and not one for each chunk. */
+  /** Uses one timer while the connection is not idle, rather than one for each chunk. */
   #watchIdle() {
     const { idleTimeout } = this.source;
     if (idleTimeout === Infinity) return;

@@ -20,7 +20,7 @@ function number(byDefault, least, most, isValid = Number.isFinite, kind = 'a num
 
 const integer = (byDefault, least, most) => number(byDefault, least, most, Number.isInteger, 'an integer');
 
-/** The first is the default. */
+/** Returns a converter to one of the values. The first is the default. */
 function oneOf(...values) {
   return (value = values[0], name) => {
     if (values.includes(value)) return value;
@@ -35,7 +35,7 @@ function convertFunction(value, name) {
   throw invalid(name, 'must be a function.');
 }
 
-/** Without those that have no body where a stream is expected. */
+/** Statuses whose responses can have a body. */
 function statuses(byDefault, most, ...without) {
   return (value = byDefault, name) => {
     const list = Array.isArray(value) ? [...value] : [undefined];
@@ -98,7 +98,7 @@ const OPTIONS = {
  * @property {RequestCredentials} credentials
  * @property {string} method
  * @property {BodyInit | ((attempt: object) => BodyInit | Promise<BodyInit>) | undefined} body
- * @property {boolean} once whether a request is made but once: it is no GET, and no function says that it can be made again
+ * @property {boolean} once whether the request is made only once: it is not a GET, and `body` is not a function
  * @property {{ statuses: number[], contentTypes: string[] }} accept
  * @property {boolean} flushAtEnd
  * @property {'never' | 'get'} resume
@@ -119,7 +119,7 @@ const OPTIONS = {
  * @property {boolean} debug
  * @property {boolean | string | URL | object} worker
  * @property {boolean} shared
- * @property {number} [reconnectionTime] of the stream that it goes on with, in a worker
+ * @property {number} [reconnectionTime] of the stream that a worker continues
  * @property {string} [referrer] of the page, in its worker
  * @property {boolean} wake
  * @property {{ key: string, storage: 'sessionStorage' | 'localStorage' } | undefined} persist
@@ -234,7 +234,7 @@ function convertKey(key) {
   throw invalid('persist', 'must be a key, or {key, storage}.');
 }
 
-/** They are compared with what a response has, without its parameters. */
+/** Media types are compared without parameters. */
 function convertTypes(types = [], name) {
   const list = Array.isArray(types) ? types.map((type) => String(type).toLowerCase()) : ['?'];
   if (list.every((type) => type === essenceOf(type))) return list;

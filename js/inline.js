@@ -1,12 +1,12 @@
-// dist/inline.mjs, eventsource-wasm/inline: the class, with the module and the worker in a script of its own. Every bundler
-// follows an import(), so there is no file to copy and no address to get wrong.
+// dist/inline.mjs, eventsource-wasm/inline: the class, with the module and the worker in a second script. Every bundler
+// follows import(), so there is no file to copy.
 
 import { setDefaultURL } from './engine.js';
 import { setWorkerURL } from './remote.js';
 
 let assets;
 
-/** Loads the script once. A network may be back for the next source. */
+/** Loads the script once. After a failure, the next source tries again. */
 async function load() {
   assets ??= import('./eventsource.assets.mjs');
   try {

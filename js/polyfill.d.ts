@@ -1,6 +1,6 @@
 import type * as module from './index.js';
 
-/** The global, with all of its type: TypeScript lets nobody change what its own libraries declare of the global. */
+/** The global with its full type. TypeScript does not let packages change how its own libraries declare the global. */
 export { EventSource } from './index.js';
 
 declare global {

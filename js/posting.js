@@ -1,13 +1,13 @@
-// What worker.js and sharedhub.js have in common: how what a connection tells is posted, and what a page is asked.
+// Shared by worker.js and sharedhub.js: posting what a connection reports, and asking a page questions.
 
-/** Details as they can be posted: without what only this side can use. */
+/** Details without the parts that cannot be posted. */
 export function postable({ headers, cause, ...details }) {
   if (headers) details.headers = [...headers];
   if (cause instanceof Error) details.cause = cause;
   return details;
 }
 
-/** What pages were asked and have not answered, by number. */
+/** The questions that pages have not answered yet, by number. */
 export class Questions {
   #open = new Map();
   #last = 0;

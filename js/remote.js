@@ -28,7 +28,7 @@ let lastId = 0;
  */
 const workers = {};
 
-/** Ends the page's part in the SharedWorker. */
+/** Disconnects the page from the SharedWorker. */
 let leave;
 
 /** Whether the connection can be in a worker. Shared and service workers have no Worker in some browsers. */
@@ -38,7 +38,7 @@ export const canBeRemote = ({ worker, shared }) => (worker || shared) && globalT
 async function start(shared, given) {
   const url = typeof given === 'boolean' ? await workerURL() : given;
   if (url === null) throw new Error('no address: set worker to it');
-  // One that is of another origin can only be imported, which a SharedWorker of this origin cannot be told to.
+  // A script of another origin can only be imported, which needs a blob: script, and pages cannot share one of those.
   const ofAll = shared && globalThis.SharedWorker && absolute(url).startsWith(`${origin}/`);
   const script = tag(url) === 'TrustedScriptURL' ? url : ofThisOrigin(absolute(url));
   const worker = /** @type {any} */ (ofAll ? new SharedWorker(script, BUILD) : new Worker(script));
@@ -53,19 +53,19 @@ async function start(shared, given) {
   return port;
 }
 
-/** A worker's script must be of the page's origin, and may import others. */
+/** A worker's script must be from the page's origin. It may import others. */
 function ofThisOrigin(url) {
   const own = url.startsWith(`${origin}/`) || url.startsWith('blob:');
   return own ? url : URL.createObjectURL(new Blob([`importScripts(${JSON.stringify(url)})`]));
 }
 
-/** Whether the page is a frame of another site, to which browsers give a storage of its own, and workers and locks. */
+/** Whether the page is a frame of another site. Browsers give those their own storage, workers and locks. */
 async function isPartitioned() {
   const { top, self, document } = globalThis;
   return top !== undefined && top !== self && !(await document.hasStorageAccess?.());
 }
 
-/** The SharedWorker and the page each hold a lock, and when one goes, the other gets its lock. */
+/** The SharedWorker and the page each hold a lock. When one goes away, the other is granted its lock. */
 function meet(port) {
   const page = `eventsource-wasm page ${Math.random()}`;
   navigator.locks?.request(page, () => {
@@ -101,9 +101,9 @@ export class RemoteConnection extends Source {
   reconnectionTime = 3000;
 
   #id = 0;
-  /** The worker that knows it. */
+  /** The worker that has this connection. */
   #port;
-  /** What the shared stream has come to here. */
+  /** The position of this page in the shared stream. */
   #at;
   #replace;
   /** What is delivered now, behind which comes what is posted meanwhile. */
@@ -148,7 +148,7 @@ export class RemoteConnection extends Source {
     this.#port?.postMessage({ id: this.#id, ...message }, transfer);
   }
 
-  /** Whether a worker knows it. */
+  /** Removes the connection from its worker. */
   #forget() {
     if (connections.delete(this.#id)) this.#post({ call: 'close' });
     this.#port = undefined;
@@ -216,13 +216,13 @@ export class RemoteConnection extends Source {
     if (readyState === OPEN) this.delivery.fire('error', { url, reason: 'network', willRetry: true, retryIn: 0 });
   }
 
-  /** A shared one that has left goes on from where it has come to. */
+  /** Rejoins a shared stream after leave, from its last position. */
   wake(silence) {
     if (this.source.shared && !this.#port) this.begin();
     else this.#post({ call: 'wake', value: silence });
   }
 
-  /** What a shared one would be sent meanwhile would end the page's stay in the cache. */
+  /** Leaves a shared stream: a message to a page in the back/forward cache would evict it. */
   suspend() {
     if (this.source.shared) {
       this.#forget();

@@ -10,7 +10,7 @@ import { queueTask } from './task.js';
  * cache mode to 'no-store'."
  *
  * @param {string} url
- * @param {string} method another than the source's where it resumes by GET
+ * @param {string} method the source's, or GET when it resumes
  * @param {string} lastEventId as a byte string, empty for none
  * @param {import('./init.js').Init & { url: string }} source
  * @param {object} attempt what a function in place of headers or of the body is told

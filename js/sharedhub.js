@@ -1,6 +1,6 @@
-// The option `shared`, in the worker: which sources are of one stream, and what a SharedStream wants done. In a SharedWorker
-// one hub serves the pages of an origin; where there is none, each page has a worker with a hub of its own, and the hubs
-// find each other by a lock and a channel.
+// The option `shared`, in the worker: groups sources by stream and carries out what a SharedStream commands. In a SharedWorker
+// one hub serves all pages of an origin. Where there is none, each page has a worker with its own hub, and the hubs find
+// each other by a lock and a channel.
 
 import { Connection } from './connection.js';
 import { DEFAULT_RECONNECTION_TIME } from './parser.js';
@@ -10,24 +10,24 @@ import { isMessage, isPlace } from './sharedmessages.js';
 import { Client, SharedStream, TICK } from './sharedstream.js';
 import { CLOSED } from './source.js';
 
-/** What of the options belongs to the connection, beside what makes two sources sources of one stream. */
+/** The options that belong to the connection but do not determine which sources share it. */
 const OPTIONS = ['retry', 'idleTimeout', 'maxEventSize', 'lastEventIdParam', 'errorBodySize', 'accept', 'flushAtEnd'];
 
-/** How long nobody else replaces a leader, once somebody does, in milliseconds. */
+/** For how many milliseconds only one node tries to replace a leader. */
 const LONGEST_THEFT = 2 * TICK;
 
-/** How often a name is hashed. */
+/** Rounds of the digest of a name. */
 const ITERATIONS = 10_000;
 
 const optionsOf = (source) => OPTIONS.map((name) => JSON.stringify(source[name]) ?? '');
 
-/** The streams that can be joined, by what makes sources those of one stream. @type {Map<string, Stream>} */
+/** The streams that sources can join, by key. @type {Map<string, Stream>} */
 const streams = new Map();
 
-/** Not there in pages that did not come over TLS, and in old browsers. */
+/** Undefined in insecure contexts and old browsers. */
 const { locks } = navigator;
 
-/** Whether all pages are served here, so that a stream can do without a lock. */
+/** Whether this worker serves all pages, so that a stream needs no lock. */
 const isSharedWorker = 'onconnect' in globalThis;
 
 /** The sources of one page. */
@@ -91,17 +91,16 @@ function streamOf(open) {
   return streams.get(key);
 }
 
-/** Headers that are given by a function are like all others that are. */
+/** All functions for headers count as equal. */
 function keyOf({ url, credentials, given }) {
   const headers = given?.map(([name, value]) => [`${name}`.toLowerCase(), `${value}`]).sort((a, b) => (a[0] < b[0] ? -1 : a[0] > b[0] ? 1 : 0));
   return JSON.stringify([url, credentials, headers ?? 'function']);
 }
 
 /**
- * The name of a stream's lock and channel. Names can be seen, in tools and in reports of crashes, and a stream's URL and
- * headers have tokens in them, so the name is a digest. All realms of the origin must arrive at it without asking each
- * other, so its salt cannot be a secret: it is the origin, which spoils tables made for many sites, and a guess costs
- * many rounds.
+ * The name of a stream's lock and channel. Names are visible in tools and crash reports, and URLs and headers may hold
+ * tokens, so the name is a digest. All pages must derive the same name without asking each other, so the salt cannot be
+ * secret. It is the origin, which defeats tables made for many sites, and the rounds make each guess slow.
  */
 async function nameOf(key) {
   const encode = (text) => new TextEncoder().encode(text);
@@ -120,7 +119,7 @@ class Stream {
   #name = '';
   #channel;
   #timer;
-  /** Ends the wait for the lock, or gives it up. */
+  /** Releases the lock, or stops waiting for it. */
   #leave;
   #connection;
   #questions = new Questions();
@@ -155,7 +154,7 @@ class Stream {
     }
   }
 
-  /** Every page reads on by itself. */
+  /** Has every page continue over its own connection. */
   #fail() {
     for (const client of [...this.#shared.clients]) {
       client.lost();
@@ -171,7 +170,7 @@ class Stream {
     this.#shared.add(client);
   }
 
-  /** Tells pages of options that are not those of their shared connection. */
+  /** Warns pages whose options differ from those of the shared connection. */
   #warn(clients, options, others) {
     const names = OPTIONS.filter((_, i) => options[i] !== others[i]);
     if (names.length === 0) return;
@@ -210,7 +209,7 @@ class Stream {
     return optionsOf(this.#source);
   }
 
-  /** The options of whoever leads. */
+  /** The options of the leader. */
   meet(options) {
     this.#warn(this.#shared.clients, this.options, options);
   }
@@ -232,7 +231,7 @@ class Stream {
     });
   }
 
-  /** Asks for the lock, and holds it until it is to be given up or another takes it. */
+  /** Requests the lock, and holds it until it is released or stolen. */
   #request(options) {
     if (!this.#name) return;
     const controller = new AbortController();
