@@ -25,7 +25,7 @@ import (
 // What the tests tell the browser that they are themselves; see actAsBrowser.
 const (
 	reportVariable = "CONFORMANCE_TEST_REPORT" // it sends this report, and waits to be interrupted
-	notesVariable  = "CONFORMANCE_TEST_NOTES"  // it writes its arguments and its follower's process there
+	notesVariable  = "CONFORMANCE_TEST_NOTES"  // it writes its arguments and its home there
 )
 
 func TestMain(m *testing.M) {
@@ -39,18 +39,18 @@ func TestMain(m *testing.M) {
 type notes struct {
 	Args     []string
 	Home     string
-	Follower int
+	follower *os.File // ends when the other process has ended
 }
 
 // actAsBrowser is a browser that starts another process, which ignores interrupts, and reports what it was told to.
 func actAsBrowser(path string) {
-	follower := exec.Command("sh", "-c", `trap "" INT; echo started; while :; do sleep 1; done`)
+	follower := exec.Command("sh", "-c", `exec 3>"$0"; trap "" INT; echo started; while :; do sleep 1; done`, followerOf(path))
 	started, err := follower.StdoutPipe()
 	check(err)
 	check(follower.Start())
 	_, err = started.Read(make([]byte, 1))
 	check(err)
-	data, err := json.Marshal(notes{os.Args[1:], os.Getenv("HOME"), follower.Process.Pid})
+	data, err := json.Marshal(notes{os.Args[1:], os.Getenv("HOME"), nil})
 	check(err)
 	check(os.WriteFile(path, data, 0o600))
 	report, reports := os.LookupEnv(reportVariable)
@@ -68,6 +68,9 @@ func actAsBrowser(path string) {
 	<-interrupted.Done()
 }
 
+// followerOf returns the FIFO that the other process has open.
+func followerOf(path string) string { return path + ".follower" }
+
 func check(err error) {
 	if err != nil {
 		fmt.Println(err)
@@ -83,6 +86,14 @@ func withBrowser(t *testing.T, r run) (output string, n notes, err error) {
 		t.Fatal(err)
 	}
 	path := filepath.Join(t.TempDir(), "notes")
+	if err := syscall.Mkfifo(followerOf(path), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	follower, err := os.OpenFile(followerOf(path), os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { follower.Close() })
 	t.Setenv("CHROMIUM", executable)
 	t.Setenv(notesVariable, path)
 	r.browser, r.dist = "chromium", emptyDist(t)
@@ -96,6 +107,7 @@ func withBrowser(t *testing.T, r run) (output string, n notes, err error) {
 	if err := json.Unmarshal(data, &n); err != nil {
 		t.Fatal(err)
 	}
+	n.follower = follower
 	return stdout.String(), n, err
 }
 
@@ -115,18 +127,10 @@ func checkNothingIsLeft(t *testing.T, n notes) {
 	if _, err := os.Stat(n.Home); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the profile %s is left: %v", n.Home, err)
 	}
-	for syscall.Kill(n.Follower, 0) == nil && !isZombie(n.Follower) {
-		if t.Context().Err() != nil {
-			t.Fatal("a process of the browser is left")
-		}
-		time.Sleep(time.Millisecond)
+	n.follower.SetReadDeadline(time.Now().Add(time.Minute)) // or a failure would hang
+	if _, err := io.Copy(io.Discard, n.follower); err != nil {
+		t.Errorf("waiting for the browser's other process: %v", err)
 	}
-}
-
-// isZombie reports whether a process has ended that nobody has waited for, as it happens in containers without an init.
-func isZombie(process int) bool {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", process))
-	return err == nil && bytes.Contains(stat, []byte(") Z "))
 }
 
 const reportOf = `{"browser": "Testbrowser/1", "totals": {"native": {"asTheStandard": 2, "explained": 1, "unexplained": %d}},
