@@ -1,7 +1,11 @@
 package server_test
 
 import (
+	"bytes"
+	"errors"
+	"fmt"
 	"io"
+	"net/http"
 	"runtime"
 	"strings"
 	"sync"
@@ -159,4 +163,38 @@ func TestStalledClientLags(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A writer that panics, as a middleware's may, leaves nothing of its stream behind.
+func TestWriterThatPanics(t *testing.T) {
+	broker := &server.Broker{MaxEvents: 10}
+	reasons := make(chan error, 1)
+	h := &server.Handler{Broker: broker, Logger: quiet, Trace: func(*http.Request) func(server.StreamEnd) {
+		return func(end server.StreamEnd) { reasons <- end.Reason }
+	}}
+	url := start(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { h.ServeHTTP(panickingWriter{w}, r) }))
+	opened(t, url)
+	publish(t, broker, "a", "panic")
+	if reason := <-reasons; !errors.Is(reason, server.ErrPanicked) {
+		t.Errorf("ended by %v", reason)
+	}
+	wantConnections(t, broker, 0)
+	for i := range 100 {
+		publish(t, broker, "a", fmt.Sprint(i, strings.Repeat("x", 1000)))
+	}
+	if s := broker.Stats(); s.Lag != 0 || s.Pinned != 0 {
+		t.Errorf("without a connection: lag %d, pinned %d", s.Lag, s.Pinned)
+	}
+}
+
+// A panickingWriter has only what a stream needs, so that it is not hijacked.
+type panickingWriter struct{ http.ResponseWriter }
+
+func (w panickingWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w panickingWriter) Write(p []byte) (int, error) {
+	if bytes.Contains(p, []byte("panic")) {
+		panic(http.ErrAbortHandler)
+	}
+	return w.ResponseWriter.Write(p)
 }

@@ -37,6 +37,7 @@ var (
 	ErrExpired        = errors.New("grant expired")                  // Grant.Expires
 	ErrMaxStreamAge   = errors.New("stream reached its maximum age") // Handler.MaxStreamAge
 	ErrUnexpectedData = errors.New("client sent data after its request")
+	ErrPanicked       = netstream.ErrPanicked // the http.ResponseWriter, which may be a middleware's, panicked
 )
 
 var heartbeat = sse.AppendComment(nil, "")
@@ -101,7 +102,7 @@ func (o *opening) serve(grant Grant, fresh bool) (detached bool, err error) {
 	}
 	s := stream.New(o.handler.config(), o.broker.log(), o.filter, o.broker.shard(), o.cursor, o.greeting(fresh))
 	o.bound(&s, grant)
-	env := netstream.Env{Log: o.broker.log(), Fetch: o.broker.fetchQueued, Carry: o.broker.carriers.Carry}
+	env := netstream.Env{Log: o.broker.log(), Fetch: o.broker.fetchQueued, Carry: o.broker.carriers.Carry, Panicked: o.handler.logPanic}
 	d := netstream.New(env, &s, &responseConn{o.writer, o.flush, o.control}, o.coder)
 	if d.Flush() && detachable && o.writer.Header().Get("Content-Encoding") == "" {
 		if o.hijack(d) {
@@ -115,9 +116,13 @@ func (o *opening) serve(grant Grant, fresh bool) (detached bool, err error) {
 // run serves the stream on this goroutine.
 func (o *opening) run(d *netstream.Driver) {
 	o.broker.goroutines.Add(d)
-	d.Run(o.request.Context())
-	o.broker.goroutines.Remove(d)
-	o.handler.report(d.Stream, o.request.RemoteAddr, o.onEnd, false)
+	func() {
+		defer func() { // also if the writer panics
+			o.broker.goroutines.Remove(d)
+			o.handler.report(d.Stream, o.request.RemoteAddr, o.onEnd, false)
+		}()
+		d.Run(o.request.Context())
+	}()
 	reason := d.Ended()
 	if !d.Complete() && (reason == ErrDisconnected || reason == ErrPinned) {
 		panic(http.ErrAbortHandler) // otherwise net/http ends the body properly
@@ -143,6 +148,13 @@ func (h *Handler) report(s *stream.Stream, remote string, onEnd func(StreamEnd),
 		Detached: detached,
 		Reason:   s.Ended(),
 	})
+}
+
+// logPanic logs where a writer panicked. The panic goes on in the goroutine of the request.
+func (h *Handler) logPanic(problem any, stack []byte) {
+	if problem != http.ErrAbortHandler {
+		h.logger().Error("writing to a client panicked", "panic", problem, "stack", string(stack))
+	}
 }
 
 func (h *Handler) logEnd(remote string, reason error) {

@@ -2,6 +2,7 @@ package netstream
 
 import (
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -90,8 +91,10 @@ func (c *Carriers) next(k *Carrier) bool {
 	}
 	k.current = c.queue[c.head]
 	c.queue[c.head] = nil
-	if c.head++; c.head == len(c.queue) {
-		c.queue, c.head = c.queue[:0], 0
+	if c.head++; 2*c.head >= len(c.queue) { // or a queue that is never empty would grow for ever
+		n := copy(c.queue, c.queue[c.head:])
+		clear(c.queue[n:])
+		c.queue, c.head = c.queue[:n], 0
 	}
 	k.steps.Add(1)
 	return true
@@ -165,6 +168,9 @@ func (k *Carrier) Serve(d *Driver) {
 	defer func() {
 		if !returned {
 			d.failure = &failure{recover()}
+			if d.failure.problem != nil && d.env.Panicked != nil {
+				d.env.Panicked(d.failure.problem, debug.Stack()) // which the goroutine of the request does not have
+			}
 			d.signal <- struct{}{}
 		}
 	}()

@@ -313,3 +313,127 @@ func TestLongReadsAreNotCarried(t *testing.T) {
 		h.ended.Wait()
 	})
 }
+
+// A queue that is never empty takes no more room than what waits in it.
+func TestQueueIsBounded(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse()
+		const streams = 20
+		for range streams {
+			h.open(t, &testConn{write: func([]byte) error { time.Sleep(time.Millisecond); return nil }})
+		}
+		time.Sleep(time.Second)
+		for i := range 5000 {
+			h.publish(t, "a", i)
+			time.Sleep((streams - 5) * time.Millisecond)
+		}
+		h.carriers.mu.Lock()
+		if n := cap(h.carriers.queue); n > 10*streams {
+			t.Errorf("the queue has room for %d drivers, and there are %d", n, streams)
+		}
+		h.carriers.mu.Unlock()
+		h.log.Close()
+		h.ended.Wait()
+	})
+}
+
+// A stream whose write panics lets go of what it was writing, be it the log's or a copy.
+func TestPanicReleasesOutput(t *testing.T) {
+	limits := eventlog.Limits{Events: 2, Bytes: -1, Age: -1, EventBytes: -1, Pinned: 1 << 10, Segment: 256}
+	for name, stored := range map[string]bool{"of the log": false, "of the store": true} {
+		for _, carried := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, carried %t", name, carried), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					h := newHouse()
+					h.log = eventlog.New(limits, stored, nil)
+					if stored {
+						h.log.Update(eventlog.Update{Epoch: "epoch000", Last: 10})
+					}
+					d := h.driver(t, &testConn{write: func(p []byte) error {
+						if strings.Contains(string(p), "data") {
+							panic("broken")
+						}
+						return nil
+					}})
+					if !carried {
+						d.env.Carry = nil
+					}
+					if stored {
+						d.Cursor.Next = 5
+						block := []byte("data: " + strings.Repeat("x", 4000) + "\n\n")
+						d.env.Fetch = func(context.Context, uint64) stream.Fetched {
+							return stream.Fetched{Epoch: "epoch000", First: 1, Records: []eventlog.Record{{Topic: "a", Sequence: 5, Block: block}}}
+						}
+					}
+					ended := make(chan any)
+					go func() {
+						defer func() { ended <- recover() }()
+						d.Run(context.Background())
+					}()
+					synctest.Wait()
+					if !stored {
+						for i := range 100 {
+							h.publish(t, "a", i)
+						}
+					}
+					if got := <-ended; got != "broken" {
+						t.Errorf("ended by %v", got)
+					}
+					if !stored {
+						for i := range 100 {
+							h.publish(t, "a", i)
+						}
+					}
+					if h.log.Pinned() != 0 || h.log.Full() || d.Ended() != ErrPanicked {
+						t.Errorf("%d bytes are pinned, full %t, ended by %v", h.log.Pinned(), h.log.Full(), d.Ended())
+					}
+				})
+			})
+		}
+	}
+}
+
+// An eviction that comes when the stream has let go changes nothing.
+func TestLateEviction(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse()
+		conn := &testConn{}
+		d := h.driver(t, conn)
+		h.ended.Go(func() { d.Run(context.Background()) })
+		synctest.Wait()
+		d.evict()
+		d.evicted.Store(true) // as if it had let go just then
+		h.publish(t, "a", 0)
+		synctest.Wait()
+		d.Do(func(s *stream.Stream) { s.DepartAt(h.log.Now(), 0) })
+		h.ended.Wait()
+		if got := conn.data(); got != upTo(1) || d.Ended() != stream.ErrDraining {
+			t.Errorf("it has %q, and ended by %v", got, d.Ended())
+		}
+	})
+}
+
+func explode([]byte) error { panic("broken") }
+
+// Where a write on a carrier panicked is reported, since the goroutine that the panic goes on in does not show it.
+func TestPanicOnCarrierIsReported(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse()
+		conn := &testConn{}
+		d := h.driver(t, conn)
+		reported := ""
+		d.env.Panicked = func(problem any, stack []byte) { reported = fmt.Sprint(problem, string(stack)) }
+		h.ended.Go(func() {
+			defer func() { recover() }()
+			d.Run(context.Background())
+		})
+		synctest.Wait()
+		conn.write = explode
+		h.publish(t, "a", 0)
+		h.ended.Wait()
+		if !strings.HasPrefix(reported, "broken") || !strings.Contains(reported, "explode") {
+			t.Errorf("reported %q", reported)
+		}
+	})
+}

@@ -34,11 +34,16 @@ type Env struct {
 
 	Carry func(*Driver) // has a Carrier serve the stream; nil means that its goroutine does
 
+	Panicked func(problem any, stack []byte) // is told of a panic on a carrier, whose stack is lost; may be nil
+
 	// A simulation replaces these.
 	Clock func() time.Time // for deadlines; nil means time.Now
 	Arm   func()           // stands in for setting a timer
 	Pause func(*Driver)    // returns when Awake reports true; nil means to wait for that
 }
+
+// ErrPanicked is why a stream ended whose writer panicked or called [runtime.Goexit].
+var ErrPanicked = errors.New("writing to the client panicked")
 
 // caughtUp is the position of a stream that has everything.
 const caughtUp = math.MaxInt64
@@ -76,7 +81,7 @@ type Driver struct {
 	waiting atomic.Bool // there are inputs
 	mu      sync.Mutex
 	inputs  []func(*stream.Stream)
-	evicted bool
+	evicted atomic.Bool
 	done    bool
 }
 
@@ -139,11 +144,26 @@ func (d *Driver) release() bool {
 func (d *Driver) evict() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.done {
+	if d.done || !d.env.Log.MustLetGo(&d.Cursor) {
 		return
 	}
-	d.evicted = true
+	d.evicted.Store(true)
 	d.conn.SetWriteDeadline(time.Unix(1, 0))
+}
+
+// mustGo reports whether the stream was evicted. If it let go at the same time, it goes on.
+func (d *Driver) mustGo() bool {
+	if !d.evicted.Load() {
+		return false
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.env.Log.MustLetGo(&d.Cursor) {
+		return true
+	}
+	d.evicted.Store(false)
+	d.deadline = 0 // it is long past
+	return false
 }
 
 // Flush writes pending output, and reports whether the stream continues.
@@ -171,6 +191,11 @@ func (d *Driver) Run(ctx context.Context) {
 	})
 	defer forget()
 	defer d.stop()
+	defer func() {
+		if d.Ended() == nil {
+			d.Fail(ErrPanicked)
+		}
+	}()
 	now := d.env.Log.Now()
 	for {
 		command := d.command
@@ -201,6 +226,9 @@ func (d *Driver) next(now time.Duration) stream.Command {
 	if d.waiting.Load() {
 		d.input()
 	}
+	if d.mustGo() {
+		d.Fail(stream.ErrPinned)
+	}
 	command := d.Next(now)
 	switch command {
 	case stream.Wait:
@@ -223,12 +251,9 @@ func (d *Driver) stop() {
 func (d *Driver) input() {
 	d.mu.Lock()
 	d.waiting.Store(false)
-	inputs, evicted := d.inputs, d.evicted
+	inputs := d.inputs
 	d.inputs = nil
 	d.mu.Unlock()
-	if evicted {
-		d.Fail(stream.ErrPinned)
-	}
 	for _, f := range inputs {
 		f(d.Stream)
 	}
@@ -299,11 +324,8 @@ func (d *Driver) write(now time.Duration) time.Duration {
 }
 
 func (d *Driver) fail(err error, now time.Duration) {
-	d.mu.Lock()
-	evicted := d.evicted
-	d.mu.Unlock()
 	switch {
-	case evicted:
+	case d.evicted.Load():
 		d.Fail(stream.ErrPinned)
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		d.TimedOut(now)
@@ -366,7 +388,7 @@ func (d *Driver) setDeadline(now time.Duration) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.evicted {
+	if d.evicted.Load() {
 		return
 	}
 	if d.deadline = due; due == stream.Forever {
