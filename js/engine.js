@@ -65,8 +65,8 @@ export function loadEngine() {
       engine = started;
     },
     (error) => {
-      // A network may be back for the next source. What else fails is going to fail again.
-      if (error.reason === 'network') loading = undefined;
+      // The next source may have a network again, or an address. What else fails is going to fail again.
+      if (error.reason === 'network' || error.reason === 'disabled') loading = undefined;
       report(error);
       throw error;
     },

@@ -31,6 +31,9 @@ const workers = {};
 /** Disconnects the page from the SharedWorker. */
 let leave;
 
+/** Ends the wait for the end of the SharedWorker. @type {AbortController | undefined} */
+let watching;
+
 /** Whether the connection can be in a worker. Shared and service workers have no Worker in some browsers. */
 export const canBeRemote = ({ worker, shared }) => (worker || shared) && globalThis.Worker !== undefined && workers[shared] !== null;
 
@@ -74,6 +77,7 @@ function meet(port) {
       leave = () => {
         resolve();
         port.close();
+        watching?.abort();
         leave = workers.true = undefined;
       };
     }));
@@ -81,11 +85,13 @@ function meet(port) {
 }
 
 function watch(worker, port) {
-  navigator.locks?.request(worker, async () => {
+  watching = new AbortController();
+  const gone = async () => {
     if ((await workers.true) !== port) return;
     workers.true = undefined;
     for (const connection of [...connections.values()]) if (connection.source.shared) connection.begin();
-  });
+  };
+  navigator.locks?.request(worker, { signal: watching.signal }, gone).catch(() => {}); // the page has left first
 }
 
 /** All goes on without a worker. */
@@ -197,7 +203,11 @@ export class RemoteConnection extends Source {
       const value = typeof given === 'function' ? await given(attempt) : given;
       this.#post({ question, value: ask === 'headers' ? [...new Headers(value)] : postable(value) }, tag(value) === 'ReadableStream' ? [value] : []);
     } catch (error) {
-      this.#post({ question, error: error instanceof Error ? error : new Error(String(error)) });
+      try {
+        this.#post({ question, error: error instanceof Error ? error : new Error(String(error)) });
+      } catch { // it cannot be posted
+        this.#post({ question, error: new Error(`${ask} failed`) });
+      }
     }
   }
 

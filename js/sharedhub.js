@@ -4,17 +4,20 @@
 
 import { Connection } from './connection.js';
 import { DEFAULT_RECONNECTION_TIME } from './parser.js';
-import { postable, Questions } from './posting.js';
+import { postable } from './posting.js';
 import { lastIdOf } from './sharedlog.js';
-import { isMessage, isPlace } from './sharedmessages.js';
+import { headersOf, messageOf, placeOf } from './sharedmessages.js';
 import { Client, SharedStream, TICK } from './sharedstream.js';
-import { CLOSED } from './source.js';
+import { CLOSED, OPEN } from './source.js';
 
 /** The options that belong to the connection but do not determine which sources share it. */
 const OPTIONS = ['retry', 'idleTimeout', 'maxEventSize', 'lastEventIdParam', 'errorBodySize', 'accept', 'flushAtEnd'];
 
 /** For how many milliseconds only one node tries to replace a leader. */
 const LONGEST_THEFT = 2 * TICK;
+
+/** For how many milliseconds a page is waited for that is asked for headers, until another is asked. It may be frozen. */
+const ANSWER_TIME = 5000;
 
 /** Rounds of the digest of a name. */
 const ITERATIONS = 10_000;
@@ -55,7 +58,7 @@ export class Port {
     else if (call === 'wake') client.stream.wakeAll();
     else if (call === 'renew') client.stream.renew(Number(value) || 0);
     else if (taken) client.stream.taken(client, Number(taken) || 0);
-    else client.stream.answered(question, value, error);
+    else client.stream.answered(client, question, value, error);
   }
 
   /** The page has gone. */
@@ -64,8 +67,10 @@ export class Port {
   }
 
   #open(id, open) {
-    if (!isPlace(open) || !Array.isArray(open.given ?? []) || typeof open.url !== 'string') return;
-    const client = new Client(open);
+    const place = placeOf(open);
+    const given = open.given && headersOf(open.given);
+    if (this.#clients.has(id) || !place || typeof open.url !== 'string' || (open.given && !given)) return;
+    const client = new Client({ ...place, readyState: open.readyState === OPEN ? OPEN : 0 });
     client.post = (message) => this.#port.postMessage({ id, ...message });
     client.send = (message) => {
       if (message.readyState === CLOSED) this.#clients.delete(id);
@@ -76,7 +81,8 @@ export class Port {
       client.post({ lost: true });
     };
     this.#clients.set(id, client);
-    streamOf(open).add(client, open);
+    const source = { ...open, given };
+    streamOf(source).add(client, source);
   }
 
   #close(id, client) {
@@ -93,8 +99,7 @@ function streamOf(open) {
 
 /** All functions for headers count as equal. */
 function keyOf({ url, credentials, given }) {
-  const headers = given?.map(([name, value]) => [`${name}`.toLowerCase(), `${value}`]).sort((a, b) => (a[0] < b[0] ? -1 : a[0] > b[0] ? 1 : 0));
-  return JSON.stringify([url, credentials, headers ?? 'function']);
+  return JSON.stringify([url, credentials, given ?? 'function']);
 }
 
 /**
@@ -122,9 +127,8 @@ class Stream {
   /** Releases the lock, or stops waiting for it. */
   #leave;
   #connection;
-  #questions = new Questions();
-  /** The functions that ask another page, by the client that was asked. @type {Map<Client, Set<Function>>} */
-  #asked = new Map();
+  /** What the pages are being asked, if anything. @type {Asking | undefined} */
+  #asking;
 
   constructor(key, source) {
     this.#key = key;
@@ -146,7 +150,8 @@ class Stream {
       this.#name = name;
       this.#channel = new BroadcastChannel(this.#name);
       this.#channel.onmessage = ({ data }) => {
-        if (isMessage(data)) this.#shared.receive(data, performance.now());
+        const message = messageOf(data);
+        if (message) this.#shared.receive(message, performance.now());
       };
       this.#shared.begin();
     } catch {
@@ -181,9 +186,7 @@ class Stream {
 
   remove(client) {
     this.#shared.remove(client);
-    const asked = this.#asked.get(client) ?? [];
-    this.#asked.delete(client);
-    for (const again of asked) again();
+    this.#asking?.without(client);
   }
 
   wakeAll() {
@@ -199,8 +202,9 @@ class Stream {
     this.#shared.taken(client, length);
   }
 
-  answered(question, value, error) {
-    this.#questions.answer(question, value, error);
+  answered(client, question, value, error) {
+    client.silent = false;
+    this.#asking?.answered(client, question, value, error);
   }
 
   // What the stream wants done.
@@ -247,7 +251,11 @@ class Stream {
       if (left) return undefined;
       held = true;
       const given = new Promise((resolve) => (giveUp = resolve));
-      this.#shared.granted();
+      try {
+        this.#shared.granted();
+      } catch { // a page has given options with which nothing can connect
+        this.#fail();
+      }
       return given;
     };
     const { signal } = controller;
@@ -269,7 +277,7 @@ class Stream {
       ...source,
       lastEventId,
       reconnectionTime: reconnectionTime === DEFAULT_RECONNECTION_TIME ? undefined : reconnectionTime,
-      headers: given ? new Headers(given) : (attempt) => this.#ask('headers', attempt),
+      headers: given ? new Headers(given) : (attempt) => this.#ask(attempt),
       onComment() {}, // somebody may want them
     });
     delivery.connection = this.#connection;
@@ -278,6 +286,7 @@ class Stream {
   disconnect() {
     const connection = this.#connection;
     this.#connection = undefined;
+    this.#asking?.end();
     connection?.close();
   }
 
@@ -286,6 +295,7 @@ class Stream {
   }
 
   closed() {
+    this.#asking?.end();
     if (streams.get(this.#key) === this) streams.delete(this.#key);
   }
 
@@ -306,22 +316,75 @@ class Stream {
     for (const client of this.#shared.clients) client.post({ note: what, details });
   }
 
-  /** Asks the page that has come last, and another if it goes. */
-  #ask(what, attempt) {
+  /** Asks the pages for headers. What an attempt before this one asked is of no use any more. */
+  #ask(attempt) {
+    this.#asking?.end();
     return new Promise((resolve, reject) => {
-      const ask = () => {
-        const client = [...this.#shared.clients].at(-1);
-        if (!client) return reject(new Error('no page is left'));
-        const asked = this.#asked.get(client) ?? new Set();
-        this.#asked.set(client, asked.add(ask));
-        const answered = (settle) => (value) => {
-          asked.delete(ask);
-          settle(value);
-        };
-        return this.#questions.ask((question) => client.post({ ask: what, question, attempt })).then(answered(resolve), answered(reject));
-      };
-      ask();
+      this.#asking = new Asking(() => [...this.#shared.clients], attempt, resolve, reject);
+      this.#asking.next();
     });
+  }
+}
+
+let lastQuestion = 0;
+
+/**
+ * A question to the pages: the one that came last is asked first, then the next if that one fails, goes away or is silent.
+ * Those that were silent before are asked last.
+ */
+class Asking {
+  #clients;
+  #attempt;
+  #resolve;
+  #reject;
+  #question = ++lastQuestion;
+  /** Those that were asked, and whether they may still answer. @type {Map<Client, boolean>} */
+  #asked = new Map();
+  #error = new Error('no page is left');
+  #timer;
+
+  constructor(clients, attempt, resolve, reject) {
+    this.#clients = clients;
+    this.#attempt = attempt;
+    this.#resolve = resolve;
+    this.#reject = reject;
+  }
+
+  next() {
+    clearTimeout(this.#timer);
+    const others = this.#clients().filter((each) => !this.#asked.has(each));
+    const client = others.filter(({ silent }) => !silent).at(-1) ?? others.at(-1);
+    if (client) {
+      this.#asked.set(client, true);
+      client.silent = true; // until it answers
+      this.#timer = setTimeout(() => this.next(), ANSWER_TIME);
+      client.post({ ask: 'headers', question: this.#question, attempt: this.#attempt });
+    } else if (![...this.#asked.values()].includes(true)) this.#reject(this.#error);
+  }
+
+  answered(client, question, value, error) {
+    if (question !== this.#question || !this.#asked.get(client)) return;
+    const headers = error === undefined ? headersOf(value) : undefined;
+    if (headers) {
+      this.end();
+      this.#resolve(headers);
+      return;
+    }
+    this.#error = error ?? new TypeError('a page has given no headers');
+    this.#asked.set(client, false);
+    this.next();
+  }
+
+  without(client) {
+    if (!this.#asked.get(client)) return;
+    this.#asked.set(client, false);
+    this.next();
+  }
+
+  /** What is answered from now on means nothing. */
+  end() {
+    clearTimeout(this.#timer);
+    this.#asked.clear();
   }
 }
 

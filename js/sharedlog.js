@@ -3,7 +3,7 @@
 
 import { costOf, MESSAGE } from './lag.js';
 
-/** How much a log holds, in UTF-16 code units of text. Who needs older entries reads on by a connection of its own. */
+/** How much a log holds, in UTF-16 code units or the like. Pages that need older entries continue over their own connection. */
 const LARGEST_LOG = 4 * 1024 * 1024;
 
 /** How many changes of the leader are remembered. */
@@ -98,8 +98,12 @@ export class Log {
 /** What holds after an entry. */
 export const stateOf = ({ lastEventId, open, opened, reconnectionTime }) => ({ lastEventId, open, opened, reconnectionTime });
 
-/** @param {{ batch?: any }} entry */
-const sizeOf = ({ batch }) => (batch ? costOf(batch) : MESSAGE);
+/** What an entry takes, in UTF-16 code units: a number of the table takes two. @param {{ batch?: any, details?: any }} entry */
+export function sizeOf({ batch, details }) {
+  if (batch) return costOf(batch) + 2 * batch.table.length;
+  const headers = details?.headers?.reduce((sum, [name, value]) => sum + name.length + value.length, 0) ?? 0;
+  return MESSAGE + headers + (details?.body?.length ?? 0);
+}
 
 /** How many numbers of the table are before the end of the last event with that ID, or 0. */
 function rowsUntil({ text, table }, id) {

@@ -1,81 +1,172 @@
-// Whether a message from another realm has the shape that sharedstream.js relies on. Every script of the origin can post
-// on the channel. One that posts what has the right shape can also do all else that the page can; one that posts anything
-// else, by accident or of another version, changes nothing.
+// Copies messages of other realms, if they have the shape that sharedstream.js relies on. Every script of the origin can post
+// on the channel. Only what is checked here goes on, so a message of another shape changes nothing. A script that posts the
+// right shape can disturb the sharing, as it can close the page: then sources have connections of their own.
 
 const MOST_ENTRIES = 100_000;
 const LONGEST_NAME = 100;
 
+/** No honest number comes near, and counting on from there is still exact. */
+const LARGEST_NUMBER = 2 ** 45;
+
 const isObject = (value) => typeof value === 'object' && value !== null;
 const isString = (value) => typeof value === 'string';
-const isNumber = (value) => Number.isSafeInteger(value) && value >= 0;
+const isBoolean = (value) => typeof value === 'boolean';
+const isNumber = (value) => Number.isInteger(value) && value >= 0 && value <= LARGEST_NUMBER;
 const isName = (value) => isString(value) && value.length <= LONGEST_NAME;
 const isTime = (value) => typeof value === 'number' && value >= 0 && value <= Number.MAX_SAFE_INTEGER;
 const isId = (value) => isString(value) && !/[\0\r\n]/.test(value);
-const isEpoch = (value) => Array.isArray(value) && value.length === 2 && isNumber(value[0]) && isName(value[1]);
-const isChange = (value) => Array.isArray(value) && value.length === 2 && isEpoch(value[0]) && isNumber(value[1]);
-const isPosition = (value) => Array.isArray(value) && value.length === 3 && isEpoch(value[0]) && isNumber(value[1]) && isId(value[2]);
-const isOptional = (is, value) => value === undefined || is(value);
-const isList = (is, most, value) => Array.isArray(value) && value.length <= most && value.every(is);
+
+// What follows returns a copy, or undefined for a value of another shape. Arrays are read by index: they may have holes, and
+// properties of their own in place of methods.
+
+/** @param {(value: any) => any} copy of an element */
+function listOf(value, most, copy) {
+  if (!Array.isArray(value) || value.length > most) return undefined;
+  const list = [];
+  for (let i = 0; i < value.length; i++) {
+    const element = copy(value[i]);
+    if (element === undefined) return undefined;
+    list.push(element);
+  }
+  return list;
+}
+
+const only = (is) => (value) => (is(value) ? value : undefined);
+
+/** Copies a tuple. */
+function tupleOf(value, ...copies) {
+  if (!Array.isArray(value) || value.length !== copies.length) return undefined;
+  const tuple = copies.map((copy, i) => copy(value[i]));
+  return tuple.includes(undefined) ? undefined : tuple;
+}
+
+/** Copies the members of an object. @returns {any} */
+function recordOf(value, copies) {
+  if (!isObject(value)) return undefined;
+  const record = {};
+  for (const [name, copy] of Object.entries(copies)) {
+    record[name] = copy(value[name]);
+    if (record[name] === undefined && !optionals.has(copy)) return undefined;
+  }
+  return record;
+}
+
+const optionals = new Set();
+
+/** A member that may be missing. One of another shape counts as such. */
+function optional(copy) {
+  const converter = (value) => copy(value);
+  optionals.add(converter);
+  return converter;
+}
+
+const epochOf = (value) => tupleOf(value, only(isNumber), only(isName));
+const changeOf = (value) => tupleOf(value, epochOf, only(isNumber));
+const positionOf = (value) => tupleOf(value, epochOf, only(isNumber), only(isId));
+const headerOf = (value) => tupleOf(value, only(isString), only(isString));
 
 /** Where a client goes on. */
-export const isPlace = (value) => isObject(value) && isId(value.lastEventId) && isOptional(isPosition, value.at);
+export const placeOf = (value) => recordOf(value, { lastEventId: only(isId), at: optional(positionOf) });
 
-/** By kind, what a message has beside that. */
-const KINDS = {
-  join: ({ places }) => isList(isPlace, 100, places),
-  have: ({ epoch }) => isEpoch(epoch),
-  want: ({ epoch, first }) => isEpoch(epoch) && isNumber(first),
-  beat: ({ epoch, head }) => isEpoch(epoch) && isNumber(head),
-  bye: () => true,
-  wake: () => true,
-  entries: ({ epoch, first, entries }) => isEpoch(epoch) && isNumber(first) && isList(isEntry, MOST_ENTRIES, entries),
-  lead: ({ history, head, first, start, isOpen, base, options }) =>
-    typeof isOpen === 'boolean' && isList(isString, 100, options) && isList(isChange, 100, history) && history.length > 0 && isNumber(head) && isNumber(first) && isNumber(start) && first <= head + 1 && start <= head && isBase(base),
+/** Headers as a list, if they are valid. */
+export function headersOf(value) {
+  const headers = listOf(value, 10_000, headerOf);
+  try {
+    return headers && [...new Headers(/** @type {[string, string][]} */ (headers))];
+  } catch {
+    return undefined;
+  }
+}
+
+const errorOf = (value) => (value instanceof Error ? value : undefined);
+
+const DETAILS = {
+  url: optional(only(isString)),
+  reason: optional(only(isString)),
+  body: optional(only(isString)),
+  status: optional(only(isTime)),
+  attempt: optional(only(isTime)),
+  retryIn: optional(only(isTime)),
+  resumed: optional(only(isBoolean)),
+  willRetry: optional(only(isBoolean)),
+  headers: optional(headersOf),
+  cause: optional(errorOf),
 };
 
-export function isMessage(value) {
-  if (!isObject(value) || !isName(value.from) || !isOptional(isName, value.to)) return false;
-  return Object.hasOwn(KINDS, value.kind) && KINDS[value.kind](value);
-}
+const detailsOf = (value) => recordOf(value, DETAILS);
 
-function isEntry(value) {
-  if (!isObject(value) || !isTime(value.reconnectionTime)) return false;
-  if (value.batch !== undefined) return isBatch(value.batch) && isString(value.origin);
-  if (!isDetails(value.details)) return false;
-  return value.fire === 'open' ? value.readyState === 1 : value.fire === 'error' && (value.readyState === 0 || value.readyState === 2);
-}
-
-function isBatch(value) {
-  if (!isObject(value) || !isString(value.text)) return false;
+function batchOf(value) {
+  if (!isObject(value) || !isString(value.text)) return undefined;
   const { text, table } = value;
-  if (!(Array.isArray(table) || table instanceof Int32Array) || table.length % 3 !== 1) return false;
+  if (!(Array.isArray(table) || table instanceof Int32Array) || table.length % 3 !== 1 || table.length > text.length * 3 + 3 * MOST_ENTRIES + 1) return undefined;
+  const copy = new Int32Array(table.length);
   let end = 0;
-  for (let i = 0; i < table.length; i++) {
-    const isLeftOut = table[i] === -1 && (i % 3 !== 1 || i === table.length - 1); // data is always there
-    if (isLeftOut) continue;
-    if (!Number.isInteger(table[i]) || table[i] < end || table[i] > text.length) return false;
-    end = table[i];
+  for (let i = 0; i < copy.length; i++) {
+    const isLeftOut = table[i] === -1 && (i % 3 !== 1 || i === copy.length - 1); // data is always there
+    if (!isLeftOut) {
+      if (!Number.isInteger(table[i]) || table[i] < end || table[i] > text.length) return undefined;
+      end = table[i];
+    }
+    copy[i] = table[i];
   }
-  return true;
+  return { text, table: copy };
 }
 
-function isBase(value) {
-  return isObject(value) && isId(value.lastEventId) && typeof value.open === 'boolean' && isTime(value.reconnectionTime) && isDetails(value.opened);
+const EVENTS = {
+  reconnectionTime: only(isTime),
+  batch: batchOf,
+  origin: only(isString),
+};
+
+const CHANGE = {
+  reconnectionTime: only(isTime),
+  fire: only((value) => value === 'open' || value === 'error'),
+  readyState: only((value) => value === 0 || value === 1 || value === 2),
+  details: detailsOf,
+};
+
+function entryOf(value) {
+  if (isObject(value) && value.batch !== undefined) return recordOf(value, EVENTS);
+  const change = recordOf(value, CHANGE);
+  return change && (change.fire === 'open') === (change.readyState === 1) ? change : undefined;
 }
 
-const STRINGS = ['url', 'reason', 'body'];
-const NUMBERS = ['status', 'attempt', 'retryIn'];
-const BOOLEANS = ['resumed', 'willRetry'];
+const BASE = {
+  lastEventId: only(isId),
+  open: only(isBoolean),
+  opened: detailsOf,
+  reconnectionTime: only(isTime),
+};
 
-/** What an event tells. Headers have to be such that a page can make them again. */
-function isDetails(value) {
-  if (!isObject(value)) return false;
-  if (!STRINGS.every((name) => isOptional(isString, value[name])) || !NUMBERS.every((name) => isOptional(isTime, value[name]))) return false;
-  if (!BOOLEANS.every((name) => isOptional((boolean) => typeof boolean === 'boolean', value[name]))) return false;
-  if (value.headers === undefined) return true;
-  try {
-    return Array.isArray(value.headers) && Boolean(new Headers(value.headers));
-  } catch {
-    return false;
-  }
+const FROM = { from: only(isName), to: optional(only(isName)) };
+
+/** By kind, what a message has. */
+const KINDS = {
+  join: { ...FROM, places: (value) => listOf(value, 100, placeOf) },
+  have: { ...FROM, epoch: epochOf },
+  want: { ...FROM, epoch: epochOf, first: only(isNumber) },
+  beat: { ...FROM, epoch: epochOf, head: only(isNumber), ask: optional(only(isBoolean)) },
+  bye: FROM,
+  wake: FROM,
+  entries: { ...FROM, epoch: epochOf, first: only(isNumber), entries: (value) => listOf(value, MOST_ENTRIES, entryOf) },
+  lead: {
+    ...FROM,
+    history: (value) => listOf(value, 100, changeOf),
+    head: only(isNumber),
+    first: only(isNumber),
+    start: only(isNumber),
+    isOpen: only(isBoolean),
+    base: (value) => recordOf(value, BASE),
+    options: (value) => listOf(value, 100, only(isString)),
+  },
+};
+
+/** Copies a message, or returns undefined if it has another shape. */
+export function messageOf(value) {
+  if (!isObject(value) || !isString(value.kind) || !Object.hasOwn(KINDS, value.kind)) return undefined;
+  const message = recordOf(value, KINDS[value.kind]);
+  if (!message) return undefined;
+  const { history, head, first, start } = message;
+  if (history && (history.length === 0 || first > head + 1 || start > head)) return undefined;
+  return { kind: value.kind, ...message };
 }

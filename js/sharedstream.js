@@ -20,7 +20,7 @@
 // lost(): it makes a connection of its own.
 
 import { costOf, LARGEST_LAG } from './lag.js';
-import { common, extended, includes, isNewer, Log, NOTHING_YET, restOf, stateOf } from './sharedlog.js';
+import { common, extended, includes, isNewer, Log, NOTHING_YET, restOf, sizeOf, stateOf } from './sharedlog.js';
 
 /** How often tick() is to be called, in milliseconds. */
 export const TICK = 150;
@@ -31,6 +31,16 @@ export const TICK = 150;
  */
 const ASK_AFTER = 2;
 const REPLACE_AFTER = 5;
+
+/** After how many ticks without a leader, though it tries to replace it, clients are left to connections of their own. */
+const GIVE_UP_AFTER = 40;
+
+/** How often a leader looks who still follows, in ticks, and how long it waits for their answers. */
+const ROLL_CALL_EVERY = 100;
+const ROLL_CALL_TIME = 10;
+
+/** A leader only has to know whether there are any. */
+const MOST_FOLLOWERS = 1000;
 
 /** For how many ticks of an open stream a client waits for the event that it has come to. */
 const LONGEST_SEARCH = 20;
@@ -49,6 +59,8 @@ export class Client {
   /** Whether it has no place in the log yet, or is looking for its last event. */
   waits = true;
   seeks = false;
+  /** Whether its page was asked for headers and has not answered. */
+  silent = false;
   /** @type {any} */
   stream;
   /** @type {(message: object) => void} */
@@ -80,8 +92,10 @@ export class SharedStream {
   /** That of the leader, and the highest count that was seen of any. */
   #epoch = [0, ''];
   #count = 0;
-  /** Whether there are others that follow this one. */
+  /** Those that follow this one, and those of them that have answered the last roll call. */
   #followers = new Set();
+  #present = new Set();
+  #ticks = 0;
   /** Whether another leads, or has led, that is not known to be older. */
   #rival = false;
   /** How often tick() was called since the leader was heard, and when. */
@@ -181,7 +195,7 @@ export class SharedStream {
     if (entry.readyState === CLOSED) this.#close();
   }
 
-  // What the others say. Messages have been checked for their shape.
+  // What the others say. Messages are copies of a known shape: see sharedmessages.js.
 
   receive(message, now) {
     if (this.phase === 'ended' || (message.to !== undefined && message.to !== this.#node)) return;
@@ -194,7 +208,7 @@ export class SharedStream {
   onjoin({ from, places }) {
     if (this.phase === 'closed') this.#release(); // the one who joins is to lead
     if (this.phase !== 'leading') return;
-    this.#followers.add(from);
+    this.#isFollowedBy(from);
     const numbers = places.map((place) => this.#numberOf(place)).filter((number) => number !== undefined);
     this.#announce(from, Math.max(Math.min(this.head, ...numbers), this.#log.first - 1));
   }
@@ -202,13 +216,18 @@ export class SharedStream {
   /** Somebody follows. */
   onhave({ from, epoch }) {
     if (this.phase !== 'leading') return;
-    this.#followers.add(from);
-    if (`${epoch}` === `${this.#epoch}`) this.#beat();
-    else this.#announce(from, this.head);
+    this.#isFollowedBy(from);
+    if (`${epoch}` !== `${this.#epoch}`) this.#announce(from, this.head);
+    else if (this.#ticks % ROLL_CALL_EVERY >= ROLL_CALL_TIME) this.#beat();
+  }
+
+  #isFollowedBy(node) {
+    for (const nodes of [this.#followers, this.#present]) if (nodes.size < MOST_FOLLOWERS) nodes.add(node);
   }
 
   onbye({ from }) {
     this.#followers.delete(from);
+    this.#present.delete(from);
   }
 
   onwake() {
@@ -254,8 +273,9 @@ export class SharedStream {
     if (this.head < this.#target) this.#want(now, this.head + 1);
   }
 
-  onbeat({ epoch, head }, now) {
+  onbeat({ epoch, head, ask }, now) {
     if (this.phase !== 'following' || !this.#isFollowed(epoch)) return;
+    if (ask) this.#ask();
     if (head > this.head) this.#want(now);
   }
 
@@ -269,8 +289,9 @@ export class SharedStream {
     const entries = [];
     for (let [number, size] = [first, 0]; number <= this.head && size < LARGEST_MESSAGE; number++) {
       const { batch, origin, fire, details, readyState, reconnectionTime } = this.#log.at(number);
-      entries.push(batch ? { batch, origin, reconnectionTime } : { fire, details, readyState, reconnectionTime });
-      size += batch?.text.length ?? 0;
+      const entry = batch ? { batch, origin, reconnectionTime } : { fire, details, readyState, reconnectionTime };
+      entries.push(entry);
+      size += sizeOf(entry);
     }
     if (entries.length > 0) this.#send({ kind: 'entries', to: from, epoch: this.#epoch, first, entries });
   }
@@ -290,15 +311,20 @@ export class SharedStream {
   }
 
   #tickLeader() {
+    this.#ticks++;
+    const tick = this.#ticks % ROLL_CALL_EVERY;
+    if (tick === 0) this.#present = new Set();
+    if (tick === ROLL_CALL_TIME) this.#followers = this.#present;
     if (this.#rival) this.#lead(true);
-    else if (this.#followers.size > 0) this.#beat();
+    else if (this.#followers.size > 0) this.#beat(tick === 0);
   }
 
   /** Whoever was frozen has not listened. */
   #tickFollower(slept) {
     this.#silence = slept ? 0 : this.#silence + 1;
     if (slept || this.#silence >= ASK_AFTER) this.#ask();
-    if (this.#silence % REPLACE_AFTER === 0 && this.#silence > 0) this.#host.steal();
+    if (this.#silence >= GIVE_UP_AFTER) for (const client of [...this.clients]) this.#lose(client);
+    else if (this.#silence % REPLACE_AFTER === 0 && this.#silence > 0) this.#host.steal();
   }
 
   /** A tick has passed. */
@@ -540,8 +566,9 @@ export class SharedStream {
     this.#send({ kind: 'want', epoch: this.#epoch, first: first || this.head + 1 });
   }
 
-  #beat() {
-    this.#send({ kind: 'beat', epoch: this.#epoch, head: this.head });
+  /** @param {boolean} [ask] whether followers are to answer */
+  #beat(ask) {
+    this.#send({ kind: 'beat', epoch: this.#epoch, head: this.head, ask });
   }
 
   #announce(to, start) {

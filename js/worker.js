@@ -12,12 +12,14 @@ import { CLOSED } from './source.js';
 /** @type {Map<number, Post>} */
 const posts = new Map();
 
+setDefaultURL(() => null); // until a page says where it is
+
 /** Serves a page, or one of the pages that share this worker. */
 function serve(port) {
   const shared = new Port(port);
   port.onmessage = ({ data }) => {
     const { id, open, module, comments } = data;
-    if (open) setDefaultURL(() => module);
+    if (open && module) setDefaultURL(() => module);
     if (data.page) meet(shared, port, data.page);
     else if (open?.shared || shared.has(id)) shared.receive(data);
     else if (open && !isSharedWorker) posts.set(id, new Post(id, open, comments));
