@@ -19,7 +19,7 @@ import (
 var documents = map[string]struct{ programs, pages, scripts int }{
 	"README.md":         {programs: 1, pages: 1, scripts: 1},
 	"docs/headers.md":   {pages: 1, scripts: 1},
-	"docs/server.md":    {programs: 1},
+	"docs/server.md":    {programs: 1, scripts: 1},
 	"docs/go-client.md": {programs: 1},
 }
 
@@ -38,7 +38,7 @@ func TestDocumentedPrograms(t *testing.T) {
 		t.Error("README.md and docs/server.md have different servers")
 	}
 	pages := append(snippets(t, "README.md", "html"), snippets(t, "docs/headers.md", "html")...)
-	pages = append(pages, renewalPage(snippets(t, "docs/headers.md", "js")[0]))
+	pages = append(pages, renewalPage(snippets(t, "docs/headers.md", "js")[0]), gapPage(snippets(t, "docs/server.md", "js")[0]))
 	folder := t.TempDir()
 	site := filepath.Join(folder, "public")
 	if err := os.CopyFS(site, os.DirFS(dist)); err != nil {
@@ -53,7 +53,7 @@ func TestDocumentedPrograms(t *testing.T) {
 	}
 	url := "http://" + startProgram(t, folder, server)
 	t.Run("client", func(t *testing.T) { runClient(t, url, snippets(t, "docs/go-client.md", "go")[0]) })
-	for _, page := range []string{"/a.html", "/b.html", "/c.html"} {
+	for _, page := range []string{"/a.html", "/b.html", "/c.html", "/d.html"} {
 		tab := newTab(t)
 		messages := chromedp.Console(tab)
 		if err := chromedp.Do(tab, chromedp.Navigate(url+page), waitFor(`/^\d\d:\d\d:\d\d$/.test(document.getElementById('time').value)`)); err != nil {
@@ -86,6 +86,17 @@ func renewalPage(script string) string {
 async function getToken({ renew }) { return renew ? "secret" : "expired"; }
 ` + script + `
 source.onmessage = (event) => { document.getElementById("time").value = event.data; };
+</script>`
+}
+
+// gapPage shows the time once the server has said that it cannot continue after an id which it never gave.
+func gapPage(script string) string {
+	return `<!doctype html><output id="time"></output><script src="eventsource.js"></script><script>
+const source = new EventSource("/events?topic=clock", { headers: { Authorization: "Bearer secret" }, lastEventId: "unknown" });
+function reload() {
+  source.onmessage = (event) => { document.getElementById("time").value = event.data; };
+}
+` + script + `
 </script>`
 }
 

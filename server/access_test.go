@@ -57,6 +57,21 @@ func TestBearerToken(t *testing.T) {
 	}
 }
 
+func TestSubscribeOnly(t *testing.T) {
+	h := &server.Handler{Broker: &server.Broker{}, Authorize: server.SubscribeOnly(server.BearerToken("secret"))}
+	for token, want := range map[string]struct{ read, publish int }{
+		"Bearer secret": {http.StatusOK, http.StatusForbidden},
+		"Bearer wrong":  {http.StatusUnauthorized, http.StatusUnauthorized},
+	} {
+		if got := do(h, http.MethodHead, "/", "Authorization", token).Code; got != want.read {
+			t.Errorf("%s: reading: status %d, want %d", token, got, want.read)
+		}
+		if got := post(h, form, "topic=a&data=x", "Authorization", token).Code; got != want.publish {
+			t.Errorf("%s: publishing: status %d, want %d", token, got, want.publish)
+		}
+	}
+}
+
 func TestAuthorizeGetsRequestedTopics(t *testing.T) {
 	subscribe := func(topics ...string) []server.Access {
 		return []server.Access{{Action: server.ActionSubscribe, Topics: topics}}

@@ -41,8 +41,8 @@ type Grant struct {
 }
 
 // BearerToken returns a function for [Handler.Authorize] that permits everything to clients with the token, sent as
-// "Authorization: Bearer" (RFC 6750, section 2.1). The comparison takes constant time. An empty token permits nothing.
-// The grant has no subject, since all clients share the token.
+// "Authorization: Bearer" (RFC 6750, section 2.1), publishing included: see [SubscribeOnly]. The comparison takes constant
+// time. An empty token permits nothing. The grant has no subject, since all clients share the token.
 func BearerToken(token string) func(*http.Request, Access) (Grant, error) {
 	want := sha256.Sum256([]byte(token))
 	return func(r *http.Request, _ Access) (Grant, error) {
@@ -56,6 +56,18 @@ func BearerToken(token string) func(*http.Request, Access) (Grant, error) {
 			return Grant{}, ErrInvalidToken
 		}
 		return Grant{}, nil
+	}
+}
+
+// SubscribeOnly returns a function for [Handler.Authorize] that refuses to publish with [ErrForbidden] and leaves all else
+// to authorize. Use it where clients hold credentials that are for reading only, for example a token that a page sends.
+func SubscribeOnly(authorize func(*http.Request, Access) (Grant, error)) func(*http.Request, Access) (Grant, error) {
+	return func(r *http.Request, access Access) (Grant, error) {
+		grant, err := authorize(r, access)
+		if err == nil && access.Action != ActionSubscribe {
+			return Grant{}, ErrForbidden
+		}
+		return grant, err
 	}
 }
 

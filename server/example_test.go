@@ -89,11 +89,11 @@ func ExampleBroker_Drain() {
 	// shut down: true
 }
 
-// This handler requires a token, and lets pages of one other origin use the stream.
-func ExampleBearerToken() {
+// This handler requires a token, lets pages of one other origin read, and lets nobody publish: that is left to the program.
+func ExampleSubscribeOnly() {
 	http.Handle("/private", &server.Handler{
 		Broker:         &server.Broker{Topics: []string{"orders", "prices"}},
-		Authorize:      server.BearerToken("the token"),
+		Authorize:      server.SubscribeOnly(server.BearerToken("the token")),
 		AllowedOrigins: []string{"https://app.example"},
 	})
 }
