@@ -11,7 +11,7 @@ TOOLCHAINS ?= go1.26.11,go1.27.4
 
 export PATH := $(CURDIR)/dist/tools/node_modules/.bin:$(PATH)
 
-.PHONY: run run-cluster test test-fast matrix toolchains forget demo build dist bench bench-server docs soak conformance fuzz simulate screenshot lint unit e2e chromium proxies node
+.PHONY: run run-cluster test test-fast matrix toolchains forget demo build dist release bench bench-server docs soak conformance fuzz simulate screenshot lint unit e2e chromium proxies node
 
 run: build docs demo ## shows it working: http://localhost:8080, or PORT=
 	@PORT=$(PORT) dist/tools/demo
@@ -29,12 +29,15 @@ build: ## makes dist/, the npm package; with DEBUG=1, one whose panics tell wher
 dist: build ## makes dist/release/: the npm tarball, the server's binaries for Linux, and their SHA256SUMS
 	@rm -rf dist/release
 	@go run ./js/pack
-	@set -e; version=$$(git describe --tags --always --dirty); for arch in amd64 arm64; do \
+	@set -e; version=$$(.ci/version); for arch in amd64 arm64; do \
 		CGO_ENABLED=0 GOOS=linux GOARCH=$$arch go build -trimpath -ldflags="-s -w -X main.stamped=$$version" \
 			-o dist/release/eventsource-server-linux-$$arch ./server/cmd/eventsource-server; \
 		echo dist/release/eventsource-server-linux-$$arch; \
 	done
 	@cd dist/release && { sha256sum * || shasum -a 256 *; } >.sums 2>/dev/null && mv .sums SHA256SUMS
+
+release: ## prepares VERSION=1.2.3: sets it, gives it its heading in CHANGELOG.md, commits and tags; pushes nothing
+	@.ci/release "$(VERSION)"
 
 test: forget lint unit e2e ## everything a contributor must pass; INSTALL=no installs nothing
 	@.ci/skipped

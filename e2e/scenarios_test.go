@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"encoding/json"
+	"flag"
 	"io/fs"
 	"iter"
 	"maps"
@@ -88,6 +89,17 @@ func TestScenarios(t *testing.T) {
 	}
 }
 
+// underPolicy has the script run in pages whose Content-Security-Policy forbids WebAssembly, in place of a browser that has none.
+var underPolicy = flag.Bool("policy", false, "run the scenarios of the script under a Content-Security-Policy that forbids WebAssembly")
+
+// withoutWasm serves files with a policy that lacks 'wasm-unsafe-eval'.
+func withoutWasm(files http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Security-Policy", "script-src * data: blob: 'unsafe-inline'")
+		files.ServeHTTP(w, r)
+	})
+}
+
 // aPage is how many scenarios of a file run in the same page, one after the other.
 const aPage = 12
 
@@ -108,15 +120,18 @@ func runScenarios(t *testing.T, scenarios []scenario, implementation string) {
 
 // runPage runs scenarios in a page until one fails, and returns how many it has run.
 func runPage(t *testing.T, scenarios []scenario, implementation string) (done int) {
-	lab, err := newLab(labPages(t), "127.0.0.1", "127.0.0.1")
+	files, pool := labPages(t), mainStages
+	switch {
+	case implementation == "script" && *underPolicy:
+		files = withoutWasm(files)
+	case implementation == "script":
+		pool = bareStages(t)
+	}
+	lab, err := newLab(files, "127.0.0.1", "127.0.0.1")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer lab.close()
-	pool := mainStages
-	if implementation == "script" {
-		pool = bareStages(t)
-	}
 	stage := pool.borrow(t)
 	passed := false
 	defer func() { pool.giveBack(stage, passed) }()

@@ -15,6 +15,9 @@ export const BUILD = __BUILD__;
 /** How many bytes the engine parses in one call, at most: they are copied. */
 export const LARGEST_PART = 64 * 1024;
 
+/** The least of the engine's input that is asked for, in bytes. */
+const SMALLEST_INPUT = 4096;
+
 /** How much of an unfinished event is kept for the case that the engine ends, in bytes. */
 const LARGEST_REST = 1024 * 1024;
 
@@ -98,7 +101,7 @@ class Engine {
   #go;
   #exports;
   #result;
-  #input = { address: undefined, size: -1 };
+  #input = new Uint8Array();
   #current = { buffer: undefined, words: new Int32Array() };
 
   constructor(go, instance) {
@@ -169,14 +172,16 @@ class Engine {
     const events = this.call('feed', id, part.length);
     if (events === undefined) return undefined;
     const failed = events < 0;
-    const { words } = this.#views;
+    const { words, buffer } = this.#views;
     const at = this.#result / 4;
     const length = words[at + 1];
     const table = words[at + 2] / 4;
     return {
-      text: length === 0 ? '' : decode(new Uint8Array(this.#views.buffer, words[at], length)),
-      // A copy: a listener may make the engine's memory grow, which detaches its views.
-      table: words.slice(table, table + (failed ? -1 - events : events) * 3 + 1),
+      text: length === 0 ? '' : decode(new Uint8Array(buffer, words[at], length)),
+      // A copy: a listener may make the engine's memory grow, which detaches its views. An array costs less for one event.
+      table: events === 1
+        ? [words[table], words[table + 1], words[table + 2], words[table + 3]]
+        : words.slice(table, table + (failed ? -1 - events : events) * 3 + 1),
       failed,
       rest: words[at + 3],
       reconnectionTime: (words[at + 4] >>> 0) + (words[at + 5] >>> 0) * 2 ** 32,
@@ -194,13 +199,17 @@ class Engine {
     }
   }
 
-  /** Returns so many bytes of the engine's input, which stays where it is until it is asked for more. */
+  /**
+   * Returns more than so many bytes of the engine's input. They stay where they are until more is asked for, or the memory
+   * grows: then this view of them is detached, and empty.
+   */
   #reserve(length) {
-    if (length > this.#input.size || this.#input.size > LARGEST_PART) {
-      this.#input = { address: this.call('reserve', length), size: length };
+    if (length >= this.#input.length || this.#input.length > LARGEST_PART) {
+      const size = Math.max(length + 1, SMALLEST_INPUT);
+      const address = this.call('reserve', size);
+      this.#input = address === undefined ? new Uint8Array(size) : new Uint8Array(this.#views.buffer, address, size);
     }
-    const { address } = this.#input;
-    return address === undefined ? new Uint8Array(length) : new Uint8Array(this.#views.buffer, address, length);
+    return this.#input;
   }
 
   /** The program has ended, which is a fault of it. Each source goes on without it at its next input. */

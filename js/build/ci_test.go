@@ -161,3 +161,71 @@ func TestProgressOfWhatIsQuick(t *testing.T) {
 		t.Errorf("%v: %q", err, output)
 	}
 }
+
+// A release has one version in the package, the changelog and the tag, and is refused while something is missing.
+func TestRelease(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	run := func(name string, args ...string) (string, error) {
+		cmd := exec.CommandContext(t.Context(), name, args...)
+		cmd.Dir = folder
+		cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_SYSTEM=/dev/null",
+			"GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@example.com", "GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@example.com")
+		output, err := cmd.CombinedOutput()
+		return strings.TrimSpace(string(output)), err
+	}
+	must := func(name string, args ...string) string {
+		t.Helper()
+		output, err := run(name, args...)
+		if err != nil {
+			t.Fatalf("%s %v: %v\n%s", name, args, err, output)
+		}
+		return output
+	}
+	write := func(name, content string) {
+		t.Helper()
+		path := filepath.Join(folder, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(content), 0o755)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, script := range []string{"release", "version"} {
+		content, err := os.ReadFile(filepath.Join("../../.ci", script))
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(filepath.Join(".ci", script), string(content))
+	}
+	write("js/package.json", "{\n  \"name\": \"x\",\n  \"version\": \"0.1.0\",\n  \"engines\": {}\n}\n")
+	write("CHANGELOG.md", "# Changelog\n\n## [Unreleased]\n\n- New.\n\n## [0.1.0] - 2026-01-01\n\n- First.\n")
+	must("git", "init", "--quiet")
+	must("git", "add", ".")
+	must("git", "commit", "--quiet", "--message", "first")
+	if version := must(".ci/version"); !strings.HasPrefix(version, "v0.1.0+") {
+		t.Errorf("before the release, the version is %s", version)
+	}
+	for _, version := range []string{"", "v0.2.0", "0.2", "0.2.0; echo"} {
+		if output, err := run(".ci/release", version); err == nil || !strings.Contains(output, "is not a version") {
+			t.Errorf("releasing %q: %v, %s", version, err, output)
+		}
+	}
+	must(".ci/release", "0.2.0")
+	if version := must(".ci/version"); version != "v0.2.0" {
+		t.Errorf("the release has the version %s", version)
+	}
+	if changelog := must("cat", "CHANGELOG.md"); !strings.Contains(changelog, "## [Unreleased]\n\n## [0.2.0] - 2") {
+		t.Errorf("the changelog is\n%s", changelog)
+	}
+	for version, want := range map[string]string{"0.2.0": "exists", "0.3.0": "says nothing"} {
+		if output, err := run(".ci/release", version); err == nil || !strings.Contains(output, want) {
+			t.Errorf("releasing %s: %v, %s, want %q", version, err, output, want)
+		}
+	}
+	write("new", "")
+	if version := must(".ci/version"); version == "v0.2.0" {
+		t.Error("a changed tree has the version of the release")
+	}
+	if output, err := run(".ci/release", "0.3.0"); err == nil || !strings.Contains(output, "commit or stash") {
+		t.Errorf("releasing a changed tree: %v, %s", err, output)
+	}
+}
