@@ -293,11 +293,11 @@ func TestLeaderOfSharedStreamIsClosed(t *testing.T) {
 		start := time.Now()
 		tabs[leader].close()
 		delete(tabs, leader)
-		leader = s.connected(t, ctx)
-		times = append(times, time.Since(start))
-		if tabs[leader] == nil {
-			t.Fatalf("page %d leads, which has gone", leader)
+		// A leader that gets no processor time for seconds loses its place. So a page may have led before, and gone since.
+		for leader = s.connected(t, ctx); tabs[leader] == nil; {
+			leader = s.connected(t, ctx)
 		}
+		times = append(times, time.Since(start))
 	}
 	stop()
 	last := s.publish()
