@@ -37,7 +37,12 @@ export async function request(url, method, lastEventId, source, attempt, signal)
     const send = source.fetch ?? fetch;
     const response = await send(url, init);
     // A service worker can answer without a body.
-    return { response, body: new Body(response.body ?? new Response('').body, { ahead: true }) };
+    const body = new Body(response.body ?? new Response('').body, { ahead: true });
+    // The page's own fetch may not know the signal, or have answered after it.
+    const cancel = () => body.cancel();
+    if (signal.aborted) cancel();
+    else signal.addEventListener('abort', cancel);
+    return { response, body };
   } catch (cause) {
     const futile = signal.aborted ? '' : await whyFutile(url, source, policy, signal);
     return { futile: futile !== '', reason: futile || 'network', cause };

@@ -8,6 +8,15 @@ function lockedStream() {
   return stream;
 }
 
+/** A response that says when its stream is cancelled, and else goes on. */
+function neverEnding(t, cancelled, headers = { 'Content-Type': 'text/event-stream' }) {
+  const cancel = () => {
+    t.note('cancelled');
+    cancelled();
+  };
+  return new Response(new ReadableStream({ cancel }), { headers });
+}
+
 const hour = 3_600_000;
 
 /** A clock of which an hour passes when it is told to. Shorter timers are the browser's. */
@@ -127,6 +136,31 @@ export default [
     'GET A/sent last-event-id: "7"',
     'open',
   ]),
+  scenario('a response of a fetch that does not know the signal ends with the source', async (t, server) => {
+    const { promise, resolve: cancelled } = Promise.withResolvers();
+    const source = t.open(server.url, { fetch: async () => neverEnding(t, cancelled) });
+    await t.until(source, 'open');
+    source.close();
+    await t.waiting('the end of the stream', promise);
+  }, ['open', 'cancelled']),
+  scenario('a response of a fetch that does not know the signal ends when it is refused', async (t, server) => {
+    const { promise, resolve: cancelled } = Promise.withResolvers();
+    t.open(server.url, { fetch: async () => neverEnding(t, cancelled, { 'Content-Type': 'text/html' }) });
+    await t.waiting('the end of the stream', promise);
+  }, ['cancelled', 'error CLOSED']),
+  scenario('a response that comes after close() is cancelled', async (t, server) => {
+    const [asked, answer, done] = [Promise.withResolvers(), Promise.withResolvers(), Promise.withResolvers()];
+    const source = t.open(server.url, {
+      fetch() {
+        asked.resolve();
+        return answer.promise;
+      },
+    });
+    await t.waiting('the request', asked.promise);
+    source.close();
+    answer.resolve(neverEnding(t, done.resolve));
+    await t.waiting('the end of the stream', done.promise);
+  }, ['cancelled']),
   scenario('a fetch that rejects is a network error', async (t, server) => {
     let calls = 0;
     const source = t.open(server.url, {
