@@ -27,9 +27,9 @@ export class Remote {
     this.#port.postMessage({ close: true });
   }
 
-  /** Writes down the value of an expression in the worker. */
-  async note(expression) {
-    this.#port.postMessage({ note: expression });
+  /** Writes down a property of a source that the realm opens and closes at once. */
+  async noteClosed(url, property) {
+    this.#port.postMessage({ note: { url, property } });
     await this.#t.until(this, 'note');
   }
 
@@ -105,15 +105,17 @@ export function serve(port, EventSource) {
       watch(source, { labels: open.labels }, (line, { type }) => port.postMessage({ line, type }));
     }
     if (close) source?.close();
-    if (note) port.postMessage({ type: 'note', line: evaluate(note, EventSource) });
+    if (note) port.postMessage({ type: 'note', line: closed(note, EventSource) });
   };
   self.addEventListener('unhandledrejection', ({ reason }) => port.postMessage({ uncaught: `in a promise: ${reason}` }));
   port.postMessage({ type: 'ready' });
 }
 
-function evaluate(expression, EventSource) {
+function closed({ url, property }, EventSource) {
   try {
-    return String(new Function('EventSource', `return ${expression}`)(EventSource));
+    const source = new EventSource(url);
+    source.close();
+    return String(source[property]);
   } catch (error) {
     return `throws ${error.name}`;
   }

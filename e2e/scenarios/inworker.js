@@ -16,6 +16,9 @@ const groups = { close, headers, ids, llm, options, reading, reconnection, reque
 const EXCEPT = {
   'fetch of the page is used for every request': 'a function of the page cannot be called in its place',
   'a fetch that rejects is a network error': 'likewise',
+  'a response of a fetch that does not know the signal ends with the source': 'likewise',
+  'a response of a fetch that does not know the signal ends when it is refused': 'likewise',
+  'a response that comes after close() is cancelled': 'likewise',
   'one that breaks is': "the warning is on the worker's console, which DevTools shows with the page's",
   'the network wakes a POST that can resume': "the scenario's clock is the page's",
   'a connection on which nothing arrives for long is made anew, before its response and after': "the scenario's clock is the page's",

@@ -3,9 +3,6 @@
 
 const standard = '9.2.2 [Exposed=(Window,Worker)]';
 
-/** An expression for the URL of a source that makes no request. */
-const urlOf = (url) => `((source) => (source.close(), source.url))(new EventSource('${url}'))`;
-
 const scripts = { module: 'worker.mjs', service: 'service.mjs' };
 const kinds = ['dedicated', 'module', 'shared', 'blob', 'service'];
 
@@ -58,8 +55,8 @@ export default [
     standard: '9.2.2 constructor, step 3; HTML, a worker environment settings object',
     async run(t) {
       const worker = await t.realm(kind);
-      for (const url of ['x', '/x', '?x']) await worker.note(urlOf(url));
-      await worker.note(urlOf('http://['));
+      for (const url of ['x', '/x', '?x']) await worker.noteClosed(url, 'url');
+      await worker.noteClosed('http://[', 'url');
     },
     expect: ['A/harness/x', 'A/x', `A/harness/${scripts[kind] ?? 'worker.js'}?x`, 'throws SyntaxError'],
   })),
@@ -81,7 +78,7 @@ export default [
       await t.until(worker, 'open');
       worker.close();
       await second.closed();
-      await worker.note(urlOf('/x'));
+      await worker.noteClosed('/x', 'url');
     },
     expect: [
       'GET A origin: "null"',
@@ -99,7 +96,7 @@ export default [
     standard: '9.2.2 constructor, step 4; HTML, a worker environment settings object',
     async run(t) {
       const worker = await t.realm('blob');
-      await worker.note(urlOf('/x'));
+      await worker.noteClosed('/x', 'url');
     },
     expect: ['throws SyntaxError'],
   },
@@ -109,7 +106,7 @@ export default [
     async run(t) {
       const [unused, server] = [t.stream(), t.stream()];
       const worker = await t.realm(kind);
-      await worker.note(`(() => { const source = new EventSource('${unused.url}'); source.close(); return source.readyState; })()`);
+      await worker.noteClosed(unused.url, 'readyState');
       worker.open(server.url);
       await server.accept();
       await t.until(worker, 'open');
