@@ -10,9 +10,10 @@ export function note({ diagnostics, diagnosticsSize, debug }, what, details) {
   const entry = { time: Date.now(), what, url: withoutSecrets(details.url) };
   for (const name of TOLD) if (details[name] !== undefined) entry[name] = details[name];
   if (details.cause !== undefined) entry.cause = details.cause?.name ?? typeof details.cause;
-  if (diagnostics) {
-    diagnostics.push(entry);
-    diagnostics.splice(0, diagnostics.length - diagnosticsSize);
+  try {
+    diagnostics?.push(entry);
+    diagnostics?.splice(0, diagnostics.length - diagnosticsSize);
+  } catch { // the page has frozen its array meanwhile
   }
   if (debug) console.debug(`EventSource: ${what}`, entry);
 }

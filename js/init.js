@@ -40,7 +40,7 @@ function statuses(byDefault, most, ...without) {
   return (value = byDefault, name) => {
     const list = Array.isArray(value) ? [...value] : [undefined];
     if (list.every((status) => Number.isInteger(status) && status >= 200 && status <= most && !without.includes(status))) return list;
-    throw invalid(name, `must be HTTP statuses from 200 to ${most}, without ${without}.`);
+    throw invalid(name, `must be HTTP statuses from 200 to ${most}, without ${without.join(', ')}.`);
   };
 }
 
@@ -52,7 +52,7 @@ const RETRY = {
   jitter: number(1, 0, 1),
   attempts: integer(Infinity, 1, 2 ** 31 - 1),
   resetAfter: integer(5000, 0, LONGEST_TIMER),
-  statuses: statuses([429, 500, 502, 503, 504], 599, 204),
+  statuses: statuses([429, 500, 502, 503, 504], 599, 200, 204),
 };
 
 const ACCEPT = { statuses: statuses([], 299, 204, 205), contentTypes: convertTypes };
@@ -212,8 +212,8 @@ function convertBuffer(buffer = {}, name) {
 }
 
 function convertDiagnostics(diagnostics, name) {
-  if (diagnostics === undefined || Array.isArray(diagnostics)) return diagnostics;
-  throw invalid(name, 'must be an array, which is written to.');
+  if (diagnostics === undefined || (Array.isArray(diagnostics) && Object.isExtensible(diagnostics))) return diagnostics;
+  throw invalid(name, 'must be an array that can be written to.');
 }
 
 function convertParam(param, name) {

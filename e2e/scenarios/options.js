@@ -381,6 +381,7 @@ export default [
         { maxEventSize: 0 }, { maxEventSize: '1' }, { lastEventId: 'a\nb' }, { signal: {} }, { fetch: 'fetch' }, { retry: true },
         { retry: { initial: 0 } }, { retry: { max: 1.5 } }, { retry: { factor: 0.5 } }, { retry: { jitter: 2 } },
         { retry: { attempts: -1 } }, { retry: { resetAfter: 2 ** 31 } }, { retry: { statuses: 503 } }, { retry: { statuses: [204] } },
+        { retry: { statuses: [200] } }, { diagnostics: {} }, { diagnostics: Object.freeze([]) },
         { retry: { initial: NaN } }, { headers: 1 }, { idleTimeout: 0 }, { lastEventIdParam: '' },
         { credentials: 'all' }, { credentials: 'omit', withCredentials: true }, { method: 'a b' }, { method: 'head' }, { method: 1 },
         { body: 'x' }, { method: 'POST', body: {} }, { method: 'POST', body: lockedStream() },
@@ -389,7 +390,7 @@ export default [
     },
     expect: [
       'maxEventSize', 'maxEventSize', 'lastEventId', 'signal', 'fetch', 'retry', 'retry.initial', 'retry.max', 'retry.factor',
-      'retry.jitter', 'retry.attempts', 'retry.resetAfter', 'retry.statuses', 'retry.statuses', 'retry.initial', 'headers',
+      'retry.jitter', 'retry.attempts', 'retry.resetAfter', 'retry.statuses', 'retry.statuses', 'retry.statuses', 'diagnostics', 'diagnostics', 'retry.initial', 'headers',
       'idleTimeout', 'lastEventIdParam', 'credentials', 'credentials', 'method', 'method', 'method', 'body', 'body', 'body',
     ].map((name) => `TypeError ${name}`),
   },

@@ -157,6 +157,18 @@ export default [
     await t.until(source, 'error');
     globalThis.setTimeout = setTimeout;
   }, ['GET A', 'error CLOSED', 'status nothing'], failedToLoad),
+  scenario('an array of diagnostics that the page freezes meanwhile stops nothing', async (t, server) => {
+    const diagnostics = [];
+    const source = t.open(server.url, { diagnostics });
+    const connection = await server.accept();
+    await t.until(source, 'open');
+    Object.freeze(diagnostics);
+    await connection.send('retry: 1\ndata: x\n\n');
+    await t.until(source, 'message');
+    await connection.end();
+    await server.accept();
+    await t.until(source, 'open');
+  }, ['GET A', 'open', 'message "x"', 'error CONNECTING', 'GET A', 'open']),
   scenario('diagnostics are the last things that happened, without secrets, and debug logs them', async (t) => {
     const server = t.stream('A', '/path?token=secret');
     const { debug } = console;
