@@ -44,9 +44,13 @@ async function start(shared, given) {
   // A script of another origin can only be imported, which needs a blob: script, and pages cannot share one of those.
   const ofAll = shared && globalThis.SharedWorker && absolute(url).startsWith(`${origin}/`);
   const script = tag(url) === 'TrustedScriptURL' ? url : ofThisOrigin(absolute(url));
-  const worker = /** @type {any} */ (ofAll ? new SharedWorker(script, BUILD) : new Worker(script));
+  const worker = /** @type {any} */ (ofAll ? new SharedWorker(script, BUILD) : new Worker(script, { name: BUILD }));
   const port = ofAll ? worker.port : worker;
-  port.onmessage = ({ data }) => (data.worker ? watch(data.worker, port) : connections.get(data.id)?.receive(data));
+  port.onmessage = ({ data }) => {
+    if (data.stale) fail(shared, `${url} is of another version than the script: deploy both`);
+    else if (data.worker) watch(data.worker, port);
+    else connections.get(data.id)?.receive(data);
+  };
   if (ofAll) meet(port);
   worker.onerror = (event) => {
     event.preventDefault();

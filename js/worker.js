@@ -2,7 +2,7 @@
 // `shared` those of many pages. remote.js is its other end.
 
 import { Connection } from './connection.js';
-import { setDefaultURL } from './engine.js';
+import { BUILD, setDefaultURL } from './engine.js';
 import { costOf, LARGEST_LAG } from './lag.js';
 import { postable, Questions } from './posting.js';
 import { Port } from './sharedhub.js';
@@ -16,6 +16,10 @@ setDefaultURL(() => null); // until a page says where it is
 
 /** Serves a page, or one of the pages that share this worker. */
 function serve(port) {
+  if (globalThis.name !== BUILD) {
+    port.postMessage({ stale: true });
+    return;
+  }
   const shared = new Port(port);
   port.onmessage = ({ data }) => {
     const { id, open, module, comments } = data;

@@ -110,6 +110,19 @@ export default [
     await t.until(source, 'open');
   }, ['GET A', 'open', 'message "x" id "1"', 'error CONNECTING', 'reason "network" willRetry true retryIn 0', 'GET A last-event-id: "1"', 'open'],
   { alone: "it replaces the page's Worker before there is one, and ends it" }),
+  scenario("a worker of another build is left, and the page's own connection takes its place", async (t, server) => {
+    const stale = `Object.defineProperty(self, 'name', { value: 'another build' }); importScripts('${t.origins.A}/dist/eventsource.worker.js');`;
+    const url = URL.createObjectURL(new Blob([stale], { type: 'text/javascript' }));
+    const { info } = console;
+    const said = new Promise((resolve) => (console.info = resolve));
+    const source = t.open(server.url, { worker: url });
+    t.note((await said).replace(url, 'the worker'));
+    console.info = info;
+    const connection = await server.accept();
+    await connection.send('data: x\n\n');
+    await t.until(source, 'message');
+  }, ['eventsource-wasm runs without its worker: the worker is of another version than the script: deploy both', 'GET A', 'open', 'message "x"'],
+  { alone: 'the page has another worker from then on' }),
   scenario('a function in place of fetch is refused', async (t) => refuse(t, [{ worker: true, fetch }, { worker: 1 }, { worker: '' }]), [
     'TypeError worker', 'TypeError worker', 'TypeError worker',
   ]),
