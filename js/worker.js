@@ -16,7 +16,7 @@ setDefaultURL(() => null); // until a page says where it is
 
 /** Serves a page, or one of the pages that share this worker. */
 function serve(port) {
-  if (globalThis.name !== BUILD) {
+  if (/** @type {any} */ (globalThis).name !== BUILD) {
     port.postMessage({ stale: true });
     return;
   }
