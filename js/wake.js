@@ -56,7 +56,7 @@ function wakeAll(silence) {
 }
 
 /**
- * Detects that the computer has slept: performance.now() stops, Date.now() does not. A late timer is no sign of sleep, because
+ * Detects that the computer has slept: performance.now() stops, Date.now() does not. A late timer does not mean sleep, because
  * browsers run timers in hidden tabs as rarely as once a minute. On Windows both clocks run on, and the event `online` is the
  * sign.
  */

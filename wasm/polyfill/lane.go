@@ -22,7 +22,7 @@ var (
 	table []int32
 
 	// result is for js/. It has the address and length of output and the address of table, which change when the slices
-	// grow. Addresses have 32 bits, but a uintptr would have 64. The rest is for the case that this program ends: how many
+	// grow. Addresses have 32 bits, but a uintptr would have 64. The rest is needed if this program ends: how many
 	// bytes of the part follow its last event, the reconnection time in two halves, and whether the stream has set it.
 	result [7]uint32
 )
