@@ -146,7 +146,7 @@ func TestModuleThatCannotBeHad(t *testing.T) {
 			}
 			w.Header().Set("Content-Type", "application/wasm")
 			w.Write(module)
-		}, "version", "is of another version than the script"},
+		}, "version", "does not match this script"},
 		{"its server is gone", func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusFound) // a port that browsers do not connect to
 		}, "network", "could not be loaded: check the address"},
@@ -324,8 +324,8 @@ func TestModuleAtAnotherAddress(t *testing.T) {
 func TestEngineThatEnds(t *testing.T) {
 	t.Parallel()
 	for name, failing := range map[string]struct{ feed, console string }{
-		"by a trap":  {"() => { throw new WebAssembly.RuntimeError('unreachable'); }", "it has ended: unreachable"},
-		"by a panic": {"(id) => feed(id, -1)", "it has ended: a panic, see above"},
+		"by a trap":  {"() => { throw new WebAssembly.RuntimeError('unreachable'); }", "it crashed: unreachable"},
+		"by a panic": {"(id) => feed(id, -1)", "it crashed: panic, see above"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -501,7 +501,7 @@ func TestSharedOptionsOfAnotherPage(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			want := "EventSource: the shared connection to " + s.URL + "/numbers has been opened with other values of retry, idleTimeout"
+			want := "EventSource: the shared connection to " + s.URL + "/numbers has different values for retry, idleTimeout"
 			if got != want {
 				t.Errorf("got %q, want %q", got, want)
 			}

@@ -1,4 +1,4 @@
-// The bytes of a stream that mean something. Without an import before them: the build puts them where they are used.
+// Bytes with a meaning in event streams. This file imports nothing, so that the build can inline the constants.
 
 export const LF = 0x0a;
 export const CR = 0x0d;

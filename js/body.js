@@ -1,12 +1,12 @@
-// How far to read ahead, in bytes.
+/** In bytes. */
 const READ_AHEAD = 256 * 1024;
 
-/** How long an error event waits for the body it tells of, in milliseconds. */
+/** How long an error event waits for the body of its response, in milliseconds. */
 const LONGEST_WAIT = 1000;
 
 /**
- * What a stream is read with. The body of a response is read ahead until somebody wants it: a connection that breaks takes
- * with it what its stream holds and nobody has read. A stream that the page gives is read when it is wanted.
+ * Reads a stream. The body of a response is read ahead until the first call of read, because a broken connection discards
+ * the bytes that its stream has buffered. A stream from the page is read on demand.
  */
 export class Body {
   #reader;
@@ -14,19 +14,19 @@ export class Body {
   /** @type {Promise<ReadableStreamReadResult<Uint8Array>>[]} */
   #ahead = [];
 
-  /** @param {ReadableStream} stream is locked from now on */
+  /** @param {ReadableStream} stream gets locked */
   constructor(stream, { ahead }) {
     this.#reader = stream.getReader();
     if (ahead) this.#readAhead();
   }
 
-  /** Reads the next chunk, as ReadableStreamDefaultReader.read does. */
+  /** Reads the next chunk, like ReadableStreamDefaultReader.read. */
   read() {
     this.#wanted = true;
     return this.#ahead.shift() ?? this.#reader.read();
   }
 
-  /** Returns the text that the first bytes are, without waiting long for them. Nothing else reads what follows. */
+  /** Returns up to `size` bytes as text, or fewer if they take longer than LONGEST_WAIT. Consumes the body. */
   async text(size) {
     const deadline = new Promise((resolve) => setTimeout(resolve, LONGEST_WAIT, { done: true }));
     const decoder = new TextDecoder();
@@ -39,14 +39,13 @@ export class Body {
         left -= value.length;
       }
     } catch {
-      // what there was of it is told
+      // return the text that has arrived
     }
     return text;
   }
 
-  /** Tells the stream that nobody reads on. */
   cancel() {
-    this.#reader.cancel().catch(() => {}); // it has failed before
+    this.#reader.cancel().catch(() => {}); // rejects if the stream has failed
   }
 
   async #readAhead() {
@@ -59,7 +58,7 @@ export class Body {
         size += value.length;
       }
     } catch {
-      // whoever reads this result meets the error
+      // read() returns this result, so its caller gets the error
     }
   }
 }

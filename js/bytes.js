@@ -3,7 +3,7 @@ const LARGEST_KEPT = 64 * 1024;
 
 const NONE = new Uint8Array();
 
-/** Bytes of a stream: a part of a chunk, or a copy that can grow. */
+/** Bytes of a stream: a view of a part of a chunk, or a copy that can grow. */
 export class Bytes {
   buffer = NONE;
   start = 0;
@@ -15,7 +15,7 @@ export class Bytes {
     return this.end - this.start;
   }
 
-  /** Refers to a part of a chunk, without a copy. */
+  /** Refers to a part of a chunk without copying it. */
   set(buffer, start, end) {
     this.clear();
     this.buffer = buffer;
@@ -31,7 +31,7 @@ export class Bytes {
     this.#owned = true;
   }
 
-  /** Copies what the chunk holds, which belongs to whoever gave it. */
+  /** Copies the bytes if they are still a view of the chunk, whose owner may reuse it. */
   own(chunk) {
     if (this.buffer === chunk) this.#grow(this.size);
   }
@@ -47,7 +47,7 @@ export class Bytes {
     this.end += end - start;
   }
 
-  /** Gives its storage away. */
+  /** Returns the storage and gives up its ownership. */
   take() {
     const { buffer } = this;
     this.buffer = NONE;

@@ -1,20 +1,20 @@
-// dist/eventsource.js: a classic script, for pages and for workers' importScripts, that installs the global.
+// dist/eventsource.js: the classic script, for pages and importScripts. It installs the global.
 
 import { setDefaultURL } from './engine.js';
 import { EventSource } from './eventsource.js';
 import { setWorkerURL } from './remote.js';
 
-// Only while the script runs for the first time is it known where it came from.
+// A script can learn its own URL only while it first runs.
 const script = /** @type {HTMLScriptElement | undefined} */ (globalThis.document?.currentScript)?.src || scriptOnStack() || globalThis.location?.href;
 setDefaultURL(() => new URL('eventsource.wasm', script).href);
 setWorkerURL(() => new URL('eventsource.worker.js', script).href);
 
-/** In a worker nothing tells a script its address but the stack of an error. */
+/** In a worker, only the stack of an error contains the URL of the script. */
 function scriptOnStack() {
   return /((?:https?|file|blob|[a-z-]+-extension):[^\s()]+?):\d+:\d+/.exec(new Error().stack)?.[1];
 }
 
-// As Web IDL defines the properties of a global object for its interfaces.
+// Web IDL defines interfaces on the global object with these attributes.
 Object.defineProperty(globalThis, 'EventSource', {
   value: EventSource,
   writable: true,

@@ -1,5 +1,5 @@
-// dist/eventsource.cjs, for require(): Jest and older tools. It cannot know where its module is, so it loads none unless
-// EVENTSOURCE_WASM_URL is set.
+// dist/eventsource.cjs, for require() in Jest and older tools. It does not know the URL of the wasm module, so it loads the
+// module only if EVENTSOURCE_WASM_URL is set.
 
 import { setDefaultURL } from './engine.js';
 import { setWorkerURL } from './remote.js';

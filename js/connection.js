@@ -1,5 +1,5 @@
-// A connection does what the lifecycle of one EventSource commands, and tells it what came of it. That is Go's when it is
-// there, and js/lifecycle.js until then.
+// A connection executes the commands of one EventSource's lifecycle and reports the results to it. The lifecycle is Go's once
+// the module is loaded, and js/lifecycle.js before that.
 
 import { LARGEST_PART, loadEngine, readyEngine } from './engine.js';
 import { Lifecycle, STANDARD_RETRY } from './lifecycle.js';
@@ -10,38 +10,38 @@ import { CLOSED, CONNECTING, OPEN, Source } from './source.js';
 import { REQUESTING, STREAMING, WAITING } from './states.js';
 import { away, documentIsThere, untilLeft } from './unload.js';
 
-/** For how many milliseconds after its request nothing that wakes it says that a connection is dead. */
+/** For how many milliseconds after its request a connection ignores wake(). */
 const JUST_SENT = 2000;
 
-/** Completes an unfinished event, as a blank line would. After a CR, the first LF completes a CRLF. */
+/** Completes an unfinished event, like a blank line. After a CR, the first LF completes a CRLF. */
 const END_OF_EVENT = Uint8Array.of(10, 10);
 
 export class Connection extends Source {
-  /** Whose commands it follows, and to whom it gives the inputs. */
+  /** The lifecycle that decides what to do next. */
   #lifecycle;
   /** Whether the last input has led to a command. */
   #commanded = false;
 
-  /** The response that the lifecycle is asked about. @type {{ origin: string, body: import('./body.js').Body, url: string } | undefined} */
+  /** The response, while the lifecycle decides about it. @type {{ origin: string, body: import('./body.js').Body, url: string } | undefined} */
   #response;
-  /** Of the request that is under way; another one, or none, tells what comes of it that it is not wanted any more. */
+  /** Of the current request. The results of a request are ignored once this has changed. */
   #abort;
   #timer;
-  /** Since when nothing has arrived, and what is going to look. */
+  /** When something last arrived, by performance.now(), and the timer that checks it. */
   #quietSince = 0;
   #idleTimer;
-  /** When the request was made, by the clock that goes on while the computer sleeps. */
+  /** When the request was made, by Date.now(), which counts on while the computer sleeps. */
   #sentAt = 0;
-  /** How many requests were made since the connection was open, or since there is one. */
+  /** The number of requests since the connection was last open, or since the source was made. */
   #attempt = 0;
-  /** Where the next request goes, and how many attempts have failed in a row, should the engine end. */
+  /** The URL of the next request and the number of consecutive failures, for a new lifecycle if the engine ends. */
   #url;
   #failures = 0;
-  /** Whether events of a chunk are still to come, and whether what of one is left then is to be forgotten. */
+  /** Whether events of a chunk are being delivered, and whether the parser must be reset after them. */
   #delivering = false;
   #resetDue = false;
   #suspended = false;
-  /** Whether it has asked for the engine. */
+  /** Whether the engine has been requested. */
   #asked = false;
 
   begin() {
@@ -64,20 +64,20 @@ export class Connection extends Source {
     };
   }
 
-  /** Gives the lifecycle an input, and returns what it returns. */
+  /** Passes an input to the lifecycle and returns its result. */
   #input(name, ...values) {
     const lifecycle = this.#current();
     if (!lifecycle) return undefined;
     this.#commanded = false;
     const result = lifecycle.input(name, ...values);
     const unanswered = result === false && !this.#commanded && this.readyState !== CLOSED;
-    this.#commanded = true; // or this would not have been called by a command
+    this.#commanded = true; // if this call is nested in another input, that one has led to a command
     return unanswered ? this.#input(name, ...values) : result;
   }
 
   /**
-   * The lifecycle for the next input: the engine's from the moment it is there, until it has ended. Undefined if there is
-   * nothing to give an input to any more.
+   * Returns the lifecycle for the next input: the engine's from the moment the engine is ready until it ends. Returns
+   * undefined if the input no longer matters.
    */
   #current() {
     const lifecycle = this.#lifecycle;
@@ -90,7 +90,10 @@ export class Connection extends Source {
     return (this.#lifecycle = adopted);
   }
 
-  /** The engine has ended. What has arrived of an event is parsed again, or received again if that is too much. */
+  /**
+   * Replaces the lifecycle after the engine has ended. Parses the bytes of an unfinished event again. If they were too many
+   * to keep, reconnects, so that the server sends them again.
+   */
   #fallBack({ remains: { parser, since }, reconnectionTime }) {
     const options = this.#options();
     const open = this.readyState === OPEN;
@@ -117,7 +120,7 @@ export class Connection extends Source {
 
   #askForEngine() {
     this.#asked = true;
-    const weak = new WeakRef(this); // or who waits for a module that does not arrive could not be forgotten
+    const weak = new WeakRef(this); // a pending load must not keep the connection alive
     loadEngine().catch(({ reason }) => {
       const connection = weak.deref();
       if (connection) connection.#note('script', reason);
@@ -127,7 +130,7 @@ export class Connection extends Source {
   #send(to, lastEventId) {
     const { method, resume } = this.source;
     const get = method === 'GET' || (resume === 'get' && lastEventId !== '');
-    // What another request than a GET was redirected to may want none of its kind: 303 means GET.
+    // A redirect may have turned another method into GET (303 does), so the new URL may not accept that method.
     const url = get ? to : this.source.url;
     this.#abort = new AbortController();
     const { reason, status } = this.details;
@@ -140,7 +143,7 @@ export class Connection extends Source {
     return request(url, get ? 'GET' : method, lastEventId, this.source, attempt, this.#abort.signal);
   }
 
-  /** The page has given the stream. */
+  /** Stands in for a request: the stream comes from the page. */
   #sendNothing(url, body) {
     this.#abort = new AbortController();
     this.details = { url, attempt: 1, resumed: false };
@@ -155,7 +158,7 @@ export class Connection extends Source {
     const { stream } = this.source;
     const sent = stream ? this.#sendNothing(url, stream) : this.#send(url, lastEventId);
     const abort = this.#abort;
-    const { response, body, futile, reason, cause } = /** @type {any} */ (await sent);
+    const { response, body, forbidden, reason, cause } = /** @type {any} */ (await sent);
     await away;
     if (abort !== this.#abort) return;
     if (response) {
@@ -171,11 +174,11 @@ export class Connection extends Source {
     } else {
       this.#know({ reason, cause });
       await untilLeft();
-      if (abort === this.#abort) this.#input('interrupt', futile);
+      if (abort === this.#abort) this.#input('interrupt', forbidden);
     }
   }
 
-  /** The status and the type of a response, as the standard would have them if `accept` lists them. */
+  /** Returns the status and type of a response. Those in `accept` become the ones that the standard requires. */
   #accepted({ status, headers }) {
     const { statuses, contentTypes } = this.source.accept;
     const type = headers.get('Content-Type') ?? '';
@@ -216,19 +219,19 @@ export class Connection extends Source {
 
   fail(reason, warning) {
     this.#commanded = true;
-    // Where there is but one stream, its end is in order.
+    // A source that makes only one request is expected to end.
     if (warning && !(reason === 'ended' && this.source.once)) console.warn(`EventSource: the connection has failed: ${warning}`);
     this.#giveUp(reason);
   }
 
-  // What the page does.
+  // Called by the page.
 
   /** In milliseconds. */
   get reconnectionTime() {
     return this.#lifecycle?.reconnectionTime ?? DEFAULT_RECONNECTION_TIME;
   }
 
-  /** Discards an unfinished event, because the page pipes another stream into the one it gave. */
+  /** Discards an unfinished event: the page pipes another stream into the one it passed to fromReadableStream. */
   reset() {
     if (!this.source.stream || !this.#lifecycle || this.readyState === CLOSED) return;
     if (this.#delivering) this.#resetDue = true;
@@ -236,12 +239,12 @@ export class Connection extends Source {
   }
 
   /**
-   * Reconnects at once if the connection has been silent for that many milliseconds: the network may be back, or the
-   * connection dead. Does nothing if the request is made only once.
+   * Reconnects at once if the connection has been silent for `silence` milliseconds: the network may be back, or the
+   * connection may be dead. Does nothing if the request cannot be repeated.
    */
   wake(silence = 0) {
     if (!this.canRepeat || !this.#lifecycle || performance.now() - this.#quietSince < silence) return;
-    // After a sleep, both the clock and the network wake the source.
+    // After the computer slept, both the clock and the network call wake.
     if (this.#abort && Math.abs(Date.now() - this.#sentAt) < JUST_SENT) return;
     clearTimeout(this.#timer);
     this.#input('wake');
@@ -256,7 +259,7 @@ export class Connection extends Source {
     this.#suspended = false;
   }
 
-  /** Reconnects without an event if the connection has been silent for that many milliseconds. */
+  /** Reconnects without an event if the connection has been silent for `silence` milliseconds. */
   renew(silence) {
     if (this.readyState !== OPEN || performance.now() - this.#quietSince < silence) return;
     this.suspend();
@@ -283,7 +286,7 @@ export class Connection extends Source {
     this.#abort = undefined;
   }
 
-  /** Uses one timer while the connection is not idle, rather than one for each chunk. */
+  /** Checks idleTimeout. One timer at a time is cheaper than a new one for each chunk. */
   #watchIdle() {
     const { idleTimeout } = this.source;
     if (idleTimeout === Infinity) return;
@@ -308,7 +311,7 @@ export class Connection extends Source {
         this.#quietSince = performance.now();
         if (done && !this.source.flushAtEnd) break;
         const chunk = done ? END_OF_EVENT : value;
-        if (chunk?.[Symbol.toStringTag] !== 'Uint8Array') throw new TypeError('A chunk is no Uint8Array');
+        if (chunk?.[Symbol.toStringTag] !== 'Uint8Array') throw new TypeError('A chunk is not a Uint8Array');
         this.#delivering = true;
         const all = this.#deliver(chunk, origin, wanted);
         const open = all === true || (await all);
@@ -316,7 +319,7 @@ export class Connection extends Source {
         if (!open || done) break;
         if (this.#resetDue) this.#input('reset');
         this.#resetDue = false;
-        if (watched) this.#quietSince = performance.now(); // loops may have waited
+        if (watched) this.#quietSince = performance.now(); // a loop may have delayed reading
       }
     } catch (cause) {
       this.#know({ cause });
@@ -327,7 +330,7 @@ export class Connection extends Source {
     if (wanted()) this.#input('end');
   }
 
-  /** Delivers the events of a chunk and returns whether to read on, or a promise of that where there is something to wait for. */
+  /** Delivers the events of a chunk. Returns whether to read on, as a promise if the delivery has to wait. */
   #deliver(chunk, origin, wanted) {
     if (chunk.length > LARGEST_PART) return this.#deliverParts(chunk, origin, wanted);
     let batch = this.#current()?.parse(chunk);
@@ -345,12 +348,12 @@ export class Connection extends Source {
     return true;
   }
 
-  /** An event keeps the details it was fired with. */
+  /** Copies the details, because events refer to those they were fired with. */
   #know(details) {
     this.details = { ...this.details, ...details };
   }
 
-  /** Fires error, for the lifecycle's reason unless that is known better. */
+  /** Fires error with the reason of the lifecycle, unless a more precise one is known. */
   #fireError(reason, retryIn) {
     this.#know({ reason: this.details.reason ?? reason, willRetry: true, retryIn });
     this.#fire('error');

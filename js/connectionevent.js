@@ -1,6 +1,6 @@
 /**
- * An open or error event that also says what came of the connection. To a page that does not ask it is an Event: what
- * is added is not among its own properties and cannot be enumerated.
+ * An open or error event with details of the connection. It looks like a plain Event otherwise: the additional members are
+ * getters on the prototype and not enumerable.
  */
 export class ConnectionEvent extends Event {
   #details;

@@ -5,22 +5,22 @@ import { Persisted } from './persist.js';
 import { StreamEvent } from './streamevent.js';
 import { documentIsThere } from './unload.js';
 
-// Taken here, since a page may put a dispatchEvent of its own on an object.
+// A page may define its own dispatchEvent on an object or a prototype.
 const dispatchEvent = Function.prototype.call.bind(EventTarget.prototype.dispatchEvent);
 
-/** What a connection delivers to the page: events at the target, to loops over them, and to the functions of the options. */
+/** Delivers events to the page: to the target, to `for await` loops, and to the functions in the options. */
 export class Delivery {
   lastEventId;
-  /** How many events loops have to make room for: one, and one of each connection that was lost meanwhile. */
+  /** The number of events that wait for room in a loop: one of this connection, and one of each that was lost meanwhile. */
   waits = 0;
 
   #target;
   #source;
-  /** What the last open event told, for the errors of `parse`. */
+  /** The details of the last open event, for the errors of `parse`. */
   #details = {};
   /** @type {Persisted | undefined} */
   #persisted;
-  /** Of the loops over its events. @type {Set<EventQueue>} */
+  /** One for each loop over the events. @type {Set<EventQueue>} */
   #queues = new Set();
 
   /**
@@ -40,7 +40,7 @@ export class Delivery {
     note(this.#source, what, details);
   }
 
-  /** Fires open, or an error after which the source goes on. */
+  /** Fires open, or an error after which the source continues. */
   fire(type, details) {
     if (type === 'open') this.#details = details;
     this.note(type, details);
@@ -49,26 +49,26 @@ export class Delivery {
     return event;
   }
 
-  /** Fires the error that has ended the source, and has loops throw it. */
+  /** Fires the error that ended the source, and makes loops throw it. */
   fail(details) {
     const queues = [...this.#queues];
     this.#queues.clear();
     this.end();
     const event = this.fire('error', details);
-    // To have come to the end is what a loop is for.
+    // A loop ends normally when the stream does.
     const ended = details.reason === 'ended' || details.status === 204;
     const error = ended ? undefined : new Error(`EventSource: ${details.reason}`, { cause: event });
     for (const queue of queues) queue.end(error);
   }
 
-  /** The source is CLOSED. */
+  /** Ends the loops and saves the last event ID: the source is CLOSED. */
   end() {
     for (const queue of this.#queues) queue.end();
     this.#queues.clear();
     this.#persisted?.end(this.lastEventId);
   }
 
-  /** Begins to collect events for a loop, which closes the source when it is left. */
+  /** Returns a queue of the events from now on, for a loop. Leaving the loop calls `close`. */
   iterate(closed, close) {
     const queue = new EventQueue(this.#source.buffer, close);
     if (closed) queue.end();
@@ -77,8 +77,8 @@ export class Delivery {
   }
 
   /**
-   * Fires the events that were found in a part of a chunk and returns whether they are wanted to the last, or a promise of
-   * that. One event alone, the commonest case of all, needs no promise.
+   * Fires the events of a batch. Returns whether events are still wanted after the last one, or a promise of that. The most
+   * common case, a single event, needs no promise.
    *
    * @param {{ text: string, table: number[] | Int32Array }} batch
    * @param {string} origin
@@ -102,8 +102,8 @@ export class Delivery {
   }
 
   /**
-   * A browser runs all microtasks after each listener. We can but let those run that are there already: a listener's
-   * close() behind one await stops the next event.
+   * A browser runs all microtasks after each listener. A script can only let those run that are already queued: a close()
+   * after one await in a listener stops the next event.
    */
   async #takeAll(batch, origin, wanted) {
     const { text, table } = batch;
@@ -127,19 +127,19 @@ export class Delivery {
     return true;
   }
 
-  /** Takes the last event ID that no event had. */
+  /** Takes the last event ID if it was set without an event. */
   #endBatch({ text, table }, start) {
     const end = table[table.length - 1];
     if (end >= 0) this.lastEventId = text.slice(start, end);
     this.#persisted?.keep(this.lastEventId);
   }
 
-  /** Whether anybody but the listeners wants something of an event. */
+  /** Whether events go to loops or functions in addition to listeners. */
   get #taps() {
     return this.#source.parse !== undefined || this.#source.onEvent !== undefined || this.#queues.size > 0;
   }
 
-  /** Fires an event and gives it to those who want all of them. */
+  /** Parses an event, fires it, and passes it to `onEvent` and the loops. */
   async #pass(type, data, origin, wanted) {
     const { parse, onEvent } = this.#source;
     let value = data;
@@ -160,7 +160,7 @@ export class Delivery {
     this.waits--;
   }
 
-  /** Calls a function of the page's as a listener is called: what it throws is the page's, and stops nothing. */
+  /** Calls a function of the page like a listener: an exception is reported and stops nothing. */
   #call(f, value) {
     try {
       f?.(value);
@@ -170,7 +170,7 @@ export class Delivery {
   }
 }
 
-/** Reports what a function of the page's has thrown, as far as the host has such a thing. */
+/** Reports an exception as uncaught. */
 function report(error) {
   if (globalThis.reportError) reportError(error);
   else setTimeout(() => {

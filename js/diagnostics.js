@@ -1,14 +1,14 @@
-// The options `diagnostics` and `debug`: what a source has done, without what must not get into a log. Headers, bodies,
-// ids and data are left out, and of a URL what follows its path: servers take tokens there.
+// The options `diagnostics` and `debug`: they record what a source does, without anything that must not get into a log.
+// Headers, bodies, ids and data are left out, and so are the queries of URLs, which may contain tokens.
 
-/** Of the details of an event, those that may be written down. */
-const TOLD = ['attempt', 'resumed', 'status', 'reason', 'willRetry', 'retryIn', 'engine'];
+/** The details that may be recorded. */
+const RECORDED = ['attempt', 'resumed', 'status', 'reason', 'willRetry', 'retryIn', 'engine'];
 
-/** Writes down what happened, if the page wants to know. @param {import('./init.js').Init} source */
+/** Records an entry if one of the options is set. @param {import('./init.js').Init} source */
 export function note({ diagnostics, diagnosticsSize, debug }, what, details) {
   if (!diagnostics && !debug) return;
   const entry = { time: Date.now(), what, url: withoutSecrets(details.url) };
-  for (const name of TOLD) if (details[name] !== undefined) entry[name] = details[name];
+  for (const name of RECORDED) if (details[name] !== undefined) entry[name] = details[name];
   if (details.cause !== undefined) entry.cause = details.cause?.name ?? typeof details.cause;
   try {
     diagnostics?.push(entry);

@@ -1,6 +1,6 @@
-// Node's half of TestLifecyclesAgree, in js/differential_test.go, which explains what the numbers mean:
+// The Node.js half of TestLifecyclesAgree in js/differential_test.go, which explains the arguments:
 //   node js/differential.mjs POLICY KIND FIRST COUNT BLOCK LENGTH   prints a hash for each block of sequences
-//   node js/differential.mjs POLICY KIND trace N LENGTH             prints what the sequence leads to
+//   node js/differential.mjs POLICY KIND trace N LENGTH             prints the commands that the sequence causes
 
 import { Lifecycle, STANDARD_RETRY } from './lifecycle.js';
 
@@ -67,7 +67,7 @@ const INPUTS = [
   (source) => source.respond(404, '', '', 0),
 ];
 
-/** The inputs of a sequence, by its number: its digits, or random ones. */
+/** Returns the inputs of a sequence: the digits of its number, or random ones with the number as a seed. */
 function inputs(kind, number, length) {
   if (kind === 'all') return Array.from({ length }, (_, i) => (number >>> (4 * i)) & 15);
   let seed = Math.imul(number + 1, 2654435761) | 1;

@@ -1,4 +1,4 @@
-// Package js_test holds what js/ says a second time to what Go says.
+// Package js_test compares the JavaScript in js/ with the Go packages that implement the same rules.
 package js_test
 
 import (
@@ -14,8 +14,8 @@ import (
 )
 
 var (
-	length    = flag.Int("length", 4, "give the lifecycles all sequences of inputs up to this `length`")
-	sequences = flag.Int("sequences", 20_000, "and this `many` random ones of length 50")
+	length    = flag.Int("length", 4, "test all sequences of inputs up to this `length`")
+	sequences = flag.Int("sequences", 20_000, "test this `many` random sequences of length 50")
 )
 
 const (
@@ -33,8 +33,7 @@ var policies = []lifecycle.Retry{
 
 var chunks = []string{"retry: 5000000000\nid: 7\n\n", "id: é\nretry\n\ndata: x", "data: 0123456789abcdef\n"}
 
-// TestLifecyclesAgree gives the lifecycle in Go and the one in JavaScript the same inputs, and compares hashes of the
-// commands that they lead to.
+// TestLifecyclesAgree gives the same inputs to the lifecycles in Go and JavaScript, and compares hashes of the commands.
 func TestLifecyclesAgree(t *testing.T) {
 	requireNode(t)
 	for policy := range policies {
@@ -63,7 +62,7 @@ func compare(t *testing.T, policy int, kind string, count, length int) {
 	}
 }
 
-// explain finds the first sequence of a block that leads to something else.
+// explain finds the first sequence of a block that differs.
 func explain(t *testing.T, policy int, kind string, first, count, length int) {
 	t.Helper()
 	for i, want := range strings.Fields(node(t, policy, kind, first, count, 1, length)) {
@@ -98,7 +97,7 @@ func hashOf(policy int, kind string, first, count, length int) string {
 	return strconv.FormatUint(uint64(r.hash), 10)
 }
 
-// A recorder does what js/differential.mjs does.
+// A recorder hashes inputs and commands like js/differential.mjs.
 type recorder struct {
 	hash   uint32
 	traced *strings.Builder
@@ -112,7 +111,7 @@ func (r *recorder) number(n uint64) {
 	}
 }
 
-// text mixes in the bytes of a text that is ASCII, or that JavaScript has as a byte string.
+// text adds the bytes of a text to the hash. The text must be ASCII, or a byte string in JavaScript.
 func (r *recorder) text(s string) {
 	for i := range len(s) {
 		r.hash = (r.hash ^ uint32(s[i])) * 16777619
@@ -220,7 +219,7 @@ func (r *recorder) parse(s *lifecycle.Source, chunk string) {
 	r.number(s.Parser.ReconnectionTime())
 }
 
-// requireNode skips the test where there is no Node.js, and fails where it should have been installed.
+// requireNode skips the test if Node.js is not installed, or fails it in CI.
 func requireNode(t *testing.T) {
 	t.Helper()
 	if _, err := exec.LookPath("node"); err == nil {

@@ -1,6 +1,6 @@
-// The engine is the Go program of wasm/polyfill. One instance serves all EventSource objects of a realm. It is loaded
-// behind the first stream that is open, and takes over each source between two chunks. Until then, and if it cannot be
-// had, js/lifecycle.js does its work.
+// The engine is the Go program in wasm/polyfill. One instance serves all EventSource objects of a realm. It loads after the
+// first stream has opened and takes over each source between two chunks. Before that, and if it cannot load,
+// js/lifecycle.js does the same work.
 
 import defineGo from 'wasm_exec.js';
 import { CR } from './ascii.js';
@@ -9,27 +9,28 @@ import { BETWEEN_EVENTS } from './parser.js';
 import { watchPolicy } from './request.js';
 import { decode, encode } from './text.js';
 
-/** BUILD is what the build put into this script and into the module that belongs to it. */
+/** The build puts the same value into this script and its wasm module. */
 export const BUILD = __BUILD__;
 
-/** How many bytes the engine parses in one call, at most: they are copied. */
+/** The maximum number of bytes that the engine parses in one call. They are copied into its memory. */
 export const LARGEST_PART = 64 * 1024;
 
-/** The least of the engine's input that is asked for, in bytes. */
+/** The minimum size of the engine's input buffer, in bytes. */
 const SMALLEST_INPUT = 4096;
 
-/** How much of an unfinished event is kept for the case that the engine ends, in bytes. */
+/** How many bytes of an unfinished event are kept in case the engine ends. */
 const LARGEST_REST = 1024 * 1024;
 
-/** How long the engine's loading waits for a page that is busy, in milliseconds. */
+/** How long a busy page can delay the loading of the engine, in milliseconds. */
 const LONGEST_BUSY = 2000;
 
 let defaultURL;
 
-/** @typedef {string | Uint8Array | null} Location where the module is, or its bytes, or null if it is never loaded */
+/** @typedef {string | Uint8Array | null} Location the URL of the module, its bytes, or null to never load it */
 
 /**
- * Sets where the module is, as a function, since a page can set EVENTSOURCE_WASM_URL after this script has run.
+ * Sets the default location of the module. It is a function because a page can set EVENTSOURCE_WASM_URL after this script
+ * has run.
  * @param {() => Location | Promise<Location>} url
  */
 export function setDefaultURL(url) {
@@ -42,10 +43,10 @@ export async function moduleURL() {
   return ArrayBuffer.isView(url) ? /** @type {Uint8Array} */ (url) : url && absolute(url);
 }
 
-/** A bundler may put a path in the place of `new URL(…, import.meta.url)`. */
+/** Resolves a URL. A bundler may replace `new URL(…, import.meta.url)` by a path. */
 export const absolute = (url) => new URL(url, globalThis.document?.baseURI ?? globalThis.location?.href).href;
 
-/** The sources that the engine has, by number. @type {Map<number, object>} */
+/** The connections that the engine runs, by number. @type {Map<number, object>} */
 const commands = new Map();
 let lastId = 0;
 
@@ -58,8 +59,7 @@ let loading;
 export const readyEngine = () => engine;
 
 /**
- * Loads the engine unless that has been tried. Rejects with what the diagnostics tell, in one word as `reason`, once that is
- * on the console.
+ * Loads the engine, once. If that fails, logs why, and rejects with an error whose `reason` is a word for the diagnostics.
  * @returns {Promise<void>}
  */
 export function loadEngine() {
@@ -68,7 +68,7 @@ export function loadEngine() {
       engine = started;
     },
     (error) => {
-      // The next source may have a network again, or an address. What else fails is going to fail again.
+      // Only these failures may go away: the next source tries again.
       if (error.reason === 'network' || error.reason === 'disabled') loading = undefined;
       report(error);
       throw error;
@@ -77,7 +77,7 @@ export function loadEngine() {
   return loading;
 }
 
-/** Waits until the page has nothing more urgent to do, as far as the browser tells. */
+/** Waits until the page is idle, where browsers support that. */
 function idle() {
   /** @type {any} */
   const { requestIdleCallback = setTimeout } = globalThis;
@@ -86,7 +86,7 @@ function idle() {
 
 let reported = '';
 
-/** One line for each reason, however often it is met. It is no error: all works without the engine. */
+/** Logs each message once. It is not an error, because everything works without the engine. */
 function report({ message, reason }) {
   const text = `eventsource-wasm runs without its module: ${message}`;
   if (text !== reported && reason !== 'disabled') console.info(text);
@@ -112,7 +112,7 @@ class Engine {
 
   /**
    * Takes over a source between two inputs.
-   * @param {object} connection has the methods that are lifecycle's commands
+   * @param {object} connection has the lifecycle's commands as methods
    * @param {import('./lifecycle.js').Lifecycle} lifecycle
    */
   adopt(connection, { state, options, reconnectionTime }) {
@@ -132,7 +132,7 @@ class Engine {
     return new GoSource(this, id, parser, reconnectionTime);
   }
 
-  /** Hands the response to the source's lifecycle, and where to reconnect to if it is not where it went. */
+  /** Passes a response to the lifecycle. `url` is where to reconnect, or empty if that does not change. */
   respond(id, status, contentType, url, retryAfter) {
     const [a, b] = [contentType, url].map(bytesOf);
     this.#write(a, b);
@@ -140,8 +140,8 @@ class Engine {
   }
 
   /**
-   * Calls an exported function, such as an input of the lifecycle, unless the program has ended: then nobody is there.
-   * It ends when it panics, and then returns nothing that means anything, or when WebAssembly traps, and then throws.
+   * Calls an exported function, such as an input of the lifecycle. Returns undefined if the program has ended. The program
+   * ends when it panics, which returns a meaningless value, or when WebAssembly traps, which throws.
    */
   call(name, ...numbers) {
     if (this.ended) return undefined;
@@ -151,19 +151,19 @@ class Engine {
     } catch (error) {
       if (!this.#go.exited) this.#end('trap', error.message);
     }
-    if (this.#go.exited) this.#end('panic', 'a panic, see above');
+    if (this.#go.exited) this.#end('panic', 'panic, see above');
     return undefined;
   }
 
-  /** Ends the source's number. */
+  /** Releases a source. */
   close(id) {
     commands.delete(id);
     this.call('close', id);
   }
 
   /**
-   * Parses the next bytes of the source's stream, of which there are at most LARGEST_PART, and returns its events.
-   * The table has a row of three for each, and behind them one number more.
+   * Parses the next bytes of a source's stream, at most LARGEST_PART, and returns their events. The table has three numbers
+   * for each event, and one more at the end.
    * @param {number} id
    * @param {Uint8Array} part
    */
@@ -189,7 +189,7 @@ class Engine {
     };
   }
 
-  /** Writes the arrays to the engine's input, one after the other. */
+  /** Writes the arrays to the engine's input buffer, one after the other. */
   #write(...arrays) {
     const input = this.#reserve(arrays.reduce((sum, { byteLength }) => sum + byteLength, 0));
     let at = 0;
@@ -200,8 +200,8 @@ class Engine {
   }
 
   /**
-   * Returns more than so many bytes of the engine's input. They stay where they are until more is asked for, or the memory
-   * grows: then this view of them is detached, and empty.
+   * Returns a view of the engine's input buffer that is larger than `length`. It stays valid until a larger one is requested, or
+   * until the memory grows, which detaches the view and makes it empty.
    */
   #reserve(length) {
     if (length >= this.#input.length || this.#input.length > LARGEST_PART) {
@@ -212,19 +212,19 @@ class Engine {
     return this.#input;
   }
 
-  /** The program has ended, which is a fault of it. Each source goes on without it at its next input. */
+  /** Handles a crash of the program. Each source continues without it at its next input. */
   #end(reason, message) {
     if (this.ended) return;
     this.ended = true;
     if (engine === this) engine = undefined;
     commands.clear();
-    const error = failure(reason, `it has ended: ${message}`);
+    const error = failure(reason, `it crashed: ${message}`);
     loading = Promise.reject(error);
     loading.catch(() => {});
     report(error);
   }
 
-  /** The memory. Its views are detached when it grows, and made anew. */
+  /** Views of the memory. Growing the memory detaches them, so they are created again. */
   get #views() {
     if (this.#current.words.length === 0) {
       const { buffer } = this.#exports.mem;
@@ -235,8 +235,8 @@ class Engine {
 }
 
 /**
- * A source that the engine has. Its inputs are those of js/lifecycle.js, and return false if the engine has ended. It keeps
- * what that needs to go on then: the parser's state at the end of the last event, and the bytes since.
+ * A lifecycle that the engine runs. It has the inputs of js/lifecycle.js, and they return false if the engine has ended. For
+ * that case it keeps the parser's state at the end of the last event, and the bytes since then.
  */
 class GoSource {
   reconnectionTime;
@@ -244,7 +244,7 @@ class GoSource {
   #failed = false;
   #engine;
   #id;
-  /** Undefined if there are more bytes than are kept. */
+  /** Undefined if there are more than LARGEST_REST bytes. */
   #state;
   #since = new Bytes();
 
@@ -260,7 +260,7 @@ class GoSource {
     return this.#engine.ended;
   }
 
-  /** What another parser can go on with, but for the last event ID. */
+  /** The state with which another parser can continue, except for the last event ID. */
   get remains() {
     const parser = this.#state && { ...this.#state, failed: this.#failed, hasRetry: this.#hasRetry, retry: this.reconnectionTime };
     return { parser, since: this.#since.copy() };
@@ -310,7 +310,7 @@ async function start() {
     return await instantiate(url, 'default');
   } catch (error) {
     if (error.reason !== 'version' && error.reason !== 'compile') throw error;
-    return await instantiate(url, 'reload'); // a cache may hold what does not belong to this script
+    return await instantiate(url, 'reload'); // a cache may hold the module of another version
   }
 }
 
@@ -319,7 +319,7 @@ async function instantiate(url, cache) {
   let build;
   const scope = goScope({
     ready: (value) => (build = value),
-    // Without a result, to which Go would hold a reference.
+    // Returns nothing: Go would keep a reference to the result.
     command(id, name, ...values) {
       commands.get(id)[name](...values);
     },
@@ -328,14 +328,14 @@ async function instantiate(url, cache) {
   const instance = await WebAssembly.instantiate(module, go.importObject);
   go.run(instance);
   if (build !== BUILD) {
-    throw failure('version', `${url} is of another version than the script: deploy both`);
+    throw failure('version', `${url} does not match this script: deploy both together`);
   }
   return new Engine(go, instance);
 }
 
-/** Compiles the module while it arrives, where the server gives it its MIME type. */
+/** Compiles the module, while it downloads if the server sends it as application/wasm. */
 async function compile(url, cache) {
-  // What is forbidden need not be loaded.
+  // Do not download a module that must not run.
   try {
     new WebAssembly.Module(EMPTY_MODULE);
   } catch (error) {
@@ -343,7 +343,7 @@ async function compile(url, cache) {
     throw failure('unsupported', error.message + help);
   }
   if (typeof url !== 'string') return WebAssembly.compile(url);
-  // From there neither browsers nor Node.js load anything.
+  // Neither browsers nor Node.js can fetch file: URLs.
   if (url.startsWith('file:')) throw failure('disabled');
   const policy = watchPolicy(url);
   let response;
@@ -365,7 +365,7 @@ async function compile(url, cache) {
   }
 }
 
-/** What mends a build that has left the module out. */
+/** The advice if a bundler left the module out. */
 const HELP = 'Copy eventsource.wasm there, or import eventsource-wasm/inline';
 
 const EMPTY_MODULE = Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0);
@@ -373,8 +373,8 @@ const EMPTY_MODULE = Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0);
 const GLOBALS = 'crypto performance TextEncoder TextDecoder Object Array Error Uint8Array Uint8ClampedArray';
 
 /**
- * Go's support script and Go itself expect a global object. They get this one, so that no Go, fs, process or path
- * appears on the page's, and the program reaches nothing of the page but what the engine's functions do for it.
+ * Returns the global object for Go and its support script. It keeps Go, fs, process and path off the page's global object,
+ * and limits the program to the functions of `engine`.
  */
 function goScope(engine) {
   const scope = { engine };

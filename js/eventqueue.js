@@ -1,16 +1,15 @@
 /**
- * The events of a source for one `for await` loop: those that it has not come to yet, of which there are at most `size`.
- * What happens then is up to `full`: `wait` leaves the rest of the stream unread, so that the server, or TCP, holds it;
- * `oldest` and `newest` drop such an event.
+ * The events of a source that wait for one `for await` loop, at most `size`. If it is full, `full` decides: `wait` stops
+ * reading the stream, so that TCP slows the server down; `oldest` and `newest` drop that event.
  */
 export class EventQueue {
   #size;
   #full;
   #leave;
   #events = [];
-  /** Those who wait for an event: { resolve, reject }. */
+  /** The pending calls of next: { resolve, reject }. */
   #takers = [];
-  /** What lets those go on who wait for room. */
+  /** Resolves the promises that put has returned. */
   #waiting = [];
   #ended = false;
   #error;
@@ -22,7 +21,7 @@ export class EventQueue {
     this.#leave = leave;
   }
 
-  /** Takes an event, and returns a promise of room if the stream has to wait for it. */
+  /** Adds an event. Returns a promise of room if the stream has to wait. */
   put(event) {
     const taker = this.#takers.shift();
     if (taker) {
@@ -38,7 +37,7 @@ export class EventQueue {
     return new Promise((resolve) => this.#waiting.push(resolve));
   }
 
-  /** No event follows. The loop ends when it has come to the last one, or throws the error. */
+  /** Ends the loop after the events that wait, with the error if there is one. */
   end(error) {
     if (this.#ended) return;
     this.#ended = true;
@@ -58,7 +57,7 @@ export class EventQueue {
     });
   }
 
-  /** The loop is left. */
+  /** Called when the loop is left. */
   async return(value) {
     this.#events = [];
     this.end();
@@ -72,7 +71,7 @@ export class EventQueue {
 
   #last({ resolve, reject }) {
     const error = this.#error;
-    this.#error = undefined; // it is thrown once
+    this.#error = undefined; // throw it only once
     if (error) reject(error);
     else resolve({ value: undefined, done: true });
   }

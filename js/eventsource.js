@@ -1,4 +1,4 @@
-// The EventSource interface as Web IDL has it in the HTML Standard, section 9.2.2:
+// The EventSource interface of the HTML Standard, section 9.2.2, in Web IDL:
 //
 //   [Exposed=(Window,Worker)]
 //   interface EventSource : EventTarget {
@@ -11,7 +11,7 @@
 //     undefined close();
 //   };
 //
-// and as the proposal whatwg/html#12272 adds to it:
+// with the members of the proposal whatwg/html#12272:
 //
 //     static EventSource fromReadableStream(ReadableStream stream);
 //     readonly attribute DOMString lastEventId;
@@ -32,7 +32,7 @@ class EventSource extends EventTarget {
   #handlers = new Map();
 
   constructor(url, eventSourceInitDict = {}) {
-    if (url === GIVEN) {
+    if (url === STREAM) {
       super();
       this.#connection = connect(this, { ...convertInit(), url: 'about:event-stream', stream: eventSourceInitDict, once: true });
       return;
@@ -41,7 +41,7 @@ class EventSource extends EventTarget {
       throw new TypeError("Failed to construct 'EventSource': 1 argument required, but only 0 present.");
     }
     if (typeof url === 'symbol') throw new TypeError("Failed to construct 'EventSource': Cannot convert a Symbol value to a string");
-    const string = `${url}`; // in the order of Web IDL: both arguments are converted, then the steps run
+    const string = `${url}`; // Web IDL converts both arguments before the constructor's steps run
     const init = convertInit(eventSourceInitDict);
     super();
     this.#connection = connect(this, { url: parseURL(string), ...init }, (connection) => (this.#connection = connection));
@@ -115,7 +115,7 @@ class EventSource extends EventTarget {
       throw fail("parameter 1 is not of type 'ReadableStream'.");
     }
     if (locked) throw fail('The stream is locked.');
-    return new EventSource(GIVEN, new Body(stream, { ahead: false }));
+    return new EventSource(STREAM, new Body(stream, { ahead: false }));
   }
 
   static #connectionOf(receiver) {
@@ -131,9 +131,9 @@ class EventSource extends EventTarget {
   }
 
   /**
-   * The HTML Standard, section 8.1.8.1 "Event handlers". A handler is a listener from the moment it is first set, and
-   * keeps its place among the listeners while others are set; null ends it. Objects are taken and given back, and only
-   * functions are called: EventHandler is [LegacyTreatNonObjectAsNull].
+   * The HTML Standard, section 8.1.8.1 "Event handlers". A handler becomes a listener when it is first set. Replacing it
+   * keeps its place among the listeners; null removes it. Any object can be set and read, but only functions are called:
+   * EventHandler is [LegacyTreatNonObjectAsNull].
    */
   static #setHandler(receiver, type, value) {
     EventSource.#connectionOf(receiver);
@@ -162,8 +162,8 @@ function connect(target, source, replace) {
   return canBeRemote(source) ? new RemoteConnection(delivery, source, replace) : new Connection(delivery, source);
 }
 
-/** In place of a URL: the stream is there already. */
-const GIVEN = Symbol();
+/** Passed as the URL if the second argument is a Body. */
+const STREAM = Symbol();
 
 const isLocked = (stream) => Reflect.get(ReadableStream.prototype, 'locked', stream);
 const addEventListener = Function.prototype.call.bind(EventTarget.prototype.addEventListener);
@@ -171,8 +171,8 @@ const removeEventListener = Function.prototype.call.bind(EventTarget.prototype.r
 
 /**
  * "Let urlRecord be the result of encoding-parsing a URL given url, relative to settings. If urlRecord is failure, then
- * throw a 'SyntaxError' DOMException." In a document that means its base URL and its encoding, which URL does not know
- * and an anchor does.
+ * throw a 'SyntaxError' DOMException." In a document this uses its base URL and encoding. An anchor element applies both;
+ * the URL constructor does not.
  */
 function parseURL(url) {
   try {
@@ -180,15 +180,16 @@ function parseURL(url) {
     const parsed = document ? Object.assign(document.createElement('a'), { href: url }) : new URL(url, location?.href);
     const { protocol, hostname, origin, href } = parsed;
     // "If asciiDomain contains a forbidden domain code point, domain-invalid-code-point validation error, return failure."
-    // Chromium lets a space be. A host that is no domain may have it: its URL has no origin.
+    // Chromium accepts a space. It is valid in a host that is not a domain, and such a URL has no origin.
     if (protocol !== ':' && !(hostname.includes('%20') && origin !== 'null')) return href;
   } catch {
-    // as below
+    // throw the DOMException
   }
   throw new DOMException(`Failed to construct 'EventSource': Cannot open an EventSource to '${url}'. The URL is invalid.`, 'SyntaxError');
 }
 
-// A class has its constructor first, its members not enumerable, and a name that a minifier may change.
+// Defines the members in the order and with the attributes of Web IDL. In a class the constructor comes first, the members
+// are not enumerable, and a minifier may change the name.
 function defineAsWebIDL(constructor) {
   const { prototype } = constructor;
   const members = Object.getOwnPropertyDescriptors(prototype);
@@ -202,7 +203,7 @@ function defineAsWebIDL(constructor) {
   }
   for (const name of ['close', 'lastEventId', 'reconnectionTime', 'reset']) define(name);
   const { fromReadableStream: value } = constructor;
-  delete constructor.fromReadableStream; // it comes behind the constants
+  delete constructor.fromReadableStream; // defined again below, after the constants
   Object.defineProperty(constructor, 'fromReadableStream', { value, writable: true, enumerable: true, configurable: true });
   Object.defineProperty(prototype, 'constructor', { ...members.constructor, value: constructor });
   Object.defineProperty(prototype, Symbol.toStringTag, { value: 'EventSource', configurable: true });
@@ -212,8 +213,8 @@ function defineAsWebIDL(constructor) {
 /** @type {(string | symbol)[]} */
 const FUNCTION_PROPERTIES = ['length', 'name', 'prototype'];
 
-// Called without new, a class throws words of its own, and as a string it is its source; Firefox has its properties in
-// an order of its own. A proxy does none of that.
+// A class differs from a native interface: called without new it throws another message, its toString() returns its source,
+// and Firefox orders its properties differently. This proxy hides the differences.
 const Exposed = new Proxy(EventSource, {
   ownKeys(target) {
     const keys = Reflect.ownKeys(target);

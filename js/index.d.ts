@@ -98,7 +98,7 @@ export interface EventSourceInit {
 
   /**
    * A function, such as `JSON.parse`, that makes `event.data` from the event's text and type. If it throws, the event is
-   * lost, and an error event with the reason `parse` and the `cause` fires in its place. The stream goes on.
+   * lost, and an error event with the reason `parse` and the `cause` fires instead. The stream continues.
    */
   parse?: (data: string, type: EventType) => unknown;
 

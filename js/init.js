@@ -1,14 +1,14 @@
-// Web IDL's conversion to the dictionary EventSourceInit, with the members that are ours. Each is converted when the
-// source is constructed, so a value that is of no use is the constructor's TypeError, which names it.
+// Web IDL's conversion to the dictionary EventSourceInit, with our additional members. All options are converted by the
+// constructor, so an invalid value makes it throw a TypeError that names the option.
 
 import { tag } from './tag.js';
 import { essenceOf } from './mime.js';
 
-const LARGEST_MAX_EVENT_SIZE = 1024 * 1024 * 1024; // offsets in the engine have 32 bits
+const LARGEST_MAX_EVENT_SIZE = 1024 * 1024 * 1024; // the engine's offsets have 32 bits
 const LONGEST_TIME = Number.MAX_SAFE_INTEGER; // in milliseconds
 const LONGEST_TIMER = 2 ** 31 - 1;
 
-// What follows makes converters: functions of an option's value, its name, and the options that were converted before it.
+// A converter is a function of an option's value, its name, and the options that were converted before it.
 
 function number(byDefault, least, most, isValid = Number.isFinite, kind = 'a number') {
   return (value, name) => {
@@ -20,7 +20,7 @@ function number(byDefault, least, most, isValid = Number.isFinite, kind = 'a num
 
 const integer = (byDefault, least, most) => number(byDefault, least, most, Number.isInteger, 'an integer');
 
-/** Returns a converter to one of the values. The first is the default. */
+/** Returns a converter that accepts only these values. The first is the default. */
 function oneOf(...values) {
   return (value = values[0], name) => {
     if (values.includes(value)) return value;
@@ -35,16 +35,16 @@ function convertFunction(value, name) {
   throw invalid(name, 'must be a function.');
 }
 
-/** Statuses whose responses can have a body. */
+/** Returns a converter of lists of HTTP statuses. */
 function statuses(byDefault, most, ...without) {
   return (value = byDefault, name) => {
     const list = Array.isArray(value) ? [...value] : [undefined];
     if (list.every((status) => Number.isInteger(status) && status >= 200 && status <= most && !without.includes(status))) return list;
-    throw invalid(name, `must be HTTP statuses from 200 to ${most}, without ${without.join(', ')}.`);
+    throw invalid(name, `must be HTTP statuses from 200 to ${most}, except ${without.join(', ')}.`);
   };
 }
 
-/** The members of `retry`. Times are in milliseconds. */
+/** Times are in milliseconds. */
 const RETRY = {
   initial: integer(1000, 1, LONGEST_TIME),
   max: integer(30_000, 1, LONGEST_TIME),
@@ -98,7 +98,7 @@ const OPTIONS = {
  * @property {RequestCredentials} credentials
  * @property {string} method
  * @property {BodyInit | ((attempt: object) => BodyInit | Promise<BodyInit>) | undefined} body
- * @property {boolean} once whether the request is made only once: it is not a GET, and `body` is not a function
+ * @property {boolean} once whether the request is made only once, because it is not a GET and `body` is not a function
  * @property {{ statuses: number[], contentTypes: string[] }} accept
  * @property {boolean} flushAtEnd
  * @property {'never' | 'get'} resume
@@ -148,12 +148,12 @@ function convertMembers(members, from, prefix = '') {
 }
 
 function convertWorker(worker, name, { fetch }) {
-  if (worker && fetch) throw invalid(name, 'excludes fetch.');
+  if (worker && fetch) throw invalid(name, 'cannot be used with fetch.');
   return isObject(worker) || (worker && typeof worker === 'string') ? worker : convertBoolean(worker, name);
 }
 
 function convertShared(shared, name, { fetch, method }) {
-  if (shared && (fetch || method !== 'GET')) throw invalid(name, 'needs GET, and excludes fetch.');
+  if (shared && (fetch || method !== 'GET')) throw invalid(name, 'requires GET, and cannot be used with fetch.');
   return convertBoolean(shared, name);
 }
 
@@ -165,11 +165,11 @@ function convertCredentials(credentials, name, { withCredentials }) {
   return converted;
 }
 
-/** Fetch forbids CONNECT, TRACE and TRACK, and HEAD has no stream. It takes the other common ones in lower case, too. */
+/** Fetch forbids CONNECT, TRACE and TRACK, and HEAD has no stream. Like fetch, changes common methods to upper case. */
 function convertMethod(method = 'GET', name) {
   const known = typeof method === 'string' && method.toUpperCase();
   if (!known || !/^[\w!#$%&'*+.^`|~-]+$/.test(method) || /^(HEAD|CONNECT|TRACE|TRACK)$/.test(known)) {
-    throw invalid(name, 'must be an HTTP method, and not HEAD, CONNECT, TRACE or TRACK.');
+    throw invalid(name, 'must be an HTTP method except HEAD, CONNECT, TRACE and TRACK.');
   }
   return /^(DELETE|GET|OPTIONS|POST|PUT)$/.test(known) ? known : method;
 }
@@ -178,11 +178,11 @@ const BODIES = ['String', 'Blob', 'File', 'FormData', 'URLSearchParams', 'Readab
 
 function convertBody(body, name, { method }) {
   if (body === undefined || body === null) return undefined;
-  if (method === 'GET') throw invalid(name, "needs a method that has one, such as 'POST'.");
+  if (method === 'GET') throw invalid(name, "requires a method such as 'POST'.");
   if (typeof body !== 'function' && !ArrayBuffer.isView(body) && !BODIES.includes(tag(body))) {
-    throw invalid(name, `must be a ${BODIES.join(', ')}, view of one, or a function.`);
+    throw invalid(name, `must be a ${BODIES.join(', ')}, a view of one, or a function.`);
   }
-  if (body.locked) throw invalid(name, 'is a stream that is locked.');
+  if (body.locked) throw invalid(name, 'must not be a locked stream.');
   return body;
 }
 
@@ -195,7 +195,7 @@ function convertHeaders(headers, name) {
   }
 }
 
-/** A stream cannot give a source an ID with these, so none can be resumed from. */
+/** No stream can set an ID with these characters, so no server can resume from one. */
 function convertLastEventId(id = '', name) {
   const string = `${id}`;
   if (/[\0\r\n]/.test(string)) throw invalid(name, 'must not contain NUL, CR or LF.');
@@ -222,7 +222,7 @@ function convertParam(param, name) {
   throw invalid(name, 'must be the name of a query parameter.');
 }
 
-/** A key alone is one of the tab's own storage, so that two tabs do not take each other's place in the stream. */
+/** A key alone is for sessionStorage, so that two tabs do not overwrite each other's position in the stream. */
 function convertPersist(persist, name) {
   if (persist === undefined) return undefined;
   const { key, storage } = convertMembers(PERSIST, isObject(persist) ? persist : { key: persist }, `${name}.`);
@@ -234,7 +234,7 @@ function convertKey(key) {
   throw invalid('persist', 'must be a key, or {key, storage}.');
 }
 
-/** Media types are compared without parameters. */
+/** Returns media types in lower case. They are compared without parameters, so they must not have any. */
 function convertTypes(types = [], name) {
   const list = Array.isArray(types) ? types.map((type) => String(type).toLowerCase()) : ['?'];
   if (list.every((type) => type === essenceOf(type))) return list;
@@ -247,12 +247,12 @@ function convertRetry(retry, name) {
 
 let warned = '';
 
-/** One line for each set of names, however many sources are given it. */
+/** Warns once for each set of unknown names. */
 function warnOfUnknown(from, known, prefix) {
   const unknown = Object.keys(from).filter((name) => !known.includes(name)).map((name) => prefix + name).join(', ');
   if (unknown === '' || unknown === warned) return;
   warned = unknown;
-  console.warn(`EventSource: options that are ignored: ${unknown}. There are: ${known.join(', ')}`);
+  console.warn(`EventSource: unknown options are ignored: ${unknown}. Known: ${known.join(', ')}`);
 }
 
 const isObject = (value) => (typeof value === 'object' && value !== null) || typeof value === 'function';

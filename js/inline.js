@@ -1,5 +1,5 @@
-// dist/inline.mjs, eventsource-wasm/inline: the class, with the module and the worker in a second script. Every bundler
-// follows import(), so there is no file to copy.
+// dist/inline.mjs, imported as eventsource-wasm/inline: the class, with the module and the worker in a second script. Every
+// bundler follows import(), so there is no file to copy.
 
 import { setDefaultURL } from './engine.js';
 import { setWorkerURL } from './remote.js';

@@ -1,9 +1,9 @@
-// How much a page may have left to process of what was posted to it. Both ends count the same.
+// How many posted messages a page may have left to process. Both ends count in the same way.
 
 /** In UTF-16 code units. */
 export const LARGEST_LAG = 1024 * 1024;
 
-/** The cost of a message in addition to its text, in the same unit. */
+/** The cost of a message in addition to its text. */
 export const MESSAGE = 64;
 
 export const costOf = ({ text }) => text.length + MESSAGE;

@@ -1,20 +1,20 @@
-// The connection of an EventSource while Go's is not there, and where it never is: section 9.2.3 "Processing model" of
-// the HTML Standard. It decides what wasm/lifecycle decides, step for step. Tests give both the same inputs.
+// The lifecycle of a connection before Go's is loaded, or instead of it: section 9.2.3 "Processing model" of the HTML
+// Standard. It makes the same decisions as wasm/lifecycle. Tests give the same inputs to both.
 //
-// Each input is a method. It ends by giving a command to the connection, which may fire an event, whose listener may give
-// the next input: the state is up to date before that.
+// Each input is a method. It ends with a command to the connection. A command may fire an event, and a listener may cause
+// the next input, so the state must be up to date before the command.
 
 import { essenceOf, EVENT_STREAM } from './mime.js';
 import { Parser } from './parser.js';
 import { ENDED, IDLE, REQUESTING, STREAMING, WAITING } from './states.js';
 import { encode } from './text.js';
 
-const MAX_DELAY = 2 ** 31 - 1; // of a timer, in milliseconds: one of more fires at once
+const MAX_DELAY = 2 ** 31 - 1; // in milliseconds: a timer with a longer delay fires at once
 
-/** The standard's policy: whatever was lost is tried again after the reconnection time, and a status is final. */
+/** The standard's policy: reconnect after the reconnection time, and fail for any status other than 200. */
 export const STANDARD_RETRY = { statuses: [], initial: 0, max: 0, factor: 1, jitter: 0, attempts: Infinity, resetAfter: 0, needsId: false, seed: 1 };
 
-/** What the page's author should read on the console. Browsers log statuses by themselves, and 204 is no failure. */
+/** Console messages. Browsers log statuses themselves, and 204 is not a failure. */
 const WARNINGS = {
   forbidden: 'the browser does not allow the request',
   'content-type': "the response's Content-Type is not text/event-stream",
@@ -24,7 +24,7 @@ const WARNINGS = {
 };
 
 export class Lifecycle {
-  /** Go's half can get lost, and this one cannot. */
+  /** Always false: only the engine's lifecycle can get lost. */
   lost = false;
   #commands;
   #parser;
@@ -48,7 +48,7 @@ export class Lifecycle {
     return this.#parser.reconnectionTime;
   }
 
-  /** Gives the input with that name, as Go's half has it. */
+  /** Calls the input with that name, like the engine's lifecycle. */
   input(name, ...values) {
     return this[name](...values);
   }
@@ -67,7 +67,7 @@ export class Lifecycle {
     else if (status !== 200) this.#fail('status');
     else if (essenceOf(contentType) !== EVENT_STREAM) this.#fail('content-type');
     else {
-      // The reconnection goes where redirects have led: the standard keeps one request, and its URL list, for all.
+      // Reconnect to the final URL: the standard reuses the request and its URL list, which includes redirects.
       if (url !== '') this.#url = url;
       this.#phase = STREAMING;
       this.#parser.reset();
@@ -76,7 +76,7 @@ export class Lifecycle {
     }
   }
 
-  /** Whether the stream has broken the parser's limit, and has to end. */
+  /** Whether an event was too large, so the stream has to end. */
   get failed() {
     return this.#parser.failed;
   }
@@ -89,15 +89,15 @@ export class Lifecycle {
    * "If res is a network error, then reestablish the connection, unless the user agent knows that to be futile, in which
    * case the user agent may fail the connection."
    */
-  interrupt(futile) {
+  interrupt(forbidden) {
     if (this.#phase !== REQUESTING && this.#phase !== STREAMING) return;
-    if (futile) this.#fail('forbidden');
+    if (forbidden) this.#fail('forbidden');
     else this.#reestablish('network');
   }
 
   /**
-   * "processResponseEndOfBody: […] If res is not a network error, then reestablish the connection." A stream that broke
-   * the parser's limit would break it again.
+   * "processResponseEndOfBody: […] If res is not a network error, then reestablish the connection." A stream whose event was
+   * too large fails, because the server would send that event again.
    */
   end() {
     if (this.#phase !== STREAMING) return;
@@ -124,12 +124,12 @@ export class Lifecycle {
     this.#parser.reset();
   }
 
-  /** The page has called close(), which has aborted the request and stopped the timer. */
+  /** The page has called close(). The request is aborted and the timer stopped. */
   close() {
     this.#phase = ENDED;
   }
 
-  /** What Go needs to go on. */
+  /** The state from which Go continues. */
   get state() {
     return { phase: this.#phase, url: this.#url, wait: this.#wait, failures: this.#failures, retry: this.#retry, parser: this.#parser.state };
   }
@@ -182,9 +182,9 @@ export class Lifecycle {
     return Math.max(Math.trunc(delay), hasRetry ? reconnectionTime : 0);
   }
 
-  /** The next number in [0, 1) of a xorshift generator (Marsaglia, 2003): Go goes on with it. */
+  /** Returns the next number in [0, 1) of a xorshift generator (Marsaglia, 2003). Go continues the same sequence. */
   #chance() {
-    let seed = this.#retry.seed | 1; // of zero, nothing else would come
+    let seed = this.#retry.seed | 1; // zero would only lead to zero
     seed ^= seed << 13;
     seed ^= seed >>> 17;
     seed ^= seed << 5;
@@ -208,7 +208,7 @@ export class Lifecycle {
   }
 }
 
-/** The string whose code points are the bytes of the ID's UTF-8, which is how fetch takes what is not ASCII. */
+/** Returns the ID as a byte string: each character is a byte of its UTF-8. fetch expects header values in that form. */
 function byteString(lastEventId) {
   if (lastEventId === '') return ''; // jsdom has no TextEncoder
   return Array.from(encode(lastEventId), (byte) => String.fromCharCode(byte)).join('');

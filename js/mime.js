@@ -1,12 +1,12 @@
-// The MIME type of a response, as wasm/lifecycle/mime.go has it.
+// The MIME type of a response. Must agree with wasm/lifecycle/mime.go.
 
 export const EVENT_STREAM = 'text/event-stream';
 
 const ESSENCE = /^[ \t\r\n]*([\w!#$%&'*+.^`|~-]+\/[\w!#$%&'*+.^`|~-]+)[ \t\r\n]*$/;
 
 /**
- * The type and subtype, in lower case, of the MIME type that the Fetch Standard's "extract a MIME type" gets from a
- * Content-Type header, or '' if it has none. Of several values the last that is a MIME type counts.
+ * Returns the type and subtype, in lower case, of the MIME type that the Fetch Standard's "extract a MIME type" finds in a
+ * Content-Type header, or '' if there is none. If there are several values, the last valid one counts.
  */
 export function essenceOf(contentType) {
   let essence = '';
@@ -17,7 +17,7 @@ export function essenceOf(contentType) {
   return essence;
 }
 
-/** The header's values. A comma in a quoted string is part of a value. */
+/** Splits a header at commas outside quoted strings. */
 function splitValues(header) {
   return header.match(/(?:[^",]|"(?:[^"\\]|\\[^])*(?:"|\\?$))+/g) ?? [];
 }

@@ -1,28 +1,28 @@
-// The parser of event streams while Go's is not there, and where it never is: sections 9.2.5 "Parsing an event stream" and
-// 9.2.6 "Interpreting an event stream" of the HTML Standard. It decides what sse/parser.go decides, byte for byte. Tests
-// compare the two, and hand one's stream over to the other at every byte.
+// The parser of event streams before Go's is loaded, or instead of it: sections 9.2.5 "Parsing an event stream" and 9.2.6
+// "Interpreting an event stream" of the HTML Standard. It agrees with sse/parser.go byte for byte. Tests compare the two, and
+// hand a stream over from one to the other at every byte.
 
 import { COLON, CR, LF, SPACE } from './ascii.js';
 import { Bytes } from './bytes.js';
 import { decode, encode } from './text.js';
 
-/** How far to look for the end of a line byte by byte. */
+/** How many bytes of a line to search one by one before calling indexOf. */
 const NEAR = 32;
 
 const LONGEST_NAME = 5; // retry
 export const DEFAULT_RECONNECTION_TIME = 3000; // in milliseconds
 
-/** How many bytes of a line of `retry` are kept as they came. What is longer has leading zeros. */
+/** How many bytes of an unfinished `retry` line are kept unchanged. A longer line that is valid has leading zeros. */
 const LONGEST_RETRY = 64;
 
-/** What stands in a table for the type of a comment, and for an ID that has not changed: as in wasm/polyfill/lane.go. */
+/** In a table, these mark a comment instead of a type, and an ID that has not changed. wasm/polyfill/lane.go uses the same. */
 const COMMENT = -1;
 const UNCHANGED = -1;
 
 const NONE = new Uint8Array();
 const BOM = [0xef, 0xbb, 0xbf];
 
-/** The state of a parser between two events, but for the last event ID and the reconnection time. */
+/** The state of a parser between two events, except for the last event ID and the reconnection time. */
 export const BETWEEN_EVENTS = {
   failed: false,
   bom: BOM.length,
@@ -44,9 +44,9 @@ export class Parser {
   hasRetry = false;
   #retry = 0;
   #bom = 0;
-  /** Whether the line ended in CR, so that an LF which comes next belongs to it. */
+  /** Whether the last line ended in CR, so that an LF directly after it belongs to it. */
   #afterCR = false;
-  /** The beginning of a line whose end is in a later chunk, unless nothing of the line is wanted. */
+  /** The beginning of an unfinished line, unless the line is ignored. */
   #line = new Bytes();
   #ignored = false;
   #data = new Bytes();
@@ -54,11 +54,11 @@ export class Parser {
   #type = new Bytes();
   #id = new Bytes();
   #idChanged = false;
-  /** The last event ID that is known outside. */
+  /** The last event ID that parse has returned. */
   #sentId = '';
   #chunk;
   #decoded;
-  /** Where the next of each is in the chunk, from where the last line ended. */
+  /** The positions of the next LF and CR in the chunk, from the end of the last line. */
   #lf = -1;
   #cr = -1;
   #text = '';
@@ -78,7 +78,7 @@ export class Parser {
   }
 
   /**
-   * Makes it ready for the first byte of another stream. "Once the end of the file is reached, any pending data must be
+   * Prepares the parser for the first byte of another stream. "Once the end of the file is reached, any pending data must be
    * discarded."
    */
   reset() {
@@ -90,8 +90,8 @@ export class Parser {
   }
 
   /**
-   * Parses the next bytes of the stream and returns its events: their strings one after the other, and a table with the
-   * ends of the type, the data and the ID of each. Behind them is the end of an ID that was set without an event.
+   * Parses the next bytes of the stream and returns their events: a string of all types, data and IDs, and a table with the
+   * end of each. The table's last number is the end of an ID that was set without an event.
    */
   parse(chunk) {
     this.#chunk = chunk;
@@ -123,7 +123,7 @@ export class Parser {
     return { text: this.#text, table: this.#table, failed: this.failed };
   }
 
-  /** What another parser needs to read on, between two chunks. */
+  /** The state from which another parser can continue, between two chunks. */
   get state() {
     return {
       failed: this.failed,
@@ -158,8 +158,8 @@ export class Parser {
   }
 
   /**
-   * Whether the byte is no part of a line: of a leading BOM, or the LF of a CRLF whose CR ended a line. A CR ends its line
-   * at once. To wait for the byte behind it would hold back an event for as long as the server is silent.
+   * Returns whether the byte belongs to no line: it is part of a leading BOM, or the LF of a CRLF. A CR ends its line at
+   * once. Waiting for the next byte would delay an event until the server sends more.
    */
   #skipByte(byte) {
     if (this.#afterCR) {
@@ -171,14 +171,14 @@ export class Parser {
       this.#bom++;
       return true;
     }
-    this.#ignored = this.#bom > 0; // the beginning of a BOM is the beginning of an unknown field's name
+    this.#ignored = this.#bom > 0; // an incomplete BOM begins the name of an unknown field
     this.#bom = BOM.length;
     return false;
   }
 
   /**
-   * Where the first CR or LF is, or the end of the chunk. A short line ends before indexOf begins. Most streams have but one
-   * of the two, so the other is looked for once.
+   * Returns the position of the first CR or LF, or the end of the chunk. For a short line, a loop is faster than calling
+   * indexOf. Most streams contain only one of the two, so a search for the other is done once per chunk.
    */
   #lineEnd(start) {
     const chunk = this.#chunk;
@@ -197,13 +197,13 @@ export class Parser {
     return at < 0 ? this.#chunk.length : at;
   }
 
-  /** Keeps a line until its end arrives, or as much as is needed to know that nothing of it is wanted. */
+  /** Keeps an unfinished line, unless it can already be ignored. */
   #keepLine(start, end) {
     if (this.#ignored) return;
     this.#line.append(this.#chunk, start, end);
     const { buffer, start: from, end: to } = this.#line;
     const colon = findColon(buffer, from, to);
-    if (colon < 0 && to - from <= LONGEST_NAME) return; // its name may go on
+    if (colon < 0 && to - from <= LONGEST_NAME) return; // the name may be incomplete
     const field = colon < 0 ? undefined : fieldOf(buffer, from, colon);
     const value = colon + (buffer[colon + 1] === SPACE && colon + 1 < to ? 2 : 1);
     if (field === undefined || (field === '' && !this.comments)) this.#ignoreLine();
@@ -223,7 +223,7 @@ export class Parser {
   #endLine(start, end) {
     this.#line.append(this.#chunk, start, end);
     const { start: from, end: to } = this.#line;
-    // A field may refer to it from now on.
+    // A field may keep referring to this buffer.
     this.#readLine(this.#line.take(), from, to);
   }
 
@@ -251,7 +251,7 @@ export class Parser {
     switch (field) {
       case 'data':
         // "Append the field value to the data buffer, then append a single U+000A LINE FEED (LF) character to the data
-        // buffer." The LF is appended when a further line follows, so that there is none to remove in the end.
+        // buffer." The LF is appended before a further line instead, so that there is no last one to remove.
         if (!this.#fits(field, end - start)) return;
         if (++this.#dataLines === 1) this.#data.set(buffer, start, end);
         else {
@@ -279,7 +279,7 @@ export class Parser {
     }
   }
 
-  /** Whether a field's value, or its beginning, is small enough beside what there is of the event. */
+  /** Returns whether the event stays within maxEventSize with a field's value of this size. */
   #fits(field, size) {
     if (field !== 'event') size += this.#type.size;
     if (field === 'data' && this.#dataLines > 0) size++;
@@ -290,7 +290,7 @@ export class Parser {
   /**
    * "If the field value consists of only ASCII digits, then interpret the field value as an integer in base ten, and set
    * the event stream's reconnection time to that integer. Otherwise, ignore the field." It applies at once, before the
-   * blank line. Of an empty value the standard can be read both ways; like Chromium, we return to the default.
+   * blank line. The standard is ambiguous about an empty value; like Chromium, we return to the default.
    */
   #setReconnectionTime(value) {
     const digits = retryDigits(value);
@@ -324,7 +324,7 @@ export class Parser {
     this.#type.clear();
   }
 
-  /** Appends the last event ID to the text if it has changed, and returns where it ends. */
+  /** Appends the last event ID to the text if it has changed. Returns its end, or UNCHANGED. */
   #newId() {
     if (this.lastEventId === this.#sentId) return UNCHANGED;
     this.#text += this.#sentId = this.lastEventId;
@@ -332,8 +332,8 @@ export class Parser {
   }
 
   /**
-   * "Streams must be decoded using the UTF-8 decode algorithm." No sequence reaches across CR, LF or a colon, so to decode
-   * values one by one is to decode the stream. All of a chunk at once takes less time, if each of its bytes is a character.
+   * "Streams must be decoded using the UTF-8 decode algorithm." No UTF-8 sequence crosses a CR, an LF or a colon, so decoding
+   * each value gives the same result. If a chunk is all ASCII, it is faster to decode it once.
    */
   #decode(buffer, start, end) {
     if (start === end) return '';
@@ -346,10 +346,10 @@ export class Parser {
 
 const LINE_FEED = Uint8Array.of(LF);
 
-/** The names of fields, by their length. The empty one is that of a comment. */
+/** Field names by length. A comment has an empty name. */
 const FIELDS = [[''], [], ['id'], [], ['data'], ['event', 'retry']];
 
-/** The field with that name, if it is one. */
+/** Returns the name of a known field, or undefined. */
 function fieldOf(buffer, start, end) {
   for (const name of FIELDS[end - start]) if (isAt(buffer, start, name)) return name;
   return undefined;
@@ -360,7 +360,7 @@ function isAt(buffer, start, name) {
   return true;
 }
 
-/** Where the colon behind a name is, or -1. Behind a longer name than any that is known it need not be found. */
+/** Returns the position of the colon after a field name, or -1. Stops after the length of the longest known name. */
 function findColon(buffer, start, end) {
   for (let at = start; at < end && at <= start + LONGEST_NAME; at++) if (buffer[at] === COLON) return at;
   return -1;
@@ -371,7 +371,7 @@ function includesNull(buffer, start, end) {
   return false;
 }
 
-/** The digits of a reconnection time without leading zeros, or undefined if the field is to be ignored. */
+/** Returns the digits of a reconnection time without leading zeros, or undefined if the field must be ignored. */
 function retryDigits(value) {
   if (!/^\d*$/.test(value)) return undefined;
   const digits = value.replace(/^0+(?=\d)/, '');

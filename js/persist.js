@@ -1,11 +1,10 @@
-// The option `persist`: the last event ID in a storage of the page's, for the source that comes after a reload.
+// The option `persist`: keeps the last event ID in a storage of the page, for the source after a reload.
 
-const SAVE_INTERVAL = 250; // in milliseconds: a storage is written to synchronously
+const SAVE_INTERVAL = 250; // in milliseconds: writing to a storage is synchronous
 
 /**
- * Where one source's last event ID is kept. A storage that a browser withholds, as it may in private windows and frames
- * of other sites, or that is full, costs the page the resumption and a line on the console, and not the stream. Workers
- * have none.
+ * The stored last event ID of one source. If the storage is full, or if the browser denies access, as in some private windows
+ * and frames of other sites, the console shows a warning and the stream works without resuming. Workers have no storage.
  */
 export class Persisted {
   #key;
@@ -19,30 +18,30 @@ export class Persisted {
     this.#name = storage;
   }
 
-  /** Returns what was kept, or else the ID that the page gave. */
+  /** Returns the stored ID, or `lastEventId` if there is none. */
   load(lastEventId) {
     this.#saved = this.#try((storage) => storage.getItem(this.#key)) ?? undefined;
-    // Another script may have put there what no stream can have for an ID.
+    // Another script may have stored an invalid ID.
     const usable = this.#saved && !/[\0\r\n]/.test(this.#saved);
     this.#lastEventId = usable ? this.#saved : lastEventId;
     globalThis.document?.defaultView?.addEventListener('pagehide', this);
     return this.#lastEventId;
   }
 
-  /** Keeps the ID, soon. */
+  /** Stores the ID within SAVE_INTERVAL. */
   keep(lastEventId) {
     this.#lastEventId = lastEventId;
     if (lastEventId !== this.#saved) this.#timer ??= setTimeout(() => this.#save(), SAVE_INTERVAL);
   }
 
-  /** The source is CLOSED. */
+  /** Stores the ID and stops: the source is CLOSED. */
   end(lastEventId) {
     this.#lastEventId = lastEventId;
     globalThis.document?.defaultView?.removeEventListener('pagehide', this);
     this.#save();
   }
 
-  /** The page is going away, perhaps for good. */
+  /** Handles pagehide: the page may never return. */
   handleEvent() {
     this.#save();
   }

@@ -4,10 +4,10 @@ import type * as module from './index.js';
 export { EventSource } from './index.js';
 
 declare global {
-  /** What the global EventSource takes beside the URL, now that it is this one. */
+  /** The options of the global EventSource. */
   interface EventSourceInit extends Omit<module.EventSourceInit, 'withCredentials'> {}
 
-  /** What the global EventSource has beyond the standard. */
+  /** The members of the global EventSource beyond the standard. */
   interface EventSource extends Pick<module.EventSource, 'lastEventId' | 'reconnectionTime' | 'reset'> {
     [Symbol.asyncIterator](): AsyncIterableIterator<MessageEvent>;
     addEventListener(

@@ -1,8 +1,8 @@
-// dist/polyfill.mjs, eventsource-wasm/polyfill: installs the global as eventsource.js does, for those who bundle.
+// dist/polyfill.mjs, imported as eventsource-wasm/polyfill: installs the global like eventsource.js, for bundlers.
 
 import { EventSource } from './eventsource.mjs';
 
-// As Web IDL defines the properties of a global object for its interfaces.
+// Web IDL defines interfaces on the global object with these attributes.
 Object.defineProperty(globalThis, 'EventSource', {
   value: EventSource,
   writable: true,

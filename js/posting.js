@@ -1,13 +1,13 @@
-// Shared by worker.js and sharedhub.js: posting what a connection reports, and asking a page questions.
+// Used by worker.js and sharedhub.js to post reports of a connection and to ask pages questions.
 
-/** Details without the parts that cannot be posted. */
+/** Returns the details in a form that can be posted. */
 export function postable({ headers, cause, ...details }) {
   if (headers) details.headers = [...headers];
   if (cause instanceof Error) details.cause = cause;
   return details;
 }
 
-/** The questions that pages have not answered yet, by number. */
+/** Questions that the page has not answered yet. */
 export class Questions {
   #open = new Map();
   #last = 0;

@@ -1,5 +1,5 @@
-// The options `worker` and `shared`: a connection in a worker, of the page or of all pages of the origin. It reads, parses
-// and decodes there, and posts what a chunk held; the page makes the events.
+// The options `worker` and `shared`: a connection in a worker of the page, or in one for all pages of the origin. The worker
+// reads, parses and decodes the stream and posts batches; the page makes events of them.
 
 import { Connection } from './connection.js';
 import { absolute, BUILD, moduleURL } from './engine.js';
@@ -8,40 +8,40 @@ import { CLOSED, CONNECTING, OPEN, Source } from './source.js';
 import { tag } from './tag.js';
 import { away, documentIsThere } from './unload.js';
 
-/** How much of what a worker has posted is to be delivered until it is told, in UTF-16 code units. */
-const TOLD_EVERY = 64 * 1024;
+/** How much the page delivers before it acknowledges that to the worker, in UTF-16 code units. */
+const ACKNOWLEDGE_EVERY = 64 * 1024;
 
 let workerURL;
 
-/** Sets where the worker's script is. @param {() => string | null | Promise<string>} url */
+/** Sets the default URL of the worker's script. @param {() => string | null | Promise<string>} url */
 export function setWorkerURL(url) {
   workerURL = url;
 }
 
-/** Those that the worker knows, by number. @type {Map<number, RemoteConnection>} */
+/** The connections in workers, by number. @type {Map<number, RemoteConnection>} */
 const connections = new Map();
 let lastId = 0;
 
 /**
- * Promises of the worker of the page's sources, and of that of the shared ones, which is the SharedWorker's port where there
- * is one. Null if it has failed: then no source tries another.
+ * Promises of the two workers, by the option `shared`. The worker for shared sources is the port of a SharedWorker where
+ * browsers support it. Null if the worker has failed: no source tries again.
  */
 const workers = {};
 
 /** Disconnects the page from the SharedWorker. */
 let leave;
 
-/** Ends the wait for the end of the SharedWorker. @type {AbortController | undefined} */
+/** Stops watching whether the SharedWorker ends. @type {AbortController | undefined} */
 let watching;
 
-/** Whether the connection can be in a worker. Shared and service workers have no Worker in some browsers. */
+/** Whether the connection can run in a worker. Some browsers have no Worker in shared and service workers. */
 export const canBeRemote = ({ worker, shared }) => (worker || shared) && globalThis.Worker !== undefined && workers[shared] !== null;
 
-/** @param {boolean | string | URL | object} given where the script is, if the page says so */
+/** @param {boolean | string | URL | object} given the URL of the script, unless it is a boolean */
 async function start(shared, given) {
   const url = typeof given === 'boolean' ? await workerURL() : given;
-  if (url === null) throw new Error('no address: set worker to it');
-  // A script of another origin can only be imported, which needs a blob: script, and pages cannot share one of those.
+  if (url === null) throw new Error('its URL is unknown: pass it as worker');
+  // A script from another origin can only be imported by a blob: script, and pages cannot share a worker with such a script.
   const ofAll = shared && globalThis.SharedWorker && absolute(url).startsWith(`${origin}/`);
   const script = tag(url) === 'TrustedScriptURL' ? url : ofThisOrigin(absolute(url));
   const worker = /** @type {any} */ (ofAll ? new SharedWorker(script, BUILD) : new Worker(script, { name: BUILD }));
@@ -60,19 +60,19 @@ async function start(shared, given) {
   return port;
 }
 
-/** A worker's script must be from the page's origin. It may import others. */
+/** Returns a URL of the page's own origin, which workers require. A script there may import others. */
 function ofThisOrigin(url) {
   const own = url.startsWith(`${origin}/`) || url.startsWith('blob:');
   return own ? url : URL.createObjectURL(new Blob([`importScripts(${JSON.stringify(url)})`]));
 }
 
-/** Whether the page is a frame of another site. Browsers give those their own storage, workers and locks. */
+/** Whether the page is a frame of another site. Browsers partition storage, workers and locks for such frames. */
 async function isPartitioned() {
   const { top, self, document } = globalThis;
   return top !== undefined && top !== self && !(await document.hasStorageAccess?.());
 }
 
-/** The SharedWorker and the page each hold a lock. When one goes away, the other is granted its lock. */
+/** Makes the page and the SharedWorker notice when the other goes away: each holds a lock that the other requests. */
 function meet(port) {
   const page = `eventsource-wasm page ${Math.random()}`;
   navigator.locks?.request(page, () => {
@@ -95,10 +95,10 @@ function watch(worker, port) {
     workers.true = undefined;
     for (const connection of [...connections.values()]) if (connection.source.shared) connection.begin();
   };
-  navigator.locks?.request(worker, { signal: watching.signal }, gone).catch(() => {}); // the page has left first
+  navigator.locks?.request(worker, { signal: watching.signal }, gone).catch(() => {}); // rejects if the page leaves first
 }
 
-/** All goes on without a worker. */
+/** Moves the connections to the page: the worker has failed. */
 function fail(shared, message) {
   if (workers[shared] === null) return;
   console.info(`eventsource-wasm runs without its worker: ${message}`);
@@ -111,16 +111,16 @@ export class RemoteConnection extends Source {
   reconnectionTime = 3000;
 
   #id = 0;
-  /** The worker that has this connection. */
+  /** The worker, or the port of the SharedWorker. */
   #port;
   /** The position of this page in the shared stream. */
   #at;
   #replace;
-  /** What is delivered now, behind which comes what is posted meanwhile. */
+  /** Resolves after the messages received so far are delivered, so that they stay in order. */
   #delivered = Promise.resolve();
-  #untold = 0;
+  #unacknowledged = 0;
 
-  /** @param {(connection: Connection) => void} replace puts another connection in its place */
+  /** @param {(connection: Connection) => void} replace sets another connection for the source */
   constructor(delivery, source, replace) {
     super(delivery, source);
     this.#replace = replace;
@@ -135,10 +135,10 @@ export class RemoteConnection extends Source {
       return;
     }
     this.#forget();
-    // What cannot be posted, or is for this side.
+    // The first ones cannot be posted or are used in the page.
     const { headers, body, signal, parse, onEvent, onComment, diagnostics, debug, persist, buffer, wake, worker, ...open } = this.source;
     const id = (this.#id = ++lastId);
-    this.#untold = 0;
+    this.#unacknowledged = 0;
     connections.set(id, this);
     try {
       const port = await (workers[shared] ??= start(shared, worker));
@@ -150,7 +150,7 @@ export class RemoteConnection extends Source {
       const given = typeof headers === 'function' ? undefined : [...headers];
       this.#post({ module, comments, open: { ...open, lastEventId, readyState, at: this.#at, given, referrer: location.href } });
     } catch (error) {
-      if (connections.has(id)) fail(shared, error.message); // as a policy has it
+      if (connections.has(id)) fail(shared, error.message); // a policy may forbid the worker
     }
   }
 
@@ -164,7 +164,7 @@ export class RemoteConnection extends Source {
     this.#port = undefined;
   }
 
-  /** Takes what the worker has posted. */
+  /** Handles a message from the worker. */
   receive(message) {
     if (message.ask) this.#answer(message);
     else this.#delivered = this.#delivered.then(() => away).then(() => connections.has(message.id) && this.#handle(message));
@@ -185,10 +185,10 @@ export class RemoteConnection extends Source {
     if (batch) {
       this.#at = undefined; // until all of it is delivered
       if (await this.delivery.take(batch, origin, () => connections.has(id))) this.#at = at;
-      this.#untold += costOf(batch);
-      if (this.#untold >= TOLD_EVERY && connections.has(id)) {
-        this.#post({ taken: this.#untold });
-        this.#untold = 0;
+      this.#unacknowledged += costOf(batch);
+      if (this.#unacknowledged >= ACKNOWLEDGE_EVERY && connections.has(id)) {
+        this.#post({ taken: this.#unacknowledged });
+        this.#unacknowledged = 0;
       }
       return;
     }
@@ -200,7 +200,7 @@ export class RemoteConnection extends Source {
     } else this.delivery.fire(fire, details);
   }
 
-  /** The worker asks for the headers or the body of a request. */
+  /** Answers a question of the worker for the headers or the body of a request. */
   async #answer({ ask, question, attempt }) {
     try {
       const given = this.source[ask];
@@ -209,13 +209,13 @@ export class RemoteConnection extends Source {
     } catch (error) {
       try {
         this.#post({ question, error: error instanceof Error ? error : new Error(String(error)) });
-      } catch { // it cannot be posted
+      } catch { // some errors cannot be posted
         this.#post({ question, error: new Error(`${ask} failed`) });
       }
     }
   }
 
-  /** The worker has ended. What was to come from it is had again from the server, unless its request cannot be repeated. */
+  /** Reconnects in the page after the worker has ended, or fails if the request cannot be repeated. */
   lost() {
     connections.delete(this.#id);
     const { url } = this.source;
@@ -251,7 +251,7 @@ export class RemoteConnection extends Source {
     this.#post({ call: 'renew', value: silence });
   }
 
-  /** A stream that the page has given is never here. */
+  /** Does nothing: only a source made by fromReadableStream can be reset, and it never runs in a worker. */
   reset() {}
 
   end() {
@@ -260,7 +260,7 @@ export class RemoteConnection extends Source {
   }
 }
 
-/** A body as it can be posted: these two, which cannot, as what worker.js makes them of. */
+/** Returns the body in a form that can be posted. worker.js restores it. */
 function postable(body) {
   if (tag(body) === 'FormData') return { form: [...body] };
   if (tag(body) === 'URLSearchParams') return { params: `${body}` };

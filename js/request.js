@@ -1,4 +1,4 @@
-// The request of an event stream. Both lifecycles have it made here.
+// Sends the request for an event stream.
 
 import { Body } from './body.js';
 import { tag } from './tag.js';
@@ -13,10 +13,10 @@ import { queueTask } from './task.js';
  * @param {string} method the source's, or GET when it resumes
  * @param {string} lastEventId as a byte string, empty for none
  * @param {import('./init.js').Init & { url: string }} source
- * @param {object} attempt what a function in place of headers or of the body is told
+ * @param {object} attempt the argument of functions for headers and body
  * @param {AbortSignal} signal
- * @returns {Promise<{ response?: Response, body?: Body, futile?: boolean, reason?: string, cause?: unknown }>} futile: no
- *   other attempt would succeed
+ * @returns {Promise<{ response?: Response, body?: Body, forbidden?: boolean, reason?: string, cause?: unknown }>} forbidden:
+ *   the browser does not allow the request, so another attempt would fail, too
  */
 export async function request(url, method, lastEventId, source, attempt, signal) {
   /** @type {RequestInit & { duplex?: string }} */
@@ -36,37 +36,37 @@ export async function request(url, method, lastEventId, source, attempt, signal)
   try {
     const send = source.fetch ?? fetch;
     const response = await send(url, init);
-    // A service worker can answer without a body.
+    // A response from a service worker may have no body.
     const body = new Body(response.body ?? new Response('').body, { ahead: true });
-    // The page's own fetch may not know the signal, or have answered after it.
+    // The option fetch may ignore the signal, or respond after it.
     const cancel = () => body.cancel();
     if (signal.aborted) cancel();
     else signal.addEventListener('abort', cancel);
     return { response, body };
   } catch (cause) {
-    const futile = signal.aborted ? '' : await whyFutile(url, source, policy, signal);
-    return { futile: futile !== '', reason: futile || 'network', cause };
+    const why = signal.aborted ? '' : await whyForbidden(url, source, policy, signal);
+    return { forbidden: why !== '', reason: why || 'network', cause };
   } finally {
     policy.stop();
   }
 }
 
-/** Without waiting where there is nothing to wait for: the request leaves in the task that it is made in. */
+/** Returns a value synchronously unless it is a function, so that the request is sent in the same task. */
 function given(value, attempt) {
   return typeof value === 'function' ? Promise.resolve(value(attempt)) : value;
 }
 
 /**
- * The headers as pairs, since a Headers object would send the names in lower case.
+ * Returns the headers as pairs, because a Headers object sends all names in lower case.
  *
- * A redirect to another origin may have brought the connection there. The Fetch Standard takes Authorization away on
- * such a redirect, so it must not be in the request that goes there directly.
+ * The URL may be at another origin because of a redirect. The Fetch Standard removes Authorization on such a redirect, so a
+ * request that goes there directly must not contain it either.
  */
 function headersFor(url, method, lastEventId, source, init) {
   const redirected = new URL(url).origin !== new URL(source.url).origin;
   const headers = new Headers(init);
   if (redirected) headers.delete('Authorization');
-  if (method !== source.method) headers.delete('Content-Type'); // of the body that it has no more
+  if (method !== source.method) headers.delete('Content-Type'); // a GET without a body
   if (lastEventId !== '') headers.delete('Last-Event-ID');
   const pairs = [...headers];
   if (!headers.has('Accept')) pairs.push(['Accept', 'text/event-stream']);
@@ -74,7 +74,7 @@ function headersFor(url, method, lastEventId, source, init) {
   return pairs;
 }
 
-/** The URL with that parameter last in its query, or without it if the value is empty. All else stays as it is written. */
+/** Sets a query parameter, or removes it if the value is empty. The rest of the URL stays unchanged. */
 function withParam(url, name, value) {
   const { href, search, hash } = new URL(url);
   const encodedName = encodeURIComponent(name);
@@ -88,30 +88,30 @@ function percentEncode(byte) {
   return /[\w.~-]/.test(byte) ? byte : `%${byte.charCodeAt().toString(16).toUpperCase().padStart(2, '0')}`;
 }
 
-/** RFC 9110, section 10.2.3: a date or a number of seconds. Returns milliseconds, 0 for what is neither. */
+/** Parses a date or a number of seconds (RFC 9110, section 10.2.3). Returns milliseconds, 0 for anything else. */
 export function retryAfter(value) {
   if (value === null) return 0;
   const milliseconds = /^\d+$/.test(value) ? Number(value) * 1000 : Date.parse(value) - Date.now();
   return Math.min(Math.max(milliseconds || 0, 0), Number.MAX_SAFE_INTEGER);
 }
 
-// Browsers reconnect after a network error and give up when they forbid the request themselves. fetch rejects with the
-// same TypeError for all of these. What follows tells them apart as far as a script can.
+// Browsers reconnect after a network error and give up when they forbid the request themselves. fetch rejects with the same
+// TypeError in both cases. The following functions tell them apart as far as a script can.
 
-async function whyFutile(url, { fetch }, policy, signal) {
+async function whyForbidden(url, { fetch }, policy, signal) {
   if (isUnfetchable(url)) return 'url';
   if (await policy.blocked()) return 'csp';
-  // What a fetch of the page's own does is not ours to find out.
+  // If the page has its own fetch, do not send requests around it.
   return fetch === undefined && (await isBlockedByCORS(url, signal)) ? 'cors' : '';
 }
 
-/** Schemes that are not fetched, and user names in the URL, which fetch refuses. */
+/** Whether fetch rejects the URL for its scheme, or because it contains a user name or password. */
 function isUnfetchable(url) {
   const { protocol, username, password } = new URL(url);
   return !/^(https?|data|blob|[a-z-]+-extension):$/.test(protocol) || username !== '' || password !== '';
 }
 
-/** Sees whether the page's Content-Security-Policy blocks url. */
+/** Watches whether the page's Content-Security-Policy blocks the URL. */
 export function watchPolicy(url) {
   const target = globalThis.document ?? globalThis;
   const { origin } = new URL(url);
@@ -123,7 +123,7 @@ export function watchPolicy(url) {
   };
   target.addEventListener?.('securitypolicyviolation', listener); // Node.js has neither
   return {
-    // The event is a task that may come after the rejection.
+    // The event is fired in a task, which may run after the rejection.
     async blocked() {
       for (let turn = 0; turn < 2 && !violated; turn++) await new Promise(queueTask);
       return violated;
@@ -133,9 +133,9 @@ export function watchPolicy(url) {
 }
 
 /**
- * A server that answers a request without CORS, and not one with it, has not allowed this origin. HEAD, so that no
- * stream begins. A URL of the page's own origin is not asked: if it is redirected to a server that does not allow this
- * origin, we reconnect where browsers give up. Node.js knows no CORS.
+ * Returns whether the server does not allow this origin: it answers a request without CORS, but not one with CORS. The
+ * method is HEAD, so that no stream begins. A URL of the page's own origin is not checked: if it redirects to a server that
+ * does not allow this origin, we reconnect where browsers give up. Node.js has no CORS.
  */
 async function isBlockedByCORS(url, signal) {
   if (globalThis.process?.versions?.node || new URL(url).origin === globalThis.origin) return false;

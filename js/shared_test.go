@@ -14,11 +14,11 @@ import (
 var (
 	seeds     = flag.Int("seeds", 300, "simulate this `many` shared streams")
 	firstSeed = flag.Int("seed", 0, "begin with this `seed`")
-	mutations = flag.Bool("mutations", false, "break the shared stream in several ways, each of which the simulation must find")
+	mutations = flag.Bool("mutations", false, "break the code of the shared stream in several ways, which the simulation must detect")
 )
 
-// TestSharedStreams simulates pages that share a stream: see sharedsimulation.mjs. A seed that fails is printed with what
-// went wrong, and `node js/sharedsimulation.mjs SEED 1 trace` prints all that happened.
+// TestSharedStreams simulates pages that share a stream: see sharedsimulation.mjs. It prints a failing seed and the errors.
+// `node js/sharedsimulation.mjs SEED 1 trace` prints the whole run.
 func TestSharedStreams(t *testing.T) {
 	requireNode(t)
 	const parts = 2
@@ -33,7 +33,7 @@ func TestSharedStreams(t *testing.T) {
 	}
 }
 
-// TestHostileMessages posts what no honest page would: see sharedhostile.mjs.
+// TestHostileMessages posts malformed messages: see sharedhostile.mjs.
 func TestHostileMessages(t *testing.T) {
 	requireNode(t)
 	if output, err := exec.CommandContext(t.Context(), "node", "sharedhostile.mjs", "0", "3000").CombinedOutput(); err != nil {
@@ -41,7 +41,7 @@ func TestHostileMessages(t *testing.T) {
 	}
 }
 
-// TestPagesOfOneWorker does to a shared worker what pages can do to it: see sharedpages.mjs.
+// TestPagesOfOneWorker tests pages that share a worker: see sharedpages.mjs.
 func TestPagesOfOneWorker(t *testing.T) {
 	requireNode(t)
 	if output, err := exec.CommandContext(t.Context(), "node", "sharedpages.mjs").CombinedOutput(); err != nil {
@@ -49,9 +49,9 @@ func TestPagesOfOneWorker(t *testing.T) {
 	}
 }
 
-// A leader that hears of a later epoch begins one later still, on the connection that it has. The simulation cannot tell:
-// without that, another would replace the leader a second later.
-func TestLeaderOutbidsALaterEpoch(t *testing.T) {
+// A leader that sees a newer epoch begins an even newer one, on its current connection. The simulation cannot detect a bug here,
+// because another node would replace the leader a second later.
+func TestLeaderBeginsNewerEpoch(t *testing.T) {
 	requireNode(t)
 	const script = `
 		import { SharedStream } from './sharedstream.js';
@@ -72,7 +72,7 @@ func TestLeaderOutbidsALaterEpoch(t *testing.T) {
 	}
 }
 
-// simulate returns what the simulation of some seeds, by the scripts in the folder, says.
+// simulate runs the simulation with the scripts in the folder and returns its output.
 func simulate(t *testing.T, folder string, first, count int) (string, error) {
 	cmd := exec.CommandContext(t.Context(), "node", filepath.Join(folder, "sharedsimulation.mjs"), strconv.Itoa(first), strconv.Itoa(count))
 	output, err := cmd.CombinedOutput()
@@ -84,17 +84,17 @@ type mutation struct{ name, file, code, replacement string }
 
 var mutationsOfSharedStreams = []mutation{
 	{"clients that are ahead stay there", "sharedstream.js", "for (const client of [...this.clients]) this.#goBack(client, shared);", ""},
-	{"entries of a leader that has gone stay", "sharedstream.js", "this.#log.truncate(shared);", ""},
-	{"gaps are not seen", "sharedstream.js", "if (first > this.head + 1) {", "if (false) {"},
+	{"entries of a former leader are kept", "sharedstream.js", "this.#log.truncate(shared);", ""},
+	{"gaps are not noticed", "sharedstream.js", "if (first > this.head + 1) {", "if (false) {"},
 	{"entries are not numbered", "sharedstream.js", "entries.slice(this.head + 1 - first)", "entries"},
-	{"a part of a batch is given twice", "sharedstream.js", "rows > 0 ? restOf(batch, rows) : batch", "batch"},
-	{"the log reaches back for ever", "sharedstream.js", "if (client.next < this.#log.first) this.#lose(client);\n    while", "while"},
+	{"a part of a batch is sent twice", "sharedstream.js", "rows > 0 ? restOf(batch, rows) : batch", "batch"},
+	{"clients that the log cannot serve are kept", "sharedstream.js", "if (client.next < this.#log.first) this.#lose(client);\n    while", "while"},
 	{"an open stream opens again", "sharedstream.js", "if (fire === 'open' && client.readyState === OPEN) return;", ""},
-	{"the wrong event is waited for", "sharedstream.js", "if (!client.seeks) client.lastEventId =", "client.lastEventId ="},
-	{"a leader that says nothing stays", "sharedstream.js", "this.#host.steal();", ";"},
-	{"what is lost last is not missed", "sharedstream.js", "    if (head > this.head) this.#want(now);\n  }", "  }"},
+	{"a client waits for the wrong event", "sharedstream.js", "if (!client.seeks) client.lastEventId =", "client.lastEventId ="},
+	{"a silent leader is not replaced", "sharedstream.js", "this.#host.steal();", ";"},
+	{"a lost last message is not noticed", "sharedstream.js", "    if (head > this.head) this.#want(now);\n  }", "  }"},
 	{"histories are not compared", "sharedlog.js", "Math.min(endOf(history, i, head), endOf(otherHistory, j, otherHead))", "Math.min(head, otherHead)"},
-	{"a failed stream is held", "sharedstream.js", "else if (this.phase === 'closed') this.#release();", ""},
+	{"a failed stream keeps the lock", "sharedstream.js", "else if (this.phase === 'closed') this.#release();", ""},
 }
 
 func TestMutationsOfSharedStreams(t *testing.T) {
@@ -119,7 +119,7 @@ func TestMutationsOfSharedStreams(t *testing.T) {
 	}
 }
 
-// mutated returns a folder with the scripts, one of which is broken.
+// mutated returns a folder with the scripts and one mutation.
 func mutated(t *testing.T, m mutation) string {
 	t.Helper()
 	folder := t.TempDir()

@@ -1,4 +1,4 @@
-// Posts what no honest realm would: node js/sharedhostile.mjs SEED COUNT. Whatever comes, nothing throws and everything ends.
+// Posts malformed messages: node js/sharedhostile.mjs SEED COUNT. A shared stream must never throw or loop forever.
 
 import { Log } from './sharedlog.js';
 import { messageOf } from './sharedmessages.js';
@@ -42,7 +42,7 @@ const message = () => ({
   base: { lastEventId: '1', open: true, opened: details(), reconnectionTime: 1 },
 });
 
-/** Replaces something somewhere. */
+/** Replaces a random part of the value. */
 function spoil(value) {
   const names = Object.keys(value);
   if (names.length === 0) return;
@@ -51,11 +51,11 @@ function spoil(value) {
   else value[name] = pick(WRONG);
 }
 
-/** A stream that counts what it wants done, which is to have an end. */
+/** Returns a stream that throws after too many commands. */
 function streamOf() {
   let calls = 0;
   const call = () => {
-    if (++calls > 100_000) throw new Error('there is no end');
+    if (++calls > 100_000) throw new Error('too many commands');
   };
   const host = { options: [] };
   for (const name of ['send', 'queue', 'steal', 'release', 'connect', 'disconnect', 'wake', 'meet', 'closed', 'ended']) host[name] = call;

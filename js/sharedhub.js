@@ -1,6 +1,6 @@
-// The option `shared`, in the worker: groups sources by stream and carries out what a SharedStream commands. In a SharedWorker
-// one hub serves all pages of an origin. Where there is none, each page has a worker with its own hub, and the hubs find
-// each other by a lock and a channel.
+// The option `shared`, in the worker: groups sources by stream and executes the commands of each SharedStream. In a
+// SharedWorker, one hub serves all pages of an origin. Without SharedWorker, each page has a worker with its own hub, and the
+// hubs find each other by a lock and a channel.
 
 import { Connection } from './connection.js';
 import { DEFAULT_RECONNECTION_TIME } from './parser.js';
@@ -13,13 +13,13 @@ import { CLOSED, OPEN } from './source.js';
 /** The options that belong to the connection but do not determine which sources share it. */
 const OPTIONS = ['retry', 'idleTimeout', 'maxEventSize', 'lastEventIdParam', 'errorBodySize', 'accept', 'flushAtEnd'];
 
-/** For how many milliseconds only one node tries to replace a leader. */
+/** For how many milliseconds only one node tries to steal the lock of a leader. */
 const LONGEST_THEFT = 2 * TICK;
 
-/** For how many milliseconds a page is waited for that is asked for headers, until another is asked. It may be frozen. */
+/** How many milliseconds a page has to answer a request for headers before the next page is asked. It may be frozen. */
 const ANSWER_TIME = 5000;
 
-/** Rounds of the digest of a name. */
+/** The number of PBKDF2 rounds for a name. */
 const ITERATIONS = 10_000;
 
 const optionsOf = (source) => OPTIONS.map((name) => JSON.stringify(source[name]) ?? '');
@@ -97,15 +97,15 @@ function streamOf(open) {
   return streams.get(key);
 }
 
-/** All functions for headers count as equal. */
+/** Sources with equal keys share a stream. All functions for headers count as equal. */
 function keyOf({ url, credentials, given }) {
   return JSON.stringify([url, credentials, given ?? 'function']);
 }
 
 /**
- * The name of a stream's lock and channel. Names are visible in tools and crash reports, and URLs and headers may hold
- * tokens, so the name is a digest. All pages must derive the same name without asking each other, so the salt cannot be
- * secret. It is the origin, which defeats tables made for many sites, and the rounds make each guess slow.
+ * Returns the name of a stream's lock and channel. Names are visible in tools and crash reports, and URLs and headers may
+ * contain tokens, so the name is a digest. All pages must derive the same name, so the salt cannot be secret. It is the origin,
+ * which defeats precomputed tables; the rounds make each guess slow.
  */
 async function nameOf(key) {
   const encode = (text) => new TextEncoder().encode(text);
@@ -127,7 +127,7 @@ class Stream {
   /** Releases the lock, or stops waiting for it. */
   #leave;
   #connection;
-  /** What the pages are being asked, if anything. @type {Asking | undefined} */
+  /** The pending question to the pages. @type {Asking | undefined} */
   #asking;
 
   constructor(key, source) {
@@ -159,7 +159,7 @@ class Stream {
     }
   }
 
-  /** Has every page continue over its own connection. */
+  /** Makes every source continue over its own connection. */
   #fail() {
     for (const client of [...this.#shared.clients]) {
       client.lost();
@@ -167,7 +167,7 @@ class Stream {
     }
   }
 
-  // What clients do.
+  // Called by clients.
 
   add(client, open) {
     client.stream = this;
@@ -180,7 +180,7 @@ class Stream {
     const names = OPTIONS.filter((_, i) => options[i] !== others[i]);
     if (names.length === 0) return;
     const [url] = this.#source.url.split('?');
-    const warn = `EventSource: the shared connection to ${url} has been opened with other values of ${names.join(', ')}`;
+    const warn = `EventSource: the shared connection to ${url} has different values for ${names.join(', ')}`;
     for (const client of clients) client.post({ warn });
   }
 
@@ -207,7 +207,7 @@ class Stream {
     this.#asking?.answered(client, question, value, error);
   }
 
-  // What the stream wants done.
+  // The methods of the host, which SharedStream calls.
 
   get options() {
     return optionsOf(this.#source);
@@ -253,7 +253,7 @@ class Stream {
       const given = new Promise((resolve) => (giveUp = resolve));
       try {
         this.#shared.granted();
-      } catch { // a page has given options with which nothing can connect
+      } catch { // the options of a page are unusable
         this.#fail();
       }
       return given;
@@ -278,7 +278,7 @@ class Stream {
       lastEventId,
       reconnectionTime: reconnectionTime === DEFAULT_RECONNECTION_TIME ? undefined : reconnectionTime,
       headers: given ? new Headers(given) : (attempt) => this.#ask(attempt),
-      onComment() {}, // somebody may want them
+      onComment() {}, // some pages may have the option
     });
     delivery.connection = this.#connection;
   }
@@ -305,7 +305,7 @@ class Stream {
     this.#channel?.close();
   }
 
-  // What the connection does.
+  // Called by the connection.
 
   produce(connection, entry) {
     if (connection !== this.#connection) return;
@@ -316,7 +316,7 @@ class Stream {
     for (const client of this.#shared.clients) client.post({ note: what, details });
   }
 
-  /** Asks the pages for headers. What an attempt before this one asked is of no use any more. */
+  /** Asks the pages for headers. Cancels the question of an earlier attempt. */
   #ask(attempt) {
     this.#asking?.end();
     return new Promise((resolve, reject) => {
@@ -329,8 +329,8 @@ class Stream {
 let lastQuestion = 0;
 
 /**
- * A question to the pages: the one that came last is asked first, then the next if that one fails, goes away or is silent.
- * Those that were silent before are asked last.
+ * A question to the pages. The newest page is asked first, then the next one if that page fails, goes away or does not answer.
+ * Pages that have not answered before are asked last.
  */
 class Asking {
   #clients;
@@ -338,9 +338,9 @@ class Asking {
   #resolve;
   #reject;
   #question = ++lastQuestion;
-  /** Those that were asked, and whether they may still answer. @type {Map<Client, boolean>} */
+  /** The clients that were asked, and whether they may still answer. @type {Map<Client, boolean>} */
   #asked = new Map();
-  #error = new Error('no page is left');
+  #error = new Error('no page answered');
   #timer;
 
   constructor(clients, attempt, resolve, reject) {
@@ -370,7 +370,7 @@ class Asking {
       this.#resolve(headers);
       return;
     }
-    this.#error = error ?? new TypeError('a page has given no headers');
+    this.#error = error ?? new TypeError('a page returned invalid headers');
     this.#asked.set(client, false);
     this.next();
   }
@@ -381,16 +381,16 @@ class Asking {
     this.next();
   }
 
-  /** What is answered from now on means nothing. */
+  /** Ignores further answers. */
   end() {
     clearTimeout(this.#timer);
     this.#asked.clear();
   }
 }
 
-/** In place of a Delivery, gives a stream what is to be delivered. */
+/** Replaces Delivery: passes everything to the shared stream. */
 class Production {
-  /** Nobody holds the stream who is slow. */
+  /** Always 0: slow pages do not delay a shared stream. */
   waits = 0;
   connection;
   #stream;

@@ -1,23 +1,23 @@
-// What a shared stream has brought, in order: for those who join it with a last event ID, for those who are slow, and for
-// whoever takes over.
+// The log of a shared stream: its recent events in order, for pages that join with a last event ID, for slow pages, and for the
+// next leader.
 
 import { costOf, MESSAGE } from './lag.js';
 
-/** How much a log holds, in UTF-16 code units or the like. Pages that need older entries continue over their own connection. */
+/** The size of a log, by sizeOf. Pages that need older entries continue over their own connections. */
 const LARGEST_LOG = 4 * 1024 * 1024;
 
-/** How many changes of the leader are remembered. */
+/** How many changes of the leader a history holds. */
 const LONGEST_HISTORY = 32;
 
-/** What holds before anything has happened. */
+/** The state before the first entry of a new stream. */
 export const NOTHING_YET = { lastEventId: '', open: false, opened: {}, reconnectionTime: 3000 };
 
 /**
- * Entries are numbered from 1. Each is `{ batch, origin }`, events as Delivery.take has them, or `{ fire, details, readyState }`.
- * The log adds what holds after it: `lastEventId`, `reconnectionTime`, `open`, and `opened`, the details of the last response.
+ * Entries are numbered from 1. An entry is `{ batch, origin }`, the arguments of Delivery.take, or `{ fire, details, readyState }`.
+ * The log adds the state after it: `lastEventId`, `reconnectionTime`, `open`, and `opened`, the details of the last response.
  */
 export class Log {
-  /** What holds before the first entry. */
+  /** The state before the first entry. */
   base = NOTHING_YET;
   /** The number of the first entry. */
   first = 1;
@@ -29,12 +29,12 @@ export class Log {
     this.#limit = limit;
   }
 
-  /** The number of the last entry, or of the one before the first. */
+  /** The number of the last entry, or `first - 1` if there is none. */
   get head() {
     return this.first + this.#entries.length - 1;
   }
 
-  /** Forgets everything: the next entry follows the one with this number. */
+  /** Removes all entries. The next one has the number `head + 1`. */
   reset(head, base) {
     this.first = head + 1;
     this.base = base;
@@ -64,24 +64,24 @@ export class Log {
     return this.#entries[number - this.first];
   }
 
-  /** What holds after the entry, which may be the one before the first. */
+  /** Returns the state after the entry, which may be the one before the first. */
   after(number) {
     return this.at(number) ?? this.base;
   }
 
-  /** Whether it can go on from that entry. */
+  /** Whether a client that has this entry can continue. */
   knows(number) {
     return number >= this.first - 1 && number <= this.head;
   }
 
-  /** Forgets what comes after the entry. */
+  /** Removes the entries after this one. */
   truncate(number) {
     for (const entry of this.#entries.splice(number - this.first + 1)) this.#size -= sizeOf(entry);
   }
 
   /**
-   * Finds where a stream that has come to the ID goes on: the number of an entry, and how many numbers of its table are
-   * before that. The newest place, should an ID have come twice.
+   * Finds the position after the event with the ID: the number of an entry, and how many numbers of its table to skip. If the ID
+   * occurs more than once, the last one counts.
    */
   find(id, from = this.first) {
     for (let number = this.head; number >= from; number--) {
@@ -95,17 +95,17 @@ export class Log {
   }
 }
 
-/** What holds after an entry. */
+/** Returns the state after an entry. */
 export const stateOf = ({ lastEventId, open, opened, reconnectionTime }) => ({ lastEventId, open, opened, reconnectionTime });
 
-/** What an entry takes, in UTF-16 code units: a number of the table takes two. @param {{ batch?: any, details?: any }} entry */
+/** Returns the size of an entry in UTF-16 code units. A number of the table counts as two. @param {{ batch?: any, details?: any }} entry */
 export function sizeOf({ batch, details }) {
   if (batch) return costOf(batch) + 2 * batch.table.length;
   const headers = details?.headers?.reduce((sum, [name, value]) => sum + name.length + value.length, 0) ?? 0;
   return MESSAGE + headers + (details?.body?.length ?? 0);
 }
 
-/** How many numbers of the table are before the end of the last event with that ID, or 0. */
+/** Returns how many numbers of the table belong to events up to the last one with that ID, or 0. */
 function rowsUntil({ text, table }, id) {
   for (let row = table.length - 4; row >= 0; row -= 3) {
     if (table[row + 2] >= 0 && text.slice(table[row + 1], table[row + 2]) === id) return row + 3;
@@ -113,13 +113,13 @@ function rowsUntil({ text, table }, id) {
   return 0;
 }
 
-/** What of a batch comes after so many numbers of its table. */
+/** Returns the batch without the first `rows` numbers of its table, and without their text. */
 export function restOf({ text, table }, rows) {
   const start = Math.max(table[rows - 1], table[rows - 2]);
   return { text: text.slice(start), table: Array.from(table.slice(rows), (end) => (end < 0 ? end : end - start)) };
 }
 
-/** The last ID in a batch, or undefined. */
+/** Returns the last ID in a batch, or undefined. */
 export function lastIdOf({ text, table }) {
   const rows = table.length - 1;
   if (table[rows] >= 0) return text.slice(Math.max(table[rows - 1] ?? 0, table[rows - 2] ?? 0), table[rows]);
@@ -130,8 +130,8 @@ export function lastIdOf({ text, table }) {
 }
 
 /**
- * A history is a list of `[epoch, number]`: who led from that entry on. An epoch is `[count, node]`; of two with the same
- * count, the node decides.
+ * Whether the first epoch is newer. A history is a list of `[epoch, number]`, with the number of each epoch's first entry. An
+ * epoch is `[count, node]`; if the counts are equal, the greater node is newer.
  *
  * @param {any[]} epoch
  * @param {any[]} other
@@ -142,12 +142,12 @@ export function isNewer([count, node], [otherCount, otherNode]) {
 
 const isSame = ([count, node], [otherCount, otherNode]) => count === otherCount && node === otherNode;
 
-/** The history with another epoch. One that begins later has never been here: this log was behind. */
+/** Returns the history with another epoch. Removes epochs that begin after it: this log never had their entries. */
 export function extended(history, epoch, number) {
   return [...history.filter(([, first]) => first <= number), [epoch, number]].slice(-LONGEST_HISTORY);
 }
 
-/** The last entry that two logs have in common by their histories, or undefined if none is known to be. */
+/** Returns the number of the last entry that two logs have in common, or undefined if their histories share no epoch. */
 export function common(history, head, otherHistory, otherHead) {
   for (let i = history.length - 1; i >= 0; i--) {
     const j = otherHistory.findIndex(([epoch]) => isSame(epoch, history[i][0]));
@@ -158,7 +158,7 @@ export function common(history, head, otherHistory, otherHead) {
 
 const endOf = (history, i, head) => Math.min(head, i + 1 < history.length ? history[i + 1][1] - 1 : head);
 
-/** Whether a log with that history has the entry that a client has come to: `[epoch, number]`. */
+/** Whether a log with this history has the entry `[epoch, number]`. */
 export function includes(history, head, [epoch, number]) {
   return number <= (common([[epoch, number]], number, history, head) ?? -1);
 }

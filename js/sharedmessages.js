@@ -1,11 +1,11 @@
-// Copies messages of other realms, if they have the shape that sharedstream.js relies on. Every script of the origin can post
-// on the channel. Only what is checked here goes on, so a message of another shape changes nothing. A script that posts the
-// right shape can disturb the sharing, as it can close the page: then sources have connections of their own.
+// Validates messages from other realms and copies them. Every script of the origin can post on the channel, and sharedstream.js
+// relies on the shape of messages. A message of another shape is ignored. A script that posts messages of the right shape can
+// disrupt sharing, just as it could close the page. The sources then use their own connections.
 
 const MOST_ENTRIES = 100_000;
 const LONGEST_NAME = 100;
 
-/** No honest number comes near, and counting on from there is still exact. */
+/** Far greater than any real number, and small enough that counting on from it is exact. */
 const LARGEST_NUMBER = 2 ** 45;
 
 const isObject = (value) => typeof value === 'object' && value !== null;
@@ -16,8 +16,8 @@ const isName = (value) => isString(value) && value.length <= LONGEST_NAME;
 const isTime = (value) => typeof value === 'number' && value >= 0 && value <= Number.MAX_SAFE_INTEGER;
 const isId = (value) => isString(value) && !/[\0\r\n]/.test(value);
 
-// What follows returns a copy, or undefined for a value of another shape. Arrays are read by index: they may have holes, and
-// properties of their own in place of methods.
+// The following functions return a copy, or undefined if the value has another shape. They read arrays by index, because an
+// array may have holes, or properties that hide its methods.
 
 /** @param {(value: any) => any} copy of an element */
 function listOf(value, most, copy) {
@@ -53,7 +53,7 @@ function recordOf(value, copies) {
 
 const optionals = new Set();
 
-/** A member that may be missing. One of another shape counts as such. */
+/** Makes a member optional. A value of another shape counts as missing. */
 function optional(copy) {
   const converter = (value) => copy(value);
   optionals.add(converter);
@@ -65,10 +65,10 @@ const changeOf = (value) => tupleOf(value, epochOf, only(isNumber));
 const positionOf = (value) => tupleOf(value, epochOf, only(isNumber), only(isId));
 const headerOf = (value) => tupleOf(value, only(isString), only(isString));
 
-/** Where a client goes on. */
+/** Copies the position from which a client continues. */
 export const placeOf = (value) => recordOf(value, { lastEventId: only(isId), at: optional(positionOf) });
 
-/** Headers as a list, if they are valid. */
+/** Copies headers as a list of pairs, or returns undefined if they are invalid. */
 export function headersOf(value) {
   const headers = listOf(value, 10_000, headerOf);
   try {
@@ -102,7 +102,7 @@ function batchOf(value) {
   const copy = new Int32Array(table.length);
   let end = 0;
   for (let i = 0; i < copy.length; i++) {
-    const isLeftOut = table[i] === -1 && (i % 3 !== 1 || i === copy.length - 1); // data is always there
+    const isLeftOut = table[i] === -1 && (i % 3 !== 1 || i === copy.length - 1); // data is never left out
     if (!isLeftOut) {
       if (!Number.isInteger(table[i]) || table[i] < end || table[i] > text.length) return undefined;
       end = table[i];
@@ -140,7 +140,7 @@ const BASE = {
 
 const FROM = { from: only(isName), to: optional(only(isName)) };
 
-/** By kind, what a message has. */
+/** The members of messages, by kind. */
 const KINDS = {
   join: { ...FROM, places: (value) => listOf(value, 100, placeOf) },
   have: { ...FROM, epoch: epochOf },

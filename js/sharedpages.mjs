@@ -1,9 +1,9 @@
-// What pages can do to the worker that they share: node js/sharedpages.mjs. Without locks, as in a page without TLS.
+// Tests of pages that share a worker: node js/sharedpages.mjs. There are no locks, as in a page without TLS.
 
 import assert from 'node:assert/strict';
 import { register } from 'node:module';
 
-// Go's support script is put in by the build; none of this needs it.
+// The build adds Go's support script. These tests do not need it.
 const resolve = `export const resolve = (name, context, next) =>
   name === 'wasm_exec.js' ? { url: 'data:text/javascript,export default () => class {}', shortCircuit: true } : next(name, context);`;
 register(`data:text/javascript,${encodeURIComponent(resolve)}`);
@@ -28,15 +28,15 @@ setDefaultURL(() => null);
 
 let streams = 0;
 
-/** A page that answers what it is asked by that function. */
+/** A page that answers questions by calling `answer`. */
 class Page {
   asked = 0;
-  told = [];
+  received = [];
 
   constructor(url, answer, more) {
     const port = new Port({
       postMessage: (message) => {
-        this.told.push(message);
+        this.received.push(message);
         if (message.ask) this.asked++;
         if (message.ask) queueMicrotask(() => answer?.((reply) => port.receive({ id: 1, question: message.question, ...reply })));
       },
@@ -54,20 +54,20 @@ async function until(condition) {
 }
 
 const tests = {
-  async 'a page that fails is not the last to be asked'() {
+  async 'after a page fails, the next one is asked'() {
     const url = newURL();
     const page = new Page(url, good);
     new Page(url, (reply) => reply({ error: new Error('logged out') }));
     await until(() => requests.includes('good'));
     assert.equal(page.asked, 1);
   },
-  async 'a page that gives no headers counts as one that fails'() {
+  async 'a page that returns invalid headers counts as failed'() {
     const url = newURL();
     new Page(url, good);
     new Page(url, (reply) => reply({ value: [['a b', 'x']] }));
     await until(() => requests.includes('good'));
   },
-  async 'a page that is silent is asked last from then on, and once an attempt'() {
+  async 'a page that does not answer is asked last from then on, and once per attempt'() {
     const url = newURL();
     const page = new Page(url, good);
     const silent = new Page(url);
@@ -78,7 +78,7 @@ const tests = {
     await until(() => true);
     assert.deepEqual([page.asked, silent.asked], [1, 1]);
   },
-  async 'another goes on for a page that goes'() {
+  async 'if a page goes away, another one is asked'() {
     const url = newURL();
     new Page(url, good);
     const goes = new Page(url);
@@ -86,14 +86,14 @@ const tests = {
     goes.port.end();
     await until(() => requests.includes('good'));
   },
-  async 'a number is of one source'() {
+  async 'a number belongs to one source'() {
     const page = new Page(newURL(), good);
     page.port.receive({ id: 1, open: { ...convertInit({}), shared: true, url: newURL(), lastEventId: '' } });
     await until(() => requests.length === 1);
     page.port.end();
     assert.equal(page.port.has(1), false);
   },
-  async 'headers that nothing can send open nothing'() {
+  async 'invalid headers open no connection'() {
     const page = new Page(newURL(), good, { given: [['a b', 'x']] });
     assert.equal(page.port.has(1), false);
   },

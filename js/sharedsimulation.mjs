@@ -1,7 +1,7 @@
-// The simulation of TestSharedStreams, in js/shared_test.go: nodes that share a stream, a network between them that delays
-// and repeats messages, locks, and a server, all driven by one seed. Nodes are killed, frozen and left; connections break.
+// The simulation for TestSharedStreams in js/shared_test.go: nodes that share a stream, a network that delays and repeats
+// messages, locks, and a server, all driven by one seed. Nodes are killed and frozen, pages leave, and connections break.
 //   node js/sharedsimulation.mjs FIRST COUNT [trace]
-// prints nothing if every client has received every event once and in order, by the stream or by a connection of its own.
+// prints nothing if every client receives every event once and in order, from the shared stream or its own connection.
 
 import { costOf } from './lag.js';
 import { Log } from './sharedlog.js';
@@ -15,7 +15,7 @@ class Random {
     this.state = Math.imul(seed + 1, 2654435761) | 1;
   }
 
-  /** An integer from 0 to below n. */
+  /** Returns an integer in [0, n). */
   below(n) {
     this.state ^= this.state << 13;
     this.state ^= this.state >>> 17;
@@ -32,7 +32,7 @@ class Random {
   }
 }
 
-/** What is to happen, by time. */
+/** The simulated clock. It runs tasks in the order of their time. */
 class Clock {
   now = 1000;
   #tasks = [];
@@ -55,7 +55,7 @@ class Clock {
   }
 }
 
-/** Navigator.locks, with one lock. */
+/** Simulates navigator.locks with one lock. */
 class Locks {
   holder;
   queue = [];
@@ -90,7 +90,7 @@ class Locks {
   }
 }
 
-/** Publishes events with the IDs 1, 2, 3 …; data tells what an event must have for its ID. */
+/** Publishes events with the IDs 1, 2, 3 …. The data of an event contains its ID. */
 class Server {
   last = 0;
   gone = false;
@@ -102,7 +102,7 @@ class Server {
   }
 }
 
-/** A connection to the server as js/connection.js makes it: it reconnects by itself. */
+/** A connection to the server. Like js/connection.js, it reconnects by itself. */
 class Connection {
   ended = false;
   open = false;
@@ -118,17 +118,17 @@ class Connection {
       const { server } = this.world;
       if (server.gone) {
         this.end();
-        this.#tell({ fire: 'error', details: {}, readyState: CLOSED });
+        this.#report({ fire: 'error', details: {}, readyState: CLOSED });
         return;
       }
       this.open = true;
       server.connections.add(this);
-      this.#tell({ fire: 'open', details: {}, readyState: OPEN });
+      this.#report({ fire: 'open', details: {}, readyState: OPEN });
       this.wake();
     });
   }
 
-  /** Reads what there is, as batches of some events. */
+  /** Reads the published events, in batches. */
   wake() {
     if (!this.open || this.reading) return;
     this.reading = true;
@@ -137,7 +137,7 @@ class Connection {
       const { server, random } = this.world;
       if (!this.open || this.sent === server.last) return;
       const count = 1 + random.below(Math.min(4, server.last - this.sent));
-      this.#tell({ batch: batchOf(this.sent + 1, count, random), origin: 'http://a.example' });
+      this.#report({ batch: batchOf(this.sent + 1, count, random), origin: 'http://a.example' });
       this.sent += count;
       this.wake();
     });
@@ -147,7 +147,7 @@ class Connection {
     if (!this.open) return;
     this.open = false;
     this.world.server.connections.delete(this);
-    this.#tell({ fire: 'error', details: {}, readyState: 0 });
+    this.#report({ fire: 'error', details: {}, readyState: 0 });
     this.node?.later(() => this.#connect()) ?? this.#connect();
   }
 
@@ -157,15 +157,15 @@ class Connection {
     this.world.server.connections.delete(this);
   }
 
-  /** A node that is frozen learns later what has come. */
-  #tell(entry) {
-    const told = () => this.ended && entry.readyState !== CLOSED ? undefined : this.deliver({ ...entry, reconnectionTime: 3000 });
-    if (this.node) this.node.later(told, 0);
-    else told();
+  /** A frozen node gets the report later. */
+  #report(entry) {
+    const report = () => this.ended && entry.readyState !== CLOSED ? undefined : this.deliver({ ...entry, reconnectionTime: 3000 });
+    if (this.node) this.node.later(report, 0);
+    else report();
   }
 }
 
-/** So many events, with their IDs as data; some have a type, and some come with comments. */
+/** Returns a batch of events with their IDs as data. Some have a type, and some follow a comment. */
 function batchOf(first, count, random) {
   let text = '';
   const table = [];
@@ -184,7 +184,7 @@ function batchOf(first, count, random) {
   return { text, table: [...table, -1] };
 }
 
-/** The page's side of a source: it checks what it receives. */
+/** The page's side of a source. It checks the events that it receives. */
 class Page {
   readyState = 0;
   received = 0;
@@ -207,7 +207,7 @@ class Page {
     node.stream.add(client);
   }
 
-  /** Whether it believes that it follows a stream, and nothing says otherwise. */
+  /** Whether it still waits for a shared stream. */
   get isLeft() {
     return this.client !== undefined && !this.closed && this.#queue.length === 0;
   }
@@ -254,7 +254,7 @@ class Page {
     if (client) this.node.later(() => this.client === client && this.node.stream.taken(client, costOf({ text })), this.slow);
   }
 
-  /** As a page does that is told to read on by itself. */
+  /** Continues over its own connection. */
   goAlone() {
     this.world.log(`${this.name} goes alone from ${this.lastEventId}`);
     this.world.alone++;
@@ -272,7 +272,7 @@ class Page {
     if (client) this.node.stream.remove(client);
   }
 
-  /** The page is kept by the browser, and returns to that node. */
+  /** The page returns from the back/forward cache, on another node. */
   return(node) {
     const { client } = this;
     if (!client) return;
@@ -285,7 +285,7 @@ class Page {
   }
 }
 
-/** For how many ticks a node may want to replace a leader. */
+/** How many ticks a node may take to replace a silent leader. */
 const LONGEST_WAIT = 8;
 
 /** A realm in which worker.js runs. */
@@ -314,12 +314,12 @@ class Node {
     this.later(() => {
       this.stream.tick(this.now);
       this.#waits = this.stream.steals ? this.#waits + 1 : 0;
-      if (this.#waits > LONGEST_WAIT) this.world.fail(`${this.name} does not replace a leader that says nothing`);
+      if (this.#waits > LONGEST_WAIT) this.world.fail(`${this.name} does not replace a silent leader`);
       this.#tick();
     }, TICK);
   }
 
-  /** Runs something here, in its turn; not while the node is frozen, and never if it has gone. */
+  /** Runs f in order, after the node has thawed if it is frozen, or never if it has gone. */
   later(f, delay = this.world.random.below(3)) {
     this.world.clock.after(delay, () => {
       if (!this.alive) return;
@@ -338,20 +338,20 @@ class Node {
     for (let f; this.alive && this.now >= this.#frozenUntil && (f = this.#inbox.shift()); ) f();
   }
 
-  /** A page's own worker goes with it. */
+  /** Ends the node and its pages: a page's own worker ends with the page. */
   kill() {
     for (const page of this.pages) page.closed = true;
     this.crash();
   }
 
-  /** Pages survive a worker that they share. */
+  /** Ends the node only: pages survive a worker that they share. */
   crash() {
     this.alive = false;
     this.connection?.end();
     this.world.clock.after(this.world.random.below(20), () => this.world.locks.drop(this));
   }
 
-  // What a SharedStream wants of its host.
+  // The methods of the host, which SharedStream calls.
 
   send(message) {
     this.world.log(`${this.name} ${JSON.stringify(message).slice(0, 150)}`);
@@ -429,11 +429,11 @@ class World {
     this.failures.push(line);
   }
 
-  /** A message comes late, twice, or not at all, and those to one node need not come in order. */
+  /** Delivers a message late, twice, or not at all. Messages to one node may arrive out of order. */
   carry(node, message) {
     const posted = structuredClone(message);
     const copy = messageOf(posted);
-    if (!copy) this.fail(`a message is refused: ${JSON.stringify(message)}`);
+    if (!copy) this.fail(`a message was refused: ${JSON.stringify(message)}`);
     if (this.lossy && this.random.chance(5)) return;
     node.later(() => node.stream.receive(copy, node.now), this.random.below(this.slowest));
     if (this.random.chance(3)) node.later(() => node.stream.receive(messageOf(posted), node.now), this.random.below(300));
@@ -474,7 +474,7 @@ class World {
     else if (what < 92) this.locks.holder && this.act(this.locks.holder, 'kill');
   }
 
-  /** Its pages find another, each when it notices. */
+  /** Ends a shared worker. Its pages join another one when they notice. */
   crash(node) {
     this.act(node, 'crash');
     const pages = [...node.pages].filter(({ closed }) => !closed);
@@ -505,19 +505,19 @@ class World {
     }
     this.lossy = false;
     for (const page of this.pages) page.slow = undefined;
-    // Each leader may look for the events of its own clients in vain, and end with them.
+    // Long enough for each leader to search for its clients' events and to give up.
     this.clock.run(this.clock.now + 30_000);
     for (let n = 0; n < 5; n++) this.clock.after(100 * n, () => this.server.publish());
     this.clock.run(this.clock.now + 6000);
     this.#check();
   }
 
-  /** Nothing disturbs any more: everybody has everything, over one connection. */
+  /** Checks that every page has received every event, over one connection. */
   #check() {
     const pages = this.pages.filter(({ closed, node }) => !closed && node.alive);
     for (const { name, last, readyState, own } of pages) {
       if (readyState !== OPEN) this.fail(`${name} is not open`);
-      if (last !== this.server.last) this.fail(`${name} has come to ${last} of ${this.server.last}${own ? ' alone' : ''}`);
+      if (last !== this.server.last) this.fail(`${name} has received ${last} of ${this.server.last}${own ? ' alone' : ''}`);
     }
     const shared = pages.filter(({ client }) => client);
     const connections = [...this.server.connections].filter(({ node }) => node);

@@ -1,23 +1,23 @@
-// One realm's part in a stream that many share. One of them leads: it has the connection, numbers what comes of it, and
-// sends that to the others, who follow. This is a machine without I/O: its inputs are methods, and what it wants done are
-// calls of its host, which are methods too:
+// One node's part in a shared stream. A node is a realm, such as a worker. One node leads: it has the connection, numbers the
+// entries and sends them to the followers. This is a state machine without I/O. Its inputs are methods, and its commands are
+// methods of its host:
 //
-//   send(message)                        to all others
-//   queue()                              ask for the lock; granted() follows when no other has it
-//   steal()                              take the lock from a leader that says nothing; granted() may follow
-//   release()                            give the lock up, or stop to ask for it
-//   connect(lastEventId, reconnectionTime)   produce() follows, as often as something happens
+//   send(message)                            post to all other nodes
+//   queue()                                  request the lock; granted() follows when it is free
+//   steal()                                  take the lock from a silent leader; granted() may follow
+//   release()                                release the lock, or cancel the request
+//   connect(lastEventId, reconnectionTime)   connect; produce() follows for each entry
 //   disconnect(), wake()
-//   options, meet(options)               what the connection of the one who leads is made with
-//   closed()                             the stream has failed: whoever comes now begins another
-//   ended()                              nobody is left here
+//   options, meet(options)                   the options of this node's connection; compare those of the leader's
+//   closed()                                 the stream has failed: new sources begin another
+//   ended()                                  no clients are left
 //
-// The leader may go at any time without a word. Then another gets the lock, and goes on from the last entry that it has
-// itself. Those who have less ask it for the rest. Those who have more forget that: their clients wait for the event that
-// they have come to, which the server sends again. Nobody is asked who has the most, so nobody is waited for.
+// The leader may disappear at any time. Then another node gets the lock and continues from its own last entry. Nodes that
+// have fewer entries ask it for the rest. Nodes that have more discard those: their clients wait for their last event, which
+// the server sends again. The new leader does not ask who has the most entries, so it does not have to wait for answers.
 //
-// A client that cannot go on without a loss, for example since it was frozen for longer than the log reaches back, is
-// lost(): it makes a connection of its own.
+// A client that cannot continue without loss, for example because it was frozen for too long, is lost(): it makes its own
+// connection.
 
 import { costOf, LARGEST_LAG } from './lag.js';
 import { common, extended, includes, isNewer, Log, NOTHING_YET, restOf, sizeOf, stateOf } from './sharedlog.js';
@@ -26,37 +26,37 @@ import { common, extended, includes, isNewer, Log, NOTHING_YET, restOf, sizeOf, 
 export const TICK = 150;
 
 /**
- * After how many ticks without a word of a leader it is asked whether it is there, and after how many it is replaced. Not
- * after how much time: where ticks come late, so do words.
+ * After how many ticks without a message from the leader to ask for one, and to replace the leader. These are ticks, not
+ * times: where ticks are late, so are messages.
  */
 const ASK_AFTER = 2;
 const REPLACE_AFTER = 5;
 
-/** After how many ticks without a leader, though it tries to replace it, clients are left to connections of their own. */
+/** After how many ticks without a leader clients make their own connections. */
 const GIVE_UP_AFTER = 40;
 
-/** How often a leader looks who still follows, in ticks, and how long it waits for their answers. */
+/** How often a leader asks who still follows, and how long it waits for the answers, in ticks. */
 const ROLL_CALL_EVERY = 100;
 const ROLL_CALL_TIME = 10;
 
-/** A leader only has to know whether there are any. */
+/** A bound: a leader only has to know whether it has followers. */
 const MOST_FOLLOWERS = 1000;
 
-/** For how many ticks of an open stream a client waits for the event that it has come to. */
+/** How many ticks of an open stream a client waits for its last event. */
 const LONGEST_SEARCH = 20;
 
-/** How much is sent again in one message. */
+/** The size of the entries in an answer to `want`. */
 const LARGEST_MESSAGE = 256 * 1024;
 
 const [OPEN, CLOSED] = [1, 2];
 
-/** A source of a page. Its owner gives it `send(message)` and `lost()`. */
+/** A source of a page. Its owner sets `post`, `send` and `lost`. */
 export class Client {
-  /** The number of the next entry, and how many numbers of that one's table it has already. */
+  /** The number of the next entry, and how many numbers of its table to skip. */
   next = 0;
   rows = 0;
   lag = 0;
-  /** Whether it has no place in the log yet, or is looking for its last event. */
+  /** Whether it has no position in the log yet, and whether it is waiting for its last event. */
   waits = true;
   seeks = false;
   /** Whether its page was asked for headers and has not answered. */
@@ -71,8 +71,8 @@ export class Client {
   lost;
 
   /**
-   * A client that comes back says what `at` was in the last message that it has got all of: an epoch, the number of an entry, and
-   * the stream's last event ID then, which is not the client's if that has come later.
+   * `at` is for a client that returns: it is `at` of the last message that was delivered completely. It consists of an epoch,
+   * the number of an entry, and the stream's last event ID after that entry. The client's own ID may be a later one.
    *
    * @param {{ lastEventId: string, readyState: number, at?: [[number, string], number, string] }} place
    */
@@ -89,24 +89,24 @@ export class SharedStream {
   #node;
   #log;
   #history = [];
-  /** That of the leader, and the highest count that was seen of any. */
+  /** The epoch of the leader, and the highest count of any epoch seen. */
   #epoch = [0, ''];
   #count = 0;
-  /** Those that follow this one, and those of them that have answered the last roll call. */
+  /** The nodes that follow this one, and those that have answered the current roll call. */
   #followers = new Set();
   #present = new Set();
   #ticks = 0;
-  /** Whether another leads, or has led, that is not known to be older. */
+  /** Whether this leader has seen a newer epoch than its own. */
   #rival = false;
-  /** How often tick() was called since the leader was heard, and when. */
+  /** The number of ticks since the last message from the leader, and the time of the last tick. */
   #silence = 0;
   #tickedAt;
-  /** How far the log has to be until clients find their place in it. */
+  /** The number of the entry that the log must reach before clients are placed. */
   #target = 0;
   #wantedAt = -Infinity;
-  /** Whether the lock of a stream that has failed is given up. */
+  /** Whether a closed stream has released the lock. */
   #released = false;
-  /** Whether this epoch's connection has been open, and for how many ticks. */
+  /** Whether the connection is open, and for how many ticks. */
   #isOpen = false;
   #age = 0;
 
@@ -122,18 +122,18 @@ export class SharedStream {
     return this.#log.head;
   }
 
-  /** Whether it still wants to replace a leader. */
+  /** Whether to steal the lock: the leader is still silent. */
   get steals() {
     return (this.phase === 'joining' || this.phase === 'following') && this.#silence >= REPLACE_AFTER;
   }
 
-  /** Begins to look for the others. */
+  /** Requests the lock and looks for a leader. */
   begin() {
     this.#host.queue();
     this.#askToJoin();
   }
 
-  // What clients do.
+  // Inputs from clients.
 
   add(client) {
     this.clients.add(client);
@@ -145,7 +145,7 @@ export class SharedStream {
     this.#endIfDeserted();
   }
 
-  /** The client has delivered so much. */
+  /** The client has delivered messages of this cost. */
   taken(client, length) {
     client.lag = Math.max(0, client.lag - length);
     this.#pump(client);
@@ -157,22 +157,22 @@ export class SharedStream {
     else this.#send({ kind: 'wake' });
   }
 
-  // What the lock does.
+  // Inputs from the lock.
 
-  /** This one leads. */
+  /** This node has the lock. */
   granted() {
     if (this.phase === 'ended' || this.phase === 'closed') {
       this.#host.release();
       return;
     }
-    // Of those who come from a leader that has gone, the one that has least is to come first.
+    // Clients are returning from a leader that is gone. Wait a tick for all of them: the log begins with the one that has least.
     if (this.phase === 'leading' || this.phase === 'gathering') return;
     const returning = this.phase === 'joining' && [...this.clients].some(({ at }) => at);
     this.phase = returning ? 'gathering' : 'leading';
     if (!returning) this.#lead();
   }
 
-  /** Another has taken the lock. */
+  /** Another node has stolen the lock. */
   stolen() {
     if (this.phase === 'closed' || this.phase === 'ended') return;
     if (this.phase === 'leading') {
@@ -184,9 +184,9 @@ export class SharedStream {
     this.#ask();
   }
 
-  // What the connection does.
+  // Inputs from the connection.
 
-  /** Something has happened to the connection. */
+  /** Appends what the connection has received or fired. */
   produce(entry) {
     if (this.phase !== 'leading') return;
     const number = this.#log.append(entry);
@@ -195,7 +195,7 @@ export class SharedStream {
     if (entry.readyState === CLOSED) this.#close();
   }
 
-  // What the others say. Messages are copies of a known shape: see sharedmessages.js.
+  // Inputs from other nodes. Messages are validated copies: see sharedmessages.js.
 
   receive(message, now) {
     if (this.phase === 'ended' || (message.to !== undefined && message.to !== this.#node)) return;
@@ -204,16 +204,16 @@ export class SharedStream {
     this.#endIfDeserted();
   }
 
-  /** Somebody has come, and wants to know where the clients that come along with it go on. */
+  /** A node joins, with the positions of its clients. */
   onjoin({ from, places }) {
-    if (this.phase === 'closed') this.#release(); // the one who joins is to lead
+    if (this.phase === 'closed') this.#release(); // the new node will lead
     if (this.phase !== 'leading') return;
     this.#isFollowedBy(from);
     const numbers = places.map((place) => this.#numberOf(place)).filter((number) => number !== undefined);
     this.#announce(from, Math.max(Math.min(this.head, ...numbers), this.#log.first - 1));
   }
 
-  /** Somebody follows. */
+  /** A follower reports its epoch. */
   onhave({ from, epoch }) {
     if (this.phase !== 'leading') return;
     this.#isFollowedBy(from);
@@ -234,7 +234,7 @@ export class SharedStream {
     if (this.phase === 'leading') this.#host.wake();
   }
 
-  /** Somebody leads. */
+  /** A node leads. */
   onlead(message, now) {
     const { to, history, head, first, start, base } = message;
     const epoch = history.at(-1)[0];
@@ -279,7 +279,7 @@ export class SharedStream {
     if (head > this.head) this.#want(now);
   }
 
-  /** Somebody lacks entries. */
+  /** A follower lacks entries. */
   onwant({ from, epoch, first }) {
     if (this.phase !== 'leading' && this.phase !== 'closed') return;
     if (`${epoch}` !== `${this.#epoch}` || !this.#log.knows(first - 1)) {
@@ -296,7 +296,7 @@ export class SharedStream {
     if (entries.length > 0) this.#send({ kind: 'entries', to: from, epoch: this.#epoch, first, entries });
   }
 
-  // What the clock does.
+  // Inputs from the clock.
 
   tick(now) {
     const slept = now - this.#tickedAt > REPLACE_AFTER * TICK;
@@ -319,7 +319,7 @@ export class SharedStream {
     else if (this.#followers.size > 0) this.#beat(tick === 0);
   }
 
-  /** Whoever was frozen has not listened. */
+  /** A node that was frozen has not received messages, so it starts counting the leader's silence again. */
   #tickFollower(slept) {
     this.#silence = slept ? 0 : this.#silence + 1;
     if (slept || this.#silence >= ASK_AFTER) this.#ask();
@@ -327,15 +327,14 @@ export class SharedStream {
     else if (this.#silence % REPLACE_AFTER === 0 && this.#silence > 0) this.#host.steal();
   }
 
-  /** A tick has passed. */
   #gathered() {
     this.phase = 'leading';
     this.#lead();
   }
 
-  // What follows from it.
+  // Reactions to inputs.
 
-  /** Begins an epoch, with the connection that there is or with another. */
+  /** Begins an epoch, with a new connection or the current one. */
   #lead(connected = false) {
     this.#rival = false;
     const waiting = [...this.clients].filter(({ waits }) => waits);
@@ -351,7 +350,8 @@ export class SharedStream {
   }
 
   /**
-   * A leader that meets a later epoch than its own begins one later still: it has the lock.
+   * Notes an epoch of another node. A leader that sees a newer epoch than its own begins an even newer one, because it has the
+   * lock.
    *
    * @param {any[]} epoch
    */
@@ -360,7 +360,7 @@ export class SharedStream {
     if (this.phase === 'leading' && isNewer(epoch, this.#epoch)) this.#rival = true;
   }
 
-  /** The log begins where its first client has come to. */
+  /** Begins the log at the earliest position of a client. */
   #startWith(waiting) {
     const [first] = [...waiting].sort((a, b) => (a.at?.[1] ?? Number.MAX_VALUE) - (b.at?.[1] ?? Number.MAX_VALUE));
     if (!first) return;
@@ -372,7 +372,7 @@ export class SharedStream {
     this.#history = [[at[0], at[1]]];
   }
 
-  /** Takes what the leader has, after the entry that both have. */
+  /** Follows a leader from the last entry that both nodes have. */
   #follow({ history, head, isOpen }, shared, now) {
     this.#opens(isOpen);
     for (const client of [...this.clients]) this.#goBack(client, shared);
@@ -384,7 +384,7 @@ export class SharedStream {
     else this.#placeAll();
   }
 
-  /** Nothing is known of what the leader has: clients go on from their last event. */
+  /** Joins again, because the log has nothing in common with the leader's. Clients continue from their last events. */
   #forget() {
     for (const client of [...this.clients]) {
       if (!client.waits) this.#leavePlace(client);
@@ -396,14 +396,14 @@ export class SharedStream {
     this.#askToJoin();
   }
 
-  /** From now on the client's place is its last event. */
+  /** Replaces the client's position in the log by its last event ID. */
   #leavePlace(client) {
     if (client.next < this.#log.first) this.#lose(client);
     if (!client.seeks) client.lastEventId = this.#idOf(client);
     client.at = undefined;
   }
 
-  /** If the client has seen more than that, it waits for it to come again. */
+  /** Makes a client that has seen later entries wait until its last event comes again. */
   #goBack(client, shared) {
     const { waits, next, rows } = client;
     if (waits || (!client.seeks && next <= shared + (rows > 0 ? 0 : 1))) return;
@@ -413,7 +413,7 @@ export class SharedStream {
     client.rows = 0;
   }
 
-  /** The last event ID that the client has seen. */
+  /** Returns the last event ID that the client has seen. */
   #idOf({ next, rows }) {
     const { batch } = this.#log.at(next) ?? {};
     for (let row = rows - 3; row >= 0; row -= 3) {
@@ -443,14 +443,14 @@ export class SharedStream {
     for (const client of [...this.clients]) if (client.waits) this.#place(client);
   }
 
-  /** The number of the last entry that a client with this place has, or undefined. */
+  /** Returns the number of the last entry that a client at this position has, or undefined. */
   #numberOf({ lastEventId, at }) {
     if (at && includes(this.#history, this.head, at)) return at[1];
     const found = lastEventId === '' ? undefined : this.#log.find(lastEventId);
     return found && found.number - 1;
   }
 
-  /** Finds where the client goes on. */
+  /** Finds the client's position in the log. */
   #place(client) {
     const { at, lastEventId } = client;
     client.waits = false;
@@ -462,7 +462,7 @@ export class SharedStream {
     this.#pump(client);
   }
 
-  /** A stream that is about to be open, or has just been opened, may still bring what the client waits for. */
+  /** Looks for the client's last event. A stream that is not open, or has just opened, may still send it. */
   #seek(client, from) {
     const found = this.#log.find(client.lastEventId, from);
     client.seeks = !found && this.#isYoung;
@@ -490,7 +490,7 @@ export class SharedStream {
     while (this.clients.has(client) && client.next <= this.head && client.lag <= this.#largestLag) this.#give(client);
   }
 
-  /** Gives a client its next entry. A new leader's connection is no news to one that has been open all the time. */
+  /** Sends a client its next entry. Clients that are open do not see the open event of a new leader's connection. */
   #give(client) {
     const { batch, origin, fire, details, readyState, reconnectionTime } = this.#log.at(client.next);
     const at = this.#positionOf(client.next);
@@ -529,7 +529,7 @@ export class SharedStream {
 
   #endIfDeserted() {
     if (this.clients.size > 0 || this.phase === 'ended') return;
-    if (this.phase === 'closed' && !this.#released) return; // until the others know
+    if (this.phase === 'closed' && !this.#released) return; // until the next tick, which releases the lock
     if (this.phase === 'leading') this.#host.disconnect();
     else this.#send({ kind: 'bye' });
     this.phase = 'ended';
@@ -559,14 +559,14 @@ export class SharedStream {
     this.#send({ kind: 'join', places: places.slice(0, 100).map(({ lastEventId, at }) => ({ lastEventId, at })) });
   }
 
-  /** Asks for what it lacks, once in a while. */
+  /** Asks for the missing entries, at a limited rate unless `first` is given. */
   #want(now, first = 0) {
     if (first === 0 && now - this.#wantedAt < TICK / 2) return;
     this.#wantedAt = now;
     this.#send({ kind: 'want', epoch: this.#epoch, first: first || this.head + 1 });
   }
 
-  /** @param {boolean} [ask] whether followers are to answer */
+  /** @param {boolean} [ask] whether followers must answer */
   #beat(ask) {
     this.#send({ kind: 'beat', epoch: this.#epoch, head: this.head, ask });
   }

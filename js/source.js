@@ -1,18 +1,18 @@
 import { CLOSED, CONNECTING, OPEN } from './states.js';
 import { queueTask } from './task.js';
 import { closeAtUnload, forget } from './unload.js';
-import { letSleep, wakeUp } from './wake.js';
+import { unwatch, watch } from './wake.js';
 
 export { CLOSED, CONNECTING, OPEN };
 
-/** What an EventSource has behind it, wherever its connection is. */
+/** The state of an EventSource, for connections in the page and in workers. */
 export class Source {
   readyState = CONNECTING;
-  /** What is known of the last request: what an event tells, and a function in place of headers. */
+  /** What is known about the last request: the details of events and of the argument of `headers` and `body`. */
   details;
 
   /**
-   * @param {import('./delivery.js').Delivery | any} delivery or worker.js has its own
+   * @param {import('./delivery.js').Delivery | any} delivery or the class that replaces it in a worker
    * @param {import('./init.js').Init & { url: string, stream?: import('./body.js').Body }} source
    */
   constructor(delivery, source) {
@@ -24,13 +24,13 @@ export class Source {
       return;
     }
     source.signal?.addEventListener('abort', this);
-    if (source.wake) wakeUp(this);
-    // In a task, so that a source which is closed in the one that made it sends nothing.
+    if (source.wake) watch(this);
+    // In a task, so that a source closed in the same task sends nothing.
     queueTask(() => /** @type {any} */ (this).begin());
     closeAtUnload(this);
   }
 
-  /** Whether a request may follow the one that was made. */
+  /** Whether the request may be sent again. */
   get canRepeat() {
     const { once, resume } = this.source;
     return !once || (resume === 'get' && this.lastEventId !== '');
@@ -40,7 +40,7 @@ export class Source {
     return this.delivery.lastEventId;
   }
 
-  /** Begins to collect events for a loop. */
+  /** Returns the events from now on, for a loop. */
   iterate() {
     return this.delivery.iterate(this.readyState === CLOSED, () => this.close());
   }
@@ -52,16 +52,16 @@ export class Source {
     this.delivery.end();
   }
 
-  /** The page's signal was aborted. */
+  /** Handles the abort event of the page's signal. */
   handleEvent() {
     this.close();
   }
 
-  /** It is CLOSED, and nobody has been told. */
+  /** Sets the state to CLOSED without firing an event. */
   end() {
     this.readyState = CLOSED;
     forget(this);
-    letSleep(this);
+    unwatch(this);
     this.source.signal?.removeEventListener('abort', this);
   }
 }

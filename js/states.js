@@ -1,11 +1,11 @@
-// Numbers without an import before them: the build puts them where they are used.
+// This file imports nothing, so that the build can inline the constants.
 
-/** What readyState is. */
+/** The values of readyState. */
 export const CONNECTING = 0;
 export const OPEN = 1;
 export const CLOSED = 2;
 
-/** The phases of a lifecycle, as wasm/lifecycle numbers them. */
+/** The phases of a lifecycle. The numbers are those of wasm/lifecycle. */
 export const IDLE = 0;
 export const REQUESTING = 1;
 export const STREAMING = 2;

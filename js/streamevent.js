@@ -1,14 +1,14 @@
 /**
- * The MessageEvent with an event's fields, for the members that hardly anybody asks for. Not a field of the event, which
- * every event would pay for.
+ * MessageEvents with the same fields, for the members that are rarely used. A private field for it would make every event
+ * more expensive.
  * @type {WeakMap<StreamEvent, MessageEvent>}
  */
 const reals = new WeakMap();
 
 /**
- * A message of a stream: a MessageEvent by instanceof, constructor, tag and members. To the browser it is an Event that
- * holds the fields itself. To make a MessageEvent takes three times as long as to make an Event, and to have it convert
- * a dictionary takes ten times as long, which is more than all else that an event costs.
+ * A message of a stream. To scripts it is a MessageEvent by instanceof, constructor, tag and members. To the browser it is an
+ * Event. Constructing a MessageEvent takes three times as long as constructing an Event. With a dictionary, it takes ten times
+ * as long, which is more than the rest of the work for an event.
  */
 export class StreamEvent extends Event {
   #data;
@@ -52,11 +52,11 @@ export class StreamEvent extends Event {
   }
 }
 
-// It has all members of MessageEvent, in their order, and below them the prototype of MessageEvent.
+// Defines all members of MessageEvent in their order, and makes MessageEvent.prototype the prototype.
 function defineAsMessageEvent({ prototype, realOf }) {
   const own = Object.getOwnPropertyDescriptors(prototype);
   for (const name of Object.keys(own)) delete prototype[name];
-  // In Deno some of them are properties of each event, and not of the prototype.
+  // In Deno, some members are properties of each event, not of the prototype.
   const members = { ...Object.getOwnPropertyDescriptors(MessageEvent.prototype) };
   for (const name of Object.keys(own)) members[name] ??= own[name];
   for (const [name, member] of Object.entries(members)) {

@@ -1,11 +1,11 @@
-// A task of the event loop, not a microtask, and without the delays of setTimeout, which browsers stretch in hidden tabs.
+// Queues tasks of the event loop without the delays of setTimeout, which are longer in hidden tabs.
 
 let channel;
 const tasks = [];
 
-/** Runs f in a task of its own. @param {(value?: any) => void} f */
+/** Runs f in a new task. @param {(value?: any) => void} f */
 export function queueTask(f) {
-  // jsdom has no channels, and in Deno one keeps the program from its end.
+  // jsdom has no MessageChannel, and in Deno an open one keeps the program running.
   if (!globalThis.MessageChannel || globalThis.Deno) {
     setTimeout(f);
     return;
@@ -20,7 +20,7 @@ function open() {
   const channel = new MessageChannel();
   channel.port1.onmessage = () => {
     const task = tasks.shift();
-    if (tasks.length === 0) channel.port1.unref?.(); // Node.js runs for as long as it waits for something
+    if (tasks.length === 0) channel.port1.unref?.(); // or Node.js would not exit
     task();
   };
   return channel;

@@ -1,4 +1,4 @@
-// dist/test/eventsource.mjs, which is no part of the package: the class as tests drive it.
+// dist/test/eventsource.mjs: the class and its parts, for tests. The package does not include it.
 
 import { loadEngine, readyEngine, setDefaultURL } from './engine.js';
 import { setWorkerURL } from './remote.js';
@@ -11,7 +11,7 @@ export { readyEngine, setDefaultURL };
 setDefaultURL(() => new URL('../eventsource.wasm', import.meta.url).href);
 setWorkerURL(() => new URL('../eventsource.worker.js', import.meta.url).href);
 
-/** Loads the engine: every source is Go's from its first input on. */
+/** Loads the engine, so that every source runs in Go from its first input. */
 export async function goOnly() {
   await loadEngine();
   return readyEngine();
@@ -19,7 +19,7 @@ export async function goOnly() {
 
 let patched;
 
-/** Has the script take over behind each input of Go's, as it does when the engine ends, and Go before each input. */
+/** Makes Go take over before each input, and the script after each, as if the engine had ended. */
 export async function handOverAlways() {
   const engine = await goOnly();
   if (engine === patched) return;

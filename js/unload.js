@@ -1,6 +1,6 @@
 // HTML Standard, "unloading document cleanup steps": "If document's salvageable state is false, then: for each
-// EventSource object eventSource whose relevant global object is equal to window, forcibly close eventSource." A page that
-// is frozen, or kept in the back/forward cache, keeps its sources, and hears nothing of them until it is back.
+// EventSource object eventSource whose relevant global object is equal to window, forcibly close eventSource." A page that is
+// frozen or in the back/forward cache keeps its sources, and receives no events until it returns.
 
 import { queueTask } from './task.js';
 
@@ -8,26 +8,26 @@ import { queueTask } from './task.js';
 const sources = new Set();
 
 /**
- * Firefox breaks the connections of a page when it begins to load the next, and tells the page when that has arrived.
- * In between, a failure is not the network's. What there is before it is beforeunload.
+ * Whether beforeunload was fired. When Firefox begins to load the next page, it breaks the connections of this one. It fires
+ * pagehide only when the next page has arrived. Failures between the two are not the network's.
  */
 let leaving = false;
 
 const MILLISECONDS_TO_LEAVE = 3000;
 
-/** How long what arrived while the page was frozen may take to be read, in milliseconds. */
+/** How long a resumed page waits for data that arrived while it was frozen, in milliseconds. */
 export const TIME_TO_ARRIVE = 500;
 
-/** What waits for the page to be back, while it is away: native events come after resume and pageshow. @type {Promise<void> | undefined} */
+/** Resolves when a frozen or cached page returns: native events come after resume and pageshow. @type {Promise<void> | undefined} */
 export let away;
 let comeBack;
 
-/** Whether it is in the back/forward cache, or about to be. */
+/** Whether the page is in the back/forward cache, or about to enter it. */
 let cached = false;
 
 /**
- * Listened to for as long as there is a source: Firefox does not keep a page that listens to beforeunload for its return,
- * and other code of the page is not to notice ours.
+ * The page listens to these only while there is a source. Firefox does not put a page that listens to beforeunload into the
+ * back/forward cache, and an unused script must not change that.
  */
 const EVENTS = ['beforeunload', 'pagehide', 'pageshow', 'freeze', 'resume'];
 
@@ -38,14 +38,17 @@ export function closeAtUnload(source) {
   listen();
 }
 
-/** The source is CLOSED. */
+/** Stops watching a source that is CLOSED. */
 export function forget(source) {
   if (!sources.delete(source) || sources.size > 0) return;
   for (const type of EVENTS) removeEventListener(type, observe, true);
   back();
 }
 
-/** Waits, in a page that is being left, until it has been. A page that stays waits once. */
+/**
+ * Waits until the page has been left if that has begun, and until it returns if it is frozen or cached. If the page is not
+ * left after all, this waits only once.
+ */
 export async function untilLeft() {
   if (leaving) {
     await new Promise((resolve) => setTimeout(resolve, MILLISECONDS_TO_LEAVE));
@@ -57,7 +60,7 @@ export async function untilLeft() {
 /** @param {Event & { persisted?: boolean }} event */
 function observe({ type, persisted }) {
   if (type === 'beforeunload') leaving = true;
-  // After all other listeners, which find the source as it was.
+  // After all other listeners, which must see the source unchanged.
   else if (type === 'pagehide' && !persisted) addEventListener(type, closeAll, { once: true });
   else if (type === 'pagehide' || type === 'freeze') {
     away ??= new Promise((resolve) => (comeBack = resolve));
@@ -66,12 +69,12 @@ function observe({ type, persisted }) {
     each('suspend');
   } else if (type === 'pageshow' || !cached) {
     queueTask(back);
-    // Chromium never tells the reader of a fetch what arrived while the page was frozen, nor anything after it.
+    // In Chromium, fetch never delivers data that arrived while the page was frozen, nor any after it.
     if (type === 'resume') setTimeout(each, TIME_TO_ARRIVE, 'renew', TIME_TO_ARRIVE);
   }
 }
 
-/** In a task, after the listeners of all these events. */
+/** Runs in a task, after the listeners of these events. */
 function back() {
   comeBack?.();
   away = undefined;
@@ -83,14 +86,14 @@ function closeAll() {
   each('close');
 }
 
-/** Calls a method of each source; suspend and wake only of those that are shared or have the option `wake`. */
+/** Calls a method of each source. suspend and wake are only for sources with the option `shared` or `wake`. */
 function each(method, value) {
   for (const source of sources) if (source.source.wake || source.source.shared || !/suspend|wake/.test(method)) source[method](value);
 }
 
 /**
- * Closes the sources if their document has gone away unnoticed, and returns whether it is there. document.open() takes
- * away the listeners of its window, ours too, which are put back here.
+ * Returns whether the document still exists, and closes the sources if not. document.open() removes all listeners from the
+ * window; this adds ours again.
  */
 export function documentIsThere() {
   if (!globalThis.document) return true;
@@ -100,7 +103,7 @@ export function documentIsThere() {
   return there;
 }
 
-/** What document.open() replaces. */
+/** The document element. document.open() replaces it. */
 let root;
 
 function listen() {

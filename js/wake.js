@@ -1,15 +1,16 @@
-// The option `wake`: signs that a connection which looks alive may be dead, and that a request may succeed now. What
-// happens to pages that are frozen or cached is in unload.js. That a tab is shown is a sign only in browsers that do not say
-// that a page was frozen.
+// The option `wake`: watches for signs that a connection may be dead, or that a request may succeed now. unload.js handles
+// frozen and cached pages. In browsers without the event `resume`, which do not say that a page was frozen, showing the tab is
+// such a sign, too.
 
 import { TIME_TO_ARRIVE } from './unload.js';
 
-const CLOCK_INTERVAL = 5000; // in milliseconds, or as rarely as the browser lets timers run in a hidden tab
+// In milliseconds. In hidden tabs, browsers run timers less often.
+const CLOCK_INTERVAL = 5000;
 const CLOCK_JUMP = 10_000;
 
 /**
- * How long a connection may be silent before a tab that is shown takes it for dead, in milliseconds: the standard has
- * servers send a comment "every 15 seconds or so".
+ * When a tab is shown, connections that have been silent for so many milliseconds reconnect. The standard asks servers to
+ * send a comment "every 15 seconds or so".
  */
 const SILENCE = 20_000;
 
@@ -19,14 +20,14 @@ const { document } = globalThis;
 let timer;
 let lead = 0;
 
-/** Calls the connection's wake() for as long as it is not forgotten. */
-export function wakeUp(connection) {
+/** Calls the connection's wake() for each sign, until unwatch(). */
+export function watch(connection) {
   if (connections.size === 0) listen();
   connections.add(connection);
 }
 
-/** The connection is CLOSED. */
-export function letSleep(connection) {
+/** Stops calling wake(): the connection is CLOSED. */
+export function unwatch(connection) {
   if (connections.delete(connection) && connections.size === 0) stopListening();
 }
 
@@ -46,7 +47,7 @@ function stopListening() {
 const online = () => wakeAll();
 
 function shown() {
-  // What has arrived meanwhile comes first.
+  // Data that arrived meanwhile must be read first.
   if (!('onresume' in document || document.hidden)) setTimeout(wakeAll, TIME_TO_ARRIVE, SILENCE);
 }
 
@@ -55,9 +56,9 @@ function wakeAll(silence) {
 }
 
 /**
- * A computer that sleeps stops the clock which counts from the page's beginning, and not the one on the wall. How late
- * this timer comes tells nothing: in a hidden tab browsers run it once a minute. Where both clocks go on, as in Windows,
- * it is the network that tells, when it comes back.
+ * Detects that the computer has slept: performance.now() stops, Date.now() does not. A late timer does not mean sleep, because
+ * browsers run timers in hidden tabs as rarely as once a minute. On Windows both clocks run on, and the event `online` is the
+ * sign.
  */
 function watchClock() {
   const jump = clockLead() - lead;

@@ -1,5 +1,5 @@
-// dist/eventsource.worker.js, which the option `worker` runs: the connections of a page's sources, and with
-// `shared` those of many pages. remote.js is its other end.
+// dist/eventsource.worker.js runs the connections of sources with the options `worker` and `shared`. remote.js is the other
+// end.
 
 import { Connection } from './connection.js';
 import { BUILD, setDefaultURL } from './engine.js';
@@ -12,7 +12,7 @@ import { CLOSED } from './source.js';
 /** @type {Map<number, Post>} */
 const posts = new Map();
 
-setDefaultURL(() => null); // until a page says where it is
+setDefaultURL(() => null); // until a page posts the URL
 
 /** Serves a page, or one of the pages that share this worker. */
 function serve(port) {
@@ -35,13 +35,13 @@ const isSharedWorker = 'onconnect' in globalThis;
 if (isSharedWorker) addEventListener('connect', (event) => serve(/** @type {MessageEvent} */ (event).ports[0]));
 else serve(globalThis);
 
-/** Each side sees that the other has gone when it gets the lock that the other holds. */
+/** Each side is granted the other's lock when the other has gone. See meet in remote.js. */
 async function meet(shared, port, page) {
   port.postMessage({ worker: await life });
   navigator.locks?.request(page, () => shared.end());
 }
 
-/** The name of a lock that this worker holds for as long as it lives. */
+/** The name of a lock that this worker holds until it ends. */
 const life = isSharedWorker && new Promise((resolve) => {
   const name = `eventsource-wasm worker ${crypto.getRandomValues(new Uint32Array(2)).join()}`;
   navigator.locks?.request(name, () => {
@@ -50,10 +50,10 @@ const life = isSharedWorker && new Promise((resolve) => {
   });
 });
 
-/** In place of a Delivery, posts what is to be delivered. */
+/** Replaces Delivery: posts everything to the page. */
 class Post {
   lastEventId;
-  /** Whether the page is so far behind that the stream waits for it. */
+  /** Whether the stream waits because the page is far behind: 1 or 0. */
   waits = 0;
   #id;
   #lag = 0;
@@ -79,7 +79,7 @@ class Post {
   }
 
   async take(batch, origin, wanted) {
-    if (batch.table.length === 1 && batch.table[0] < 0) return true; // a part of an event
+    if (batch.table.length === 1 && batch.table[0] < 0) return true; // no event is complete
     this.lastEventId = lastIdOf(batch) ?? this.lastEventId;
     this.#post({ batch: { text: batch.text, table: batch.table }, origin });
     this.#lag += costOf(batch);
@@ -91,7 +91,7 @@ class Post {
     return wanted();
   }
 
-  /** The page has delivered so much. */
+  /** The page has delivered messages of this cost. */
   #wasTaken(length) {
     this.#lag -= length;
     if (this.#lag <= LARGEST_LAG) this.#goOn?.();
@@ -110,7 +110,7 @@ class Post {
     this.#post({ note: what, details: postable(details) });
   }
 
-  /** The source is CLOSED. */
+  /** Ends the delivery: the source is CLOSED. */
   end() {
     posts.delete(this.#id);
     this.#goOn?.();
@@ -125,7 +125,7 @@ class Post {
   }
 }
 
-/** The body that remote.js has posted. */
+/** Restores a body that remote.js has posted. */
 function bodyOf(value) {
   if (value?.params !== undefined) return new URLSearchParams(value.params);
   if (!value?.form) return value;

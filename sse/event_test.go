@@ -71,7 +71,7 @@ func TestAppendWithoutEvent(t *testing.T) {
 	}
 }
 
-// What is encoded is parsed as it was, or refused: but for the line ends of data and for what is not UTF-8.
+// An event is refused, or parsing its encoding returns it unchanged, except for the line ends of data and for invalid UTF-8.
 func FuzzRoundTrip(f *testing.F) {
 	f.Add("1", "tick", "a\r\nb", uint64(3))
 	f.Add("", "", "", uint64(0))

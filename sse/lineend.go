@@ -4,8 +4,8 @@ package sse
 
 import "bytes"
 
-// lineEnd returns the index of the first CR or LF of b, or len(b). It looks for them in windows that grow, so that its
-// time is that of the line, and not of all that lies behind it, in a stream that has but one of the two.
+// lineEnd returns the index of the first CR or LF in b, or len(b). It searches windows of growing size. So its time depends on
+// the length of the line, not on the rest of b, even if b contains only one of the two.
 func lineEnd(b []byte) int {
 	from := 0
 	for size := 128; from < len(b); size *= 2 {

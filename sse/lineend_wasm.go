@@ -7,9 +7,8 @@ const (
 	highBits = 0x8080808080808080
 )
 
-// lineEnd returns the index of the first CR or LF of b, or len(b). Both are looked for at once, eight bytes at a time:
-// WebAssembly has no instruction for it, and for lines as short as most are the calls of bytes.IndexByte take longer
-// than its work.
+// lineEnd returns the index of the first CR or LF in b, or len(b). It searches for both at once, eight bytes at a time.
+// WebAssembly has no instruction for that, and most lines are so short that calling bytes.IndexByte takes longer.
 func lineEnd(b []byte) int {
 	i := 0
 	for len(b)-i >= 32 && below16(b[i:])|below16(b[i+8:])|below16(b[i+16:])|below16(b[i+24:]) == 0 {
@@ -18,7 +17,7 @@ func lineEnd(b []byte) int {
 	for ; len(b)-i >= 8; i += 8 {
 		word := load64(b[i:])
 		lf, cr := word^lowBits*'\n', word^lowBits*'\r'
-		// The lowest bit that is set is that of the first byte that is zero. Those above it may be wrong.
+		// The lowest set bit is that of the first zero byte. Higher bits may be wrong.
 		if zeros := ((lf-lowBits)&^lf | (cr-lowBits)&^cr) & highBits; zeros != 0 {
 			return i + bits.TrailingZeros64(zeros)/8
 		}
@@ -31,13 +30,13 @@ func lineEnd(b []byte) int {
 	return i
 }
 
-// below16 returns zero if none of the first eight bytes is less than 16, as CR and LF are.
+// below16 returns zero if none of the first eight bytes is less than 16. CR and LF are.
 func below16(b []byte) uint64 {
 	word := load64(b)
 	return (word - lowBits*16) &^ word & highBits
 }
 
-// The compiler makes one load of it. encoding/binary has the same, and reflect with it.
+// load64 compiles to a single load. encoding/binary has the same function, but links reflect.
 func load64(b []byte) uint64 {
 	_ = b[7]
 	return uint64(b[0]) | uint64(b[1])<<8 | uint64(b[2])<<16 | uint64(b[3])<<24 |

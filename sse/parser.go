@@ -36,17 +36,17 @@ type Parser struct {
 
 	chunk      []byte
 	pos        int  // of the next byte in chunk
-	validated  bool // it is known whether chunk is wellFormed
+	validated  bool // wellFormed is set
 	wellFormed bool
 	err        error
 
 	bom     int  // bytes of a leading BOM read so far, or len(utf8BOM) when no BOM can follow
-	afterCR bool // the line ended in CR, so that an LF which comes next belongs to it
+	afterCR bool // the last line ended in CR, so an LF directly after it belongs to it
 
 	field     field
 	name      [maxName + 1]byte // of a field whose line began in an earlier chunk
 	nameLen   int
-	trimSpace bool // the value's first byte is yet to come, and is dropped if it is a space
+	trimSpace bool // the value's first byte has not been read; a space is dropped
 	retry     retryValue
 
 	comment    []byte
@@ -66,7 +66,7 @@ type Parser struct {
 	hasRetry         bool
 }
 
-// The names of fields, and what a line without a known one is.
+// A field is what a line contains.
 type field uint8
 
 const (
@@ -83,7 +83,7 @@ const (
 
 const utf8BOM = "\xEF\xBB\xBF"
 
-// Storage larger than this is let go once its event has been read: one large event must not pin its size for ever.
+// keepStorage is the largest storage to keep after an event, in bytes, so that one large event does not occupy memory forever.
 const keepStorage = 1 << 20
 
 // Feed sets the next chunk of the stream. Call [Parser.Next] until it returns false before calling Feed again, and do
@@ -176,9 +176,8 @@ func (p *Parser) Reset() {
 	}
 }
 
-// skipByte reports whether c is no part of a line: a byte of a leading BOM, or the LF of a CRLF whose CR ended a line.
-// A CR ends its line at once. To wait for the byte behind it would hold back an event for as long as the server is
-// silent.
+// skipByte reports whether c belongs to no line: it is part of a leading BOM, or the LF of a CRLF. A CR ends its line at once.
+// Waiting for the next byte would delay an event until the server sends more.
 func (p *Parser) skipByte(c byte) bool {
 	if p.afterCR {
 		p.afterCR = false
@@ -194,13 +193,13 @@ func (p *Parser) skipByte(c byte) bool {
 		return true
 	}
 	if p.bom > 0 {
-		p.field = fieldIgnored // the beginning of a BOM is the beginning of an unknown field's name
+		p.field = fieldIgnored // an incomplete BOM begins the name of an unknown field
 	}
 	p.bom = len(utf8BOM)
 	return false
 }
 
-// piece takes the rest of the current line from the chunk, or as much of it as the chunk has.
+// piece returns the rest of the current line, or as much of it as the chunk contains, and whether the line has ended.
 func (p *Parser) piece() (piece []byte, ended bool) {
 	end := p.pos + lineEnd(p.chunk[p.pos:])
 	piece = p.chunk[p.pos:end]
@@ -213,8 +212,8 @@ func (p *Parser) piece() (piece []byte, ended bool) {
 	return piece, true
 }
 
-// readCommonLine does what read does for the lines that most streams are made of, the first line of data and the id,
-// where they lie in one chunk, and reports false for all others. In WebAssembly it saves a quarter of what an event costs.
+// readCommonLine is a fast path of read for the most common lines: the first data line and the id, if they are complete. It
+// reports false for other lines. In WebAssembly it saves a quarter of the time for an event.
 func (p *Parser) readCommonLine(line []byte) bool {
 	switch {
 	case len(line) >= 5 && line[0] == 'd' && line[1] == 'a' && line[2] == 't' && line[3] == 'a' && line[4] == ':':
@@ -243,7 +242,7 @@ func trimSpace(value []byte) []byte {
 	return value
 }
 
-// read takes a piece of a line; ended tells that it is the last.
+// read parses a piece of a line. If ended is true, it is the last one.
 func (p *Parser) read(piece []byte, ended bool) {
 	if p.field == fieldName {
 		piece = p.readName(piece, ended)
@@ -254,9 +253,9 @@ func (p *Parser) read(piece []byte, ended bool) {
 	}
 }
 
-// readName reads on in the field's name and returns what of piece lies behind it and its colon. "Otherwise, the string
-// is not empty but does not contain a U+003A COLON character (:): Process the field […] using the whole line as the
-// field name, and the empty string as the field value."
+// readName reads the rest of the field's name and returns the part of piece after its colon. "Otherwise, the string is not
+// empty but does not contain a U+003A COLON character (:): Process the field […] using the whole line as the field name, and
+// the empty string as the field value."
 func (p *Parser) readName(piece []byte, ended bool) (rest []byte) {
 	room := len(p.name) - p.nameLen
 	window := piece[:min(len(piece), room)]
@@ -306,7 +305,7 @@ func (p *Parser) beginComment() {
 }
 
 // "Append the field value to the data buffer, then append a single U+000A LINE FEED (LF) character to the data
-// buffer." The LF is appended when a further line follows, so that there is none to remove in the end.
+// buffer." The LF is appended before a further line instead, so that there is no last one to remove.
 func (p *Parser) beginDataLine() {
 	if p.dataLines++; p.dataLines > 1 {
 		p.own()
@@ -337,7 +336,7 @@ func (p *Parser) readValue(piece []byte, ended bool) {
 	}
 }
 
-// readData leaves an event's only line of data where it is when it lies in one chunk: most do.
+// readData does not copy the data of an event if it is one line in one chunk, as it is for most events.
 func (p *Parser) readData(piece []byte, ended bool) {
 	if ended && p.dataLines == 1 && len(p.data) == 0 && p.fits(len(piece)) {
 		p.data, p.borrowed = piece, true
@@ -350,8 +349,8 @@ func (p *Parser) readData(piece []byte, ended bool) {
 	p.data = p.keep(p.data, piece...)
 }
 
-// grow makes room for n more bytes of data, and for as many again as there are: append would add a quarter at a time, and
-// what a large event was copied from stays until garbage is collected.
+// grow makes room for n more bytes, and at least doubles the storage within the limit. append would grow large storage by only
+// a quarter at a time, and each old copy occupies memory until garbage is collected.
 func (p *Parser) grow(n int) {
 	if n > cap(p.data)-len(p.data) && p.fits(n) {
 		more := max(n, min(len(p.data), p.limit()-len(p.data)))
@@ -359,7 +358,7 @@ func (p *Parser) grow(n int) {
 	}
 }
 
-// own moves borrowed data to storage of the parser's own.
+// own copies borrowed data to the parser's own storage.
 func (p *Parser) own() {
 	if p.borrowed {
 		p.data, p.borrowed = append(p.spare[:0], p.data...), false
@@ -398,7 +397,7 @@ func (p *Parser) endField() {
 			p.idBuffer, p.idValue = p.idValue, p.idBuffer[:0]
 			p.idChanged = true
 		} else {
-			p.idValue = p.idValue[:0] // it does not count for the event's size
+			p.idValue = p.idValue[:0] // an ignored id does not count toward the event's size
 		}
 	case fieldRetry:
 		p.setReconnectionTime()
@@ -410,7 +409,7 @@ func (p *Parser) endField() {
 
 // "If the field value consists of only ASCII digits, then interpret the field value as an integer in base ten, and set
 // the event stream's reconnection time to that integer. Otherwise, ignore the field." It applies at once, before the
-// blank line. Of an empty value the standard can be read both ways; like Chromium, we return to the default.
+// blank line. The standard is ambiguous about an empty value; like Chromium, we return to the default.
 func (p *Parser) setReconnectionTime() {
 	if p.retry.invalid {
 		return
@@ -421,7 +420,7 @@ func (p *Parser) setReconnectionTime() {
 
 type retryValue struct {
 	value   uint64
-	digits  bool // there was one
+	digits  bool // there was a digit
 	invalid bool
 }
 
@@ -437,8 +436,7 @@ func (r *retryValue) read(piece []byte) {
 	}
 }
 
-// dispatchEvent follows the standard's "dispatch the event" as far as the parser's part of it goes, and reports whether
-// there is an event.
+// dispatchEvent implements the parser's part of the standard's "dispatch the event". It reports whether there is an event.
 func (p *Parser) dispatchEvent() bool {
 	// 1. "Set the last event ID string of the event source to the value of the last event ID buffer." Whether or not
 	// there is data.
@@ -461,7 +459,8 @@ func (p *Parser) dispatchEvent() bool {
 	return true
 }
 
-// isWellFormed reports whether all of the chunk is well-formed UTF-8, which takes less time than to ask of each event.
+// isWellFormed reports whether the whole chunk is well-formed UTF-8. It is checked once, because that takes less time than
+// checking each event.
 func (p *Parser) isWellFormed() bool {
 	if !p.validated {
 		p.wellFormed, p.validated = utf8.Valid(p.chunk), true

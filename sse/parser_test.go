@@ -106,7 +106,7 @@ func TestParser(t *testing.T) {
 	}
 }
 
-// cuts returns the stream whole, in bytes, and in two pieces cut at every place.
+// cuts returns the stream as a whole, in single bytes, and cut in two at every position.
 func cuts(stream string) [][]string {
 	all := [][]string{{stream}, strings.Split(stream, "")}
 	if len(stream) > 200 {
@@ -125,7 +125,7 @@ func cuts(stream string) [][]string {
 func TestCRDispatchesAtOnce(t *testing.T) {
 	var p Parser
 	if got := parse(&p, "data: a\r\r"); len(got.Events) != 1 {
-		t.Errorf("%d events before the byte behind the CR, want 1", len(got.Events))
+		t.Errorf("%d events before the byte after the CR, want 1", len(got.Events))
 	}
 	if got := parse(&p, "\ndata: b\r\n\r"); len(got.Events) != 1 {
 		t.Errorf("%d events, want 1", len(got.Events))
@@ -171,7 +171,7 @@ func TestCommentLimit(t *testing.T) {
 	}
 }
 
-func TestResetKeepsWhatTheSourceKeeps(t *testing.T) {
+func TestResetKeepsIDAndReconnectionTime(t *testing.T) {
 	var p Parser
 	parse(&p, "id: 1\nretry: 7\ndata: a\n\nid: 2\nevent: x\ndata: half")
 	p.Reset()
@@ -228,7 +228,7 @@ func TestEventSizeLimit(t *testing.T) {
 	})
 }
 
-// A gigabyte of one line leaves no more memory in use than the limit allows.
+// A line of a gigabyte uses no more memory than the limit allows.
 func TestEndlessLineKeepsMemoryFlat(t *testing.T) {
 	chunk := []byte(strings.Repeat("x", 64<<10))
 	for _, start := range []string{"data: ", ": ", "unknown: ", "", "id: ", "retry: "} {
@@ -239,7 +239,7 @@ func TestEndlessLineKeepsMemoryFlat(t *testing.T) {
 		for range 16 << 10 {
 			p.Feed(chunk)
 			if p.Next() {
-				t.Fatal("an event out of nothing")
+				t.Fatal("an unexpected event")
 			}
 		}
 		if grown := int64(heap()) - int64(before); grown > 4<<20 {
@@ -308,7 +308,7 @@ func randomCuts(stream string, seed uint64) (chunks []string) {
 	return chunks
 }
 
-// Wherever the end of a line lies, and whatever bytes are near it.
+// TestLineEnd puts the end of a line at every position, next to bytes that could be mistaken for one.
 func TestLineEnd(t *testing.T) {
 	for _, filler := range []string{"x", "\x00", "\t", "\x0b\x0c", "\x8a\x8d", "\x0e\xff"} {
 		for length := range 100 {
@@ -327,7 +327,7 @@ func TestLineEnd(t *testing.T) {
 	}
 }
 
-// A parser that resumes the state of another goes on as that would have.
+// A parser that resumes the state of another one continues like it.
 func TestResume(t *testing.T) {
 	for _, tt := range []struct {
 		state State
@@ -369,7 +369,7 @@ func TestRest(t *testing.T) {
 	}
 }
 
-// An id that is ignored does not count, however it is cut.
+// An ignored id does not count toward the size of its event, wherever it is cut.
 func TestIgnoredIDHasNoSize(t *testing.T) {
 	const stream = "id: 1234567\x00\nevent: type\ndata: a\n\n"
 	for cut := range len(stream) {

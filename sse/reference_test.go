@@ -10,7 +10,7 @@ import (
 // received is an event as a listener sees it.
 type received struct{ Type, Data, LastEventID string }
 
-// A result is all that a stream leaves behind.
+// A result is everything that parsing a stream results in.
 type result struct {
 	Events           []received
 	LastEventID      string
@@ -19,12 +19,12 @@ type result struct {
 
 var anyLineEnd = regexp.MustCompile("\r\n|\r|\n")
 
-// interpret is section 9.2.6 written down as it stands, on a whole stream, with no thought for speed: what Parser is
-// held against.
+// interpret is a literal implementation of section 9.2.6 for a whole stream, without regard to speed. Tests compare Parser
+// with it.
 func interpret(stream string) result {
 	text := strings.TrimPrefix(decodeUTF8(stream), "\uFEFF")
 	lines := anyLineEnd.Split(text, -1)
-	lines = lines[:len(lines)-1] // the last has no end
+	lines = lines[:len(lines)-1] // the last line is unfinished
 	r := result{ReconnectionTime: DefaultReconnectionTime}
 	var data, eventType, idBuffer string
 	for _, line := range lines {

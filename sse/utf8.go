@@ -2,9 +2,9 @@ package sse
 
 import "unicode/utf8"
 
-// "Streams must be decoded using the UTF-8 decode algorithm." wellFormed returns what encoding that algorithm's result
-// as UTF-8 gives: b itself when it is well formed, else a copy with U+FFFD for each maximal subpart of an ill-formed
-// sequence. No sequence reaches across CR, LF or a colon, so to decode values one by one is to decode the stream.
+// wellFormed decodes b and returns the result as UTF-8: "Streams must be decoded using the UTF-8 decode algorithm." If b is
+// well formed, it returns b itself; otherwise a copy with U+FFFD for each maximal subpart of an ill-formed sequence. No UTF-8
+// sequence crosses a CR, an LF or a colon, so decoding each value gives the same result as decoding the stream.
 func wellFormed(b []byte) []byte {
 	if len(b) == 0 || utf8.Valid(b) {
 		return b
@@ -22,8 +22,8 @@ func wellFormed(b []byte) []byte {
 	return decoded
 }
 
-// maximalSubpart returns how many bytes of the ill-formed sequence at the beginning of b one U+FFFD stands for: those
-// that could have begun a well-formed one. See the Encoding Standard, "UTF-8 decoder".
+// maximalSubpart returns how many bytes of the ill-formed sequence at the beginning of b one U+FFFD replaces: those that could
+// begin a well-formed sequence. See "UTF-8 decoder" in the Encoding Standard.
 func maximalSubpart(b []byte) int {
 	var needed int
 	lower, upper := byte(0x80), byte(0xBF)

@@ -126,7 +126,7 @@ export default [
     const two = t.watch(new t.EventSource(server.url, { ...shared, retry: { attempts: 3 }, parse: JSON.parse }), { as: 'two' });
     await t.until(two, 'open');
   }), [
-    'GET A', 'one: open', 'EventSource: the shared connection to A has been opened with other values of retry, idleTimeout', 'two: open',
+    'GET A', 'one: open', 'EventSource: the shared connection to A has different values for retry, idleTimeout', 'two: open',
   ]),
   scenario('one that begins with a last event ID gets what has come since', async (t, server) => {
     const one = t.watch(new t.EventSource(server.url, shared), { as: 'one' });

@@ -10,7 +10,7 @@ import (
 	"github.com/evanw/esbuild/pkg/api"
 )
 
-// oldest are the browsers that package.json names, which is what the documentation promises.
+// oldest are the oldest supported browsers, as in package.json and in the documentation.
 var oldest = []api.Engine{
 	{Name: api.EngineChrome, Version: "94"}, {Name: api.EngineEdge, Version: "94"}, {Name: api.EngineFirefox, Version: "93"},
 	{Name: api.EngineSafari, Version: "16.4"}, {Name: api.EngineIOS, Version: "16.4"},
@@ -20,7 +20,7 @@ var engineNames = map[api.EngineName]string{
 	api.EngineChrome: "chrome", api.EngineEdge: "edge", api.EngineFirefox: "firefox", api.EngineSafari: "safari", api.EngineIOS: "ios_saf",
 }
 
-func TestOldestBrowsersAreThoseOfThePackage(t *testing.T) {
+func TestOldestBrowsersInPackage(t *testing.T) {
 	text, err := os.ReadFile("../package.json")
 	if err != nil {
 		t.Fatal(err)
@@ -38,7 +38,7 @@ func TestOldestBrowsersAreThoseOfThePackage(t *testing.T) {
 	}
 }
 
-// The scripts have no syntax that the oldest browsers lack: esbuild, told of them, has nothing to replace.
+// The scripts use no syntax that the oldest browsers lack: with those as its target, esbuild replaces nothing.
 func TestSyntaxOfOldestBrowsers(t *testing.T) {
 	for _, entry := range []string{"../classic.js", "../module.js", "../worker.js", "../inline.js"} {
 		plain, old := bundleFor(t, entry, api.ESNext, nil), bundleFor(t, entry, api.DefaultTarget, oldest)
@@ -60,8 +60,8 @@ func bundleFor(t *testing.T, entry string, target api.Target, engines []api.Engi
 	return string(result.OutputFiles[0].Contents)
 }
 
-// newer are interfaces that one of the oldest browsers lacks, by how a script would use them. What the scripts use of them
-// they must ask for first.
+// newer has uses of interfaces that one of the oldest browsers lacks. A script must check for such an interface before using
+// it.
 var newer = map[string]string{
 	"Array.fromAsync": "Chrome 121", ".toSorted(": "Chrome 110", ".toReversed(": "Chrome 110", ".findLast(": "Chrome 97", ".with(": "Chrome 110",
 	"Object.groupBy": "Chrome 117", "Promise.withResolvers": "Chrome 119", "AbortSignal.any": "Chrome 116", "AbortSignal.timeout": "Chrome 103",
@@ -77,7 +77,7 @@ func TestInterfacesOfOldestBrowsers(t *testing.T) {
 		script := comments.ReplaceAllString(bundleFor(t, entry, api.ESNext, nil), "")
 		for use, since := range newer {
 			if strings.Contains(script, use) {
-				t.Errorf("%s uses %s, which is there since %s", entry, use, since)
+				t.Errorf("%s uses %s, which requires %s", entry, use, since)
 			}
 		}
 	}

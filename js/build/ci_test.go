@@ -10,12 +10,11 @@ import (
 	"testing"
 )
 
-// A ciRun is a run of a script of .ci where nothing is installed but what the script itself is written with, and what
-// stands in the folder of stand-ins.
+// A ciRun is the result of a script of .ci that finds only basic commands and stand-ins in its PATH.
 type ciRun struct {
 	output string
 	err    error
-	noted  string // for the end of make test
+	noted  string // the notes that make test prints at its end
 }
 
 func runCI(t *testing.T, script string, standIns map[string]string, env ...string) ciRun {
@@ -53,7 +52,7 @@ func ciCommand(t *testing.T, standIns map[string]string, args ...string) *exec.C
 	return cmd
 }
 
-// What stand-ins for root and for Debian do: they say how they are called.
+// debian has stand-ins for root's id and for apt-get, which prints its arguments.
 var debian = map[string]string{"id": "echo 0", "apt-get": `echo "apt-get $*"`}
 
 func TestMissingToolsAreNamed(t *testing.T) {
@@ -82,7 +81,7 @@ func TestMissingToolsAreNamed(t *testing.T) {
 	}
 }
 
-func TestInstallationsSayWhatAndWhy(t *testing.T) {
+func TestInstallationsAreExplained(t *testing.T) {
 	t.Parallel()
 	for script, why := range map[string]string{"chromium": "the browser tests need it", "proxies": "the tests of the server behind proxies need them"} {
 		run := runCI(t, script, debian)
@@ -95,8 +94,8 @@ func TestInstallationsSayWhatAndWhy(t *testing.T) {
 	}
 }
 
-// An old Node.js is passed over for npm's, in the project's own folder.
-func TestNodeIsInstalledInTheProject(t *testing.T) {
+// If Node.js is too old, npm installs one in the project's folder.
+func TestNodeIsInstalledInProject(t *testing.T) {
 	t.Parallel()
 	run := runCI(t, "node", map[string]string{"id": "echo 1000", "node": "exit 1", "npm": `echo "npm $*"`, "mkdir": ""})
 	first, rest, _ := strings.Cut(run.output, "\n")
@@ -108,7 +107,7 @@ func TestNodeIsInstalledInTheProject(t *testing.T) {
 	}
 }
 
-func TestToolsThatAreThere(t *testing.T) {
+func TestInstalledToolsAreUsed(t *testing.T) {
 	t.Parallel()
 	standIns := map[string]string{"chromium": "", "node": "", "npm": ""}
 	for _, program := range []string{"nginx", "haproxy", "apache2", "caddy", "varnishd"} {
@@ -124,7 +123,8 @@ func TestToolsThatAreThere(t *testing.T) {
 	}
 }
 
-// What a command takes long for is said once, and then that it goes on. How it ends is passed on.
+// If a command takes long, progress says once what it does, and then how long it has been running. The exit status is that of
+// the command.
 func TestProgress(t *testing.T) {
 	t.Parallel()
 	cmd := ciCommand(t, map[string]string{"sleep": ""}, "progress", "Slow", "sh", "-c", "cat; exit 3")
@@ -154,7 +154,7 @@ func TestProgress(t *testing.T) {
 	}
 }
 
-func TestProgressOfWhatIsQuick(t *testing.T) {
+func TestProgressOfQuickCommand(t *testing.T) {
 	t.Parallel()
 	cmd := ciCommand(t, nil, "progress", "Quick", "sh", "-c", "echo done")
 	if output, err := cmd.CombinedOutput(); err != nil || string(output) != "done\n" {
@@ -162,7 +162,7 @@ func TestProgressOfWhatIsQuick(t *testing.T) {
 	}
 }
 
-// A release has one version in the package, the changelog and the tag, and is refused while something is missing.
+// A release has the same version in the package, the changelog and the tag. It is refused if anything is missing.
 func TestRelease(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()

@@ -1,5 +1,5 @@
-// Command build makes dist/, the npm package, from wasm/ and js/. Run it from the project's root: it needs Go and
-// nothing else. It does nothing when dist/ is already made from the same sources by the same Go.
+// Command build makes dist/, the npm package, from wasm/ and js/. Run it in the project's root. It needs only Go. It does
+// nothing if dist/ was made from the same sources by the same Go version.
 package main
 
 import (
@@ -27,17 +27,17 @@ import (
 const (
 	dist   = "dist"
 	module = "eventsource.wasm"
-	stamp  = ".build" // in dist, what it was made from
+	stamp  = ".build" // a file in dist with the hash of the sources
 
-	// moduleState is a file in dist that says whether the module is as small as it can be.
+	// moduleState is a file in dist that says whether the size of the module was reduced.
 	moduleState    = ".module"
 	reduced, plain = "reduced", "plain"
 )
 
-// debug is set by those who want to read in a panic's report where it happened.
+// debug keeps the names of functions, so that a panic's report says where it happened.
 var debug = os.Getenv("DEBUG")
 
-// What goes into dist as it is, and from where.
+// copies has the files that are copied to dist unchanged, and their sources.
 var copies = map[string]string{
 	"index.d.ts":    "js/index.d.ts",
 	"polyfill.mjs":  "js/polyfill.mjs",
@@ -47,7 +47,7 @@ var copies = map[string]string{
 	"LICENSE":       "LICENSE",
 }
 
-// What a server can send compressed.
+// compressed has the files that servers can send compressed.
 var compressed = []string{module, "eventsource.js", "eventsource.mjs", "eventsource.worker.js"}
 
 func main() {
@@ -77,7 +77,7 @@ func run() error {
 	return os.WriteFile(filepath.Join(dist, stamp), []byte(build), 0o644)
 }
 
-// complete reports whether dist has everything that an earlier build has put there.
+// complete reports whether dist has all files of the earlier build.
 func complete() bool {
 	others := slices.Concat(slices.Collect(maps.Keys(copies)), slices.Collect(maps.Keys(derived)), slices.Collect(maps.Keys(declarations)),
 		[]string{"inline.mjs", "eventsource.cjs", "polyfill.cjs", "eventsource.assets.mjs", moduleState})
@@ -96,8 +96,8 @@ func complete() bool {
 	return true
 }
 
-// hashSources returns what tells one version of the sources from another. The script and the module carry it, so that a
-// page which has been served files of two versions says so.
+// hashSources returns a hash of the sources. The script and the module contain it, so that a page can report that they do not
+// match.
 func hashSources(roots ...string) (string, error) {
 	hash := sha256.New()
 	io.WriteString(hash, runtime.Version()+debug)
@@ -117,7 +117,7 @@ func hashSources(roots ...string) (string, error) {
 	return hex.EncodeToString(hash.Sum(nil)[:6]), nil
 }
 
-// clean removes what an earlier build made, and leaves what others have put into dist.
+// clean removes the files of an earlier build, and leaves other files in dist.
 func clean() error {
 	if err := os.MkdirAll(dist, 0o755); err != nil {
 		return err
@@ -131,9 +131,9 @@ func clean() error {
 	return err
 }
 
-// compileModule has Go compile as little as possible. What does not help, in bytes of brotli: without inlining there are
-// more functions, and their code is larger than what is saved; wasm-opt finds what brotli finds; and without bounds checks
-// the module would be 10 kB smaller, but it has to meet what comes from a network.
+// compileModule makes the module as small as possible after brotli. These do not help: without inlining, more functions take
+// more space than inlining does; wasm-opt removes only what brotli compresses anyway. Without bounds checks the module would be
+// 10 kB smaller, but it parses data from a network.
 func compileModule(build string) error {
 	tools, err := findToolchain()
 	if err != nil {
@@ -151,19 +151,19 @@ func compileModule(build string) error {
 			log.Printf("%s keeps its data segments: %v", module, err)
 		}
 	}
-	if err := os.Chmod(filepath.Join(dist, module), 0o644); err != nil { // it is served, not executed
+	if err := os.Chmod(filepath.Join(dist, module), 0o644); err != nil { // Go makes it executable, but it is only served
 		return err
 	}
 	return os.WriteFile(filepath.Join(dist, moduleState), []byte(state), 0o644)
 }
 
-// compileSmall leaves a module without what the browser build does not need, or fails.
+// compileSmall makes a module without the parts of Go that the browser build does not need, or returns an error.
 func compileSmall(tools toolchain, args []string) error {
 	if err := tools.supported(); err != nil {
 		return err
 	}
 	if debug != "" {
-		return errors.New("DEBUG is set, so that a panic's report keeps its names")
+		return errors.New("DEBUG is set, which keeps the names of functions")
 	}
 	if err := tools.buildSmall(args...); err != nil {
 		return fmt.Errorf("replacing parts of the standard library: %w", err)
@@ -171,7 +171,7 @@ func compileSmall(tools toolchain, args []string) error {
 	return shrink(func(segments []segment) error { return emptySymbols(segments, tools.layout) })
 }
 
-// shrink merges the module's data segments after an edit of them. If it fails, the module stays as it is.
+// shrink merges the module's data segments after applying edit to them. If it fails, the module stays unchanged.
 func shrink(edit func([]segment) error) error {
 	path := filepath.Join(dist, module)
 	linked, err := os.ReadFile(path)
@@ -212,12 +212,12 @@ func bundleScripts(build string) error {
 			MinifySyntax:      true,
 			Target:            api.ES2022,
 			Charset:           api.CharsetUTF8,
-			MangleProps:       "^_",                                 // wasm_exec.js has such properties, and js/ has none
-			ReserveProps:      "^(_pendingEvent|_makeFuncWrapper)$", // package syscall/js asks for these
+			MangleProps:       "^_",                                 // only wasm_exec.js has such properties
+			ReserveProps:      "^(_pendingEvent|_makeFuncWrapper)$", // package syscall/js uses these
 			Sourcemap:         api.SourceMapLinked,
 			Define:            map[string]string{"__BUILD__": `"` + build + `"`},
 			Plugins:           []api.Plugin{support},
-			External:          []string{"./eventsource.assets.mjs"}, // made of the module and the worker's script
+			External:          []string{"./eventsource.assets.mjs"}, // contains the module and the worker's script
 			LogLevel:          api.LogLevelWarning,
 		})
 		if len(result.Errors) > 0 {
@@ -232,12 +232,12 @@ const supportModule = `export default function (globalThis) {
 	return globalThis.Go;
 }`
 
-// In one place the script calls fs without naming the global object.
+// The script calls fs once without naming the global object.
 const globalFS = `const fs = { writeSync: (fd, bytes) => globalThis.fs.writeSync(fd, bytes) };
 `
 
-// goSupport resolves wasm_exec.js, which belongs to the Go that compiles the module. It is written for a global object
-// that it reads and extends; as the body of a function whose parameter has that name it extends what it is given.
+// goSupport resolves wasm_exec.js of the Go version that compiles the module. The script reads and extends the global object. It
+// becomes the body of a function with a parameter of that name, so that it extends the argument instead.
 func goSupport() (api.Plugin, error) {
 	tools, err := findToolchain()
 	if err != nil {
@@ -246,7 +246,7 @@ func goSupport() (api.Plugin, error) {
 	path := filepath.Join(tools.root, "lib", "wasm", "wasm_exec.js")
 	script, err := os.ReadFile(path)
 	if err != nil {
-		return api.Plugin{}, fmt.Errorf("reading wasm_exec.js, which belongs to Go: %w", err)
+		return api.Plugin{}, fmt.Errorf("reading wasm_exec.js of this Go: %w", err)
 	}
 	linked, err := os.ReadFile(filepath.Join(dist, module))
 	if err != nil {
@@ -267,17 +267,17 @@ func goSupport() (api.Plugin, error) {
 	}}, nil
 }
 
-// supportFunction is one of those that wasm_exec.js has for a module to import.
+// supportFunction matches a function of wasm_exec.js that modules can import.
 var supportFunction = regexp.MustCompile(`(?m)^\t{5}"(syscall/js\.\w+)": \(sp\) => \{\n(?:.*\n)*?\t{5}\},\n`)
 
-// edits take from the script what only other programs need. What is written in another way in another Go is left as it is:
-// of an edit with two parts, both are found or none is made.
+// edits remove parts of the script that this module does not need. If another version of Go has other text there, the edit is
+// skipped: an edit with two parts is made only if both are found.
 var edits = []struct {
-	unless string // the module has this string
+	unless string // skip the edit if the module contains this string
 	parts  [][2]string
 }{
-	// What stands in for the parts of Node.js that package syscall asks for when it is initialized. The runtime needs one
-	// function, to report a panic.
+	// Stand-ins for parts of Node.js, which package syscall looks up when it is initialized. The runtime needs one function,
+	// to report a panic.
 	{"O_WRONLY", [][2]string{{`\tconst enosys = (?s:.*?)\n(\tconst encoder = )`, `	let printed = "";
 	const fs = {
 		writeSync(fd, bytes) {
@@ -288,31 +288,31 @@ var edits = []struct {
 	};
 
 $1`}}},
-	// Functions of Go's that JavaScript calls.
+	// Go functions that JavaScript calls.
 	{"_makeFuncWrapper", [][2]string{{`\n\t\t_makeFuncWrapper\(id\) \{\n(?s:.*?)\n\t\t\}\n`, ""}}},
-	// Go's own tests.
+	// Only Go's tests use this.
 	{"", [][2]string{{`\t{3}const testCallExport = (?s:.*?)\n\t{3}\}\n`, ""}, {`\t{4}_gotest: \{\n(?s:.*?)\n\t{4}\},\n`, ""}}},
 	{"", [][2]string{{`\t{5}"debug": (?s:.*?)\n\t{5}\},\n`, ""}}},
-	// Arguments and an environment. The memory at 4096 holds zeros: there are none.
+	// Arguments and environment. The memory at 4096 holds zeros, which means that both are empty.
 	{"", [][2]string{
 		{`\t{3}// Pass command line arguments (?s:.*?)(\t{3}this\._inst\.exports\.run\()argc, argv\)`, "${1}0, 4096)"},
 		{`\t{3}this\.argv = .*\n`, ""},
 		{`\t{3}this\.env = .*\n`, ""},
 	}},
-	// A promise of the program's end.
+	// A promise that resolves at the program's end.
 	{"", [][2]string{
 		{`\t{3}this\._exitPromise = .*\n.*\n\t{3}\}\);\n`, ""},
 		{`\t{3}if \(this\.exited\) \{\n\t{4}this\._resolveExitPromise\(\);\n\t{3}\}\n`, ""},
 		{`\t{3}await this\._exitPromise;\n`, ""},
 	}},
 	{"", [][2]string{{`\t{3}if \(!\(instance instanceof [\w.]+\)\) \{\n.*\n\t{3}\}\n`, ""}}},
-	// That a timer fires early, or after the program has ended, is not for the page's console.
+	// A console message when a timer fires early or after the program has ended.
 	{"", [][2]string{{`\t+console\.warn\("scheduleTimeoutEvent: missed timeout event"\);\n`, ""}}},
 	{"", [][2]string{{`throw new Error\("Go program has already exited"\)`, "return"}}},
 }
 
-// withoutUnused returns the script without the functions whose names the module does not have, and without what edits take.
-// One function too many does no harm; without one that it imports, no module would be instantiated.
+// withoutUnused returns the script without the functions whose names the module does not contain, and with edits applied. An
+// unused function does no harm, but without a function that the module imports, it cannot be instantiated.
 func withoutUnused(script, linked []byte) []byte {
 	script = supportFunction.ReplaceAllFunc(script, func(function []byte) []byte {
 		if bytes.Contains(linked, supportFunction.FindSubmatch(function)[1]) {
@@ -328,7 +328,7 @@ func withoutUnused(script, linked []byte) []byte {
 	return script
 }
 
-// replaceAll returns the script with all parts replaced, or as it is if one of them is not found.
+// replaceAll returns the script with all parts replaced, or unchanged if one of them is not found.
 func replaceAll(script []byte, parts [][2]string) []byte {
 	edited := script
 	for _, part := range parts {
@@ -354,7 +354,7 @@ func copyFiles(string) error {
 	return nil
 }
 
-// compress writes the variants that a server can send as they are.
+// compress writes compressed variants, which a server can send without compressing them again.
 func compress(string) error {
 	for _, name := range compressed {
 		path := filepath.Join(dist, name)

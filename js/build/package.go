@@ -13,7 +13,7 @@ import (
 	"github.com/evanw/esbuild/pkg/api"
 )
 
-// derived are the files of the package that are a file of js/ in another form.
+// derived has files of the package that are made from a file in js/ by replacing text.
 var derived = map[string]struct {
 	from string
 	edit *strings.Replacer
@@ -24,7 +24,7 @@ var derived = map[string]struct {
 	"inline-polyfill.mjs": {"js/polyfill.mjs", strings.NewReplacer("./eventsource.mjs", "./inline.mjs")},
 }
 
-// declarations are those of the entries that have no file of their own in js/.
+// declarations has the type declarations that have no file in js/.
 var declarations = map[string]string{
 	"inline.d.ts":             "export * from './index.js';\n",
 	"inline-polyfill.d.ts":    "export * from './polyfill.js';\n",
@@ -32,8 +32,7 @@ var declarations = map[string]string{
 	"eventsource.worker.d.ts": "export {};\n",
 }
 
-// deriveFiles writes what a package has besides the scripts: the declarations and entries that are made of others, and the
-// script with the module in it.
+// deriveFiles writes the derived files, the declarations, and the script that contains the module.
 func deriveFiles(string) error {
 	for name, file := range derived {
 		content, err := os.ReadFile(file.from)
@@ -69,8 +68,8 @@ func polyfillForRequire() error {
 	return writeDist("polyfill.cjs", string(result.Code))
 }
 
-// inlineAssets writes the script that eventsource-wasm/inline imports. The module is compressed in it, since base64 of what
-// is not compressed compresses badly.
+// inlineAssets writes the script that eventsource-wasm/inline imports. It contains the module compressed, because base64 of an
+// uncompressed module would compress badly.
 func inlineAssets() error {
 	linked, err := os.ReadFile(filepath.Join(dist, module))
 	if err != nil {
@@ -88,7 +87,7 @@ func inlineAssets() error {
 	if err != nil {
 		return err
 	}
-	script, _, _ := strings.Cut(string(worker), "\n//# sourceMappingURL=") // it has no address to be relative to
+	script, _, _ := strings.Cut(string(worker), "\n//# sourceMappingURL=") // a blob: script has no URL for it to be relative to
 	text, err := json.Marshal(script)
 	if err != nil {
 		return err

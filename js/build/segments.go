@@ -7,13 +7,13 @@ import (
 	"slices"
 )
 
-// Go's linker leaves runs of zeros out of a module's data and so makes tens of thousands of segments, of which each has
-// an address and a length that compress badly. Zeros compress well: with the gaps filled, the module is smaller.
+// Go's linker leaves runs of zeros out of a module's data. That makes tens of thousands of segments, whose addresses and lengths
+// compress badly. Zeros compress well, so a module with the gaps filled is smaller.
 
-// largestGap is the longest run of zeros, in bytes, that joins two segments. Of a longer one, nothing is won.
+// largestGap is the longest run of zeros, in bytes, that is filled. Filling longer ones saves nothing.
 const largestGap = 4096
 
-var errNotMergeable = errors.New("the module is not laid out as Go's linker lays modules out")
+var errNotMergeable = errors.New("the module does not have the layout of Go's linker")
 
 const (
 	dataSection = 11
@@ -21,9 +21,8 @@ const (
 	endOfExpr   = 0x0B
 )
 
-// mergeSegments returns the WebAssembly module with as few data segments as are useful, which edit may change first. Of
-// itself, it leaves the memory that an instance begins with as it was. See the WebAssembly specification, section 5.5
-// "Modules".
+// mergeSegments returns the WebAssembly module with fewer data segments. edit may change them first. Merging does not change
+// the initial memory of an instance. See section 5.5 "Modules" of the WebAssembly specification.
 func mergeSegments(module []byte, edit func([]segment) error) ([]byte, error) {
 	const header = 8
 	if len(module) < header || string(module[:4]) != "\x00asm" {
@@ -81,7 +80,7 @@ func readSegments(section []byte) (segments []segment, err error) {
 	return segments, nil
 }
 
-// join joins segments that are close to each other. Their order means nothing unless they overlap.
+// join joins segments that are close to each other. Their order matters only if they overlap.
 func join(segments []segment) (joined []segment, err error) {
 	slices.SortFunc(segments, func(a, b segment) int { return cmp.Compare(a.address, b.address) })
 	for i, s := range segments {
@@ -114,7 +113,7 @@ func appendSegments(section []byte, segments []segment) []byte {
 	return section
 }
 
-// appendSigned appends n in signed LEB128, which is not the zigzag of binary.AppendVarint.
+// appendSigned appends n in signed LEB128, which differs from the zigzag encoding of binary.AppendVarint.
 func appendSigned(b []byte, n int64) []byte {
 	for n < -64 || n > 63 {
 		b = append(b, byte(n)|0x80)
@@ -123,7 +122,7 @@ func appendSigned(b []byte, n int64) []byte {
 	return append(b, byte(n)&0x7F)
 }
 
-// A reader reads a module. What does not fit makes it fail, and it then reads zeros.
+// A reader reads a module. After invalid data it has failed, and reads zeros.
 type reader struct {
 	rest   []byte
 	failed bool

@@ -14,7 +14,7 @@ func moduleOf(segments ...segment) []byte {
 	data := appendSegments(nil, segments)
 	module := append([]byte("\x00asm\x01\x00\x00\x00"), 1, 1, 0) // an empty type section
 	module = append(module, dataSection, byte(len(data)))
-	return append(append(module, data...), 0, 2, 1, 'x') // a custom section behind it
+	return append(append(module, data...), 0, 2, 1, 'x') // and a custom section
 }
 
 func asTheyAre([]segment) error { return nil }
@@ -43,7 +43,7 @@ func TestMergeSegmentsRefuses(t *testing.T) {
 	good := moduleOf(segment{70, []byte("a")}, segment{80, []byte("b")})
 	for n := range len(good) - 4 {
 		if n == 8 || n == 11 {
-			continue // it ends between two sections, which is a module
+			continue // cut between two sections, it is still a module
 		}
 		if got, err := mergeSegments(good[:n], asTheyAre); !errors.Is(err, errNotMergeable) {
 			t.Errorf("cut off at %d: %q, %v", n, got, err)
@@ -73,7 +73,7 @@ func TestSignedNumbers(t *testing.T) {
 	}
 }
 
-// The memory of the module that ships is that of the one which Go has linked.
+// Merging segments does not change the memory of the module that we ship.
 func TestMergedMemoryIsTheSame(t *testing.T) {
 	linked := linkModule(t)
 	merged, err := mergeSegments(linked, asTheyAre)
@@ -110,7 +110,7 @@ func link(t *testing.T, pkg string) []byte {
 	return linked
 }
 
-// memoryOf returns the memory that the module's data makes, and how many segments that takes.
+// memoryOf returns the initial memory of the module, and its number of segments.
 func memoryOf(t *testing.T, module []byte) ([]byte, uint64) {
 	t.Helper()
 	r := reader{rest: module[8:]}

@@ -8,35 +8,35 @@ import (
 	"slices"
 )
 
-// A Go program carries the names, files, lines and arguments of its functions and of those that the compiler has put
-// into them, to print them when it panics and to tell them to those who ask. Nobody asks in the browser build, and what
-// a panic prints there is the number of a function at most. emptySymbols overwrites them with zeros, which compress to
-// nothing; all that the runtime works with stays where it is: how large a frame is and which of its words are pointers.
+// A Go program contains the names, files, lines and arguments of its functions, including inlined ones. It needs them to print a
+// panic, and for package runtime's functions. The browser build uses no such function, and without them a panic prints only
+// numbers. emptySymbols overwrites them with zeros, which compress to almost nothing. Everything that the runtime needs stays:
+// the sizes of frames and which of their words are pointers.
 //
-// Two things that the runtime does depend on what is gone, and neither is in the program linked here. Whether a deferred
-// function calls recover itself: where the compiler has put it into a wrapper, a function that it calls recovers, too. And
-// the panic of a value's method called by a nil pointer, whose text is made of the method's name: it cannot be recovered.
+// Two features of the runtime depend on the removed tables, and the browser build uses neither. The first is the rule that only
+// the deferred function itself can recover: if the compiler has wrapped it, a function that it calls recovers, too. The second is
+// the panic of a value method called through a nil pointer, whose text contains the method's name: it cannot be recovered.
 //
-// See moduledata, pcHeader, _func, findfuncbucket and step in Go's runtime/symtab.go and runtime2.go, and the numbers of
-// tables in internal/abi/symtab.go.
+// See moduledata, pcHeader, _func, findfuncbucket and step in Go's runtime/symtab.go and runtime2.go, and the numbers of tables
+// in internal/abi/symtab.go.
 
-// A layout is where moduledata, counted in words, has what differs from one version of Go to the next.
+// A layout has the positions of fields in moduledata that differ between versions of Go, in words.
 type layout struct {
 	data int // the field gofunc
 }
 
-// layouts are those of the versions that this build can make smaller. See the type moduledata in runtime/symtab.go.
+// layouts has the layouts of the supported Go versions. See the type moduledata in runtime/symtab.go.
 var layouts = map[string]layout{
 	"go1.26": {data: 40},
 	"go1.27": {data: 43},
 }
 
-// words is how many words of moduledata are needed.
+// words is the number of words of moduledata that we need.
 func (l layout) words() int { return l.data + 1 }
 
 var errUnknownLayout = errors.New("unknown layout of the function tables")
 
-// Where fields lie, in bytes.
+// Offsets of fields, in bytes.
 const (
 	headerSize = 72 // of pcHeader
 
@@ -55,7 +55,7 @@ const (
 	bucketSize = 20 // of findfuncbucket: idx, subbuckets
 )
 
-// Which word of moduledata begins a field. A slice has two that matter, its address and its length.
+// Positions of fields in moduledata, in words. We use two words of a slice: its address and its length.
 const (
 	wordNames   = 1
 	wordUnits   = 4
@@ -68,7 +68,7 @@ const (
 	wordMaxPC   = 21
 )
 
-// Of a function's tables, these are asked for by what prints and by what interrupts a thread, which wasm has none of:
+// These tables of a function are only used for printing, and for interrupting threads, which wasm does not have:
 // PCDATA_UnsafePoint, _InlTreeIndex and _ArgLiveIndex; FUNCDATA_InlTree, _ArgInfo, _ArgLiveInfo and _WrapInfo.
 var (
 	uselessPCData   = []int{0, 2, 3}
@@ -80,10 +80,10 @@ const (
 	noFuncData = 1<<32 - 1
 )
 
-// pcHeader begins with its magic number, two zeros, the size of an instruction and that of a pointer.
+// pcHeader begins with a magic number, two zeros, the size of an instruction and the size of a pointer.
 var headerMagic = []byte{0xF1, 0xFF, 0xFF, 0xFF, 0, 0, 1, 8}
 
-// emptySymbols empties the tables, which are in one segment. It changes nothing unless it understands all.
+// emptySymbols overwrites the tables, which are in one segment. It changes nothing if it does not recognize all of them.
 func emptySymbols(segments []segment, l layout) error {
 	tables, err := readSymbols(segments, l)
 	if err != nil {
@@ -96,11 +96,11 @@ func emptySymbols(segments []segment, l layout) error {
 type symbols struct {
 	names, units, files []byte
 
-	pcs  []byte // from places in a function to numbers, at the offsets that _func has in its fields and as its pcdata
-	data []byte // at the offsets that _func has as its funcdata
+	pcs  []byte // tables from positions in a function to numbers; _func has their offsets in its fields and its pcdata
+	data []byte // tables at the offsets in the funcdata of _func
 
 	functions []function
-	buckets   []byte // where to look for a function
+	buckets   []byte // the index for finding a function
 }
 
 // A function is a _func with the two lists of offsets, of four bytes each, that follow it.
@@ -117,7 +117,7 @@ func readSymbols(segments []segment, l layout) (*symbols, error) {
 		units: m.slice(wordUnits, 4),
 		files: m.slice(wordFiles, 1),
 		pcs:   m.slice(wordPCs, 1),
-		// Of these two moduledata has no length. The linker lays the first out right before the second.
+		// moduledata does not have the length of these two. The linker puts the first directly before the second.
 		data:    m.between(m.word(l.data), m.word(wordBuckets)),
 		buckets: m.between(m.word(wordBuckets), m.word(wordBuckets)+bucketsLength(m.word(wordMaxPC)-m.word(wordMinPC))),
 	}
@@ -129,10 +129,10 @@ func readSymbols(segments []segment, l layout) (*symbols, error) {
 	return t, nil
 }
 
-// overlap reports whether two of these parts of a segment have bytes in common. No tables do, so that with the layout of
-// another version of Go one of them was taken for what it is not: to empty it would end the program at its start.
+// overlap reports whether two of these parts of a segment overlap. Tables never do. If they seem to, the layout is that of
+// another Go version, and emptying them would crash the program.
 func overlap(tables ...[]byte) bool {
-	// They all reach to the end of the segment's capacity, which tells where they begin.
+	// The capacity of each part ends with the segment, so it determines where the part begins.
 	slices.SortFunc(tables, func(a, b []byte) int { return cmp.Compare(cap(b), cap(a)) })
 	for i, table := range tables[:len(tables)-1] {
 		if cap(table)-len(table) < cap(tables[i+1]) {
@@ -142,20 +142,20 @@ func overlap(tables ...[]byte) bool {
 	return false
 }
 
-// bucketsLength returns how long the buckets for so many numbers of the runtime's program counter are. Of these, a bucket
-// is for 4,096, each of its bytes for 256, and a function has 65,536. The linker ends the last bucket with the last byte
-// that is needed; behind it lies something else.
+// bucketsLength returns the length of the buckets for a range of the runtime's program counter. A bucket covers 4,096 numbers,
+// each of its bytes 256, and a function 65,536. The linker cuts the last bucket after the last byte that is needed. Other
+// data follows.
 func bucketsLength(pcs uint64) uint64 { return (pcs+4095)/4096*4 + (pcs+255)/256 }
 
-// moduledata is read with what it tells the addresses of, which is in one segment. What does not fit makes it fail.
+// moduledata is a reader of moduledata and of the data it points to, which is in one segment. After invalid data it has failed.
 type moduledata struct {
 	in     segment
 	words  []byte
 	failed bool
 }
 
-// findModuledata finds it by its beginning, the addresses of pcHeader and of the names behind that. It may be in another
-// segment than these.
+// findModuledata searches for the first fields of moduledata: the addresses of pcHeader and of the names after it. moduledata
+// may be in another segment than these.
 func findModuledata(segments []segment, l layout) (*moduledata, error) {
 	for _, in := range segments {
 		i := bytes.Index(in.data, headerMagic)
@@ -188,7 +188,7 @@ func (m *moduledata) between(start, end uint64) []byte {
 	return m.in.data[start-uint64(m.in.address) : end-uint64(m.in.address)]
 }
 
-// readFunctions reads what the entries of functab point to. The last is behind the functions.
+// readFunctions reads the functions that the entries of functab point to. The last entry marks the end of the functions.
 func (t *symbols) readFunctions(functab, funcs []byte) error {
 	for ; len(functab) >= 2*functabSize; functab = functab[functabSize:] {
 		f, err := functionAt(funcs, int(binary.LittleEndian.Uint32(functab[4:])))
@@ -254,7 +254,7 @@ func clearRest(table []byte, needed []bool) {
 	}
 }
 
-// neededPCs tells for each byte of pcs whether it is of a table that is needed.
+// neededPCs reports for each byte of pcs whether it belongs to a table that is needed.
 func (t *symbols) neededPCs() ([]bool, error) {
 	needed := make([]bool, len(t.pcs))
 	for _, f := range t.functions {
@@ -278,7 +278,7 @@ func (t *symbols) neededPCs() ([]bool, error) {
 	return needed, nil
 }
 
-// neededData tells for each byte of data whether it is needed. What begins at an offset ends at the next one.
+// neededData reports for each byte of data whether it is needed. A table ends at the next offset.
 func (t *symbols) neededData() ([]bool, error) {
 	var all, useful []uint32
 	for _, f := range t.functions {
@@ -300,7 +300,7 @@ func (t *symbols) neededData() ([]bool, error) {
 	return needed, nil
 }
 
-// useful returns the offsets but for the useless ones and those that stand for none.
+// useful returns the offsets of tables that are needed.
 func (f function) useful(offsets []byte, useless []int, none uint32) (useful []uint32) {
 	for i := 0; 4*i < len(offsets); i++ {
 		offset := binary.LittleEndian.Uint32(offsets[4*i:])
@@ -311,8 +311,8 @@ func (f function) useful(offsets []byte, useless []int, none uint32) (useful []u
 	return useful
 }
 
-// coarsenBuckets lets sixteen functions in a row have the same bucket, which is that of the first of them: the runtime
-// goes on from there. That is seven steps more for a frame, and fewer numbers to load.
+// coarsenBuckets makes the bucket entries of sixteen consecutive functions point to the first of them. The runtime searches
+// forward from there. That takes seven more steps for a frame, and makes the module smaller.
 func (t *symbols) coarsenBuckets() {
 	for bucket := range slices.Chunk(t.buckets, bucketSize) {
 		first := binary.LittleEndian.Uint32(bucket) &^ 15
@@ -321,8 +321,8 @@ func (t *symbols) coarsenBuckets() {
 	}
 }
 
-// tableLength returns how many bytes the table takes: pairs of variable-length numbers, the first of which is zero only
-// in the first pair and behind the last.
+// tableLength returns the length of a table in bytes. It consists of pairs of variable-length numbers. The first number of a
+// pair is zero only in the first pair and after the last one.
 func tableLength(table []byte) (int, error) {
 	for length, first := 0, true; length < len(table); first = false {
 		if table[length] == 0 && !first {

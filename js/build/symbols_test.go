@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// dataOf returns the module's memory as a segment, which is what emptySymbols gets of a merged module.
+// dataOf returns the module's memory as one segment, as emptySymbols receives it.
 func dataOf(t *testing.T) segment {
 	t.Helper()
 	memory, _ := memoryOf(t, linkModule(t))
@@ -21,7 +21,7 @@ func dataOf(t *testing.T) segment {
 
 func (s segment) clone() segment { return segment{s.address, slices.Clone(s.data)} }
 
-// knownLayout returns the layout of what this Go links. The tables of a Go that the build does not know cannot be tested.
+// knownLayout returns the layout of this Go version, or skips the test if it is not supported.
 func knownLayout(t *testing.T) layout {
 	t.Helper()
 	tools, err := findToolchain()
@@ -76,12 +76,12 @@ func sameFields(t *testing.T, was, is function) {
 	t.Helper()
 	for _, fields := range [][2]int{{0, funcNameOff}, {funcNameOff + 4, funcPCFile}, {funcNPCData, funcCUOffset}, {funcStartLine + 4, funcSize}} {
 		if !bytes.Equal(was.fixed[fields[0]:fields[1]], is.fixed[fields[0]:fields[1]]) {
-			t.Fatal("what the runtime works with has changed")
+			t.Fatal("data that the runtime needs has changed")
 		}
 	}
 }
 
-// samePCs compares the tables that the offsets tell of; the useless ones are to have none.
+// samePCs compares the tables at the offsets. Tables that are not needed must have no offset.
 func samePCs(t *testing.T, before, after *symbols, was, is []byte) {
 	t.Helper()
 	for i := range len(was) / 4 {
@@ -99,7 +99,7 @@ func samePCs(t *testing.T, before, after *symbols, was, is []byte) {
 	}
 }
 
-// sameData compares the first words of what the offsets tell of, as far as all have them.
+// sameData compares the first words of the data at the offsets.
 func sameData(t *testing.T, before, after *symbols, was, is []byte) {
 	t.Helper()
 	for i := range len(was) / 4 {
@@ -116,8 +116,8 @@ func sameData(t *testing.T, before, after *symbols, was, is []byte) {
 	}
 }
 
-// dataLength returns how many bytes the runtime reads: see stackmap, stackObjectRecord and the reading of
-// FUNCDATA_OpenCodedDeferInfo in runtime/symtab.go, stack.go and panic.go.
+// dataLength returns how many bytes the runtime reads. See stackmap, stackObjectRecord and FUNCDATA_OpenCodedDeferInfo in
+// runtime/symtab.go, stack.go and panic.go.
 func dataLength(data []byte, kind int) int {
 	switch n := int(binary.LittleEndian.Uint32(data)); kind {
 	case 0, 1:
@@ -130,7 +130,7 @@ func dataLength(data []byte, kind int) int {
 	}
 }
 
-// sameBuckets finds each place of each function as the runtime does.
+// sameBuckets looks up each position of each function like the runtime.
 func sameBuckets(t *testing.T, before, after *symbols) {
 	t.Helper()
 	first := binary.LittleEndian.Uint32(before.functions[0].fixed)
@@ -154,7 +154,7 @@ func sameBuckets(t *testing.T, before, after *symbols) {
 	}
 }
 
-// A long run of zeros makes a segment of its own of moduledata.
+// After a long run of zeros, moduledata is in another segment.
 func TestEmptySymbolsOfTwoSegments(t *testing.T) {
 	l := knownLayout(t)
 	whole := dataOf(t)
@@ -166,13 +166,13 @@ func TestEmptySymbolsOfTwoSegments(t *testing.T) {
 	}
 }
 
-// headerAddresses returns what moduledata begins with.
+// headerAddresses returns the first words of moduledata.
 func headerAddresses(s segment) []byte {
 	header := uint64(bytes.Index(s.data, headerMagic))
 	return binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(nil, header), header+headerSize)
 }
 
-// What is not understood stays as it is.
+// Unknown data stays unchanged.
 func TestEmptySymbolsRefuses(t *testing.T) {
 	l := knownLayout(t)
 	data := dataOf(t)
@@ -206,7 +206,7 @@ func TestEmptySymbolsRefuses(t *testing.T) {
 	}
 }
 
-// place returns what the first word is the address of.
+// place returns the data at the address in the first word.
 func place(memory, word []byte) []byte { return memory[binary.LittleEndian.Uint64(word):] }
 
 func fill(table []byte) { copy(table, bytes.Repeat([]byte{0xFF}, len(table))) }
@@ -222,7 +222,7 @@ func lastData(s *symbols) []byte {
 	return nil
 }
 
-// A program without its symbols still moves its stacks, collects garbage, recovers, and says why it has panicked.
+// A program without symbols can still move stacks, collect garbage, recover, and print the value of a panic.
 func TestProgramWithoutSymbols(t *testing.T) {
 	requireNode(t)
 	l := knownLayout(t)
@@ -250,7 +250,7 @@ func TestProgramWithoutSymbols(t *testing.T) {
 	}
 }
 
-// With the layout of another version nothing is emptied, or the program would end at its start.
+// With the layout of another version nothing is changed, because the program would crash at its start.
 func TestEmptySymbolsOfAnotherVersion(t *testing.T) {
 	own, data := knownLayout(t), dataOf(t)
 	for name, other := range layouts {
@@ -274,7 +274,7 @@ func requireNode(t *testing.T) {
 	}
 }
 
-func TestUnusedFunctionsOfTheSupportScript(t *testing.T) {
+func TestSupportScriptHasNoUnusedFunctions(t *testing.T) {
 	const used = "\t\t\t\t\t\"syscall/js.valueGet\": (sp) => {\n\t\t\t\t\t\tif (sp) {\n\t\t\t\t\t\t}\n\t\t\t\t\t},\n"
 	const unused = "\t\t\t\t\t\"syscall/js.valueDelete\": (sp) => {\n\t\t\t\t\t\tsp >>>= 0;\n\t\t\t\t\t},\n"
 	const runtime = "\t\t\t\t\t\"runtime.walltime\": (sp) => {\n\t\t\t\t\t},\n"
@@ -284,8 +284,8 @@ func TestUnusedFunctionsOfTheSupportScript(t *testing.T) {
 	}
 }
 
-// An edit whose parts belong together is made if all of them are there, or this Go's script would not run.
-func TestPartsOfTheSupportScript(t *testing.T) {
+// An edit is made only if all of its parts are found. With some of them, the script would not run.
+func TestPartialEditIsSkipped(t *testing.T) {
 	parts := [][2]string{{`a (\d+)\n`, "$1 b\n"}, {`c\n`, ""}}
 	for script, want := range map[string]string{"a 1\nc\nd\n": "1 b\nd\n", "a 1\nd\n": "a 1\nd\n", "c\nd\n": "c\nd\n"} {
 		if got := replaceAll([]byte(script), parts); string(got) != want {
@@ -294,8 +294,8 @@ func TestPartsOfTheSupportScript(t *testing.T) {
 	}
 }
 
-// Each edit is of use with a Go that is known, so that one which finds nothing any more is seen.
-func TestEditsOfTheSupportScript(t *testing.T) {
+// Every edit matches the script of a supported Go version. This finds edits that no longer match.
+func TestEveryEditMatches(t *testing.T) {
 	knownLayout(t)
 	tools, err := findToolchain()
 	if err != nil {

@@ -18,11 +18,11 @@ import (
 	"strings"
 )
 
-// A toolchain is the Go that compiles the module.
+// A toolchain is the Go version that compiles the module.
 type toolchain struct {
 	version string // such as go1.26.8
 	root    string // its GOROOT
-	layout  layout // of the programs that it links; zero if it is not known
+	layout  layout // of the programs that it links; zero if unknown
 }
 
 var errUnsupportedGo = errors.New("unsupported Go version")
@@ -45,7 +45,7 @@ func layoutOf(goVersion string) layout {
 	return layouts[version.Lang(release)]
 }
 
-// supported returns nil if the build can make the module of this Go smaller.
+// supported returns nil if the build can reduce the module's size with this Go version.
 func (t toolchain) supported() error {
 	if t.layout == (layout{}) {
 		known := strings.Join(slices.Sorted(maps.Keys(layouts)), " and ")
@@ -54,14 +54,14 @@ func (t toolchain) supported() error {
 	return nil
 }
 
-// build runs go build for the browser with these arguments.
+// build runs go build for the browser with args.
 func (t toolchain) build(args ...string) error { return goBuild("go", args, "GOOS=js", "GOARCH=wasm") }
 
-// buildSmall is build with parts of the standard library replaced, and without Green Tea, a garbage collector that is
-// for many processors and larger than the one before it.
+// buildSmall is build with parts of the standard library replaced, and without Green Tea, a garbage collector for many
+// processors that is larger than the previous one.
 //
-// Go does not replace files of its module cache, which is where it puts the toolchains that it fetches, and compares the
-// names of files for that. So the toolchain gets another name for the time of the build.
+// Go refuses to overlay files in its module cache, and compares file names for that. A toolchain that Go has downloaded is in the
+// module cache, so it gets another name during the build.
 func (t toolchain) buildSmall(args ...string) error {
 	folder, err := os.MkdirTemp("", "eventsource-build-")
 	if err != nil {
@@ -101,20 +101,20 @@ func (t toolchain) overlay(folder string) (string, error) {
 	return name, os.WriteFile(name, content, 0o600)
 }
 
-// replaceFmt replaces all of package fmt by our file.
+// replaceFmt replaces package fmt by our file.
 func (t toolchain) replaceFmt(replace map[string]string) error {
 	files, err := filepath.Glob(filepath.Join(t.root, "src", "fmt", "*.go"))
 	if err != nil || len(files) == 0 {
 		return fmt.Errorf("no package fmt in %s: %w", t.root, errors.Join(err, fs.ErrNotExist))
 	}
 	for _, file := range files {
-		replace[file] = "" // absent
+		replace[file] = "" // removes it
 	}
 	replace[files[0]], err = filepath.Abs("js/build/fmt/fmt.go")
 	return err
 }
 
-// shortenFloats has internal/strconv's AppendFloat call ours, which leaves the linker nothing to do with the rest.
+// shortenFloats makes AppendFloat in internal/strconv call our function, so that the rest is not linked.
 func (t toolchain) shortenFloats(replace map[string]string, folder string) error {
 	library := filepath.Join(t.root, "src", "internal", "strconv")
 	original := filepath.Join(library, "ftoa.go")
@@ -134,7 +134,7 @@ func (t toolchain) shortenFloats(replace map[string]string, folder string) error
 	return err
 }
 
-// replaceBody returns a Go file in which the function of that name has another body.
+// replaceBody returns a Go file in which the function has another body.
 func replaceBody(source []byte, name, body string) ([]byte, error) {
 	files := token.NewFileSet()
 	file, err := parser.ParseFile(files, "", source, parser.SkipObjectResolution)

@@ -48,7 +48,7 @@ func TestReplaceBody(t *testing.T) {
 	}
 }
 
-// An unknown Go builds a module as Go links it, says so once, and the module works.
+// With an unknown Go version, the build prints one message and does not reduce the size. The module works.
 func TestUnknownToolchain(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
@@ -67,7 +67,7 @@ func TestUnknownToolchain(t *testing.T) {
 	b.start(t)
 }
 
-// goOfVersion returns a folder with a command go that claims to be of another version.
+// goOfVersion returns a folder with a command go that reports another version.
 func goOfVersion(t *testing.T, claimed string) (folder string) {
 	t.Helper()
 	real, err := exec.LookPath("go")
@@ -87,12 +87,12 @@ esac
 	return folder
 }
 
-var toolchains = flag.String("toolchains", "", "build the module with these `versions` of Go, with commas between")
+var toolchains = flag.String("toolchains", "", "build the module with these `versions` of Go, separated by commas")
 
-// largest is how large a reduced module may be, in bytes of brotli.
+// largest is the maximum size of a reduced module after brotli, in bytes.
 const largest = 325_000
 
-// TestToolchains builds the module with the Go that is installed and with those that the flag names, which Go fetches.
+// TestToolchains builds the module with the installed Go version and with those in the flag, which Go downloads.
 func TestToolchains(t *testing.T) {
 	if *toolchains == "" {
 		t.Skip("make toolchains runs this: it fetches toolchains and compiles the standard library with each")
@@ -109,15 +109,15 @@ func TestToolchains(t *testing.T) {
 	}
 }
 
-// A built is what the build has made of a copy of the sources.
+// A built is the result of building a copy of the sources.
 type built struct {
 	project string
-	output  string // what it has printed
+	output  string // of the build
 	state   string // of the module
 	size    int64  // of the module, in bytes of brotli
 }
 
-// buildWith builds dist/ with other environment variables.
+// buildWith builds dist/ with additional environment variables.
 func buildWith(t *testing.T, env ...string) built {
 	t.Helper()
 	project := copyProject(t)
@@ -168,7 +168,7 @@ func compileBuild(t *testing.T) string {
 	return program
 }
 
-// start has Node.js start the module and parse an event with it.
+// start makes Node.js start the module and parse an event.
 func (b built) start(t *testing.T) {
 	t.Helper()
 	requireNode(t)

@@ -1,5 +1,5 @@
-// Command pack makes the tarball of the npm package in dist/, as npm pack does, without npm: what package.json lists, and
-// nothing that else is in the folder. The same files give the same bytes.
+// Command pack makes the tarball of the npm package in dist/, like npm pack, but without npm. It packs only the files that
+// package.json lists. The same files result in the same bytes.
 package main
 
 import (
@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// always are what npm packs although package.json does not list them.
+// always has the files that npm packs even if package.json does not list them.
 var always = []string{"package.json", "README.md", "LICENSE"}
 
 func main() {
@@ -38,7 +38,7 @@ type manifest struct {
 	Files         []string
 }
 
-// pack returns the file that it has written.
+// pack writes the tarball and returns its name.
 func pack(from, to string) (tarball string, err error) {
 	text, err := os.ReadFile(filepath.Join(from, "package.json"))
 	if err != nil {
@@ -63,7 +63,7 @@ func pack(from, to string) (tarball string, err error) {
 	return tarball, errors.Join(write(out, from, names), out.Close())
 }
 
-// names returns what belongs to the package, which must all be there.
+// names returns the files of the package, or an error if one is missing.
 func (m manifest) names(folder string) (names []string, err error) {
 	for _, pattern := range append(always, m.Files...) {
 		found, err := filepath.Glob(filepath.Join(folder, pattern))
@@ -71,7 +71,7 @@ func (m manifest) names(folder string) (names []string, err error) {
 			return nil, err
 		}
 		if len(found) == 0 {
-			return nil, fmt.Errorf("there is no %s in %s: run `make build` first", pattern, folder)
+			return nil, fmt.Errorf("no %s in %s: run `make build` first", pattern, folder)
 		}
 		for _, path := range found {
 			names = append(names, filepath.Base(path))
@@ -95,7 +95,7 @@ func write(w io.Writer, folder string, names []string) error {
 	return errors.Join(archive.Close(), compressed.Close())
 }
 
-// add gives every file the time that npm gives it, for the same tarball whenever it is made.
+// add adds a file with the fixed modification time that npm uses, so that the tarball is reproducible.
 func add(archive *tar.Writer, folder, name string) error {
 	content, err := os.ReadFile(filepath.Join(folder, name))
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 	"testing"
 )
 
-// site makes a folder with the package's real manifest, and what else dist/ may hold.
+// site makes a folder with the package's real manifest and other files that dist/ may contain.
 func site(t *testing.T) string {
 	t.Helper()
 	folder := t.TempDir()
@@ -97,7 +97,7 @@ func TestPack(t *testing.T) {
 	}
 }
 
-// npm is asked what it would pack, where there is one.
+// If npm is installed, the test compares with what it would pack.
 func TestPackAsNpm(t *testing.T) {
 	if _, err := exec.LookPath("npm"); err != nil {
 		t.Skip("there is no npm to compare with")

@@ -1,4 +1,4 @@
-// What the build puts into the scripts, and what TypeScript's libraries lack. For `make lint` alone.
+// Declares what the build adds to the scripts, and what TypeScript's libraries lack. Only `make lint` uses it.
 
 declare const __BUILD__: string;
 

@@ -8,34 +8,33 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/wasm/lifecycle"
 )
 
-// maxErrorBody is how much is kept of the body of a response that is no event stream, and errorBodyTimeout how long it
-// may take to arrive.
+// The limits of the body of a response that is not an event stream: how many bytes are kept, and how long they may take.
 const (
 	maxErrorBody     = 1 << 10
 	errorBodyTimeout = time.Second
 )
 
-// A connection does what lifecycle commands, and tells it what came of it, in the goroutine that reads the source. So
-// there is nothing to synchronize, and nothing left behind.
+// A connection executes the commands of package lifecycle and reports the results to it. It runs in the goroutine that
+// reads the source, so it needs no synchronization and leaves nothing running.
 type connection struct {
 	*lifecycle.Source
-	reading context.Context // ends it
+	reading context.Context // ends the connection
 	source  *Source
 	yield   func(Event) bool
 	left    bool // yield has returned false
 
-	// Of the request that is under way.
+	// Of the current request.
 	ctx      context.Context
 	cancel   context.CancelCauseFunc
 	idle     *time.Timer // nil without IdleTimeout
 	response *response
-	stable   time.Time // when the failures before it do not count any more
+	stable   time.Time // when the count of failures is reset
 
-	attempt int   // how many requests were made since the connection was open
-	known   Error // of the last request
+	attempt int   // the number of requests since the connection was last open
+	known   Error // what is known about the last request
 }
 
-// A request is what http.go and fetch.go send.
+// A request is sent by http.go or fetch.go.
 type request struct {
 	method, url string
 	header      map[string][]string
@@ -43,7 +42,7 @@ type request struct {
 	repeatable  bool
 }
 
-// A response is what they return. They read its body in chunks, each valid until the next is read.
+// A response is the result of a request. Each chunk of its body is valid until the next one is read.
 type response struct {
 	Response
 	retryAfter uint64 // in milliseconds
@@ -86,7 +85,7 @@ func (c *connection) run() error {
 	}
 }
 
-// end aborts the request, if there is one, and with it the reading of its response.
+// end aborts the current request, if there is one.
 func (c *connection) end() {
 	if c.cancel == nil {
 		return
@@ -121,7 +120,7 @@ func (c *connection) fetch(command lifecycle.Command) lifecycle.Command {
 	}))
 }
 
-// request makes the next request, of what the last one has met.
+// request returns the next request.
 func (c *connection) request(command lifecycle.Command) (r request, err error) {
 	o := &c.source.options
 	c.attempt++
@@ -133,8 +132,8 @@ func (c *connection) request(command lifecycle.Command) (r request, err error) {
 		return r, err
 	}
 	if origin(r.url) != origin(c.source.url) {
-		// A redirect has led here. The Fetch Standard takes Authorization away on the way, so that it must not go here
-		// directly either.
+		// A redirect led to this origin. The Fetch Standard removes Authorization on such a redirect, so a request that goes
+		// here directly must not contain it either.
 		removeCredentials(r.header)
 	}
 	if o.LastEventIDParam != "" {
@@ -150,8 +149,9 @@ func (c *connection) request(command lifecycle.Command) (r request, err error) {
 	return r, err
 }
 
-// target returns the request without its header and body. One with another method than GET goes where the first one went:
-// what it was redirected to may want none of its kind, since 303 means GET, and fetch keeps the method to itself.
+// target returns the request without its header and body. With another method than GET, it goes to the source's own URL. A
+// redirect may have turned the method into GET, as 303 does, so the redirect's target may not accept the method. fetch does not
+// report the final method.
 func (c *connection) target(command lifecycle.Command) request {
 	o := &c.source.options
 	switch {
@@ -176,7 +176,7 @@ func (c *connection) body(attempt Attempt) ([]byte, error) {
 	return body, err
 }
 
-// header returns the attempt's headers, which are the connection's to change.
+// header returns the headers of an attempt. The caller may modify them.
 func (c *connection) header(attempt Attempt) (map[string][]string, error) {
 	header := c.source.options.Header
 	if get := c.source.options.HeaderFunc; get != nil {
@@ -208,7 +208,7 @@ func (c *connection) announce(command lifecycle.Command) lifecycle.Command {
 	}
 	err := c.stream(origin(opened.URL))
 	if !time.Now().Before(c.stable) {
-		c.Timer() // it was open for long enough to make up for the failures before
+		c.Timer() // it was open long enough to reset the count of failures
 	}
 	switch {
 	case err == nil:
@@ -220,7 +220,7 @@ func (c *connection) announce(command lifecycle.Command) lifecycle.Command {
 	}
 }
 
-// stream delivers events until the body ends, or cannot be read or parsed, or nil when nobody wants more.
+// stream delivers events. It returns why the body ended or could not be read or parsed, or nil if no more events are wanted.
 func (c *connection) stream(origin string) error {
 	event := Event{Origin: origin}
 	for {
@@ -244,17 +244,17 @@ func (c *connection) stream(origin string) error {
 	}
 }
 
-// endOfEvent ends an unfinished line, and its event. If that line ended in CR, the first LF is the rest of its CRLF.
+// endOfEvent ends an unfinished line and its event. After a CR, the first LF completes a CRLF.
 var endOfEvent = []byte("\n\n")
 
-// deliver yields the chunk's events, and returns whether to read on. Once the context is done no event follows, and none
-// counts as received that was not yielded.
+// deliver yields the chunk's events and reports whether to read on. Once the context is done, it yields no more events, and
+// the last event ID stays that of the last one yielded.
 func (c *connection) deliver(chunk []byte, event *Event) bool {
 	for c.Parser.Feed(chunk); c.Parser.Next(); {
 		if c.reading.Err() != nil {
 			return false
 		}
-		// Most events are of the type of the one before: a comparison is less than an allocation.
+		// Most events have the type of the previous one, and comparing is cheaper than allocating.
 		if t := c.Parser.Type(); len(t) == 0 {
 			event.Type = "message"
 		} else if string(t) != event.Type {
@@ -271,34 +271,34 @@ func (c *connection) deliver(chunk []byte, event *Event) bool {
 	return true
 }
 
-// remember keeps the last event ID for the time after the connection: a block without data can change it, too.
+// remember copies the last event ID to the source, which outlives the connection. A block without data can change it, too.
 func (c *connection) remember() {
 	if id := c.Parser.LastEventID(); string(id) != c.source.lastEventID {
 		c.source.lastEventID = string(id)
 	}
 }
 
-// lost tells lifecycle that the request, or the reading of its response, failed.
+// lost reports a failure of the request, or of reading its response.
 func (c *connection) lost(err error) lifecycle.Command {
 	if cause := context.Cause(c.ctx); cause == ReasonIdle {
 		c.known.Reason = ReasonIdle
 	} else {
 		c.known.Cause = err
 	}
-	if reason, ok := err.(futile); ok {
+	if reason, ok := err.(forbidden); ok {
 		c.known.Reason, c.known.Cause = reason.Reason, reason.cause
 		return c.Fail(true)
 	}
 	return c.Fail(false)
 }
 
-// futile is the error of a request that no other attempt would succeed with.
-type futile struct {
+// forbidden is the error of a request that the browser does not allow.
+type forbidden struct {
 	Reason
 	cause error
 }
 
-// watchIdle begins the time that may pass until the next byte.
+// watchIdle starts the timeout for the next byte.
 func (c *connection) watchIdle() {
 	timeout := c.source.options.IdleTimeout
 	switch {
@@ -311,7 +311,7 @@ func (c *connection) watchIdle() {
 	}
 }
 
-// wait waits for as long as lifecycle asks, or until the context is done.
+// wait waits for delay milliseconds, or until the context is done.
 func (c *connection) wait(delay uint32) lifecycle.Command {
 	timer := time.NewTimer(time.Duration(delay) * time.Millisecond)
 	defer timer.Stop()
@@ -323,7 +323,7 @@ func (c *connection) wait(delay uint32) lifecycle.Command {
 	}
 }
 
-// readErrorBody keeps the beginning of what the server says in place of a stream.
+// readErrorBody reads the beginning of a response that is not an event stream.
 func (c *connection) readErrorBody(reason lifecycle.Reason) {
 	if reason != lifecycle.ReasonStatus && reason != lifecycle.ReasonContentType {
 		return
@@ -339,7 +339,7 @@ func (c *connection) readErrorBody(reason lifecycle.Reason) {
 	}
 }
 
-// report tells OnError what is known, and returns it.
+// report calls OnError with what is known, and returns that.
 func (c *connection) report(command lifecycle.Command) *Error {
 	if c.known.Reason == "" {
 		c.known.Reason = Reason(command.Reason.Word())
@@ -354,7 +354,7 @@ func (c *connection) report(command lifecycle.Command) *Error {
 	return &failure
 }
 
-// fail reports the failure that is final. 204 is how a server ends a source in order.
+// fail reports a permanent failure and returns it, or nil after 204, by which a server ends a source.
 func (c *connection) fail(command lifecycle.Command) error {
 	if failure := c.report(command); failure.Status != 204 || failure.Reason != ReasonStatus {
 		return failure

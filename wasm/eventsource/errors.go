@@ -5,11 +5,10 @@ import (
 	"time"
 )
 
-// A Reason says why a connection was lost or could not be made. It is one of the words below, and an error, so that
+// A Reason says why a connection was lost or could not be made. It is an error, so that errors.Is can test an [*Error]
+// for it:
 //
 //	errors.Is(err, eventsource.ReasonIdle)
-//
-// asks an [*Error] for it.
 type Reason string
 
 const (
@@ -19,14 +18,14 @@ const (
 	ReasonStatus      Reason = "status"       // the response's status is not 200
 	ReasonContentType Reason = "content-type" // the response is not an event stream
 	ReasonLimit       Reason = "limit"        // an event is larger than MaxEventSize
-	ReasonHeaders     Reason = "headers"      // HeaderFunc failed, or returned what are no headers
+	ReasonHeaders     Reason = "headers"      // HeaderFunc failed, or returned invalid headers
 	ReasonBody        Reason = "body"         // BodyFunc failed
 	ReasonAborted     Reason = "aborted"      // the context is done
 
-	// Of browsers only, which do not allow the request:
-	ReasonCORS Reason = "cors" // the server does not let the page's origin read the response
-	ReasonCSP  Reason = "csp"  // the page's Content-Security-Policy
-	ReasonURL  Reason = "url"  // a scheme that is not fetched
+	// In browsers only, which do not allow the request:
+	ReasonCORS Reason = "cors" // the server does not allow the page's origin
+	ReasonCSP  Reason = "csp"  // the page's Content-Security-Policy does not allow the URL
+	ReasonURL  Reason = "url"  // fetch does not support the URL's scheme
 )
 
 // Error returns the reason as a sentence.
@@ -37,7 +36,7 @@ func (r Reason) Error() string {
 	case ReasonNetwork:
 		return "the network failed"
 	case ReasonIdle:
-		return "nothing arrived for as long as IdleTimeout"
+		return "nothing arrived for IdleTimeout"
 	case ReasonStatus:
 		return "the response's status is not 200"
 	case ReasonContentType:
@@ -55,36 +54,36 @@ func (r Reason) Error() string {
 	case ReasonCSP:
 		return "the page's Content-Security-Policy does not allow the request"
 	case ReasonURL:
-		return "URLs of this scheme are not fetched"
+		return "fetch does not support the URL's scheme"
 	default:
 		return string(r)
 	}
 }
 
-// An Error says why a connection was lost, and what follows.
+// An Error says why a connection was lost or could not be made, and whether another attempt follows.
 type Error struct {
 	Reason Reason
 
-	// Status and Header are those of the last response, if there was one to the last request, and Body its first bytes,
-	// at most 1,024, if it was not an event stream.
+	// Status and Header are those of the response to the last request, if there was one. If it was not an event stream,
+	// Body has its first bytes, at most 1,024.
 	Status int
 	Header map[string][]string
 	Body   []byte
 
-	// URL is that of the response, after redirects, or else that of the request. It may hold what is nobody's business
-	// in its query, so Error does not return it.
+	// URL is that of the response, after redirects, or else that of the request. Its query may contain secrets, so the
+	// method Error does not include it.
 	URL string
 
-	// Attempt counts the requests since the last connection that opened, from 1. Resumed tells that the last of them
-	// named a last event ID.
+	// Attempt is the number of requests since the connection was last open, from 1. Resumed reports whether the last one
+	// had a last event ID.
 	Attempt int
 	Resumed bool
 
-	// WillRetry tells that another attempt follows, after RetryIn or, if that is 24 days, more.
+	// WillRetry reports whether another attempt follows. RetryIn is the delay, or about 24 days if it is longer.
 	WillRetry bool
 	RetryIn   time.Duration
 
-	// Cause is what net/http, fetch, HeaderFunc or BodyFunc returned, or the context's cause. It may be nil.
+	// Cause is the error of net/http, fetch, HeaderFunc or BodyFunc, or the context's cause. It may be nil.
 	Cause error
 }
 

@@ -1,5 +1,5 @@
-// Package eventsource is the client of event streams, text/event-stream, for Go: the EventSource of the HTML Standard,
-// section 9.2, with headers, a policy of retries, and errors that say why.
+// Package eventsource is a client for event streams (text/event-stream). It is the EventSource of the HTML Standard, section
+// 9.2, with headers, a retry policy, and errors that say what happened.
 //
 //	source, err := eventsource.New("https://example.com/events", eventsource.Options{
 //		Header: map[string][]string{"Authorization": {"Bearer " + token}},
@@ -12,11 +12,11 @@
 //		use(event.Type, event.Data)
 //	}
 //
-// A lost connection is made again, and resumes behind the last event that was received. What the standard says of
-// parsing, reconnecting and failing is done by the packages sse and wasm/lifecycle, as in this project's EventSource for
-// JavaScript.
+// It reconnects when the connection is lost, and resumes after the last event it received. Parsing, reconnecting and failing
+// follow the standard; the packages sse and wasm/lifecycle implement them, for this client and for the project's EventSource
+// in JavaScript.
 //
-// In a browser, GOOS=js, requests are made by fetch, and net/http is not linked. Everywhere else net/http makes them.
+// In a browser (GOOS=js), the client sends requests by fetch and does not link net/http. Elsewhere it uses net/http.
 package eventsource
 
 import (
@@ -34,29 +34,29 @@ type Event struct {
 	// Data is the text of the event. Lines in it end in LF.
 	Data string
 
-	// LastEventID is the id of this event or, if it has none, of the last one before it that had. Kept, and given to a
-	// later program in [Options.LastEventID], it makes that one resume here.
+	// LastEventID is the id of this event or, if it has none, of the last event that had one. A program that stores it
+	// and passes it in [Options.LastEventID] later resumes after this event.
 	LastEventID string
 
-	// Origin is the scheme, host and port that the event came from, after redirects: "https://example.com".
+	// Origin is the scheme, host and port of the final URL, such as "https://example.com".
 	Origin string
 }
 
-// A Response is what a connection opened with.
+// A Response describes the response that opened a connection.
 type Response struct {
 	Status int
-	Header map[string][]string // names are as in [net/http.Header]; a browser shows only some from another origin
+	Header map[string][]string // with names as in [net/http.Header]; browsers hide some headers of other origins
 	URL    string              // after redirects
 
-	// Attempt counts the requests that it took since the last connection that opened, from 1.
+	// Attempt is the number of requests since the connection was last open, from 1.
 	Attempt int
 
-	// Resumed tells that the request named a last event ID.
+	// Resumed reports whether the request had a last event ID.
 	Resumed bool
 }
 
-// A Source reads one event stream over as many connections as it takes. It holds nothing, no connection, goroutine or
-// timer, but while it is read. Only one goroutine at a time may use it.
+// A Source reads one event stream, over as many connections as necessary. It has a connection and timers only while it is
+// being read. It must not be used by more than one goroutine at a time.
 type Source struct {
 	url         string
 	options     Options
@@ -66,17 +66,17 @@ type Source struct {
 	reading     atomic.Bool
 }
 
-// ErrReading is what a second reader gets while another one reads the source.
-var ErrReading = errors.New("eventsource: the source is being read already")
+// ErrReading is returned if the source is already being read.
+var ErrReading = errors.New("eventsource: the source is already being read")
 
-// ErrSent is what reading returns when the source would have to repeat a request that it must not repeat.
-var ErrSent = errors.New("eventsource: the request was sent before: open another source, or set Options.BodyFunc")
+// ErrSent is returned if the source would have to repeat a request that must be sent only once.
+var ErrSent = errors.New("eventsource: the request was already sent: make a new source, or set Options.BodyFunc")
 
-// New returns a source of the events at url, or an error that names the invalid option. It sends nothing; reading the
-// source does.
+// New returns a source of the events at url. It sends no request; reading the source does. If an option is invalid, the error
+// names it.
 //
-// The URL is an http or https one without a user name. In a browser it may be relative, and of any scheme that fetch
-// takes.
+// The URL must be an absolute http or https URL without a user name. In a browser it may be relative, or have another scheme
+// that fetch supports.
 func New(url string, options Options) (*Source, error) {
 	url, err := resolve(url)
 	if err != nil {
@@ -88,25 +88,25 @@ func New(url string, options Options) (*Source, error) {
 	return &Source{url: url, options: options, lastEventID: options.LastEventID, resumeURL: url}, nil
 }
 
-// LastEventID returns where the source resumes when it is read again: the stream's last event ID so far.
+// LastEventID returns the last event ID of the stream, from which the source resumes when it is read again.
 func (s *Source) LastEventID() string { return s.lastEventID }
 
-// Events returns the events as they arrive, until ctx is done. They are read no faster than the loop takes them.
+// Events returns an iterator over the events as they arrive, until ctx is done. It reads the stream no faster than the loop
+// takes events.
 //
-// A connection that is lost is made again without a word but to [Options.OnError]. What ends the loop for good is yielded
-// once, as an [*Error] and without an event: ReasonAborted when the context is done, and otherwise what cannot or must
-// not be tried again. A response of 204 No Content, by which a server says that there is nothing more to come, ends the
-// loop without an error.
+// If the connection is lost, the source calls [Options.OnError] and reconnects. A permanent failure ends the loop: the last
+// iteration has no event, and its error is an [*Error]. Its reason is ReasonAborted if the context is done. If the server
+// responds with 204 No Content, which means that no more events will come, the loop ends without an error.
 //
-// A source whose request is sent once, such as a POST with [Options.Body], ends with ReasonEnded when the server ends its
-// stream in order:
+// A source whose request is sent only once, such as a POST with [Options.Body], ends with ReasonEnded when the stream is
+// complete:
 //
 //	if errors.Is(err, eventsource.ReasonEnded) {
 //		break // the answer is complete
 //	}
 //
-// Leaving the loop closes the connection. Another loop resumes after the last event of this one, or yields [ErrSent] where
-// that would send such a request again.
+// Leaving the loop closes the connection. Another loop resumes after the last event of this one, or yields [ErrSent] if that
+// would send such a request again.
 func (s *Source) Events(ctx context.Context) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		err := s.read(ctx, func(event Event) bool { return yield(event, nil) })
@@ -116,7 +116,7 @@ func (s *Source) Events(ctx context.Context) iter.Seq2[Event, error] {
 	}
 }
 
-// read delivers events until yield returns false, and returns nil then, as after 204 No Content.
+// read delivers events until the source fails, or until yield returns false. It returns nil in that case and after 204.
 func (s *Source) read(ctx context.Context, yield func(Event) bool) error {
 	if !s.reading.CompareAndSwap(false, true) {
 		return ErrReading

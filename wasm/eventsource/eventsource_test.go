@@ -55,7 +55,7 @@ func TestStream(t *testing.T) {
 	})
 }
 
-// What a connection breaks off changes nothing, whether it ends in order or not.
+// An unfinished event changes nothing, whether the stream ends or breaks.
 func TestHalfReceivedEvent(t *testing.T) {
 	const chunked = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 	for name, tt := range map[string]struct{ response, reason string }{
@@ -96,7 +96,7 @@ func TestResponses(t *testing.T) {
 				if strings.HasSuffix(head, "Length: 0") || strings.HasPrefix(head, "204") {
 					x.end()
 				} else if want[len(want)-1] == "over" {
-					time.Sleep(time.Second) // for a body, which these hold back
+					time.Sleep(time.Second) // the source waits for a body, which does not come
 					l.wantClosed(x)
 				}
 				l.want(want...)
@@ -105,7 +105,7 @@ func TestResponses(t *testing.T) {
 	}
 }
 
-func TestErrorTellsWhatTheServerSaid(t *testing.T) {
+func TestErrorHasResponseDetails(t *testing.T) {
 	inLab(t, func(l *lab) {
 		l.openURL(there+"?ticket=secret", eventsource.Options{})
 		done := make(chan error)
@@ -128,7 +128,7 @@ func TestErrorTellsWhatTheServerSaid(t *testing.T) {
 	})
 }
 
-func TestReconnectionGoesToTheFinalURL(t *testing.T) {
+func TestReconnectsToFinalURL(t *testing.T) {
 	redirect := func(status int, to string) string {
 		return fmt.Sprintf("HTTP/1.1 %d Redirect\r\nLocation: %s\r\nContent-Length: 0\r\n\r\n", status, to)
 	}
@@ -169,8 +169,8 @@ func TestReconnectionGoesToTheFinalURL(t *testing.T) {
 	}
 }
 
-// On the way back to the first origin, too: another one has said what is asked for there.
-func TestCredentialsStayAwayBehindAnotherOrigin(t *testing.T) {
+// Credentials do not return when another origin redirects back to the first one.
+func TestRedirectBackHasNoCredentials(t *testing.T) {
 	inLab(t, func(l *lab) {
 		l.open(eventsource.Options{Header: http.Header{"Authorization": {"Bearer a"}}})
 		l.next().write("HTTP/1.1 307 R\r\nLocation: http://b.example/\r\nContent-Length: 0\r\n\r\n").end()
@@ -179,7 +179,7 @@ func TestCredentialsStayAwayBehindAnotherOrigin(t *testing.T) {
 	})
 }
 
-func TestRedirectsEnd(t *testing.T) {
+func TestRedirectLimit(t *testing.T) {
 	inLab(t, func(l *lab) {
 		l.open(eventsource.Options{})
 		for range 21 {
@@ -216,22 +216,22 @@ func TestRetryPolicy(t *testing.T) {
 	const unavailable = "HTTP/1.1 503 Unavailable\r\nContent-Length: 0\r\n"
 	inLab(t, func(l *lab) {
 		l.open(eventsource.Options{Retry: policy})
-		policy.Initial, policy.Statuses = time.Hour, []int{} // the source has its own
+		policy.Initial, policy.Statuses = time.Hour, []int{} // the source has a copy
 		l.next().write(unavailable + "\r\n").end()
 		l.nextAfter(time.Second).write(unavailable + "Retry-After: 60\r\n\r\n").end()
 		date := time.Now().Add(90 * time.Second).UTC().Format(http.TimeFormat)
 		l.nextAfter(time.Minute).write(unavailable + "Retry-After: " + date + "\r\n\r\n").end()
 		x := l.next()
 		if waited := time.Since(l.begun); waited.Round(time.Second) != 91*time.Second {
-			l.Errorf("Retry-After is over after %s", waited)
+			l.Errorf("Retry-After took %s", waited)
 		}
-		x.write(stream).end() // open for too short a time to make up for anything
-		told := l.told()
-		if want := []string{"error status, retry in 1s", "error status, retry in 1m0s"}; len(told) != 5 || !slices.Equal(told[:2], want) {
-			l.Errorf("told %q", told)
+		x.write(stream).end() // not open long enough to reset the count of failures
+		got := l.reports()
+		if want := []string{"error status, retry in 1s", "error status, retry in 1m0s"}; len(got) != 5 || !slices.Equal(got[:2], want) {
+			l.Errorf("reported %q", got)
 		}
-		if want := []string{"open 200 http://a.example/events attempt 4 resumed false", "error ended, retry in 5s"}; !slices.Equal(told[3:], want) {
-			l.Errorf("told %q", told)
+		if want := []string{"open 200 http://a.example/events attempt 4 resumed false", "error ended, retry in 5s"}; !slices.Equal(got[3:], want) {
+			l.Errorf("reported %q", got)
 		}
 		x = l.nextAfter(5 * time.Second).write(stream)
 		time.Sleep(5 * time.Second)
@@ -263,9 +263,9 @@ func TestRetryDefaults(t *testing.T) {
 			l.Error("no delay")
 		}
 		l.next().write("HTTP/1.1 400 Bad\r\nContent-Length: 0\r\n\r\n").end()
-		told := l.told()
-		if last := told[len(told)-2:]; !slices.Equal(last, []string{"end: eventsource: the response's status is not 200 but 400", "over"}) {
-			l.Errorf("at last %q", last)
+		got := l.reports()
+		if last := got[len(got)-2:]; !slices.Equal(last, []string{"end: eventsource: the response's status is not 200 but 400", "over"}) {
+			l.Errorf("the last reports are %q", last)
 		}
 	})
 }
@@ -289,7 +289,7 @@ func TestIdleTimeout(t *testing.T) {
 	})
 }
 
-// What the program takes for an event is no silence of the server.
+// The time that the program spends on an event does not count as silence of the server.
 func TestSlowProgramIsNotIdle(t *testing.T) {
 	inLab(t, func(l *lab) {
 		l.openURL(there, eventsource.Options{IdleTimeout: time.Second})
@@ -320,11 +320,11 @@ func TestLimit(t *testing.T) {
 
 func TestCancel(t *testing.T) {
 	for name, reach := range map[string]func(l *lab){
-		"before the request":        func(*lab) {},
-		"before the response":       func(l *lab) { l.next() },
-		"while it streams":          func(l *lab) { l.next().write(stream) },
-		"while it waits":            func(l *lab) { l.next().write(stream).end() },
-		"while the server explains": func(l *lab) { l.next().write("HTTP/1.1 503 No\r\nContent-Length: 5\r\n\r\n12") },
+		"before the request":           func(*lab) {},
+		"before the response":          func(l *lab) { l.next() },
+		"while it streams":             func(l *lab) { l.next().write(stream) },
+		"while it waits":               func(l *lab) { l.next().write(stream).end() },
+		"while reading the error body": func(l *lab) { l.next().write("HTTP/1.1 503 No\r\nContent-Length: 5\r\n\r\n12") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			inLab(t, func(l *lab) {
@@ -351,8 +351,8 @@ func TestCancel(t *testing.T) {
 	}
 }
 
-// To leave the loop closes the connection; the next loop gets what this one has not.
-func TestLeaveAndReturn(t *testing.T) {
+// Leaving the loop closes the connection. The next loop gets the events that this one has not received.
+func TestNextLoopResumes(t *testing.T) {
 	inLab(t, func(l *lab) {
 		l.openURL(there, eventsource.Options{})
 		x := make(chan *exchange)
@@ -381,8 +381,8 @@ func TestLeaveAndReturn(t *testing.T) {
 	})
 }
 
-// Cancelled by the loop's own body, events that have arrived are not received: a later source gets them.
-func TestCancelWithinALoop(t *testing.T) {
+// If the loop's body cancels the context, events that have arrived do not count as received: a later source gets them.
+func TestCancelInLoop(t *testing.T) {
 	inLab(t, func(l *lab) {
 		l.openURL(there, eventsource.Options{})
 		go func() { l.next().write(stream, "id: 1\ndata: a\n\nid: 2\ndata: b\n\n") }()
@@ -401,7 +401,7 @@ func TestCancelWithinALoop(t *testing.T) {
 	})
 }
 
-func TestOneReaderAtATime(t *testing.T) {
+func TestSecondReaderFails(t *testing.T) {
 	inLab(t, func(l *lab) {
 		l.open(eventsource.Options{})
 		x := l.next()
@@ -413,7 +413,7 @@ func TestOneReaderAtATime(t *testing.T) {
 	})
 }
 
-// Events in a compressed stream come when the server flushes, and not when a buffer is full.
+// Events of a compressed stream arrive when the server flushes, not when a buffer is full.
 func TestGzip(t *testing.T) {
 	inLab(t, func(l *lab) {
 		l.open(eventsource.Options{})
@@ -436,7 +436,7 @@ func TestGzip(t *testing.T) {
 	})
 }
 
-// A Timeout is for responses that end. The caller's client stays as it is.
+// The client's Timeout is ignored, and the client is not modified.
 func TestClientTimeout(t *testing.T) {
 	inLab(t, func(l *lab) {
 		client := l.client()
@@ -447,7 +447,7 @@ func TestClientTimeout(t *testing.T) {
 		x.write("data: a\n\n")
 		l.want(opened, `message "a" `)
 		if client.Timeout != time.Second || client.CheckRedirect != nil {
-			l.Error("the caller's client is another")
+			l.Error("the caller's client was modified")
 		}
 	})
 }
@@ -466,7 +466,7 @@ func TestNetworkErrors(t *testing.T) {
 	})
 }
 
-func TestOpenRefuses(t *testing.T) {
+func TestInvalidOptions(t *testing.T) {
 	type options = eventsource.Options
 	body := func(context.Context, eventsource.Attempt) ([]byte, error) { return nil, nil }
 	header := func(context.Context, eventsource.Attempt) (map[string][]string, error) { return nil, nil }
@@ -479,9 +479,9 @@ func TestOpenRefuses(t *testing.T) {
 		{"", options{}, "absolute"},
 		{"/events", options{}, "absolute"},
 		{"ftp://a.example/", options{}, "http or https"},
-		{"http://a.example:secret/", options{}, "cannot be parsed"},
+		{"http://a.example:secret/", options{}, "the URL is invalid"},
 		{"http://user:secret@a.example/", options{}, "Authorization"},
-		{"http://this is invalid/", options{}, "cannot be parsed"},
+		{"http://this is invalid/", options{}, "the URL is invalid"},
 		{"http://a<b/", options{}, "forbidden character"},
 		{"http://a>b:8080/", options{}, "forbidden character"},
 		{there, options{Header: http.Header{"A B": nil}}, `"A B"`},

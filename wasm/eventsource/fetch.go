@@ -12,13 +12,13 @@ import (
 	"github.com/hack-pad/safejs"
 )
 
-// Client is a function to call in place of fetch. The zero Value means fetch.
+// Client is a function to call instead of fetch. The zero Value means fetch.
 type Client = safejs.Value
 
-// errEnd is the end of a body.
+// errEnd is returned at the end of a body.
 var errEnd = errors.New("end of the body")
 
-// resolve returns the URL as it is sent: against the document's base or, in a worker, its script's address.
+// resolve returns the absolute URL without its fragment. The base is the document's, or the script's URL in a worker.
 func resolve(address string) (string, error) {
 	args := []any{address}
 	if base := baseURL(); base != "" {
@@ -26,13 +26,13 @@ func resolve(address string) (string, error) {
 	}
 	url, err := construct("URL", args...)
 	if err != nil {
-		return "", errors.New("eventsource: the URL cannot be parsed, or is a relative one without a document")
+		return "", errors.New("eventsource: the URL is invalid, or relative without a document")
 	}
 	if host := text(url, "hostname"); !strings.HasPrefix(host, "[") && isForbiddenHost(host) {
-		return "", errors.New("eventsource: the URL's host has a forbidden character")
+		return "", errors.New("eventsource: the URL's host contains a forbidden character")
 	}
 	if text(url, "username") != "" || text(url, "password") != "" {
-		return "", errors.New("eventsource: the URL has a user name: send Authorization in Options.Header")
+		return "", errors.New("eventsource: the URL contains a user name: set Authorization in Options.Header instead")
 	}
 	if err := url.Set("hash", ""); err != nil {
 		return "", err
@@ -61,7 +61,7 @@ func origin(address string) string {
 	return text(url, "origin")
 }
 
-// send makes one request, as the standard's "potential-CORS request" with a cache mode of no-store.
+// send sends a request: the standard's "potential-CORS request" with the cache mode no-store.
 func (s *Source) send(ctx context.Context, r request) (*response, error) {
 	abort, err := construct("AbortController")
 	if err != nil {
@@ -127,7 +127,7 @@ func uint8Array(b []byte) (safejs.Value, error) {
 	return array, err
 }
 
-// byteString returns the string whose code points are the bytes of s, which is how fetch takes the values of headers.
+// byteString returns a string whose code points are the bytes of s. fetch expects header values in that form.
 func byteString(s string) string {
 	points := make([]rune, len(s))
 	for i := range len(s) {
@@ -146,7 +146,7 @@ func newResponse(requested string, received safejs.Value) (*response, error) {
 		return nil, err
 	}
 	if r.URL == "" {
-		r.URL = requested // of a Response that a service worker, or a function in place of fetch, has made
+		r.URL = requested // a Response made by a service worker or a Client has no URL
 	}
 	headers, err := received.Get("headers")
 	if err != nil {
@@ -184,7 +184,7 @@ func readHeaders(headers safejs.Value) (map[string][]string, error) {
 	return header, err
 }
 
-// retryAfter: RFC 9110, section 10.2.3: a date or a number of seconds. Returns milliseconds, 0 for what is neither.
+// retryAfter parses a date or a number of seconds (RFC 9110, section 10.2.3). It returns milliseconds, 0 for anything else.
 func retryAfter(value string) uint64 {
 	if seconds, err := strconv.ParseUint(value, 10, 32); err == nil {
 		return seconds * 1000
@@ -193,7 +193,7 @@ func retryAfter(value string) uint64 {
 	if err != nil {
 		return 0
 	}
-	return uint64(max(call(date, "parse", value)-call(date, "now"), 0)) // NaN, of what is no date, is 0
+	return uint64(max(call(date, "parse", value)-call(date, "now"), 0)) // an invalid date is NaN, which converts to 0
 }
 
 // A body reads the response's ReadableStream.
@@ -247,10 +247,10 @@ func (b *body) copied(chunk safejs.Value) ([]byte, error) {
 	return b.buffer[:n], err
 }
 
-// close has nothing to do: the end of the context aborts the fetch, and with it the stream.
+// close does nothing: canceling the context aborts the fetch and its stream.
 func (b *body) close() {}
 
-// await returns what the promise is fulfilled with, or an error for what it is rejected with, or the context's.
+// await waits for a promise. It returns its value, an error if it is rejected, or the context's cause.
 func await(ctx context.Context, promise safejs.Value) (safejs.Value, error) {
 	type outcome struct {
 		value safejs.Value
@@ -284,7 +284,7 @@ func await(ctx context.Context, promise safejs.Value) (safejs.Value, error) {
 	}
 }
 
-// thrown makes an error of what JavaScript threw, which may be anything.
+// thrown returns an error for a value that JavaScript threw, which may be of any type.
 func thrown(value safejs.Value) error {
 	if value.Type() == safejs.TypeObject {
 		return js.Error{Value: safejs.Unsafe(value)}
@@ -304,7 +304,7 @@ func construct(class string, args ...any) (safejs.Value, error) {
 	return value.New(args...)
 }
 
-// text returns a property that is a string, or "".
+// text returns a string property, or "" if it is not a string.
 func text(object safejs.Value, property string) string {
 	value, err := object.Get(property)
 	if err != nil || value.Type() != safejs.TypeString {

@@ -17,8 +17,8 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/wasm/eventsource"
 )
 
-// What a function in place of fetch does here: it passes the request on, and answers with a stream that it lets the test
-// write to, and that an abort breaks as fetch's.
+// fakeFetch replaces fetch. It passes the request to the test and responds with a stream that the test writes to. An abort
+// breaks the stream, like that of fetch.
 const fakeFetch = `return (received) => (url, init) => new Promise((resolve, reject) => {
 	init.signal.addEventListener('abort', () => reject(init.signal.reason));
 	const respond = (status, headers) => {
@@ -35,10 +35,10 @@ const fakeFetch = `return (received) => (url, init) => new Promise((resolve, rej
 	const { method, credentials, cache, body } = init;
 	const sent = JSON.stringify({ url, method, credentials, cache, headers: [...init.headers].sort(), body: body && new TextDecoder().decode(body) });
 	const aborted = new Promise((resolve) => init.signal.addEventListener('abort', resolve));
-	received({ sent, respond, aborted }); // during which other goroutines run, too
+	received({ sent, respond, aborted }); // other goroutines run during this call
 })`
 
-// An exchange is one request. No test waits for it by a timer: browsers make those of hidden tabs wait.
+// An exchange is one request.
 type exchange struct {
 	safejs.Value
 	stream  safejs.Value
@@ -49,11 +49,11 @@ type lab struct {
 	*testing.T
 	fetch    safejs.Value
 	requests chan *exchange
-	told     chan string
+	reports  chan string
 }
 
 func newLab(t *testing.T) *lab {
-	l := &lab{T: t, requests: make(chan *exchange, 16), told: make(chan string, 64)}
+	l := &lab{T: t, requests: make(chan *exchange, 16), reports: make(chan string, 64)}
 	function := must(must(safejs.Global().Get("Function")).New(fakeFetch))
 	received := must(safejs.FuncOf(func(_ safejs.Value, args []safejs.Value) any {
 		x := &exchange{Value: args[0], aborted: make(chan struct{})}
@@ -74,7 +74,7 @@ func must[T any](value T, err error) T {
 	return value
 }
 
-// open opens a source and reads it to its end. What it told is sent to told, and "over".
+// open opens a source and reads it to its end. Everything that it reports is sent to reports, and "over" at the end.
 func (l *lab) open(url string, options eventsource.Options) context.CancelFunc {
 	l.Helper()
 	if options.Client.IsUndefined() {
@@ -101,20 +101,20 @@ func (l *lab) open(url string, options eventsource.Options) context.CancelFunc {
 	return cancel
 }
 
-func (l *lab) note(format string, args ...any) { l.told <- fmt.Sprintf(format, args...) }
+func (l *lab) note(format string, args ...any) { l.reports <- fmt.Sprintf(format, args...) }
 
 func (l *lab) want(want ...string) {
 	l.Helper()
 	var got []string
 	for range want {
-		got = append(got, receive(l, l.told))
+		got = append(got, receive(l, l.reports))
 	}
 	if !slices.Equal(got, want) {
-		l.Fatalf("told\n\t%s\nwant\n\t%s", strings.Join(got, "\n\t"), strings.Join(want, "\n\t"))
+		l.Fatalf("reported\n\t%s\nwant\n\t%s", strings.Join(got, "\n\t"), strings.Join(want, "\n\t"))
 	}
 }
 
-// patience ends what hangs. It measures nothing: on a machine with too much to do, all takes a hundred times as long.
+// patience ends tests that hang. It is generous because a busy machine can be a hundred times slower.
 const patience = 5 * time.Minute
 
 func receive[T any](l *lab, from chan T) T {
@@ -222,7 +222,7 @@ func TestOptions(t *testing.T) {
 	l.want("error idle true ")
 	l.wantAborted(x)
 	x = l.next(fmt.Sprintf(posted, 2))
-	l.want("error idle false ", "end: eventsource: nothing arrived for as long as IdleTimeout", "over")
+	l.want("error idle false ", "end: eventsource: nothing arrived for IdleTimeout", "over")
 	l.wantAborted(x)
 }
 
@@ -256,7 +256,7 @@ func TestRetryAfter(t *testing.T) {
 	}
 }
 
-// A rejection is an error whatever it is rejected with, and so is a function that throws or returns no promise.
+// A rejection with any value is a network error, and so is a Client that throws or does not return a promise.
 func TestRejections(t *testing.T) {
 	for script, want := range map[string]string{
 		"return () => Promise.reject(new TypeError('no network'))": "the network failed: JavaScript error: no network",
@@ -272,7 +272,7 @@ func TestRejections(t *testing.T) {
 			Retry:  &eventsource.Retry{Attempts: 1},
 		})
 		l.want("error network false ")
-		if got := receive(l, l.told); !strings.HasPrefix(got, "end: eventsource: "+want) {
+		if got := receive(l, l.reports); !strings.HasPrefix(got, "end: eventsource: "+want) {
 			t.Errorf("%s: %s", script, got)
 		}
 	}
@@ -289,7 +289,7 @@ func TestURLs(t *testing.T) {
 	l.want("error url false ")
 }
 
-// The real fetch, of a stream that needs no server.
+// This test uses the real fetch. A data: URL needs no server.
 func TestFetch(t *testing.T) {
 	l := newLab(t)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -303,8 +303,8 @@ func TestFetch(t *testing.T) {
 	}
 }
 
-// Whatever a source waits for when it is cancelled, no goroutine stays with it.
-func TestNothingIsLeft(t *testing.T) {
+// A source that is canceled leaves no goroutine, whatever it was waiting for.
+func TestCancelLeavesNoGoroutines(t *testing.T) {
 	l := newLab(t)
 	before := runtime.NumGoroutine()
 	for n := range 20 {

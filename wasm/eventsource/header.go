@@ -6,13 +6,13 @@ import (
 	"strings"
 )
 
-// What net/http and net/url have of this is not worth their size in a browser.
+// The browser build does not link net/http and net/url, because they are large. This file has the parts that it needs.
 
-// checkHeader returns an error for what no request can carry. It names the header, and not its value, which may be a secret.
+// checkHeader returns an error if a header is invalid. It names the header but not its value, which may be a secret.
 func checkHeader(header map[string][]string) error {
 	for name, values := range header {
 		if !isToken(name) {
-			return errors.New(strconv.Quote(name) + " is no name of a header")
+			return errors.New(strconv.Quote(name) + " is not a valid header name")
 		}
 		for _, value := range values {
 			if !isFieldValue(value) {
@@ -23,7 +23,7 @@ func checkHeader(header map[string][]string) error {
 	return nil
 }
 
-// isToken: RFC 9110, section 5.6.2.
+// isToken reports whether s is a token (RFC 9110, section 5.6.2).
 func isToken(s string) bool {
 	for i := range len(s) {
 		c := s[i]
@@ -34,7 +34,7 @@ func isToken(s string) bool {
 	return s != ""
 }
 
-// isFieldValue: RFC 9110, section 5.5, with bytes beyond ASCII.
+// isFieldValue reports whether s is a field value (RFC 9110, section 5.5). Bytes that are not ASCII are allowed.
 func isFieldValue(s string) bool {
 	for i := range len(s) {
 		if c := s[i]; c < ' ' && c != '\t' || c == 0x7F {
@@ -44,7 +44,7 @@ func isFieldValue(s string) bool {
 	return true
 }
 
-// cloneHeader returns a copy with names in the form of [net/http.CanonicalHeaderKey]. It is never nil.
+// cloneHeader returns a copy with canonical names, as by [net/http.CanonicalHeaderKey]. It never returns nil.
 func cloneHeader(header map[string][]string) map[string][]string {
 	clone := make(map[string][]string, len(header)+2)
 	for name, values := range header {
@@ -75,15 +75,14 @@ func setDefault(header map[string][]string, name, value string) {
 	}
 }
 
-// removeCredentials removes what is meant for one origin only, as net/http does when it follows a redirect.
+// removeCredentials removes the headers that net/http removes when a redirect leads to another domain.
 func removeCredentials(header map[string][]string) {
 	for _, name := range []string{"Authorization", "Proxy-Authorization", "Cookie", "Cookie2", "Www-Authenticate"} {
 		delete(header, name)
 	}
 }
 
-// withParam returns the URL with that parameter last in its query, or without it if the value is empty. All else stays
-// as it is written.
+// withParam sets a query parameter, or removes it if the value is empty. The rest of the URL stays unchanged.
 func withParam(url, name, value string) string {
 	url, fragment, hasFragment := strings.Cut(url, "#")
 	base, query, _ := strings.Cut(url, "?")
@@ -106,8 +105,8 @@ func withParam(url, name, value string) string {
 	return base
 }
 
-// isForbiddenHost reports whether a URL's hostname has a code point that the URL Standard forbids in a domain, as itself or,
-// as Chromium leaves it, percent-encoded. An IPv6 address is none of its business.
+// isForbiddenHost reports whether a hostname contains a code point that the URL Standard forbids in a domain, directly or
+// percent-encoded, as Chromium leaves some. The hostname must not be an IPv6 address.
 func isForbiddenHost(host string) bool {
 	for i := 0; i < len(host); i++ {
 		c := host[i]
@@ -124,7 +123,7 @@ func isForbiddenHost(host string) bool {
 	return false
 }
 
-// escape percent-encodes every byte but RFC 3986's unreserved characters.
+// escape percent-encodes all bytes except the unreserved characters of RFC 3986.
 func escape(s string) string {
 	const hex = "0123456789ABCDEF"
 	escaped := make([]byte, 0, len(s))

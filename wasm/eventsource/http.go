@@ -15,28 +15,28 @@ import (
 	"time"
 )
 
-// Client is what makes the requests of a source.
+// Client sends the requests of a source.
 type Client = *http.Client
 
-// errEnd is the end of a body.
+// errEnd is returned at the end of a body.
 var errEnd = io.EOF
 
-// readSize is what one read of a stream may return. It is all that a connection keeps beside net/http's buffers.
+// readSize is the size of the read buffer, the only memory that a connection keeps in addition to net/http's buffers.
 const readSize = 16 << 10
 
-// resolve returns the URL as it is sent.
+// resolve returns the URL without its fragment.
 func resolve(address string) (string, error) {
 	u, err := url.Parse(address)
 	switch {
 	case err != nil:
-		// The error repeats what it cannot parse, which may be a password.
-		return "", errors.New("eventsource: the URL cannot be parsed")
+		// The error of url.Parse contains the URL, which may contain a password.
+		return "", errors.New("eventsource: the URL is invalid")
 	case u.Scheme != "http" && u.Scheme != "https", u.Host == "":
-		return "", errors.New("eventsource: the URL must be an absolute one of http or https")
+		return "", errors.New("eventsource: the URL must be an absolute http or https URL")
 	case !strings.HasPrefix(u.Host, "[") && isForbiddenHost(u.Hostname()):
-		return "", errors.New("eventsource: the URL's host has a forbidden character")
+		return "", errors.New("eventsource: the URL's host contains a forbidden character")
 	case u.User != nil:
-		return "", errors.New("eventsource: the URL has a user name: send Authorization in Options.Header")
+		return "", errors.New("eventsource: the URL contains a user name: set Authorization in Options.Header instead")
 	}
 	u.Fragment, u.RawFragment = "", ""
 	return u.String(), nil
@@ -56,7 +56,7 @@ func originOf(u *url.URL) string {
 	return u.Scheme + "://" + host
 }
 
-// send makes one request, with what the Fetch Standard adds for a cache mode of no-store.
+// send sends a request with the header that the Fetch Standard adds for the cache mode no-store.
 func (s *Source) send(ctx context.Context, r request) (*response, error) {
 	var content io.Reader
 	if r.body != nil {
@@ -83,7 +83,7 @@ func (s *Source) send(ctx context.Context, r request) (*response, error) {
 	}, nil
 }
 
-// withoutURL returns the error that a url.Error wraps, whose text repeats the URL.
+// withoutURL unwraps a url.Error, because its text contains the URL.
 func withoutURL(err error) error {
 	if wrapped, ok := err.(*url.Error); ok {
 		return wrapped.Err
@@ -91,8 +91,8 @@ func withoutURL(err error) error {
 	return err
 }
 
-// client returns the caller's, for streams, and with the Fetch Standard's idea of what a redirect may carry where:
-// net/http lets Authorization go to another port, and to subdomains.
+// client returns a copy of the caller's client for streams. It has no timeout, and removes credentials on redirects as the Fetch
+// Standard requires: net/http sends Authorization to other ports and to subdomains.
 func (s *Source) client() *http.Client {
 	client := *http.DefaultClient
 	if s.options.Client != nil {
@@ -117,7 +117,7 @@ func (s *Source) client() *http.Client {
 	return &client
 }
 
-// maxRedirects is the Fetch Standard's.
+// maxRedirects is the limit of the Fetch Standard.
 const maxRedirects = 20
 
 func crossesOrigins(hops []*http.Request) bool {
@@ -125,7 +125,7 @@ func crossesOrigins(hops []*http.Request) bool {
 	return slices.ContainsFunc(hops, func(hop *http.Request) bool { return originOf(hop.URL) != first })
 }
 
-// retryAfter: RFC 9110, section 10.2.3: a date or a number of seconds. Returns milliseconds, 0 for what is neither.
+// retryAfter parses a date or a number of seconds (RFC 9110, section 10.2.3). It returns milliseconds, 0 for anything else.
 func retryAfter(value string) uint64 {
 	if seconds, err := strconv.ParseUint(value, 10, 32); err == nil {
 		return seconds * 1000

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// What a Go program in a browser pays for with this client is what it links. Of these, none.
+// The browser build must not link these packages, because they would make a program much larger.
 func TestImportsOfBrowserBuild(t *testing.T) {
 	never := []string{"net", "net/http", "net/url", "net/textproto", "encoding/json", "regexp", "bufio", "log", "math/big", "crypto/tls"}
 	cmd := exec.Command("go", "list", "-deps", ".")

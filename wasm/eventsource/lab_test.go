@@ -25,8 +25,8 @@ const (
 	there  = "http://a.example/events"
 )
 
-// A lab is a network without a wire, in the time of a bubble: whatever host a client dials, the test answers for it, with
-// the very bytes it chooses. The bubble's end proves that no goroutine is left.
+// A lab is a network in memory, in a synctest bubble: the test answers for every host that a client dials, with the bytes it
+// chooses. The end of the bubble proves that no goroutine is left.
 type lab struct {
 	*testing.T
 	requests chan *exchange
@@ -36,18 +36,18 @@ type lab struct {
 	begun    time.Time
 
 	mu    sync.Mutex
-	trace []string // what the source has told
+	trace []string // what the source has reported
 }
 
-// An exchange is one request, alone on its connection.
+// An exchange is one request on its own connection.
 type exchange struct {
 	*http.Request
 	content string
 	conn    net.Conn
-	closed  chan struct{} // by the client
+	closed  chan struct{} // closed when the client closes the connection
 }
 
-// inLab runs the test in a bubble. Unless the test opens it otherwise, the source is one of the URL there.
+// inLab runs the test in a bubble.
 func inLab(t *testing.T, test func(l *lab)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -91,7 +91,7 @@ func (l *lab) serve(conn net.Conn) {
 	close(x.closed)
 }
 
-// open opens the source and reads it, noting all that it tells, until it ends.
+// open opens a source of the URL there, and reads it until it ends. It notes everything that the source reports.
 func (l *lab) open(options eventsource.Options) {
 	l.Helper()
 	l.openURL(there, options)
@@ -130,7 +130,7 @@ func (l *lab) openURL(url string, options eventsource.Options) {
 	l.source, l.reading, l.cancel = source, ctx, cancel
 }
 
-// read reads the source to its end, and returns why that is.
+// read reads the source to its end and returns its error.
 func (l *lab) read() error { return readAll(l.reading, l.source) }
 
 func readAll(ctx context.Context, source *eventsource.Source) error {
@@ -148,8 +148,8 @@ func (l *lab) note(format string, args ...any) {
 	l.trace = append(l.trace, fmt.Sprintf(format, args...))
 }
 
-// told waits until everything waits, and returns what the source has told since the last time.
-func (l *lab) told() (trace []string) {
+// reports waits until all goroutines are blocked, and returns what the source has reported since the last call.
+func (l *lab) reports() (trace []string) {
 	synctest.Wait()
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -159,8 +159,8 @@ func (l *lab) told() (trace []string) {
 
 func (l *lab) want(want ...string) {
 	l.Helper()
-	if got := l.told(); !slices.Equal(got, want) {
-		l.Errorf("told\n\t%s\nwant\n\t%s", strings.Join(got, "\n\t"), strings.Join(want, "\n\t"))
+	if got := l.reports(); !slices.Equal(got, want) {
+		l.Errorf("reported\n\t%s\nwant\n\t%s", strings.Join(got, "\n\t"), strings.Join(want, "\n\t"))
 	}
 }
 
@@ -171,12 +171,12 @@ func (l *lab) next() *exchange {
 	case x := <-l.requests:
 		return x
 	case <-time.After(100 * 24 * time.Hour):
-		l.Fatalf("no request; told: %q", l.told())
+		l.Fatalf("no request; reported: %q", l.reports())
 		return nil
 	}
 }
 
-// nextAfter waits for a request that must come after exactly that time.
+// nextAfter waits for a request that must come after exactly this delay.
 func (l *lab) nextAfter(delay time.Duration) *exchange {
 	l.Helper()
 	begun := time.Now()
@@ -187,7 +187,7 @@ func (l *lab) nextAfter(delay time.Duration) *exchange {
 	return x
 }
 
-// write sends what the client reads, unless that has gone.
+// write sends the parts, unless the client has closed the connection.
 func (x *exchange) write(parts ...string) *exchange {
 	for _, part := range parts {
 		if _, err := io.WriteString(x.conn, part); errors.Is(err, io.ErrClosedPipe) {
@@ -197,7 +197,7 @@ func (x *exchange) write(parts ...string) *exchange {
 	return x
 }
 
-// end ends the response, and the connection.
+// end ends the response and the connection.
 func (x *exchange) end() { x.conn.Close() }
 
 // wantClosed checks that the client closes the connection at once.

@@ -14,112 +14,114 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/wasm/lifecycle"
 )
 
-// Options are what a [Source] takes beside its URL. The zero Options are those of an EventSource without any.
+// Options are the options of a [Source]. With the zero Options, it behaves like an EventSource without options.
 type Options struct {
-	// Header goes with every request; a [net/http.Header] is one. It is copied. Accept is text/event-stream unless it is
-	// among them, and Last-Event-ID is the stream's as soon as it has one. Authorization, and Cookie if it is among
-	// them, do not go to an origin that the server redirected to.
+	// Header has the headers of every request. It is copied. Accept is text/event-stream unless Header contains it. The
+	// source sets Last-Event-ID once the stream has a last event ID. Authorization and Cookie are not sent to another
+	// origin after a redirect.
 	Header map[string][]string
 
-	// HeaderFunc, in place of Header, is called before every request. If it fails, or returns what are no headers, that
-	// is an [Error] with ReasonHeaders, and it is called again for the next attempt. The context ends with the source's.
+	// HeaderFunc returns the headers of a request, and replaces Header. It is called before every request. If it fails or
+	// returns invalid headers, OnError gets ReasonHeaders, and the next attempt calls it again. Its context is done when
+	// that of the source is done.
 	HeaderFunc func(ctx context.Context, attempt Attempt) (map[string][]string, error)
 
-	// Method is the request's. Empty means GET. A request with another method than GET or HEAD is sent once, unless
-	// BodyFunc or ResumeByGET allows more: when its stream ends, the source ends with ReasonEnded. Such a request always
-	// goes to the URL that the source was opened with, even if that redirects.
+	// Method is the request method. Empty means GET. A request with another method than GET or HEAD is sent only once,
+	// unless BodyFunc or ResumeByGET is set: the source ends with ReasonEnded when its stream ends. Such a request always
+	// goes to the original URL, even if that redirects.
 	Method string
 
-	// Body is the request's. It is copied, and never sent twice. It needs a Method that has a body.
+	// Body is the request body. It is copied and sent only once. It requires a Method other than GET and HEAD.
 	Body []byte
 
-	// BodyFunc, in place of Body, is called before every request: set it if the server can bear the request again. If it
-	// fails, that is an [Error] with ReasonBody. The context ends with the source's.
+	// BodyFunc returns the body of a request, and replaces Body. It is called before every request. Set it if the request
+	// may be repeated. If it fails, OnError gets ReasonBody. Its context is done when that of the source is done.
 	BodyFunc func(ctx context.Context, attempt Attempt) ([]byte, error)
 
-	// ResumeByGET resumes with GET what began with another Method: a request with a last event ID is a GET without a
-	// body, to the URL that the first one was redirected to. A source that has no last event ID yet cannot resume.
+	// ResumeByGET resumes a request with another Method by GET: once the stream has a last event ID, the source reconnects
+	// with a GET without a body, to the URL that the first request was redirected to. Without a last event ID, it cannot
+	// resume.
 	ResumeByGET bool
 
-	// FlushAtEnd delivers an event whose blank line is missing when the server ends the stream. The standard discards
-	// it. An event that a broken connection has cut off is discarded all the same.
+	// FlushAtEnd delivers an unfinished event when the server ends the stream. The standard discards it. If the connection
+	// breaks, an unfinished event is always discarded.
 	FlushAtEnd bool
 
-	// Accept lists what a response may be besides the standard's 200 and text/event-stream.
+	// Accept lists responses to accept in addition to those that the standard accepts.
 	Accept Accept
 
-	// LastEventID is what the source resumes from, without NUL, CR and LF.
+	// LastEventID is the event ID from which to resume. It must not contain NUL, CR or LF.
 	LastEventID string
 
-	// LastEventIDParam is a query parameter that the last event ID is sent in, in place of the header, which in a
-	// browser needs a CORS preflight to another origin.
+	// LastEventIDParam is the name of a query parameter for the last event ID, instead of the header. In a browser, this
+	// avoids the CORS preflight for requests to other origins.
 	LastEventIDParam string
 
-	// Retry is how to try again. Nil means: after the stream's reconnection time, for ever, and after no HTTP error.
+	// Retry says when to reconnect. Nil means after the stream's reconnection time, without a limit, and never after an
+	// HTTP error.
 	Retry *Retry
 
-	// IdleTimeout is after how long without a byte, of a comment even, a connection is taken for dead and made anew,
-	// from a millisecond on. It must be longer than the server is ever silent. The time that the program takes for an
-	// event does not count. Zero means never.
+	// IdleTimeout is how long a connection may be silent before the source reconnects, at least 1 ms. The server must send
+	// something, such as a comment, more often than that. Time that the program spends on an event does not count. Zero
+	// means no timeout.
 	IdleTimeout time.Duration
 
-	// MaxEventSize is how many bytes one event may have before the source fails. Zero means 16 MiB.
+	// MaxEventSize is the maximum size of an event, in bytes. The source fails if an event is larger. Zero means 16 MiB.
 	MaxEventSize int
 
-	// WithCredentials lets a browser send cookies and other credentials to another origin, too. Elsewhere it means
-	// nothing: the Client's cookie jar decides.
+	// WithCredentials lets a browser send cookies and other credentials to other origins. Elsewhere it has no effect: the
+	// Client's cookie jar decides.
 	WithCredentials bool
 
-	// Client makes the requests. Nil means [net/http.DefaultClient]. Its Timeout does not apply, which is meant for
-	// responses that end. In a browser this is a function to call in place of fetch, and the zero Value means fetch.
+	// Client sends the requests. Nil means [net/http.DefaultClient]. Its Timeout is ignored, because it would end streams.
+	// In a browser, Client is a function to call instead of fetch, and the zero Value means fetch.
 	Client Client
 
-	// OnOpen is called when a connection is open, before its first event, and OnError when one is lost or cannot be
-	// made, as an EventSource fires its events of these names. Both are called by the goroutine that reads the source,
-	// which waits for them. OnError is not told when the context is done.
+	// OnOpen is called when a connection is open, before its first event. OnError is called when a connection is lost or
+	// cannot be made, but not when the context is done. The goroutine that reads the source calls both and waits for them.
 	OnOpen  func(Response)
 	OnError func(*Error)
 }
 
-// Accept lets servers deviate from the standard. The zero Accept is the standard's.
+// Accept lists responses to accept in addition to those that the standard accepts.
 type Accept struct {
-	// Statuses are accepted besides 200, from 201 to 299 without 204 and 205, which have no body.
+	// Statuses from 201 to 299, except 204 and 205, which have no body.
 	Statuses []int
 
-	// ContentTypes are accepted besides text/event-stream, without parameters: "application/octet-stream". An empty one
-	// stands for a response without a Content-Type.
+	// ContentTypes are media types without parameters, such as "application/octet-stream". An empty string accepts
+	// responses without a Content-Type.
 	ContentTypes []string
 }
 
-// Retry is exponential backoff. What the stream sets by "retry:" is the least that a delay can be.
+// Retry is exponential backoff. The stream's "retry:" field sets the minimum delay.
 type Retry struct {
-	// Initial is the first delay, and Max what it grows to, each by Factor times the one before. Zero means 1 s, 30 s
-	// and 2. None can be less than a millisecond, and Factor not less than 1.
+	// Initial is the first delay, at least 1 ms. Each consecutive failure multiplies it by Factor, from 1 to 1000, up to
+	// Max. Zero means 1 s, 30 s and 2.
 	Initial, Max time.Duration
 	Factor       float64
 
-	// Jitter is the part of a delay that is left to chance, up to 1 for all of it. Zero means 1; negative, none.
+	// Jitter is the random part of a delay, at most 1. Zero means 1; a negative value means no jitter.
 	Jitter float64
 
-	// Attempts is after how many failures in a row the source fails for good. Zero means never.
+	// Attempts is the number of consecutive failures after which the source fails for good. Zero means no limit.
 	Attempts int
 
-	// Statuses are the HTTP statuses that are tried again, after Retry-After if that is longer. Nil means 429, 500, 502,
-	// 503 and 504. 204 cannot be among them: it ends a source.
+	// Statuses are the HTTP statuses to try again, after Retry-After if that is longer. Nil means 429, 500, 502, 503 and
+	// 504. 204 is not allowed, because it ends a source.
 	Statuses []int
 
-	// ResetAfter is how long a connection must be open for the failures before it not to count, at most 24 days. Zero
-	// means 5 s; negative, that they do not from the moment it opens.
+	// ResetAfter is how long a connection must stay open to reset the count of failures and the delay, at most 24 days.
+	// Zero means 5 s; a negative value resets them when the connection opens.
 	ResetAfter time.Duration
 }
 
-// An Attempt is what HeaderFunc and BodyFunc are told of the request to come.
+// An Attempt describes the next request to HeaderFunc and BodyFunc.
 type Attempt struct {
-	// Number is 1 for the first request, and for the first one after a connection was open.
+	// Number is the number of this request since the connection was last open, from 1.
 	Number      int
 	LastEventID string
 
-	// Reason is why there has to be another request, empty for the first.
+	// Reason says why another request is needed. It is empty for the first one.
 	Reason Reason
 
 	// Status is that of the last response, or 0.
@@ -128,25 +130,25 @@ type Attempt struct {
 
 var retriedStatuses = []int{429, 500, 502, 503, 504}
 
-// checked returns the options as the source keeps them, whatever the caller does to theirs.
+// checked validates the options and returns a copy that does not share memory with the caller's.
 func (o Options) checked() (Options, error) {
 	switch {
 	case o.Header != nil && o.HeaderFunc != nil:
-		return o, errors.New("eventsource: Options.Header and Options.HeaderFunc: only one of them can be set")
+		return o, errors.New("eventsource: Options.Header and Options.HeaderFunc are both set: set only one of them")
 	case o.Body != nil && o.BodyFunc != nil:
-		return o, errors.New("eventsource: Options.Body and Options.BodyFunc: only one of them can be set")
+		return o, errors.New("eventsource: Options.Body and Options.BodyFunc are both set: set only one of them")
 	case (o.Body != nil || o.BodyFunc != nil) && !hasBody(o.Method):
-		return o, errors.New("eventsource: Options.Body: a GET or HEAD request has none, set Options.Method")
+		return o, errors.New("eventsource: Options.Body requires a Method other than GET and HEAD")
 	case o.ResumeByGET && !hasBody(o.Method):
-		return o, errors.New("eventsource: Options.ResumeByGET is for other methods than GET and HEAD, set Options.Method")
+		return o, errors.New("eventsource: Options.ResumeByGET requires a Method other than GET and HEAD")
 	case o.Method != "" && !isToken(o.Method):
-		return o, errors.New("eventsource: Options.Method: " + strconv.Quote(o.Method) + " is no HTTP method")
+		return o, errors.New("eventsource: Options.Method: " + strconv.Quote(o.Method) + " is not an HTTP method")
 	case strings.ContainsAny(o.LastEventID, "\x00\r\n"):
 		return o, errors.New("eventsource: Options.LastEventID contains NUL, CR or LF")
 	case o.MaxEventSize < 0:
 		return o, errors.New("eventsource: Options.MaxEventSize is negative")
 	case o.IdleTimeout < 0 || o.IdleTimeout > 0 && o.IdleTimeout < time.Millisecond:
-		return o, errors.New("eventsource: Options.IdleTimeout must be 0 or from 1ms on, not " + o.IdleTimeout.String())
+		return o, errors.New("eventsource: Options.IdleTimeout must be 0 or at least 1ms, not " + o.IdleTimeout.String())
 	}
 	if err := checkHeader(o.Header); err != nil {
 		return o, errors.New("eventsource: Options.Header: " + err.Error())
@@ -169,7 +171,7 @@ func (a Accept) checked() (Accept, error) {
 	a.Statuses, a.ContentTypes = slices.Clone(a.Statuses), slices.Clone(a.ContentTypes)
 	for _, status := range a.Statuses {
 		if status < 200 || status > 299 || status == 204 || status == 205 {
-			return a, errors.New("eventsource: Options.Accept.Statuses: " + strconv.Itoa(status) + " has no stream")
+			return a, errors.New("eventsource: Options.Accept.Statuses: " + strconv.Itoa(status) + " is not a status from 200 to 299 with a body")
 		}
 	}
 	for i, contentType := range a.ContentTypes {
@@ -183,7 +185,7 @@ func (a Accept) checked() (Accept, error) {
 	return a, nil
 }
 
-// standard returns the response as the standard would have it, if it is accepted.
+// standard replaces an accepted status and type by those that the standard requires.
 func (a *Accept) standard(r lifecycle.Response) lifecycle.Response {
 	if slices.Contains(a.Statuses, r.Status) {
 		r.Status = 200
@@ -205,10 +207,10 @@ func (r Retry) checked() (Retry, error) {
 	}
 	switch {
 	case r.Initial < time.Millisecond:
-		return r, errors.New("eventsource: Options.Retry.Initial must be from 1ms on, not " + r.Initial.String())
+		return r, errors.New("eventsource: Options.Retry.Initial must be at least 1ms, not " + r.Initial.String())
 	case r.Max < time.Millisecond:
-		return r, errors.New("eventsource: Options.Retry.Max must be from 1ms on, not " + r.Max.String())
-	case !(r.Factor >= 1 && r.Factor <= 1000): // NaN is neither
+		return r, errors.New("eventsource: Options.Retry.Max must be at least 1ms, not " + r.Max.String())
+	case !(r.Factor >= 1 && r.Factor <= 1000): // also refuses NaN
 		return r, errors.New("eventsource: Options.Retry.Factor must be from 1 to 1000")
 	case !(r.Jitter <= 1):
 		return r, errors.New("eventsource: Options.Retry.Jitter must be at most 1")
@@ -219,13 +221,13 @@ func (r Retry) checked() (Retry, error) {
 	}
 	for _, status := range r.Statuses {
 		if status < 201 || status > 599 || status == 204 {
-			return r, errors.New("eventsource: Options.Retry.Statuses: " + strconv.Itoa(status) + " cannot be tried again")
+			return r, errors.New("eventsource: Options.Retry.Statuses: " + strconv.Itoa(status) + " must be an HTTP status from 201 to 599, except 204")
 		}
 	}
 	return r, nil
 }
 
-// policy returns what there is of retries in lifecycle's terms.
+// policy returns the retry policy for package lifecycle.
 func (o *Options) policy() lifecycle.Retry {
 	policy := o.Retry.policy()
 	switch {
@@ -238,10 +240,10 @@ func (o *Options) policy() lifecycle.Retry {
 	return policy
 }
 
-// once reports whether the request must not be repeated.
+// once reports whether the request must be sent only once.
 func (o *Options) once() bool { return hasBody(o.Method) && o.BodyFunc == nil }
 
-// policy returns it in lifecycle's terms.
+// policy returns the policy for package lifecycle.
 func (r *Retry) policy() lifecycle.Retry {
 	if r == nil {
 		return lifecycle.Retry{}

@@ -16,16 +16,16 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/wasm/eventsource"
 )
 
-// A token that is refused is renewed, without losing the source or its place.
+// HeaderFunc can renew a token that was refused. The source resumes where it was.
 func TestHeaderFunc(t *testing.T) {
 	inLab(t, func(l *lab) {
-		var told []string
+		var attempts []string
 		l.open(eventsource.Options{
 			LastEventID: "7",
 			Retry:       &eventsource.Retry{Jitter: -1, Statuses: []int{401}},
 			HeaderFunc: func(_ context.Context, a eventsource.Attempt) (map[string][]string, error) {
-				told = append(told, fmt.Sprintf("%d %s %s %d", a.Number, a.LastEventID, string(a.Reason), a.Status))
-				switch len(told) {
+				attempts = append(attempts, fmt.Sprintf("%d %s %s %d", a.Number, a.LastEventID, string(a.Reason), a.Status))
+				switch len(attempts) {
 				case 3:
 					return nil, errors.New("no token")
 				case 4:
@@ -35,7 +35,7 @@ func TestHeaderFunc(t *testing.T) {
 				case 6:
 					return nil, nil
 				}
-				return http.Header{"authorization": {fmt.Sprint("Bearer ", len(told))}}, nil
+				return http.Header{"authorization": {fmt.Sprint("Bearer ", len(attempts))}}, nil
 			},
 		})
 		x := l.next()
@@ -48,8 +48,8 @@ func TestHeaderFunc(t *testing.T) {
 		x = l.next()
 		l.wantHeader(x, "Authorization")
 		l.wantHeader(x, "Accept", "text/event-stream")
-		if want := []string{"1 7  0", "2 7 status 401", "1 8 ended 200", "2 8 headers 0", "3 8 headers 0", "4 8 headers 0"}; !slices.Equal(told, want) {
-			l.Errorf("told %q, want %q", told, want)
+		if want := []string{"1 7  0", "2 7 status 401", "1 8 ended 200", "2 8 headers 0", "3 8 headers 0", "4 8 headers 0"}; !slices.Equal(attempts, want) {
+			l.Errorf("attempts %q, want %q", attempts, want)
 		}
 		l.want("error status, retry in 1s", "open 200 http://a.example/events attempt 2 resumed true", "error ended, retry in 2s",
 			"error headers, retry in 4s", "error headers, retry in 8s", "error headers, retry in 16s")
@@ -89,7 +89,7 @@ func TestBodyFunc(t *testing.T) {
 	})
 }
 
-// Without a function for its body a request that is no GET is sent once, whatever becomes of it.
+// Without BodyFunc, a request other than GET is sent only once, whatever happens to it.
 func TestOnce(t *testing.T) {
 	posted := eventsource.Options{Method: "POST", Body: []byte("ask")}
 	for name, tt := range map[string]struct {
@@ -97,13 +97,13 @@ func TestOnce(t *testing.T) {
 		respond func(x *exchange)
 		want    []string
 	}{
-		"the stream ends in order": {posted, func(x *exchange) { x.write(stream, "retry: 1\nid: 1\ndata: a\n\n").end() }, []string{
+		"the stream ends": {posted, func(x *exchange) { x.write(stream, "retry: 1\nid: 1\ndata: a\n\n").end() }, []string{
 			opened, `message "a" 1`, "error ended", "end: eventsource: the server ended the stream", "over",
 		}},
 		"without a body": {eventsource.Options{Method: "DELETE"}, func(x *exchange) { x.write(stream).end() }, []string{
 			opened, "error ended", "end: eventsource: the server ended the stream", "over",
 		}},
-		"a status that would be tried again": {
+		"a status that Retry lists": {
 			eventsource.Options{Method: "POST", Retry: &eventsource.Retry{}},
 			func(x *exchange) { x.write("HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n").end() },
 			[]string{"error status", "end: eventsource: the response's status is not 200 but 503", "over"},
@@ -129,7 +129,7 @@ func TestOnce(t *testing.T) {
 	}
 }
 
-func TestEndedIsAValue(t *testing.T) {
+func TestErrorsIsReasonEnded(t *testing.T) {
 	inLab(t, func(l *lab) {
 		l.openURL(there, eventsource.Options{Method: "POST", Body: []byte("ask")})
 		go func() { l.next().write(stream).end() }()
@@ -139,7 +139,7 @@ func TestEndedIsAValue(t *testing.T) {
 	})
 }
 
-// What was begun by POST goes on by GET, where the POST was redirected to, for as long as there is a last event ID.
+// After a POST, the source resumes by GET at the URL to which the POST was redirected, if it has a last event ID.
 func TestResumeByGET(t *testing.T) {
 	inLab(t, func(l *lab) {
 		l.open(eventsource.Options{
@@ -169,7 +169,9 @@ func TestResumeByGET(t *testing.T) {
 	inLab(t, func(l *lab) {
 		l.openURL(there, eventsource.Options{Method: "POST", ResumeByGET: true})
 		go func() {
-			l.next().write("HTTP/1.1 307 Go\r\nLocation: /answers/1\r\nContent-Length: 0\r\n\r\n").end()
+			// Without Connection: close, the client may send the redirected POST on a connection that is about to end, and must not
+			// repeat it.
+			l.next().write("HTTP/1.1 307 Go\r\nLocation: /answers/1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n").end()
 			l.next().write(stream, "id: 1\ndata: a\n\n")
 		}()
 		for range l.source.Events(l.reading) {
@@ -197,7 +199,7 @@ func TestResumeByGET(t *testing.T) {
 	})
 }
 
-// What a server leaves unfinished at the end of its stream is an event where that is asked for, however it is cut.
+// FlushAtEnd delivers an unfinished event at the end of the stream, wherever it was cut.
 func TestFlushAtEnd(t *testing.T) {
 	for _, tt := range []struct{ stream, want string }{
 		{"data: a", `message "a" `},
@@ -216,8 +218,8 @@ func TestFlushAtEnd(t *testing.T) {
 			want := []string{opened, tt.want, ended}
 			l.want(slices.DeleteFunc(want, func(s string) bool { return s == "" })...)
 			l.next().write(stream, "data: b\n\n")
-			if got := l.told(); len(got) != 2 || !strings.HasPrefix(got[1], `message "b" `) {
-				l.Errorf("after %q the next connection told %q", tt.stream, got)
+			if got := l.reports(); len(got) != 2 || !strings.HasPrefix(got[1], `message "b" `) {
+				l.Errorf("after %q the next connection reported %q", tt.stream, got)
 			}
 		})
 	}
@@ -245,8 +247,8 @@ func TestAccept(t *testing.T) {
 			x := l.next().write("HTTP/1.1 " + tt.head + "\r\n\r\n")
 			synctest.Wait()
 			x.end()
-			if got := l.told(); len(got) == 0 || got[0] != tt.want {
-				l.Errorf("%s: told %q, want %q", tt.head, got, tt.want)
+			if got := l.reports(); len(got) == 0 || got[0] != tt.want {
+				l.Errorf("%s: reported %q, want %q", tt.head, got, tt.want)
 			}
 		})
 	}
@@ -259,17 +261,17 @@ func TestLastEventIDParam(t *testing.T) {
 		x := l.next()
 		l.wantHeader(x, "Last-Event-Id")
 		if x.RequestURI != "/events?a=%7e&b&last=%C3%A9%261" {
-			l.Errorf("asked for %s", x.RequestURI)
+			l.Errorf("requested %s", x.RequestURI)
 		}
 		x.write(stream, "id\n\n").end()
 		if x = l.next(); x.RequestURI != "/events?a=%7e&b" {
-			l.Errorf("asked for %s", x.RequestURI)
+			l.Errorf("requested %s", x.RequestURI)
 		}
 	})
 	inLab(t, func(l *lab) {
 		l.open(eventsource.Options{LastEventIDParam: "last"})
 		if x := l.next(); x.RequestURI != "/events" {
-			l.Errorf("asked for %s", x.RequestURI)
+			l.Errorf("requested %s", x.RequestURI)
 		}
 	})
 }

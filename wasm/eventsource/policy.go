@@ -10,20 +10,21 @@ import (
 	"github.com/hack-pad/safejs"
 )
 
-// Browsers reconnect after a network error and give up when they forbid the request themselves. fetch rejects with the
-// same TypeError for all of these. What follows tells them apart as far as a script can, as js/request.js does.
+// Browsers reconnect after a network error and give up when they forbid the request themselves. fetch rejects with the same
+// TypeError in both cases. This file tells them apart as far as a script can, like js/request.js.
 
-// explain returns the error of a request that fetch has rejected, a futile one if no other attempt would succeed.
+// explain returns the error of a request that fetch has rejected. It is of type forbidden if the browser does not allow the
+// request.
 func (s *Source) explain(ctx context.Context, url string, policy *policy, err error) error {
 	switch {
 	case ctx.Err() != nil:
 		return err
 	case !isFetchable(url):
-		return futile{ReasonURL, err}
+		return forbidden{ReasonURL, err}
 	case policy.blocked(ctx):
-		return futile{ReasonCSP, err}
+		return forbidden{ReasonCSP, err}
 	case s.options.Client.IsUndefined() && isBlockedByCORS(ctx, url):
-		return futile{ReasonCORS, err}
+		return forbidden{ReasonCORS, err}
 	default:
 		return err
 	}
@@ -38,8 +39,8 @@ func isFetchable(url string) bool {
 	return strings.HasSuffix(scheme, "-extension")
 }
 
-// isBlockedByCORS: a server that answers a request without CORS, and not one with it, has not allowed this origin. HEAD,
-// so that no stream begins. A URL of the page's own origin is not asked.
+// isBlockedByCORS reports whether the server does not allow this origin: it answers a request without CORS, but not one with
+// CORS. The method is HEAD, so that no stream begins. A URL of the page's own origin is not checked.
 func isBlockedByCORS(ctx context.Context, url string) bool {
 	if origin(url) == text(safejs.Global(), "origin") {
 		return false
@@ -64,7 +65,7 @@ func isBlockedByCORS(ctx context.Context, url string) bool {
 	return err == nil
 }
 
-// A policy sees whether the page's Content-Security-Policy blocks a request.
+// A policy watches whether the page's Content-Security-Policy blocks a request.
 type policy struct {
 	target   safejs.Value
 	listener safejs.Func
@@ -90,13 +91,13 @@ func watchPolicy(url string) *policy {
 		return nil
 	})
 	if err == nil {
-		// Node has nothing to listen to, and no such policy.
+		// Node.js has no global addEventListener and no such policy.
 		_, _ = p.target.Call("addEventListener", "securitypolicyviolation", p.listener)
 	}
 	return p
 }
 
-// blocked waits for the event, which is a task that may come after the rejection.
+// blocked waits for the event, which is fired in a task that may run after the rejection.
 func (p *policy) blocked(ctx context.Context) bool {
 	const late = 10 * time.Millisecond
 	select {

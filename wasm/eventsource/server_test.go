@@ -21,9 +21,8 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/wasm/eventsource"
 )
 
-// While events are published, the connections of a client are killed, again and again: it receives each event once, in
-// order.
-func TestNothingIsLostWhenConnectionsAreKilled(t *testing.T) {
+// A client whose connections are killed while events are published receives each event once, in order.
+func TestKilledConnectionsLoseNothing(t *testing.T) {
 	const events, kills = 2000, 20
 	broker := &server.Broker{}
 	s := httptest.NewServer(&server.Handler{Broker: broker, Authorize: server.BearerToken("secret")})
@@ -71,17 +70,16 @@ func TestNothingIsLostWhenConnectionsAreKilled(t *testing.T) {
 			break
 		}
 		if want%(events/kills) == events/kills/2 {
-			conns.kill() // with more on its way
+			conns.kill() // while more events are being sent
 		}
 	}
-	if resumed < kills-1 { // of the last one's events, all may have been there
+	if resumed < kills-1 { // the last connection may have received all events before it was killed
 		t.Errorf("%d connections resumed of %d killed", resumed, kills)
 	}
 }
 
-// Over HTTP/1.1 and over one connection of HTTP/2, to cancel and to leave sources leaves nothing behind, neither streams of
-// the server nor goroutines.
-func TestNothingIsLeft(t *testing.T) {
+// Canceling and leaving sources leaves no streams on the server and no goroutines, over HTTP/1.1 and HTTP/2.
+func TestEndedSourcesLeaveNothing(t *testing.T) {
 	for protocol, http2 := range map[string]bool{"HTTP/1.1": false, "HTTP/2": true} {
 		t.Run(protocol, func(t *testing.T) {
 			const sources = 40
@@ -117,7 +115,7 @@ func TestNothingIsLeft(t *testing.T) {
 					}
 				})
 			}
-			// The server counts a stream before it has its place, so it is the clients who are asked.
+			// The server counts a stream before its log position is fixed, so ask the clients.
 			eventually(t, "all are open", func() bool { return opened.Load() == sources })
 			if _, err := broker.Publish(t.Context(), "news", sse.Event{Data: "hello"}); err != nil {
 				t.Fatal(err)
@@ -127,14 +125,14 @@ func TestNothingIsLeft(t *testing.T) {
 			readers.Wait()
 			eventually(t, "all have left", func() bool { return broker.Stats().Connections == 0 })
 			eventually(t, "no goroutine is left", func() bool {
-				client.CloseIdleConnections() // again: one of HTTP/2 is idle when the last stream has ended
+				client.CloseIdleConnections() // repeated, because an HTTP/2 connection is idle only after its last stream
 				return runtime.NumGoroutine() <= before
 			})
 		})
 	}
 }
 
-// patience ends what hangs. It measures nothing: on a machine with too much to do, all takes a hundred times as long.
+// patience ends tests that hang. It is generous because a busy machine can be a hundred times slower.
 const patience = 5 * time.Minute
 
 func eventually(t *testing.T, what string, ok func() bool) {
@@ -146,7 +144,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-// connections are those of one client.
+// connections are the open connections of one client.
 type connections struct {
 	mu   sync.Mutex
 	open []net.Conn
@@ -162,7 +160,7 @@ func (c *connections) dial(ctx context.Context, network, address string) (net.Co
 	return conn, err
 }
 
-// kill breaks all of them as a network does, without a word to the server.
+// kill resets all connections.
 func (c *connections) kill() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -173,7 +171,7 @@ func (c *connections) kill() {
 	c.open = nil
 }
 
-// A program that follows a stream. Its connection breaks, and it resumes where it was.
+// This program reads a stream. Its connection breaks, and it resumes.
 func Example() {
 	broker := &server.Broker{}
 	s := httptest.NewServer(&server.Handler{Broker: broker, Authorize: server.BearerToken("secret")})
@@ -215,7 +213,7 @@ func Example() {
 	// message two
 }
 
-// Events by their type, and an error that says why it is over.
+// This program handles events by type, and an error by status.
 func ExampleError() {
 	broker := &server.Broker{}
 	s := httptest.NewServer(&server.Handler{Broker: broker, Authorize: server.BearerToken("secret")})

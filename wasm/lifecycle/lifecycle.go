@@ -1,12 +1,11 @@
-// Package lifecycle is the connection of an EventSource as the HTML Standard describes it in section 9.2.3 "Processing
-// model", without the world around it: each input is a method that returns the [Command] which the driver carries out.
-// It does no I/O, starts no goroutine and knows no clock, so it is exact, testable as a table, and safe to run inside a
-// function that JavaScript calls.
+// Package lifecycle implements the connection of an EventSource as a state machine. It follows section 9.2.3 "Processing
+// model" of the HTML Standard. Each input is a method that returns a [Command] for the driver to execute. The package does
+// no I/O, starts no goroutines and reads no clock, so it can be tested with tables and called from JavaScript.
 package lifecycle
 
 import "github.com/eventsource-wasm/eventsource-wasm/sse"
 
-// ReadyState is the state of a connection as EventSource.readyState tells it.
+// ReadyState is the state of a connection. The values are those of EventSource.readyState.
 type ReadyState uint8
 
 const (
@@ -15,84 +14,83 @@ const (
 	Closed
 )
 
-// An Action is what a [Command] asks for.
+// An Action is the kind of a [Command].
 type Action uint8
 
 const (
-	// None asks for nothing. Every input that comes too late gets it: a timer that fired while the page called close.
+	// None does nothing. It is the result of inputs that no longer matter, such as a timer that fires after close.
 	None Action = iota
 
-	// Fetch asks for a request of URL, with LastEventID in Last-Event-ID unless it is empty. It is answered by
-	// [Source.Respond] or [Source.Fail].
+	// Fetch requests URL, with LastEventID in Last-Event-ID unless it is empty. Call [Source.Respond] or [Source.Fail]
+	// with the result.
 	Fetch
 
-	// Announce asks to fire open, then to read the response's body. Its bytes go to [Source.Parser], and
-	// [Source.End] or [Source.Fail] follows. Unless Delay is zero, it also asks to call [Source.Timer] if the
-	// connection is still open once that has passed.
+	// Announce fires open, then reads the response's body into [Source.Parser]. Call [Source.End] or [Source.Fail] at
+	// the end. Unless Delay is zero, also call [Source.Timer] after Delay if the connection is still open.
 	Announce
 
-	// Reestablish asks to fire error with readyState CONNECTING, and to call [Source.Timer] once Delay has passed.
+	// Reestablish fires error with readyState CONNECTING. Call [Source.Timer] after Delay.
 	Reestablish
 
-	// Wait asks to call [Source.Timer] once Delay has passed.
+	// Wait only waits. Call [Source.Timer] after Delay.
 	Wait
 
-	// Fail asks to abort the request and to fire error with readyState CLOSED.
+	// Fail aborts the request and fires error with readyState CLOSED.
 	Fail
 
-	// Abort asks to abort the request, to stop the timer, and to fire nothing.
+	// Abort aborts the request and stops the timer. It fires no event.
 	Abort
 )
 
-// A Command is what the driver has to do. Only the fields that its Action names are set.
+// A Command tells the driver what to do. Only the fields that its Action mentions are set.
 type Command struct {
 	Do          Action
 	URL         string
-	LastEventID string // the id's UTF-8 bytes, as they go into the header
+	LastEventID string // as UTF-8 bytes, for the header
 	Delay       uint32 // milliseconds, at most MaxDelay
 	Reason      Reason
 }
 
-// MaxDelay is the longest delay, in milliseconds, that JavaScript's timers count: one of more fires at once. A longer
-// reconnection time is waited for in turns.
+// MaxDelay is the maximum Delay of a [Command], in milliseconds. A timer in JavaScript with a longer delay fires at once, so
+// a longer delay takes several commands.
 const MaxDelay = 1<<31 - 1
 
 // A Source is the state of one connection. Create one with [New].
 type Source struct {
-	// Parser takes the body of the response that was announced.
+	// Parser parses the body of the announced response.
 	Parser sse.Parser
 
-	// Retry is the policy of reconnections. It may be set until the first of them.
+	// Retry is the reconnection policy. It must be set before the first reconnection.
 	Retry Retry
 
 	phase Phase
 	url   string // of the next request
-	wait  uint64 // what is left of the time until the next request, in milliseconds
+	wait  uint64 // the remaining delay before the next request, in milliseconds
 }
 
-// A Phase is what a [Source] waits for.
+// A Phase is the phase of a connection. js/states.js has the same numbers.
 type Phase uint8
 
 const (
-	idle       Phase = iota // Connect
-	requesting              // Respond
-	streaming               // End
-	waiting                 // Timer
+	idle       Phase = iota // waits for Connect
+	requesting              // waits for Respond
+	streaming               // waits for End
+	waiting                 // waits for Timer
 	closed
 )
 
-// New returns the connection of an EventSource for url, which must be absolute.
+// New returns a connection for url, which must be absolute.
 func New(url string) *Source { return &Source{url: url} }
 
-// A State is what a [Source] knows between two inputs, beside its Parser and its policy of retries.
+// A State is the state of a [Source] between two inputs, except for its Parser and its retry policy.
 type State struct {
 	Phase    Phase
 	URL      string // of the next request
-	Wait     uint64 // what is left of a delay behind the one that was asked for, in milliseconds
-	Failures uint32 // in a row
+	Wait     uint64 // the remaining delay after the one that was commanded, in milliseconds
+	Failures uint32 // consecutive
 }
 
-// Resume returns a connection that goes on where another has stopped. Its Parser and its policy are to be set.
+// Resume returns a connection that continues where another one stopped. The caller sets its Parser.
 func Resume(s State, r Retry) *Source {
 	r.failures = s.Failures
 	return &Source{phase: s.Phase, url: s.URL, wait: s.Wait, Retry: r}
@@ -110,7 +108,7 @@ func (s *Source) ReadyState() ReadyState {
 	}
 }
 
-// Connect begins: its command is the first request.
+// Connect begins. Its command is the first request.
 func (s *Source) Connect() Command {
 	if s.phase != idle {
 		return Command{}
@@ -118,15 +116,15 @@ func (s *Source) Connect() Command {
 	return s.fetch()
 }
 
-// A Response is what of a response decides over the connection.
+// A Response holds the fields that decide what happens next.
 type Response struct {
 	Status      int
 	ContentType string // the Content-Type header's values, joined by commas
 	URL         string // after redirects; empty means that of the request
-	RetryAfter  uint64 // what Retry-After asks to wait, in milliseconds
+	RetryAfter  uint64 // from Retry-After, in milliseconds
 }
 
-// Respond takes the response to the request.
+// Respond handles the response to the request.
 //
 // "Otherwise, if res's status is not 200, or if res's `Content-Type` is not `text/event-stream`, then fail the
 // connection. Otherwise, announce the connection and interpret res's body line by line."
@@ -142,7 +140,7 @@ func (s *Source) Respond(response Response) Command {
 		return s.fail(ReasonContentType)
 	}
 	if response.URL != "" {
-		// The reconnection goes where redirects have led: the standard keeps one request, and its URL list, for all.
+		// Reconnect to the final URL: the standard reuses the request and its URL list, which includes redirects.
 		s.url = response.URL
 	}
 	s.phase = streaming
@@ -150,25 +148,26 @@ func (s *Source) Respond(response Response) Command {
 	return Command{Do: Announce, Delay: s.Retry.opened()}
 }
 
-// Fail takes a network error, of the request or of the response's body.
+// Fail handles a network error of the request or of the response's body. If forbidden is true, the browser does not allow
+// the request, and the connection fails.
 //
 // "If res is a network error, then reestablish the connection, unless the user agent knows that to be futile, in which
 // case the user agent may fail the connection."
-func (s *Source) Fail(futile bool) Command {
+func (s *Source) Fail(forbidden bool) Command {
 	switch {
 	case s.phase != requesting && s.phase != streaming:
 		return Command{}
-	case futile:
-		return s.fail(ReasonFutile)
+	case forbidden:
+		return s.fail(ReasonForbidden)
 	default:
 		return s.reestablish(ReasonNetwork)
 	}
 }
 
-// End takes the end of the response's body, or of the driver's reading because [sse.Parser.Err] was not nil.
+// End handles the end of the response's body, or of reading it because [sse.Parser.Err] is not nil.
 //
-// "processResponseEndOfBody: […] If res is not a network error, then reestablish the connection." A stream that broke
-// the parser's limit would break it again.
+// "processResponseEndOfBody: […] If res is not a network error, then reestablish the connection." A stream whose event was
+// too large fails, because the server would send that event again.
 func (s *Source) End() Command {
 	switch {
 	case s.phase != streaming:
@@ -180,9 +179,8 @@ func (s *Source) End() Command {
 	}
 }
 
-// Wake takes the news that the world has changed, as when a network is back or the computer has slept: a delay is not
-// worth waiting for any more, and a connection that looks alive need not be. The request that follows is no further
-// failure, so the policy of retries does not count it.
+// Wake reconnects at once, for example because the network is back or the computer has slept: it ends a delay, and replaces
+// a connection that may be dead. The retry policy does not count this as a failure.
 func (s *Source) Wake() Command {
 	switch s.phase {
 	case waiting:
@@ -195,7 +193,7 @@ func (s *Source) Wake() Command {
 	}
 }
 
-// Timer takes the end of the delay that Announce, Reestablish or Wait asked for.
+// Timer handles the end of a delay: that of Announce, Reestablish or Wait.
 func (s *Source) Timer() Command {
 	switch {
 	case s.phase == streaming:
@@ -210,8 +208,8 @@ func (s *Source) Timer() Command {
 	}
 }
 
-// Close takes the page's call of close(), "which must abort any instances of the fetch algorithm started for this
-// EventSource object, and must set the readyState attribute to CLOSED".
+// Close implements close(), "which must abort any instances of the fetch algorithm started for this EventSource object, and
+// must set the readyState attribute to CLOSED".
 func (s *Source) Close() Command {
 	if s.phase == closed {
 		return Command{}

@@ -15,14 +15,14 @@ const (
 // An input is one call of a method of Source.
 type input func(*Source) Command
 
-func connect(s *Source) Command { return s.Connect() }
-func ok(s *Source) Command      { return s.Respond(Response{Status: 200, ContentType: stream, URL: url}) }
-func lost(s *Source) Command    { return s.Fail(false) }
-func futile(s *Source) Command  { return s.Fail(true) }
-func end(s *Source) Command     { return s.End() }
-func timer(s *Source) Command   { return s.Timer() }
-func stop(s *Source) Command    { return s.Close() }
-func wake(s *Source) Command    { return s.Wake() }
+func connect(s *Source) Command   { return s.Connect() }
+func ok(s *Source) Command        { return s.Respond(Response{Status: 200, ContentType: stream, URL: url}) }
+func lost(s *Source) Command      { return s.Fail(false) }
+func forbidden(s *Source) Command { return s.Fail(true) }
+func end(s *Source) Command       { return s.End() }
+func timer(s *Source) Command     { return s.Timer() }
+func stop(s *Source) Command      { return s.Close() }
+func wake(s *Source) Command      { return s.Wake() }
 
 func respond(status int, contentType, url string) input {
 	return func(s *Source) Command {
@@ -89,25 +89,25 @@ func TestLifecycle(t *testing.T) {
 			{"timer", timer, first, Connecting}}},
 		{"the network fails in the stream", append(opened[:2:2],
 			step{"error", lost, again(3000, ReasonNetwork), Connecting})},
-		{"another attempt is futile", []step{
+		{"the browser forbids the request", []step{
 			{"connect", connect, first, Connecting},
-			{"error", futile, failed(ReasonFutile), Closed},
+			{"error", forbidden, failed(ReasonForbidden), Closed},
 			{"timer", timer, nothing, Closed}}},
-		{"what wakes it ends the wait", append(ended[:3:3],
+		{"wake ends the delay", append(ended[:3:3],
 			step{"wake", wake, first, Connecting},
 			step{"the old timer", timer, nothing, Connecting},
 			step{"200", ok, announce, Open})},
-		{"what wakes it renews an open connection, at once and from where it was", append(opened[:2:2],
+		{"wake replaces an open connection and resumes at once", append(opened[:2:2],
 			step{"event", receive("retry: 7\nid: 2\ndata\n\n"), nothing, Open},
 			step{"wake", wake, again(0, ReasonWake), Connecting},
 			step{"timer", timer, fetchWith("2"), Connecting},
 			step{"error", lost, again(7, ReasonNetwork), Connecting})},
-		{"what wakes it renews a request", []step{
+		{"wake replaces a request", []step{
 			{"connect", connect, first, Connecting},
 			{"wake", wake, again(0, ReasonWake), Connecting},
 			{"its response", ok, nothing, Connecting},
 			{"timer", timer, first, Connecting}}},
-		{"nothing wakes what is closed, or has not begun", []step{
+		{"wake does nothing before connect or after close", []step{
 			{"wake", wake, nothing, Connecting},
 			{"connect", connect, first, Connecting},
 			{"close", stop, abort, Closed},
@@ -121,7 +121,7 @@ func TestLifecycle(t *testing.T) {
 			step{"retry", receive("retry: 0\n"), nothing, Open},
 			step{"end", end, again(0, ReasonEnded), Connecting},
 			step{"timer", timer, first, Connecting})},
-		{"a delay that timers do not count is waited for in turns", append(opened[:2:2],
+		{"a delay longer than a timer's takes several waits", append(opened[:2:2],
 			step{"retry", receive("retry: 4294967295\n"), nothing, Open},
 			step{"end", end, again(MaxDelay, ReasonEnded), Connecting},
 			step{"timer", timer, wait(MaxDelay), Connecting},
@@ -157,7 +157,7 @@ func TestLifecycle(t *testing.T) {
 		{"close in the stream", append(opened[:2:2],
 			step{"close", stop, abort, Closed},
 			step{"end", end, nothing, Closed},
-			step{"error", futile, nothing, Closed})},
+			step{"error", forbidden, nothing, Closed})},
 		{"close while waiting", append(ended[:3:3],
 			step{"close", stop, abort, Closed},
 			step{"timer", timer, nothing, Closed})},
@@ -263,7 +263,7 @@ func TestReasons(t *testing.T) {
 	seen := map[string]bool{}
 	for r := ReasonEnded; r <= ReasonLimit; r++ {
 		if s := r.String(); s == "" || seen[s] {
-			t.Errorf("reason %d: %q is empty or told twice", r, s)
+			t.Errorf("reason %d: %q is empty or a duplicate", r, s)
 		} else {
 			seen[s] = true
 		}

@@ -2,11 +2,11 @@ package lifecycle
 
 import "github.com/eventsource-wasm/eventsource-wasm/sse"
 
-// isEventStream reports whether a Content-Type header is an event stream's, whatever its parameters.
+// isEventStream reports whether a Content-Type header is that of an event stream. It ignores parameters.
 func isEventStream(contentType string) bool { return Essence(contentType) == sse.ContentType }
 
-// Essence returns the type and subtype, in lower case, of the MIME type that the Fetch Standard's "extract a MIME type"
-// gets from a Content-Type header, or "" if it has none. Of several values the last that is a MIME type counts.
+// Essence returns the type and subtype, in lower case, of the MIME type that the Fetch Standard's "extract a MIME type" finds
+// in a Content-Type header, or "" if there is none. If there are several values, the last valid one counts.
 func Essence(contentType string) string {
 	essence := ""
 	for len(contentType) > 0 {
@@ -19,7 +19,7 @@ func Essence(contentType string) string {
 	return essence
 }
 
-// cutValue returns a header's first value and the rest behind its comma. A comma in a quoted string is part of a value.
+// cutValue splits a header at its first comma outside a quoted string.
 func cutValue(header string) (value, rest string) {
 	quoted := false
 	for i := 0; i < len(header); i++ {
@@ -35,8 +35,8 @@ func cutValue(header string) (value, rest string) {
 	return header, ""
 }
 
-// parseEssence returns type "/" subtype in lower case, or "" if the value is no MIME type. See the MIME Sniffing
-// Standard, "parse a MIME type".
+// parseEssence returns type "/" subtype in lower case, or "" if the value is not a MIME type. See "parse a MIME type" in the
+// MIME Sniffing Standard.
 func parseEssence(value string) string {
 	for i := range len(value) {
 		if value[i] == ';' {

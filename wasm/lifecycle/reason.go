@@ -6,21 +6,21 @@ type Reason uint8
 const (
 	ReasonEnded       Reason = iota + 1 // the server ended the stream
 	ReasonNetwork                       // the connection could not be made, or broke
-	ReasonFutile                        // the browser forbids the request, so that no other attempt would succeed
+	ReasonForbidden                     // the browser does not allow the request
 	ReasonStatus                        // the response's status was not 200
 	ReasonContentType                   // the response was not an event stream
 	ReasonLimit                         // an event was larger than the limit
-	ReasonWake                          // the connection was made anew, in case it was dead
+	ReasonWake                          // the connection may be dead
 )
 
-// Word returns the reason as error events tell it.
+// Word returns the word for the reason in error events.
 func (r Reason) Word() string {
 	switch r {
 	case ReasonEnded:
 		return "ended"
 	case ReasonNetwork:
 		return "network"
-	case ReasonFutile:
+	case ReasonForbidden:
 		return "forbidden"
 	case ReasonStatus:
 		return "status"
@@ -35,14 +35,14 @@ func (r Reason) Word() string {
 	}
 }
 
-// String returns the reason as a sentence that can follow a colon.
+// String returns the reason as a sentence without a period.
 func (r Reason) String() string {
 	switch r {
 	case ReasonEnded:
 		return "the server ended the stream"
 	case ReasonNetwork:
 		return "the network failed"
-	case ReasonFutile:
+	case ReasonForbidden:
 		return "the browser does not allow the request"
 	case ReasonStatus:
 		return "the response's status is not 200"

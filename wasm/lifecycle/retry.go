@@ -2,37 +2,37 @@ package lifecycle
 
 import "github.com/eventsource-wasm/eventsource-wasm/sse"
 
-// A Retry is a policy of reconnections. The zero Retry is the standard's: whatever was lost is tried again after the
-// reconnection time, as often as it takes, and a status other than 200 is final.
+// A Retry is a reconnection policy. The zero Retry is the standard's: reconnect after the reconnection time, without a limit,
+// and fail for any status other than 200.
 type Retry struct {
-	// Initial is the delay before the first attempt after a failure, in milliseconds. Each further failure in a row
-	// multiplies it by Factor, up to Max. If Initial is zero, each delay is the reconnection time. Otherwise that is
-	// the least a delay is, if the stream has set one.
+	// Initial is the delay after the first failure, in milliseconds. Each consecutive failure multiplies it by Factor, up
+	// to Max. If the stream has set a reconnection time, that is the minimum delay. If Initial is zero, every delay is the
+	// reconnection time.
 	Initial, Max uint64
 	Factor       float64 // at least 1
 
-	// Jitter is the part of a delay that is left to chance, from 0 for none to 1 for all of it, so that clients that were
-	// cut off in one instant do not come back in one.
+	// Jitter is the random part of a delay, from 0 to 1. It keeps clients that were disconnected at the same moment from
+	// returning at the same moment.
 	Jitter float64
 
-	// Attempts bounds the failures in a row: after as many, the connection fails. Zero means no bound.
+	// Attempts is the number of consecutive failures after which the connection fails. Zero means no limit.
 	Attempts uint32
 
-	// NeedsID makes a failure final while there is no last event ID: the first request cannot be repeated, and only an ID
-	// lets another one go on from there.
+	// NeedsID makes the connection fail if it is lost without a last event ID. It is for requests that cannot be repeated,
+	// only resumed.
 	NeedsID bool
 
-	// Statuses lists those that are tried again. 204 never is.
+	// Statuses are tried again. 204 never is.
 	Statuses []int
 
-	// ResetAfter is how long a connection must be open, in milliseconds, for the failures before it not to count.
-	// Zero means that they do not from the moment it opens.
+	// ResetAfter is how long a connection must stay open to reset the count of failures, in milliseconds. Zero resets it
+	// when the connection opens.
 	ResetAfter uint32
 
-	// Seed makes the chances of one source differ from those of another.
+	// Seed seeds the random part of delays.
 	Seed uint32
 
-	failures uint32 // in a row
+	failures uint32 // consecutive
 }
 
 func (r *Retry) includes(status int) bool {
@@ -44,7 +44,7 @@ func (r *Retry) includes(status int) bool {
 	return false
 }
 
-// opened returns when to call [Source.Timer] for the connection to count as stable.
+// opened returns after how many milliseconds to call [Source.Timer] to reset the count of failures.
 func (r *Retry) opened() uint32 {
 	if r.ResetAfter == 0 {
 		r.failures = 0
@@ -61,7 +61,7 @@ func (r *Retry) another(p *sse.Parser) bool {
 	return r.Attempts == 0 || r.failures < r.Attempts
 }
 
-// delay returns how long to wait now, in milliseconds.
+// delay returns the next delay in milliseconds.
 func (r *Retry) delay(p *sse.Parser) uint64 {
 	if r.Initial == 0 {
 		return p.ReconnectionTime()
@@ -71,17 +71,17 @@ func (r *Retry) delay(p *sse.Parser) uint64 {
 		delay *= r.Factor
 	}
 	delay = min(delay, float64(r.Max))
-	delay -= float64(float64(delay*r.Jitter) * r.chance()) // js/lifecycle.js rounds as often, whatever the processor
+	delay -= float64(float64(delay*r.Jitter) * r.chance()) // the conversions forbid fused operations, so that the result equals js/lifecycle.js's
 	if p.HasReconnectionTime() {
 		return max(uint64(delay), p.ReconnectionTime())
 	}
 	return uint64(delay)
 }
 
-// chance returns the next number in [0, 1) of a xorshift generator (Marsaglia, 2003), which is random enough to spread
-// clients, and has no package to link.
+// chance returns the next number in [0, 1) of a xorshift generator (Marsaglia, 2003). It is random enough for jitter and
+// needs no package.
 func (r *Retry) chance() float64 {
-	r.Seed |= 1 // of zero, nothing else would come
+	r.Seed |= 1 // zero would only lead to zero
 	r.Seed ^= r.Seed << 13
 	r.Seed ^= r.Seed >> 17
 	r.Seed ^= r.Seed << 5

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// delays loses the connection as often as that before any response, and returns the delays that follow.
+// delays loses the connection n times before a response and returns the delays.
 func delays(s *Source, n int) []uint32 {
 	var got []uint32
 	for range n {
@@ -56,7 +56,7 @@ func TestJitter(t *testing.T) {
 	}
 }
 
-func TestServersReconnectionTimeIsTheLeast(t *testing.T) {
+func TestReconnectionTimeIsMinimumDelay(t *testing.T) {
 	s := New(url)
 	s.Retry = Retry{Initial: 100, Max: 10_000, Factor: 10, Jitter: 0}
 	connect(s)
@@ -76,7 +76,7 @@ func TestRetryPolicy(t *testing.T) {
 		name  string
 		steps []step
 	}{
-		{"a status that is listed is tried again, as often as it may be", []step{
+		{"a listed status is tried again, up to the limit of attempts", []step{
 			{"connect", connect, first, Connecting},
 			{"503", busy, again(100, ReasonStatus), Connecting},
 			{"timer", timer, first, Connecting},
@@ -85,7 +85,7 @@ func TestRetryPolicy(t *testing.T) {
 			{"503", busy, failed(ReasonStatus), Closed},
 			{"timer", timer, nothing, Closed},
 		}},
-		{"Retry-After is waited for, however long", []step{
+		{"Retry-After may be longer than a timer", []step{
 			{"connect", connect, first, Connecting},
 			{"503", busyFor, again(MaxDelay, ReasonStatus), Connecting},
 			{"timer", timer, wait(MaxDelay), Connecting},
@@ -98,7 +98,7 @@ func TestRetryPolicy(t *testing.T) {
 			{"connect", connect, first, Connecting},
 			{"204", respond(204, stream, url), failed(ReasonStatus), Closed},
 		}},
-		{"a connection that does not last does not begin the count anew", []step{
+		{"a short connection does not reset the count of failures", []step{
 			{"connect", connect, first, Connecting},
 			{"lost", lost, again(100, ReasonNetwork), Connecting},
 			{"timer", timer, first, Connecting},
@@ -107,7 +107,7 @@ func TestRetryPolicy(t *testing.T) {
 			{"timer", timer, first, Connecting},
 			{"lost", lost, failed(ReasonNetwork), Closed},
 		}},
-		{"one that lasts does", []step{
+		{"a stable connection resets the count of failures", []step{
 			{"connect", connect, first, Connecting},
 			{"lost", lost, again(100, ReasonNetwork), Connecting},
 			{"timer", timer, first, Connecting},
@@ -133,12 +133,12 @@ func TestNeedsID(t *testing.T) {
 		before []func(*Source) Command
 		want   Command
 	}{
-		"nothing has come":         {nil, failed(ReasonNetwork)},
-		"no id has come":           {[]func(*Source) Command{ok, receive("data: a\n\n")}, failed(ReasonNetwork)},
-		"an id has come":           {[]func(*Source) Command{ok, receive("id: 1\n\n")}, again(100, ReasonNetwork)},
-		"its event has not ended":  {[]func(*Source) Command{ok, receive("id: 1\n")}, failed(ReasonNetwork)},
-		"the id was taken away":    {[]func(*Source) Command{ok, receive("id: 1\n\nid\n\n")}, failed(ReasonNetwork)},
-		"the attempts are used up": {[]func(*Source) Command{ok, receive("id: 1\n\n"), lost, timer}, failed(ReasonNetwork)},
+		"before any event":       {nil, failed(ReasonNetwork)},
+		"no id":                  {[]func(*Source) Command{ok, receive("data: a\n\n")}, failed(ReasonNetwork)},
+		"an id":                  {[]func(*Source) Command{ok, receive("id: 1\n\n")}, again(100, ReasonNetwork)},
+		"an unfinished event":    {[]func(*Source) Command{ok, receive("id: 1\n")}, failed(ReasonNetwork)},
+		"an id that was cleared": {[]func(*Source) Command{ok, receive("id: 1\n\nid\n\n")}, failed(ReasonNetwork)},
+		"no attempts left":       {[]func(*Source) Command{ok, receive("id: 1\n\n"), lost, timer}, failed(ReasonNetwork)},
 	} {
 		s := New(url)
 		s.Retry = Retry{Initial: 100, Max: 100, Factor: 1, Attempts: 2, NeedsID: true}

@@ -9,18 +9,18 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/wasm/lifecycle"
 )
 
-// A source is the lifecycle of one EventSource. It holds no reference to a JavaScript object: Go lets go of those when
-// it collects garbage, which may be never in a program as small as this. JavaScript knows the source by its number.
+// A source is the lifecycle of one EventSource. It holds no references to JavaScript objects: Go releases them when it
+// collects garbage, which may never happen in such a small program. JavaScript refers to the source by its number.
 type source struct {
 	*lifecycle.Source
-	sentID []byte // the last event ID that JavaScript has
+	sentID []byte // the last event ID that js/ has
 }
 
-// sources are those that are not CLOSED, by the number that js/ gave them.
+// sources has the sources that are not CLOSED, by number. js/ assigns the numbers.
 var sources = map[int32]*source{}
 
-// adopt takes over a source from js/lifecycle.js, between two of its inputs. Its state is in input: an array of numbers,
-// then the statuses that its policy lists, then its strings, one after the other.
+// adopt takes over a source from js/lifecycle.js between two inputs. Its state is in input: an array of numbers, then the
+// statuses of its retry policy, then its strings.
 //
 //go:wasmexport adopt
 func adopt(id int32) {
@@ -71,7 +71,7 @@ func adopt(id int32) {
 	sources[id] = s
 }
 
-// The numbers that adopt finds, in the order in which js/engine.js writes them.
+// The indexes of the numbers, in the order of js/engine.js.
 const (
 	phase = iota
 	waitLeft
@@ -102,7 +102,7 @@ const (
 	numberCount
 )
 
-// respond takes a response. Its Content-Type and its URL are in input, one after the other.
+// respond handles a response. Its Content-Type and its URL are in input, one after the other.
 //
 //go:wasmexport respond
 func respond(id, status, contentTypeLength, urlLength int32, retryAfter float64) {
@@ -118,9 +118,9 @@ func respond(id, status, contentTypeLength, urlLength int32, retryAfter float64)
 }
 
 //go:wasmexport interrupt
-func interrupt(id int32, futile bool) {
+func interrupt(id int32, forbidden bool) {
 	if s := sources[id]; s != nil {
-		s.do(id, s.Fail(futile))
+		s.do(id, s.Fail(forbidden))
 	}
 }
 
@@ -145,7 +145,7 @@ func wake(id int32) {
 	}
 }
 
-// reset forgets what was received of an event.
+// reset discards an unfinished event.
 //
 //go:wasmexport reset
 func reset(id int32) {
@@ -154,7 +154,7 @@ func reset(id int32) {
 	}
 }
 
-// The page has called close(). lifecycle's command to abort is js/'s to follow even while there is no engine, so it has.
+// closeSource handles close(). It ignores the command to abort: js/connection.js has aborted the request already.
 //
 //go:wasmexport close
 func closeSource(id int32) {
@@ -181,8 +181,8 @@ func (s *source) do(id int32, command lifecycle.Command) {
 	}
 }
 
-// warning is what the page's author should read on the console. Of a status there is nothing to say: 204 is how a server
-// ends a stream, and browsers log the others by themselves.
+// warning returns the console message for a failure. There is none for a status: 204 is how a server ends a stream, and
+// browsers log other statuses themselves.
 func warning(r lifecycle.Reason) string {
 	if r == lifecycle.ReasonStatus {
 		return ""
@@ -191,14 +191,14 @@ func warning(r lifecycle.Reason) string {
 }
 
 func (s *source) call(id int32, command string, args ...any) {
-	// An error means that js/ broke its side of the contract. js/connection.js then goes on without this program.
+	// An error is a bug in js/. After the panic, js/connection.js continues without this program.
 	if _, err := engine.Call("command", append([]any{id, command}, args...)...); err != nil {
 		panic(err)
 	}
 }
 
-// byteString returns the string whose code points are the bytes of s: fetch writes header values so, one byte for each
-// code point. It also keeps what syscall/js would drop, a leading U+FEFF.
+// byteString returns a string whose code points are the bytes of s: fetch writes one byte of a header value for each code
+// point. It also preserves a leading U+FEFF, which syscall/js would drop.
 func byteString(s string) string {
 	for i := range len(s) {
 		if s[i] >= 0x80 {

@@ -1,6 +1,6 @@
 //go:build !js
 
-// Package main_test holds the browser build to what it may link: each import is paid for by every page that loads it.
+// Package main_test checks what the browser build links: every page that loads it pays for each import.
 package main_test
 
 import (
@@ -22,7 +22,7 @@ var ours = []string{
 	"github.com/hack-pad/safejs",
 }
 
-// never may be linked, by whomever it is imported.
+// never lists packages that must not be linked at all.
 var never = []string{"net", "net/http", "net/url", "encoding/json", "context", "regexp", "bufio", "log", "math/big"}
 
 func TestImportsOfBrowserBuild(t *testing.T) {
@@ -53,7 +53,7 @@ func TestImportsOfBrowserBuild(t *testing.T) {
 		}
 		checked++
 		for _, name := range p.GoFiles {
-			os.Stat(filepath.Join(p.Dir, name)) // or go test would not know that this result depends on it
+			os.Stat(filepath.Join(p.Dir, name)) // makes go test's cached result depend on the file
 		}
 		for _, path := range p.Imports {
 			if !strings.HasPrefix(path, module) && !slices.Contains(ours, path) {

@@ -9,32 +9,31 @@ import (
 	"unsafe"
 )
 
-// The lane is the way of a stream's bytes. js/ writes a part of a chunk to input and calls feed, which leaves the
-// part's events behind as one text, to be decoded in one go, and a table that tells where in it their strings end. It
-// allocates nothing once its buffers have grown to what the streams need.
+// The lane carries a stream's bytes. js/ writes a part of a chunk to input and calls feed. That returns the events as one
+// text, which js/ decodes in one call, and a table with the ends of their strings. Once the buffers are large enough, it
+// allocates nothing.
 
 var (
 	input  []byte
 	output []byte // the types, data and ids of the events, one after the other, as well-formed UTF-8
 
-	// table tells for each event where in output its type, data and id end, in UTF-16 code units, and behind the last
-	// event where the last event ID ends if it has changed there.
+	// table has three numbers for each event: the ends of its type, data and id in output, in UTF-16 code units. The last
+	// number is the end of a last event ID that was set without an event.
 	table []int32
 
-	// result is where js/ finds them: the address and the length of output, and the address of table. New ones each
-	// time, since the slices move when they grow. A uintptr would have 64 bits, and addresses have 32. Behind them is
-	// what js/ has to know should this program end: how many bytes of the part follow its last event, and the
-	// reconnection time, in two halves, and whether there is one.
+	// result is for js/. It has the address and length of output and the address of table, which change when the slices
+	// grow. Addresses have 32 bits, but a uintptr would have 64. The rest is needed if this program ends: how many
+	// bytes of the part follow its last event, the reconnection time in two halves, and whether the stream has set it.
 	result [7]uint32
 )
 
-// comment stands in the table for the end of a type: the row is that of a comment, whose text is where data is.
+// comment replaces the end of a type in the table: the row is a comment, and its data is the text.
 const comment = -1
 
-// unchanged stands in the table for the end of an id that is the event's before.
+// unchanged replaces the end of an id in the table if the id has not changed.
 const unchanged = -1
 
-// reserve returns the address of n bytes of input, for js/ to write to.
+// reserve returns the address of input, which has room for at least n bytes.
 //
 //go:wasmexport reserve
 func reserve(n int32) unsafe.Pointer {
@@ -44,7 +43,7 @@ func reserve(n int32) unsafe.Pointer {
 	return unsafe.Pointer(unsafe.SliceData(input))
 }
 
-// takeInput returns two strings that js/ has written to input, by their lengths in bytes.
+// takeInput returns two strings from input by their lengths in bytes.
 func takeInput(first, second int32) (string, string) {
 	return string(input[:first]), string(input[first : first+second])
 }
@@ -52,8 +51,8 @@ func takeInput(first, second int32) (string, string) {
 //go:wasmexport resultAddress
 func resultAddress() unsafe.Pointer { return unsafe.Pointer(&result) }
 
-// feed parses the first n bytes of input as the next of the source's stream and returns how many events and
-// comments they complete, or, when the stream broke the parser's limit, -1 less that number.
+// feed parses the first n bytes of input as the next bytes of the source's stream. It returns the number of events and
+// comments that they complete, or -1 minus that number if an event is too large.
 //
 //go:wasmexport feed
 func feed(id, n int32) int32 {
@@ -89,7 +88,7 @@ func feed(id, n int32) int32 {
 	return events
 }
 
-// appendNewID appends the last event ID to output if js/ does not have it, and returns where it ends, or unchanged.
+// appendNewID appends the last event ID to output if js/ does not have it. It returns its end, or unchanged.
 func (s *source) appendNewID() int32 {
 	lastEventID := s.Parser.LastEventID()
 	if bytes.Equal(lastEventID, s.sentID) {
@@ -100,7 +99,7 @@ func (s *source) appendNewID() int32 {
 	return int32(len(output))
 }
 
-// One large event must not pin its size for ever, nor must a long URL.
+// largestKept is the largest buffer to keep, in bytes, so that one large event or long URL does not occupy memory forever.
 const largestKept = 1 << 20
 
 func reuse[T any](buffer []T) []T {
@@ -114,7 +113,7 @@ func address[T any](buffer []T) uint32 {
 	return uint32(uintptr(unsafe.Pointer(unsafe.SliceData(buffer))))
 }
 
-// countCodeUnits makes of ends in bytes ends in UTF-16 code units, which are the same where the text is ASCII.
+// countCodeUnits converts ends in bytes to ends in UTF-16 code units. In ASCII text they are equal.
 func countCodeUnits(ends []int32, text []byte) {
 	if isASCII(text) {
 		return
@@ -146,9 +145,9 @@ const (
 	lowBits  = 0x0101010101010101
 )
 
-// utf16Length returns how many UTF-16 code units well-formed UTF-8 has: one for each byte that is not a continuation
-// byte, and a second one for each that begins a sequence of four. Eight bytes at a time, since this is all that tells
-// text beyond ASCII from ASCII in cost.
+// utf16Length returns the number of UTF-16 code units of well-formed UTF-8: one for each byte that is not a continuation
+// byte, and one more for each sequence of four bytes. It counts eight bytes at a time, because this is the only extra cost
+// of text that is not ASCII.
 func utf16Length(s []byte) int32 {
 	n := len(s)
 	for len(s) >= 8 {
@@ -168,7 +167,7 @@ func utf16Length(s []byte) int32 {
 	return int32(n)
 }
 
-// The compiler makes one load of it. encoding/binary has the same, and reflect with it.
+// load64 compiles to a single load. encoding/binary has the same function, but links reflect.
 func load64(b []byte) uint64 {
 	_ = b[7]
 	return uint64(b[0]) | uint64(b[1])<<8 | uint64(b[2])<<16 | uint64(b[3])<<24 |

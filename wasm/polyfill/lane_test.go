@@ -23,7 +23,7 @@ func TestUTF16Length(t *testing.T) {
 	}
 }
 
-// give writes a part of a stream as js/ does, and returns the events that the lane leaves behind, and feed's result.
+// give passes a part of a stream to feed, like js/, and returns the events and the result.
 func give(part string) (events []string, n int32) {
 	copy(unsafe.Slice((*byte)(reserve(int32(len(part)))), len(part)), part)
 	n = feed(1, int32(len(part)))
@@ -82,7 +82,7 @@ func TestFeed(t *testing.T) {
 	}
 }
 
-func TestFeedTellsTheLimit(t *testing.T) {
+func TestFeedReportsLimit(t *testing.T) {
 	open(t, 2)
 	events, result := give("data: a\n\ndata: abc\n\n")
 	if len(events) != 1 || result != -2 {
@@ -90,7 +90,7 @@ func TestFeedTellsTheLimit(t *testing.T) {
 	}
 }
 
-func TestLargeBuffersAreLetGo(t *testing.T) {
+func TestLargeBuffersAreReleased(t *testing.T) {
 	open(t, 0)
 	reserve(2 * largestKept)
 	if give("data: a\n\n"); len(input) > largestKept {
@@ -119,7 +119,7 @@ func TestByteString(t *testing.T) {
 	}
 }
 
-// BenchmarkFeed is what wasm does of an event's work, for 16 KiB of small events and for one event in two parts.
+// BenchmarkFeed measures the part of an event's work that Go does.
 func BenchmarkFeed(b *testing.B) {
 	text := strings.Repeat("x", 110)
 	for _, stream := range []struct {
@@ -161,8 +161,8 @@ func TestFeedOfComments(t *testing.T) {
 	}
 }
 
-// What js/ parses again if the program ends is what follows the part's last event.
-func TestFeedTellsTheRest(t *testing.T) {
+// If the program ends, js/ parses the bytes after the part's last event again.
+func TestFeedReportsRest(t *testing.T) {
 	open(t, 0)
 	for _, tt := range []struct {
 		part  string

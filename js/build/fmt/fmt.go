@@ -1,6 +1,6 @@
-// Package fmt stands in for the standard library's in the browser build, which is a quarter smaller for it: the
-// standard one brings reflect, os and time with it. It has what github.com/hack-pad/safejs uses, to put errors into
-// words, and nothing else: a dependency that needs more of fmt does not compile. Our own packages use neither.
+// Package fmt replaces the standard library's fmt in the browser build, which becomes a quarter smaller: the standard package
+// links reflect, os and time. It has only what github.com/hack-pad/safejs uses for its errors. A dependency that needs more of fmt
+// does not compile. Our own packages do not import fmt.
 package fmt
 
 import (
@@ -8,7 +8,7 @@ import (
 	"strconv"
 )
 
-// State is what a [Formatter] writes to.
+// State is the printer state passed to a [Formatter].
 type State interface {
 	Write(b []byte) (n int, err error)
 	Width() (wid int, ok bool)
@@ -16,12 +16,12 @@ type State interface {
 	Flag(c int) bool
 }
 
-// Formatter is implemented by values with verbs of their own. Here they are never asked.
+// Formatter is implemented by values with custom formatting. This package never calls it.
 type Formatter interface {
 	Format(f State, verb rune)
 }
 
-// Stringer is implemented by values that say what they are.
+// Stringer is implemented by values with a String method.
 type Stringer interface {
 	String() string
 }
@@ -30,7 +30,7 @@ type formatted string
 
 func (f formatted) Error() string { return string(f) }
 
-// Errorf returns an error with the text of [Sprintf]. It wraps nothing.
+// Errorf returns an error with the text of [Sprintf]. It does not wrap errors.
 func Errorf(format string, a ...any) error { return formatted(Sprintf(format, a...)) }
 
 // Fprint writes the values to w, with a space between two that are not strings.
@@ -50,8 +50,8 @@ func Fprintf(w io.Writer, format string, a ...any) (int, error) {
 	return w.Write([]byte(Sprintf(format, a...)))
 }
 
-// Sprintf knows the verbs %s, %d, %v and %+v, which are one, and %%. Others it shows with their values, as the standard
-// one does with those that it does not know: %q would bring the table of characters that can be printed.
+// Sprintf supports the verbs %s, %d, %v and %+v, which are equivalent, and %%. It formats others as the standard library formats
+// unknown verbs. Supporting %q would link the table of printable characters.
 func Sprintf(format string, a ...any) string {
 	var text []byte
 	for i := 0; i < len(format); i++ {

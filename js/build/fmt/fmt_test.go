@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// What the stand-in knows, it formats as the standard library does.
+// The supported verbs are formatted as in the standard library.
 func TestAsStandard(t *testing.T) {
 	for _, tt := range []struct {
 		format string
@@ -25,7 +25,7 @@ func TestAsStandard(t *testing.T) {
 	} {
 		want := standard.Sprintf(tt.format, tt.values...)
 		if tt.format == "a%" {
-			want = "a%" // the standard one complains
+			want = "a%" // the standard library reports an error here
 		}
 		if got := Sprintf(tt.format, tt.values...); got != want {
 			t.Errorf("Sprintf(%q): %q, want %q", tt.format, got, want)

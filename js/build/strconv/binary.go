@@ -1,17 +1,17 @@
-// Package strconv is an addition to the standard library's internal/strconv for the browser build. Go's runtime writes
-// floating-point numbers when it prints one or panics with one. In decimals that takes three algorithms and 11 kB of powers
-// of ten, which do not compress. Here a number is written exactly, too, but as a mantissa and a binary exponent: format 'b'.
+// Package strconv has a file that the browser build adds to internal/strconv. Go's runtime formats a floating-point number when it
+// prints one or panics with one. The decimal format takes three algorithms and 11 kB of powers of ten, which do not compress. This
+// file formats numbers exactly, too, but as a mantissa and a binary exponent: format 'b'.
 package strconv
 
 import "unsafe"
 
-// A binaryFormat is a type of IEEE 754.
+// A binaryFormat is a format of IEEE 754.
 type binaryFormat struct {
 	mantissaBits, exponentBits uint
 	bias                       int
 }
 
-// appendBinary appends f, or the float32 that it was if bitSize is 32, in the format 'b'.
+// appendBinary appends f in the format 'b'. If bitSize is 32, f was converted from a float32.
 func appendBinary(text []byte, f float64, bitSize int) []byte {
 	format, bits := binaryFormat{52, 11, -1023}, *(*uint64)(unsafe.Pointer(&f))
 	if bitSize == 32 {

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// Numbers are written as the standard library writes them in the format 'b'.
+// Numbers are formatted like the standard library's format 'b'.
 func TestAsStandard(t *testing.T) {
 	numbers := []float64{
 		0, math.Copysign(0, -1), 1, -1, 0.1, 10, 1e100, math.MaxFloat64, math.MaxFloat32, math.SmallestNonzeroFloat64,

@@ -1,4 +1,4 @@
-// Starts the module that is in a folder and prints the data of an event that it has parsed.
+// Starts the module in a folder, parses an event with it and prints its data.
 import { readFileSync } from 'node:fs';
 import { pathToFileURL } from 'node:url';
 

@@ -51,7 +51,7 @@ type config struct {
 func (c *config) flags() *flag.FlagSet {
 	f := flag.NewFlagSet("eventsource-server", flag.ContinueOnError)
 	f.StringVar(&c.addr, "addr", "", "`host:port` or unix:/path to listen on (default localhost:$PORT, or "+defaultAddr+")")
-	f.TextVar(&c.unixMode, "unix-mode", serve.DefaultUnixMode, "permission `mode` of the socket at -addr unix:/path; whoever may write to it may connect")
+	f.TextVar(&c.unixMode, "unix-mode", serve.DefaultUnixMode, "permission `mode` of the socket at -addr unix:/path; programs that may write to it may connect")
 	f.StringVar(&c.admin, "admin", "", "`host:port` or unix:/path that serves /metrics, /healthz and /readyz; the host defaults to 127.0.0.1 (default none)")
 	f.BoolVar(&c.pprof, "pprof", false, "serve profiles at /debug/pprof/ on -admin")
 	f.BoolVar(&c.h2c, "h2c", false, "accept HTTP/2 without TLS, for proxies that use it")

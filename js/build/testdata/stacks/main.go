@@ -1,5 +1,5 @@
-// Command stacks does what Go's runtime needs its tables for: it moves stacks and collects garbage while they are deep,
-// and panics and recovers in the ways there are. With an argument, it panics for good.
+// Command stacks does everything for which Go's runtime needs its tables: it moves deep stacks, collects garbage while they are
+// deep, and panics and recovers in all ways. With an argument, it panics without recovering.
 package main
 
 import (
@@ -42,7 +42,7 @@ func main() {
 	println("done")
 }
 
-// deep has pointers to its frames and from them, moves them all as the stack grows, and counts down what is left of them.
+// deep recurses with pointers to and from its frames, which move as the stack grows.
 func deep(depth int, n *node) int {
 	local := node{next: n, value: depth}
 	text := strconv.Itoa(depth)
@@ -94,7 +94,7 @@ func loop() (caught bool) {
 	panic("now")
 }
 
-// helped is not rescued by a recover that a deferred function's callee calls: the panic goes on.
+// helped does not recover: only a deferred function itself can, and here a function that it calls tries to.
 func helped() {
 	defer func() { recoverHere() }()
 	panic("now")

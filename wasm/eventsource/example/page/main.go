@@ -1,7 +1,7 @@
 //go:build js && wasm
 
-// An example: a page in Go that follows an event stream with a token. Build it, and put beside it the support script of
-// the same Go:
+// An example page in Go that reads an event stream with a token. Build it, and copy the support script of the same Go version
+// next to it:
 //
 //	GOOS=js GOARCH=wasm go build -ldflags='-s -w' -trimpath -o page.wasm .
 //	cp "$(go env GOROOT)/lib/wasm/wasm_exec.js" index.html .
@@ -20,7 +20,7 @@ var document = js.Global().Get("document")
 
 func main() {
 	stop := func() {}
-	// A function that JavaScript calls must not block: what waits does so in a goroutine.
+	// A function that JavaScript calls must not block, so the stream is read in a goroutine.
 	listen("follow", "submit", func(event js.Value) {
 		event.Call("preventDefault")
 		stop()
