@@ -5,11 +5,12 @@ package eventsource
 import (
 	"context"
 	"errors"
-	"strconv"
 	"strings"
 	"syscall/js"
 
 	"github.com/hack-pad/safejs"
+
+	"github.com/eventsource-wasm/eventsource-wasm/wasm/lifecycle"
 )
 
 // Client is a function to call instead of fetch. The zero Value means fetch.
@@ -103,7 +104,7 @@ func (s *Source) requestInit(r request, abort safejs.Value) (map[string]any, err
 	var headers []any
 	for name, values := range r.header {
 		for _, value := range values {
-			headers = append(headers, []any{name, byteString(value)})
+			headers = append(headers, []any{name, lifecycle.ByteString(value)})
 		}
 	}
 	init := map[string]any{"headers": headers, "credentials": "same-origin", "cache": "no-store", "signal": signal}
@@ -125,15 +126,6 @@ func uint8Array(b []byte) (safejs.Value, error) {
 		_, err = safejs.CopyBytesToJS(array, b)
 	}
 	return array, err
-}
-
-// byteString returns a string whose code points are the bytes of s. fetch expects header values in that form.
-func byteString(s string) string {
-	points := make([]rune, len(s))
-	for i := range len(s) {
-		points[i] = rune(s[i])
-	}
-	return string(points)
 }
 
 func newResponse(requested string, received safejs.Value) (*response, error) {
@@ -186,8 +178,8 @@ func readHeaders(headers safejs.Value) (map[string][]string, error) {
 
 // retryAfter parses a date or a number of seconds (RFC 9110, section 10.2.3). It returns milliseconds, 0 for anything else.
 func retryAfter(value string) uint64 {
-	if seconds, err := strconv.ParseUint(value, 10, 32); err == nil {
-		return seconds * 1000
+	if delay, ok := delaySeconds(value); ok {
+		return delay
 	}
 	date, err := safejs.Global().Get("Date")
 	if err != nil {

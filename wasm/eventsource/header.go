@@ -137,3 +137,9 @@ func escape(s string) string {
 	}
 	return string(escaped)
 }
+
+// delaySeconds returns the milliseconds of a Retry-After header that is a number of seconds.
+func delaySeconds(value string) (milliseconds uint64, ok bool) {
+	seconds, err := strconv.ParseUint(value, 10, 32)
+	return seconds * 1000, err == nil
+}

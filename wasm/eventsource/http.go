@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -127,8 +126,8 @@ func crossesOrigins(hops []*http.Request) bool {
 
 // retryAfter parses a date or a number of seconds (RFC 9110, section 10.2.3). It returns milliseconds, 0 for anything else.
 func retryAfter(value string) uint64 {
-	if seconds, err := strconv.ParseUint(value, 10, 32); err == nil {
-		return seconds * 1000
+	if delay, ok := delaySeconds(value); ok {
+		return delay
 	}
 	date, err := http.ParseTime(value)
 	if err != nil {

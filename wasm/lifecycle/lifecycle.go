@@ -254,3 +254,18 @@ func (s *Source) fail(reason Reason) Command {
 	s.phase = closed
 	return Command{Do: Fail, Reason: reason}
 }
+
+// ByteString returns a string whose code points are the bytes of s: fetch writes one byte of a header value for each code
+// point. It also preserves a leading U+FEFF, which syscall/js would drop.
+func ByteString(s string) string {
+	for i := range len(s) {
+		if s[i] >= 0x80 {
+			points := make([]rune, len(s))
+			for i := range len(s) {
+				points[i] = rune(s[i])
+			}
+			return string(points)
+		}
+	}
+	return s
+}

@@ -272,3 +272,11 @@ func TestReasons(t *testing.T) {
 		t.Errorf("no reason: %q", s)
 	}
 }
+
+func TestByteString(t *testing.T) {
+	for s, want := range map[string]string{"": "", "abc": "abc", "é": "\u00c3\u00a9", "\uFEFFa": "\u00ef\u00bb\u00bfa"} {
+		if got := ByteString(s); got != want {
+			t.Errorf("%q: %q, want %q", s, got, want)
+		}
+	}
+}

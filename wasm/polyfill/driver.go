@@ -169,7 +169,7 @@ func (s *source) do(id int32, command lifecycle.Command) {
 	}
 	switch command.Do {
 	case lifecycle.Fetch:
-		s.call(id, "fetch", command.URL, byteString(command.LastEventID))
+		s.call(id, "fetch", command.URL, lifecycle.ByteString(command.LastEventID))
 	case lifecycle.Announce:
 		s.call(id, "announce", command.Delay)
 	case lifecycle.Reestablish:
@@ -195,19 +195,4 @@ func (s *source) call(id int32, command string, args ...any) {
 	if _, err := engine.Call("command", append([]any{id, command}, args...)...); err != nil {
 		panic(err)
 	}
-}
-
-// byteString returns a string whose code points are the bytes of s: fetch writes one byte of a header value for each code
-// point. It also preserves a leading U+FEFF, which syscall/js would drop.
-func byteString(s string) string {
-	for i := range len(s) {
-		if s[i] >= 0x80 {
-			points := make([]rune, len(s))
-			for i := range len(s) {
-				points[i] = rune(s[i])
-			}
-			return string(points)
-		}
-	}
-	return s
 }

@@ -111,14 +111,6 @@ func TestFeedDoesNotAllocate(t *testing.T) {
 	}
 }
 
-func TestByteString(t *testing.T) {
-	for s, want := range map[string]string{"": "", "abc": "abc", "é": "\u00c3\u00a9", "\uFEFFa": "\u00ef\u00bb\u00bfa"} {
-		if got := byteString(s); got != want {
-			t.Errorf("%q: %q, want %q", s, got, want)
-		}
-	}
-}
-
 // BenchmarkFeed measures the part of an event's work that Go does.
 func BenchmarkFeed(b *testing.B) {
 	text := strings.Repeat("x", 110)
