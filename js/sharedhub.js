@@ -6,7 +6,7 @@ import { Connection } from './connection.js';
 import { DEFAULT_RECONNECTION_TIME } from './parser.js';
 import { postable } from './posting.js';
 import { lastIdOf } from './sharedlog.js';
-import { headersOf, messageOf, placeOf } from './sharedmessages.js';
+import { headersOf, messageOf, placeOf, PROTOCOL } from './sharedmessages.js';
 import { Client, SharedStream, TICK } from './sharedstream.js';
 import { CLOSED, OPEN } from './source.js';
 
@@ -113,7 +113,7 @@ async function nameOf(key) {
   const secret = await subtle.importKey('raw', encode(key), 'PBKDF2', false, ['deriveBits']);
   const salt = encode(`eventsource-wasm ${location.origin}`);
   const bits = await subtle.deriveBits({ name: 'PBKDF2', hash: 'SHA-256', salt, iterations: ITERATIONS }, secret, 128);
-  return `eventsource-wasm 1 ${Array.from(new Uint8Array(bits), (byte) => byte.toString(16).padStart(2, '0')).join('')}`;
+  return `eventsource-wasm ${PROTOCOL} ${Array.from(new Uint8Array(bits), (byte) => byte.toString(16).padStart(2, '0')).join('')}`;
 }
 
 /** One stream in this worker: the host of a SharedStream. */

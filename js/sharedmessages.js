@@ -140,6 +140,12 @@ const BASE = {
 
 const FROM = { from: only(isName), to: optional(only(isName)) };
 
+/**
+ * The version of the messages between pages. Pages of two releases can be open at once. Raise it with every change that an
+ * older page would not understand: then the two do not share a connection.
+ */
+export const PROTOCOL = 1;
+
 /** The members of messages, by kind. */
 const KINDS = {
   join: { ...FROM, places: (value) => listOf(value, 100, placeOf) },
