@@ -116,7 +116,7 @@ func head(target string) func(http.Handler) *httptest.ResponseRecorder {
 	return func(h http.Handler) *httptest.ResponseRecorder { return do(h, http.MethodHead, target) }
 }
 
-func TestAuthorizeAnswers(t *testing.T) {
+func TestAuthorizeErrors(t *testing.T) {
 	tests := map[string]struct {
 		err        error
 		status     int
@@ -182,7 +182,7 @@ func TestRequestsRefused(t *testing.T) {
 	}
 }
 
-// What is large is refused, or at least not sent back.
+// Large values in a request are refused, or at least not repeated in the response.
 func TestOversizedRequests(t *testing.T) {
 	large := strings.Repeat("x", 500_000)
 	tests := map[string]struct {
@@ -227,7 +227,7 @@ func TestOversizedRequests(t *testing.T) {
 	}
 }
 
-func TestMessages(t *testing.T) {
+func TestErrorMessages(t *testing.T) {
 	for want, err := range map[string]error{
 		"Not Found":       &server.HTTPError{Status: 404},
 		"topic: is wrong": &server.HTTPError{Status: 400, Field: "topic", Message: "is wrong"},

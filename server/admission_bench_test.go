@@ -26,9 +26,9 @@ func memoryBytes() float64 {
 	return float64(samples[0].Value.Uint64() - samples[1].Value.Uint64())
 }
 
-// BenchmarkAttack has 2,000 connections send bodies of a mebibyte less a byte and then stall, and reports the memory at
-// its peak, how many of them were refused, and the delays of a client who publishes meanwhile. The attackers are part of the
-// measured process.
+// BenchmarkAttack opens 2,000 connections that each send a body of one byte less than a mebibyte and then stall. It
+// reports the peak memory, how many were refused, and the delays of a client that publishes meanwhile. The attackers are
+// part of the measured process.
 func BenchmarkAttack(b *testing.B) {
 	for _, who := range []string{"strangers", "publishers"} {
 		b.Run(who, func(b *testing.B) {
@@ -90,7 +90,7 @@ func attack(b *testing.B, credentials string) {
 	attackers.Wait()
 }
 
-// BenchmarkHostileBody measures bodies of a mebibyte whose fields are all unknown.
+// BenchmarkHostileBody measures bodies of a mebibyte with only unknown fields.
 func BenchmarkHostileBody(b *testing.B) {
 	var object, pairs strings.Builder
 	object.WriteString(`{"topic":"a"`)

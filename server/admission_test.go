@@ -48,8 +48,8 @@ func sendRaw(t testing.TB, base, text string) (net.Conn, *bufio.Reader) {
 	return conn, bufio.NewReader(conn)
 }
 
-// A request of which no more than the head is sent is answered, and its connection ends: there is nothing to hold it by.
-func TestRefusedFromTheHead(t *testing.T) {
+// A request can be refused when only its header was sent. Its connection then closes, so a client cannot keep it open.
+func TestRefusedBeforeBody(t *testing.T) {
 	const token, urlencoded = "Authorization: Bearer secret\r\n", "Content-Type: application/x-www-form-urlencoded\r\n"
 	const announced, chunked, expecting = "Content-Length: 200000\r\n", "Transfer-Encoding: chunked\r\n", "Expect: 100-continue\r\n"
 	tests := map[string]struct {
@@ -109,7 +109,7 @@ func TestRefusedFromTheHead(t *testing.T) {
 	}
 }
 
-// Those who may publish are asked for what they have, and keep their connections.
+// Only clients that may publish get 100 Continue, and they keep their connections.
 func TestContinueOnlyIfPermitted(t *testing.T) {
 	base := start(t, &server.Handler{Broker: &server.Broker{}, Authorize: server.BearerToken("secret")})
 	const head = "POST / HTTP/1.1\r\nHost: test.example\r\nAuthorization: Bearer secret\r\n" +
@@ -136,8 +136,8 @@ func TestContinueOnlyIfPermitted(t *testing.T) {
 	want(201)
 }
 
-// Over HTTP/2, a refusal comes before the body too, and leaves the connection to the others.
-func TestRefusedFromTheHeadOverHTTP2(t *testing.T) {
+// Over HTTP/2, too, a refusal comes before the body. The connection stays open for other requests.
+func TestRefusedBeforeBodyOverHTTP2(t *testing.T) {
 	broker := &server.Broker{}
 	s := httptest.NewUnstartedServer(&server.Handler{Broker: broker, Authorize: server.BearerToken("secret"), BodyTimeout: 50 * time.Millisecond})
 	s.EnableHTTP2 = true
@@ -175,7 +175,7 @@ func TestRefusedFromTheHeadOverHTTP2(t *testing.T) {
 	}
 }
 
-// A body that stalls is given up at its time, at whichever byte.
+// A body that stalls is refused after BodyTimeout, at whichever byte it stalls.
 func TestSlowBody(t *testing.T) {
 	const head = "POST / HTTP/1.1\r\nHost: test\r\nContent-Type: application/x-www-form-urlencoded\r\n"
 	tests := map[string]struct {
@@ -217,8 +217,8 @@ func TestSlowBody(t *testing.T) {
 	}
 }
 
-// The time of the body is not that of what follows.
-func TestBodyWithinTimeout(t *testing.T) {
+// BodyTimeout limits only the body, not the handling of the request.
+func TestBodyTimeoutEndsWithBody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := &server.Handler{Broker: &server.Broker{}, BodyTimeout: time.Second}
 		h.Authorize = func(r *http.Request, access server.Access) (server.Grant, error) {
@@ -315,14 +315,14 @@ func TestBodiesInFlight(t *testing.T) {
 		if stats := broker.Stats(); stats.BodyBytes != 0 || stats.Published != 4 {
 			t.Errorf("stats %+v", stats)
 		}
-		// A limit that one body exceeds by itself is no matter of time.
+		// A body that exceeds the limit by itself gets no Retry-After.
 		if answer := send(ada, strings.NewReader(large+strings.Repeat("x", 4*least))); answer.Code != http.StatusRequestEntityTooLarge || answer.Header().Get("Retry-After") != "" {
 			t.Errorf("status %d, headers %v", answer.Code, answer.Header())
 		}
 	})
 }
 
-// Bodies of publishers that stall a byte before their end pin no more than the limit, whatever they send.
+// Bodies of publishers that stall one byte before their end take no more memory than the limit.
 func TestBodyMemory(t *testing.T) {
 	const clients, limit, size = 150, 8 << 20, 1<<20 - 1
 	broker := &server.Broker{MaxBodyBytesInFlight: limit, MaxBodyBytesPerIP: limit}
@@ -355,8 +355,8 @@ func TestBodyMemory(t *testing.T) {
 	}
 }
 
-// A middleware that decompresses bodies leaves their length as it was.
-func TestBodyLongerThanItsLength(t *testing.T) {
+// A middleware that decompresses bodies does not change their Content-Length.
+func TestBodyLongerThanContentLength(t *testing.T) {
 	for _, length := range []int64{0, 1, 6, 7, 4095, 4096, 4097, 1 << 40} {
 		for _, size := range []int{7, 4096, 10_000} {
 			for _, limit := range []int64{-1, 9_999, 20_000, math.MaxInt64} {
@@ -374,8 +374,8 @@ func TestBodyLongerThanItsLength(t *testing.T) {
 	}
 }
 
-// What is no field of a publication is found before what follows it is looked at, and costs nothing then.
-func TestUnknownFieldsCostNothing(t *testing.T) {
+// Decoding stops at the first unknown field, so the rest of the body costs nothing.
+func TestUnknownFieldStopsDecoding(t *testing.T) {
 	var object, pairs, batch strings.Builder
 	object.WriteString(`{"topic":"a"`)
 	pairs.WriteString("topic=a")
@@ -513,8 +513,8 @@ func TestDistinctTopics(t *testing.T) {
 	})
 }
 
-// Anonymous clients who use tickets, from many addresses, lock nobody out.
-func TestTicketsLockNobodyOut(t *testing.T) {
+// Anonymous clients that use tickets from many addresses do not lock out other clients.
+func TestTicketUseLocksNobodyOut(t *testing.T) {
 	const flood = 1500
 	tickets := &server.Tickets{MaxBytes: 300 * 256}
 	h := ticketed(tickets)
@@ -525,7 +525,7 @@ func TestTicketsLockNobodyOut(t *testing.T) {
 		}
 		return byToken(r, access)
 	}
-	h.Broker.Close() // a stream is answered 503 when all else is fine
+	h.Broker.Close() // a permitted stream gets 503
 	use := func(remote, ticket, id string) int {
 		r := httptest.NewRequest(http.MethodGet, "/?ticket="+ticket, nil)
 		r.RemoteAddr, r.Header = remote, http.Header{"Last-Event-Id": {id}}
@@ -558,8 +558,8 @@ func TestTicketsLockNobodyOut(t *testing.T) {
 	}
 }
 
-// Tickets that nobody uses take no memory.
-func TestUnusedTicketsCostNothing(t *testing.T) {
+// Unused tickets take no memory.
+func TestUnusedTicketsTakeNoMemory(t *testing.T) {
 	h := ticketed(&server.Tickets{})
 	query := strings.Repeat("topic=ada."+strings.Repeat("t", 240)+"&", 32)
 	before := heapBytes()

@@ -59,8 +59,8 @@ func BearerToken(token string) func(*http.Request, Access) (Grant, error) {
 	}
 }
 
-// SubscribeOnly returns a function for [Handler.Authorize] that refuses to publish with [ErrForbidden] and leaves all else
-// to authorize. Use it where clients hold credentials that are for reading only, for example a token that a page sends.
+// SubscribeOnly returns a function for [Handler.Authorize] that refuses to publish with [ErrForbidden] and leaves everything
+// else to authorize. Use it where clients have credentials for reading only, for example a token that a page sends.
 func SubscribeOnly(authorize func(*http.Request, Access) (Grant, error)) func(*http.Request, Access) (Grant, error) {
 	return func(r *http.Request, access Access) (Grant, error) {
 		grant, err := authorize(r, access)

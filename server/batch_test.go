@@ -104,9 +104,9 @@ func TestBatchLimits(t *testing.T) {
 	}
 }
 
-// A batch that fails at its end leaves no trace: the next event has its first id, and bytes, entries and segments are as
-// if it had not been.
-func TestPublishAllOrNothing(t *testing.T) {
+// A batch that fails at its end leaves no trace. The next event gets the first id of the batch, and bytes, entries and
+// segments are unchanged.
+func TestFailedBatchLeavesNoTrace(t *testing.T) {
 	for _, before := range []int{0, 1, 3} {
 		for _, size := range []int{1, 50_000, 70_000} { // within a segment, beyond it, more than one
 			t.Run(fmt.Sprintf("%d before, of %d bytes", before, size), func(t *testing.T) {
@@ -187,8 +187,8 @@ func TestBatchWakesStreams(t *testing.T) {
 	})
 }
 
-// Events of a batch are neighbours, whoever else publishes.
-func TestBatchesDoNotMix(t *testing.T) {
+// The events of a batch are consecutive, even if others publish at the same time.
+func TestBatchEventsAreConsecutive(t *testing.T) {
 	broker := &server.Broker{}
 	var publishers sync.WaitGroup
 	for publisher := range 4 {
@@ -274,7 +274,7 @@ func TestIdempotencyKeyTwice(t *testing.T) {
 	}
 }
 
-// What failed is not remembered: it may be corrected under the same key.
+// A failed request is not remembered: it can be corrected and sent again with the same key.
 func TestIdempotencyOfFailures(t *testing.T) {
 	h := &server.Handler{Broker: &server.Broker{Topics: []string{"a"}}, OpenPublish: true}
 	for body, want := range map[string]int{"topic=b": 404, "topic=a&type=%0A": 400} {
@@ -285,7 +285,7 @@ func TestIdempotencyOfFailures(t *testing.T) {
 	ids(t, post(h, form, "topic=a", "Idempotency-Key", "k"))
 }
 
-func TestIdempotencyOfRaces(t *testing.T) {
+func TestConcurrentIdempotencyKey(t *testing.T) {
 	broker := &server.Broker{}
 	h := &server.Handler{Broker: broker, OpenPublish: true}
 	var mu sync.Mutex
@@ -342,7 +342,8 @@ func TestIdempotencyIsBounded(t *testing.T) {
 	}
 }
 
-// A key that is remembered is never forgotten before its time: what does not fit is refused, and said when to come back.
+// A key is never forgotten before IdempotencyMaxAge. If there is no room for another one, the publication is refused with
+// Retry-After.
 func TestTooManyKeys(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		broker := &server.Broker{IdempotencyMaxBytes: 6 * 256, IdempotencyMaxAge: time.Minute}

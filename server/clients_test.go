@@ -66,7 +66,7 @@ func TestClientIP(t *testing.T) {
 	}
 }
 
-// Whatever a client claims, the answer is the connection's address, or one that a proxy vouches for.
+// Whatever a client claims, ClientIP returns the address of the connection, or one that a trusted proxy has added.
 func FuzzClientIP(f *testing.F) {
 	f.Add("192.0.2.1:5000", "198.51.100.1", "10.0.0.1")
 	f.Add("10.0.0.1:1", "1.2.3.4,, ::ffff:10.0.0.2", "[fd00::1]:80")
@@ -169,8 +169,8 @@ func testConnectionsPerSubject(t *testing.T, noHijack bool) {
 	opened(t, url, "Authorization", "a")
 }
 
-// A place is given back whatever the reason of a refusal, or the end.
-func TestPlacesAreReleased(t *testing.T) {
+// A quota is released after every refusal and every end of a stream.
+func TestQuotasAreReleased(t *testing.T) {
 	broker := &server.Broker{MaxConnections: 1, MaxConnectionsPerIP: 1, MaxConnectionsPerSubject: 1}
 	h := &server.Handler{Broker: broker, Authorize: bySubject}
 	for _, subject := range []string{"a", "b", "a"} {
@@ -189,7 +189,7 @@ func TestPlacesAreReleased(t *testing.T) {
 	}
 }
 
-// A stream ends at an event boundary when its grant does, whether it is silent or not.
+// When its grant expires, a stream ends between two events, whether it is silent or not.
 func TestGrantExpires(t *testing.T) {
 	for name, interval := range map[string]time.Duration{"silent": time.Hour, "busy": time.Second} {
 		t.Run(name, func(t *testing.T) {
@@ -229,8 +229,8 @@ func TestGrantExpires(t *testing.T) {
 	}
 }
 
-// Nor does a stream outlive its grant by having much to deliver.
-func TestGrantExpiresWithABacklog(t *testing.T) {
+// A stream with a backlog ends when its grant expires, too.
+func TestGrantExpiresWithBacklog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		broker := &server.Broker{}
 		begun := time.Now()
@@ -260,7 +260,7 @@ func TestGrantExpiresWithABacklog(t *testing.T) {
 	})
 }
 
-// On every path a stream ends cleanly when its grant does, and not before, and its place is free then.
+// On every path, a stream ends cleanly when its grant expires, not earlier, and its quota is released.
 func TestGrantExpiresOnEveryPath(t *testing.T) {
 	for name, noHijack := range map[string]bool{"hijacked": false, "not hijacked": true} {
 		t.Run(name, func(t *testing.T) {
@@ -305,8 +305,8 @@ func TestExpiredGrant(t *testing.T) {
 	c.wantEnd()
 }
 
-// A token that expires ends the stream at that time. It opens no other, and with the next one the client resumes where
-// it was: nothing is lost and nothing comes twice.
+// When a token expires, its stream ends. The token opens no other stream. With a new token, the client resumes without
+// losses or duplicates.
 func TestTokenExpiresMidStream(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		secret := []byte("a secret of 32 bytes, or of more")

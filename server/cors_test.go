@@ -172,7 +172,8 @@ func TestMatchOrigin(t *testing.T) {
 	}
 }
 
-// What a pattern for subdomains lists is, to whoever parses it as a URL, an origin whose host ends with the base.
+// For a program that parses it as a URL, every origin that matches a subdomain pattern has a host that ends with the base
+// of the pattern.
 func FuzzMatchOrigin(f *testing.F) {
 	for _, origin := range []string{"https://a.app.example", "https://evil.example#.app.example", "https://a.app.example:1", "https://[::1].app.example"} {
 		f.Add(origin)
@@ -188,7 +189,7 @@ func FuzzMatchOrigin(f *testing.F) {
 	})
 }
 
-// A form of another site's page comes with its visitor's cookies and without a preflight.
+// A form on another site's page is sent with the cookies of its visitor and without a preflight.
 func TestCrossSitePublishing(t *testing.T) {
 	tests := map[string]struct {
 		header []string

@@ -25,7 +25,8 @@ func publicationOf(fields map[string]string) (p Publication, ok bool) {
 	return p, true
 }
 
-// Whatever the JSON, it is taken exactly if package json takes it for an object of our fields, and means the same.
+// The decoder accepts a JSON body exactly if encoding/json parses it as an object of our fields, and with the same
+// values.
 func FuzzJSON(f *testing.F) {
 	for _, text := range []string{
 		`{"topic":"a","data":"x\u2028","type":null,"retry":5000}`, `{"topic":"a","topic":"b"}`, `{"retry":"1"}`, `{"retry":01}`,
@@ -85,7 +86,8 @@ func namesIn(text string) (n int) {
 	return n
 }
 
-// A form is taken exactly if package url takes it, with our fields, each once, and means the same.
+// The decoder accepts a form exactly if net/url parses it and it has only our fields, each at most once. The values are
+// the same.
 func FuzzForm(f *testing.F) {
 	for _, text := range []string{"topic=a&data=x+y%0A&type=&retry=5", "topic=a&topic=b", "a=b", "topic", "=x", "&&", "topic=a;data=b", "%74opic=%zz", "data=%ff", "topic=a=b"} {
 		f.Add(text)
@@ -104,7 +106,7 @@ func FuzzForm(f *testing.F) {
 	})
 }
 
-// A batch is its lines, each for itself.
+// A batch decodes like its lines.
 func FuzzLines(f *testing.F) {
 	for _, text := range []string{"{\"topic\":\"a\"}\n\n{\"data\":\"x\"}\r\n", "\n", "{}\n{\n}", "{}\u2028{}", "[]\n{}"} {
 		f.Add(text)
@@ -129,7 +131,7 @@ func FuzzLines(f *testing.F) {
 	})
 }
 
-// A ticket comes back as it was sealed: byte for byte, as a topic may be any, and with everything that a grant has.
+// Opening a sealed ticket returns all fields of the grant and the topics, which may contain any bytes.
 func FuzzTicket(f *testing.F) {
 	f.Add("ada", "a.*", "\xff\x00", "holder", int64(1e17), uint64(1))
 	f.Add("", "", "", "", int64(0), uint64(0))
@@ -162,7 +164,7 @@ func FuzzTicket(f *testing.F) {
 	})
 }
 
-// What a ticket holds is parsed whatever it is, should the key ever be known.
+// Parsing the content of a ticket is safe for any input, in case its key becomes known.
 func FuzzParseTicket(f *testing.F) {
 	f.Add(ticket{handler: 300, topics: []string{"a"}}.append(nil))
 	f.Add([]byte{0, 0, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1})
@@ -193,9 +195,9 @@ func heapBytes() int64 {
 	return int64(m.HeapAlloc)
 }
 
-// What a bound in bytes counts for each of many is what it takes, or more. The numbers are such that the maps have just
-// grown, or are about to.
-func TestMemoryMatchesCount(t *testing.T) {
+// A limit on memory counts at least as many bytes for each entry as it takes. The numbers are chosen such that the maps
+// have just grown, or are about to grow.
+func TestMemoryLimitsCountEnough(t *testing.T) {
 	event := []Publication{{Topic: "a", Event: sse.Event{}}}
 	name := func(i int) string { return fmt.Sprint("client ", i) }
 	for what, test := range map[string]struct {

@@ -32,7 +32,7 @@ type socket struct {
 	conn net.Conn
 }
 
-// tight dials connections that hold little, where that can be had.
+// tight dials connections with small buffers, where the system supports that.
 var tight net.Dialer
 
 // connect sends a GET over such a connection.
@@ -95,7 +95,7 @@ func openFiles() int {
 	return len(files)
 }
 
-// What a client does to its side of the connection ends its stream, and nobody else's.
+// Whatever a client does to its side of the connection ends only its own stream.
 func TestClientDisconnects(t *testing.T) {
 	tests := map[string]struct {
 		leave func(*net.TCPConn)
@@ -125,8 +125,9 @@ func TestClientDisconnects(t *testing.T) {
 	}
 }
 
-// A client that goes on sending, be it another request, is neither answered nor reset before it has the end.
-func TestClientThatSendsMore(t *testing.T) {
+// A client that sends more data, such as another request, gets no response to it. Its connection is not reset before it
+// has received the end of its stream.
+func TestDataAfterRequest(t *testing.T) {
 	broker := &server.Broker{}
 	url := start(t, &server.Handler{Broker: broker, Logger: quiet})
 	early := connect(t, url, "GET /second HTTP/1.1\r\nHost: test\r\n\r\n", strings.Repeat("x", 10_000))
@@ -150,8 +151,8 @@ func TestClientThatSendsMore(t *testing.T) {
 	}
 }
 
-// The timeouts of the server are shorter than the silence, and end no stream. A client whose topics are quiet learns how
-// far it is, once.
+// The timeouts of the http.Server are shorter than the silence, and must not end streams. A client whose topics are
+// silent gets its current id once.
 func TestHeartbeats(t *testing.T) {
 	onEachPath(t, func(t *testing.T, noHijack bool) {
 		broker := &server.Broker{}
@@ -182,7 +183,7 @@ func TestHeartbeats(t *testing.T) {
 	})
 }
 
-func TestStreamEndsAtItsTime(t *testing.T) {
+func TestMaxStreamAge(t *testing.T) {
 	const short = 20 * time.Millisecond
 	tests := map[string]func(*server.Handler) http.Handler{
 		"grant": func(h *server.Handler) http.Handler {
@@ -262,8 +263,8 @@ func TestDrain(t *testing.T) {
 	})
 }
 
-// Shutdown does not know of detached streams: Drain waits for them. After Close it cuts none short, be its client behind
-// by many segments.
+// http.Server.Shutdown does not wait for detached streams. Drain does. After Close, Drain lets all streams finish, even
+// those that are many segments behind.
 func TestShutdown(t *testing.T) {
 	onEachPath(t, func(t *testing.T, noHijack bool) {
 		const events = 100
@@ -340,7 +341,7 @@ func (l wrapping) Accept() (net.Conn, error) {
 	return &wrapped{conn}, nil
 }
 
-func TestConnectionsOfOtherListeners(t *testing.T) {
+func TestOtherConnectionTypes(t *testing.T) {
 	tests := map[string]func(t *testing.T, l net.Listener) (net.Listener, int64){
 		"wrapped": func(_ *testing.T, l net.Listener) (net.Listener, int64) { return wrapping{l}, 0 },
 		"unix": func(t *testing.T, l net.Listener) (net.Listener, int64) {
@@ -424,8 +425,8 @@ func TestMiddlewareThatSeesWrites(t *testing.T) {
 	}
 }
 
-// Many connect, publishers race, and the broker closes in the middle of it: everyone has everything up to its end,
-// which comes cleanly.
+// Many clients connect while publishers race, and the broker is closed meanwhile. Every client gets all events before the
+// end, and a clean end.
 func TestCloseUnderLoad(t *testing.T) {
 	onEachPath(t, func(t *testing.T, noHijack bool) {
 		const clients, atLeast = 50, 200
@@ -492,7 +493,7 @@ func readOn(t *testing.T, c *client, atLeast int, reached *sync.WaitGroup, heard
 	}
 }
 
-// What a publisher puts into the fields of an event stays there.
+// Line ends in fields of an event cannot inject other fields.
 func TestFieldsCannotInject(t *testing.T) {
 	onEachPath(t, func(t *testing.T, noHijack bool) {
 		broker := &server.Broker{}

@@ -20,7 +20,7 @@ import (
 // With -race, whose goroutines are limited, not many more than that; without, as many as there are files for.
 var crowd = flag.Int("crowd", 2000, "clients of TestThousandsConnectAtOnce, each of which takes two files")
 
-// Thousands connect at once, while events are published: each has all that follow its greeting, in order.
+// Thousands of clients connect at once while events are published. Each gets all events after its greeting, in order.
 func TestThousandsConnectAtOnce(t *testing.T) {
 	onEachPath(t, func(t *testing.T, noHijack bool) {
 		broker := &server.Broker{MaxConnections: -1}
@@ -90,9 +90,9 @@ func follow(url string, ready chan<- bool) (last int, err error) {
 	}
 }
 
-// Clients that stop reading keep the broker from giving back no more than one write of each, however much is published
-// meanwhile. When they read on, they are told what they have missed.
-func TestSilentReadersPinLittle(t *testing.T) {
+// A client that stops reading pins at most the memory of one write, however much is published meanwhile. When it reads
+// again, it gets a gap event.
+func TestStalledReadersPinLittle(t *testing.T) {
 	onEachPath(t, func(t *testing.T, noHijack bool) {
 		const (
 			clients  = 8

@@ -26,8 +26,8 @@ func fuzzed() *server.Handler {
 	}
 }
 
-// Whatever is posted gets one of the documented answers, and is published exactly if that is 201: whole, and once if it
-// has a key.
+// Every POST gets one of the documented responses. If that is 201, the event was published completely, and once if it has
+// a key. Otherwise, it was not published.
 func FuzzPublishRequest(f *testing.F) {
 	f.Add(form, "topic=a&data=x&type=y&retry=5000", "Bearer secret", "", "", "")
 	f.Add(jsonType, `{"topic":"a","data":"x","type":"y","retry":5000}`, "Bearer secret", listed, "cross-site", "key")
@@ -110,8 +110,7 @@ func checkStream(t *testing.T, h *server.Handler, ids []string) {
 	}
 }
 
-// Whatever a ticket is asked for with, it is granted to those who have the token, and good for a stream of what they
-// asked for.
+// Every request for a ticket is granted only with the token, and the ticket opens a stream of the requested topics.
 func FuzzTicketRequest(f *testing.F) {
 	f.Add("topic=a&topic=b.*", "Bearer secret", listed, "cross-site", "")
 	f.Add("topic=b.%3E&ticket=x", "Bearer", "null", "same-origin", "ticket=AAAAAAAAAAAAAAAAAAAAAAAAAA")
@@ -149,7 +148,7 @@ func FuzzTicketRequest(f *testing.F) {
 	})
 }
 
-// Whatever is asked for gets one of the documented answers, and a gap if it is an id that cannot be continued from.
+// Every GET gets one of the documented responses, and a gap event if it cannot continue from the id.
 func FuzzSubscribeRequest(f *testing.F) {
 	f.Add("topic=a&topic=b", "x-1", "Bearer secret", listed)
 	f.Add("lastEventId=%00&topic=%zz", "", "Bearer", "null")

@@ -20,7 +20,7 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/sse"
 )
 
-// A grant that ends in a far future, or whose end is given in milliseconds by mistake, ends no stream now.
+// A grant that expires in the far future does not end a stream now, even if its time is in milliseconds by mistake.
 func TestGrantExpiresInFarFuture(t *testing.T) {
 	for name, expires := range map[string]time.Time{
 		"year 9999":       time.Unix(253402300799, 0),
@@ -43,7 +43,7 @@ func TestGrantExpiresInFarFuture(t *testing.T) {
 	}
 }
 
-// Who does not read has no more time than who does, whatever WriteTimeout says.
+// A stalled stream ends when its grant expires, like any other, regardless of WriteTimeout.
 func TestStalledStreamEndsWithItsGrant(t *testing.T) {
 	if !canDetach {
 		t.Skip("there is no fast path here")
@@ -64,7 +64,7 @@ func TestStalledStreamEndsWithItsGrant(t *testing.T) {
 	wantConnections(t, broker, 0)
 }
 
-// The hook tells what a middleware cannot see.
+// Trace reports the real end of a stream, which middleware cannot see.
 func TestTrace(t *testing.T) {
 	onEachPath(t, func(t *testing.T, noHijack bool) {
 		ends := make(chan server.StreamEnd, 1)
@@ -94,8 +94,8 @@ func TestTrace(t *testing.T) {
 	})
 }
 
-// Streams over TLS leave net/http, but for HTTP/2: they are written in chunks of their own, and end as others do.
-func TestStreamsOverTLS(t *testing.T) {
+// Streams over TLS are hijacked, except over HTTP/2. They frame their own chunks and end like other streams.
+func TestTLSStreamsAreHijacked(t *testing.T) {
 	for name, http2 := range map[string]bool{"HTTP/1.1": false, "HTTP/2": true} {
 		t.Run(name, func(t *testing.T) {
 			ends := make(chan server.StreamEnd, 2)
@@ -142,8 +142,8 @@ func TestStreamsOverTLS(t *testing.T) {
 	}
 }
 
-// A cut is no end, on any path.
-func TestBreakOverTLS(t *testing.T) {
+// DisconnectAll looks like a broken connection to the client, not like the end of the stream, on every path.
+func TestDisconnectAllOverTLS(t *testing.T) {
 	for name, http2 := range map[string]bool{"HTTP/1.1": false, "HTTP/2": true} {
 		t.Run(name, func(t *testing.T) {
 			broker := &server.Broker{}
@@ -166,8 +166,8 @@ func TestBreakOverTLS(t *testing.T) {
 	}
 }
 
-// Distinct sets of topics are bounded: for all, for an address and for a subject.
-func TestFiltersAreBounded(t *testing.T) {
+// The number of distinct filters is limited: in total, per address and per subject.
+func TestFilterLimits(t *testing.T) {
 	for name, test := range map[string]struct {
 		broker *server.Broker
 		status int
@@ -199,8 +199,8 @@ func TestFiltersAreBounded(t *testing.T) {
 	}
 }
 
-// What was given up is not published, and not blamed on the server.
-func TestPublishTimesOut(t *testing.T) {
+// Publishing with a context that is done publishes nothing and returns its cause.
+func TestPublishWithDoneContext(t *testing.T) {
 	reason := errors.New("enough")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(reason)
@@ -218,7 +218,7 @@ func TestPublishTimesOut(t *testing.T) {
 	}
 }
 
-// A POST whose client has gone stops waiting for the store.
+// When its client has disconnected, a POST stops waiting for the store.
 func TestPublisherDisconnects(t *testing.T) {
 	store := newTestStore()
 	begun, ended := make(chan struct{}), make(chan error, 1)
@@ -245,7 +245,7 @@ func TestPublisherDisconnects(t *testing.T) {
 	}
 }
 
-// A hook that panics ends its own stream, which has ended, and no other.
+// A panic in Trace affects only its own stream, which has already ended.
 func TestTracePanics(t *testing.T) {
 	onEachPath(t, func(t *testing.T, noHijack bool) {
 		var log syncBuffer
@@ -272,7 +272,7 @@ func TestTracePanics(t *testing.T) {
 	})
 }
 
-// Whoever goes on sending over TLS is not listened to for ever.
+// A client that keeps sending over TLS is disconnected.
 func TestUnexpectedDataOverTLS(t *testing.T) {
 	ends := make(chan server.StreamEnd, 1)
 	broker := &server.Broker{}
@@ -298,8 +298,8 @@ func TestUnexpectedDataOverTLS(t *testing.T) {
 	}
 }
 
-// A Store that panics takes the request with it, and nothing else.
-func TestPanicOfStore(t *testing.T) {
+// A panic in a Store ends only its own request.
+func TestStorePanics(t *testing.T) {
 	store := newTestStore()
 	broker := &server.Broker{Store: store, MaxConnections: 2, MaxConnectionsPerIP: 2, MaxFilters: 2}
 	t.Cleanup(broker.Close)
@@ -322,8 +322,8 @@ func TestPanicOfStore(t *testing.T) {
 	opened(t, s.URL+"?topic=a").next()
 }
 
-// An id of the future is looked up a few times, and not for as long as that may take.
-func TestFutureIDAsksLittle(t *testing.T) {
+// An id from the future causes only a few reads of the store.
+func TestFutureIDReadsStoreRarely(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := newTestStore()
 		broker := &server.Broker{Store: store}
@@ -341,7 +341,7 @@ func TestFutureIDAsksLittle(t *testing.T) {
 	})
 }
 
-// Who does not read has no more time than who does, on a goroutine either.
+// A stalled stream on its own goroutine ends when its grant expires, too.
 func TestStalledGoroutineEndsWithItsGrant(t *testing.T) {
 	onEachPath(t, func(t *testing.T, noHijack bool) { // of which neither is epoll's, for the network is none of the system's
 		synctest.Test(t, func(t *testing.T) {

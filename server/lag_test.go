@@ -7,7 +7,7 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/server"
 )
 
-// The lag is that of the stream that is furthest behind, while it is.
+// Lag is the lag of the slowest stream, while it lags.
 func TestLag(t *testing.T) {
 	onEachPath(t, func(t *testing.T, noHijack bool) {
 		broker := &server.Broker{MaxBytes: -1}

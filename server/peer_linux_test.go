@@ -15,8 +15,8 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/sse"
 )
 
-// What the system does about a client that has vanished without a word is up to it, once it is told for how long. A
-// stream that stays with its request has a deadline for every write instead: see TestWriteTimeout.
+// The system closes connections whose client has vanished, after a timeout that the server sets. A stream on the
+// goroutine of its request has a deadline for every write instead: see TestWriteTimeout.
 func TestPeerTimeout(t *testing.T) {
 	tests := map[string]struct{ timeout, want time.Duration }{
 		"default": {0, 30 * time.Second},
@@ -47,7 +47,7 @@ func TestPeerTimeout(t *testing.T) {
 	}
 }
 
-// A client that is gone without a word acknowledges nothing from then on: here, because its socket drops all that comes.
+// A client that has vanished acknowledges nothing. This test makes its socket drop everything.
 func TestPeerVanishes(t *testing.T) {
 	broker := &Broker{}
 	s := httptest.NewServer(&Handler{Broker: broker, PeerTimeout: 200 * time.Millisecond, Heartbeat: -1})
@@ -117,7 +117,7 @@ func scanTo(t *testing.T, lines *bufio.Scanner, want string) {
 	t.Fatalf("the stream ends before %q: %v", want, lines.Err())
 }
 
-// What a client sends after its request is not read while its stream lasts, so the system is to keep little of it.
+// Data that a client sends after its request is not read until its stream ends. The system must keep little of it.
 func TestUnexpectedDataTakesNoMemory(t *testing.T) {
 	broker := &Broker{}
 	s := httptest.NewServer(&Handler{Broker: broker})

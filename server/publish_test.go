@@ -146,7 +146,7 @@ func TestPublishRefused(t *testing.T) {
 	}
 }
 
-func TestUnknownTopicIsNamed(t *testing.T) {
+func TestUnknownTopicInError(t *testing.T) {
 	h := &server.Handler{Broker: &server.Broker{Topics: []string{"a"}}, OpenPublish: true}
 	answer := post(h, form, "topic=nowhere")
 	if !strings.Contains(answer.Body.String(), "nowhere") {
@@ -154,7 +154,7 @@ func TestUnknownTopicIsNamed(t *testing.T) {
 	}
 }
 
-func TestBodyThatFails(t *testing.T) {
+func TestBodyReadError(t *testing.T) {
 	request := httptest.NewRequest(http.MethodPost, "/", failingReader{})
 	request.Header.Set("Content-Type", form)
 	recorder := httptest.NewRecorder()

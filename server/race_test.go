@@ -19,8 +19,8 @@ const (
 	readers         = 8
 )
 
-// Publishers race, and clients leave at any event, are cut off, and return with the last id they had. Each of them must
-// have every event of its topics once, and all of them in the same order.
+// Publishers race. Clients leave after any event, are disconnected, and resume with their last id. Each must get every
+// event of its topics once, and all must get them in the same order.
 func TestNoGapNoDuplicate(t *testing.T) { onEachPath(t, testNoGapNoDuplicate) }
 
 func testNoGapNoDuplicate(t *testing.T, noHijack bool) {

@@ -14,7 +14,7 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/server"
 )
 
-// The server's own timeouts are shorter than the silence: they must not end a stream.
+// The timeouts of the http.Server are shorter than the silence. They must not end a stream.
 func TestHeartbeat(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		broker := &server.Broker{}
@@ -42,7 +42,7 @@ func TestHeartbeat(t *testing.T) {
 	})
 }
 
-// A stream that was silent for longer than a write may take ends as cleanly as any.
+// A stream that was silent for longer than WriteTimeout ends cleanly.
 func TestCloseAfterSilence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		broker := &server.Broker{}
@@ -96,7 +96,7 @@ func TestNoWriteTimeout(t *testing.T) {
 	})
 }
 
-// A client that reads nothing for a while: it is ended or skipped, and its neighbour has everything at once.
+// A client that does not read for a while is disconnected, or skips events. Another client gets everything immediately.
 func TestLaggingClient(t *testing.T) {
 	large := strings.Repeat("x", 600)
 	tests := map[string]struct {
@@ -159,7 +159,7 @@ func TestStreamOvertakenByRetention(t *testing.T) {
 	})
 }
 
-// However far the history goes back, a write is one segment at most, and has its own time.
+// In a replay of any length, each write has at most one segment and its own deadline.
 func TestReplayInBoundedWrites(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		broker := &server.Broker{}

@@ -34,7 +34,7 @@ func flood(t *testing.T, broker *server.Broker) (events int) {
 	}
 }
 
-// A client that stops reading delays nobody, and has everything when it reads on.
+// A client that stops reading delays no others, and gets everything when it reads again.
 func TestStalledClient(t *testing.T) {
 	if !canDetach {
 		t.Skip("there is no fast path on " + runtime.GOOS)
@@ -80,8 +80,8 @@ func TestStalledClient(t *testing.T) {
 	}
 }
 
-// Room for a client that has taken everything in the meantime is reported late, or twice: it means nothing.
-func TestStalledClientReadsOn(t *testing.T) {
+// A late or repeated report of room does nothing if the client has accepted everything meanwhile.
+func TestStalledClientCatchesUp(t *testing.T) {
 	const events = 8
 	data := strings.Repeat("x", 500_000)
 	broker := &server.Broker{MaxBytes: -1}
@@ -165,8 +165,8 @@ func TestStalledClientLags(t *testing.T) {
 	}
 }
 
-// A writer that panics, as a middleware's may, leaves nothing of its stream behind.
-func TestWriterThatPanics(t *testing.T) {
+// A writer that panics, as one of a middleware may, leaves nothing of its stream.
+func TestWriterPanics(t *testing.T) {
 	broker := &server.Broker{MaxEvents: 10}
 	reasons := make(chan error, 1)
 	h := &server.Handler{Broker: broker, Logger: quiet, Trace: func(*http.Request) func(server.StreamEnd) {

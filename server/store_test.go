@@ -18,7 +18,7 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/sse"
 )
 
-// A testStore is a store in memory that fails, forgets and holds back what it has to tell when it is told to.
+// A testStore is a store in memory that can fail, forget events and hold back reports.
 type testStore struct {
 	mu      sync.Mutex
 	state   server.StoreState
@@ -30,7 +30,7 @@ type testStore struct {
 	reading func() // called before every read
 	asked   func() // called when the state is asked for
 
-	appending func(context.Context) error // in place of appending
+	appending func(context.Context) error // replaces Append, if set
 }
 
 func newTestStore() *testStore {
@@ -98,7 +98,7 @@ func (s *testStore) Follow(ctx context.Context, report func(server.StoreUpdate))
 	return context.Cause(ctx)
 }
 
-// change calls f under the lock, and tells what is no longer held back.
+// change calls f under the lock, and reports records that are no longer held back.
 func (s *testStore) change(f func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -137,7 +137,7 @@ func numbers(from, to int) (data []string) {
 
 func id(n int) string { return fmt.Sprintf("epoch000-%d", n) }
 
-// History is the store's, then memory's, then what is live, and nobody sees where one ends.
+// A stream reads history from the store, then from memory, then live events, without a visible boundary.
 func TestStoreReplay(t *testing.T) {
 	onEachPath(t, func(t *testing.T, noHijack bool) {
 		broker := &server.Broker{MaxEvents: 4}
@@ -225,7 +225,7 @@ func TestStoreGaps(t *testing.T) {
 	}
 }
 
-// A client may know of events that this node has not been told of yet.
+// A client may have an id of an event that this node has not received yet.
 func TestStoreIsAheadOfLog(t *testing.T) {
 	broker := &server.Broker{}
 	store, url := startStored(t, &server.Handler{Broker: broker})
@@ -248,7 +248,8 @@ func TestStoreIsAheadOfLog(t *testing.T) {
 	}
 }
 
-// What the store loses while it is read is told, what is deleted on purpose is not.
+// If the store drops events while they are being read, the client gets a gap event. Events that were deleted on purpose
+// are skipped.
 func TestStoreForgets(t *testing.T) {
 	broker := &server.Broker{MaxEvents: 2}
 	store, url := startStored(t, &server.Handler{Broker: broker})
@@ -268,7 +269,7 @@ func TestStoreForgets(t *testing.T) {
 	c.wantData("7", "8", "10", "11", "12")
 }
 
-// Events that are missing in what a store tells leave no trace, few of them or many.
+// Deleted events leave no trace in a stream, whether few or many.
 func TestStoreSkipsDeleted(t *testing.T) {
 	for _, missing := range []uint64{1, 3, 5000} {
 		t.Run(fmt.Sprint(missing), func(t *testing.T) {
@@ -299,7 +300,7 @@ func TestStoreSkipsDeleted(t *testing.T) {
 	}
 }
 
-// A stream that memory has left behind is served from the store, by its goroutine or when it comes back.
+// A stream that is behind the events in memory reads from the store, on its goroutine or when it resumes.
 func TestOvertakenStreamReadsStore(t *testing.T) {
 	onEachPath(t, func(t *testing.T, noHijack bool) {
 		broker := &server.Broker{MaxEvents: 3}
@@ -379,8 +380,8 @@ func TestStoreUnavailable(t *testing.T) {
 	}
 }
 
-// A stream counts from when it gets what is published: whoever has seen it counted may publish.
-func TestConnectionsHaveTheirPlace(t *testing.T) {
+// A stream is counted only when it will receive everything published from then on.
+func TestCountedStreamsReceiveEvents(t *testing.T) {
 	broker := &server.Broker{MaxEvents: 1}
 	store, url := startStored(t, &server.Handler{Broker: broker})
 	publish(t, broker, "t", "1", "2", "3")
@@ -399,7 +400,7 @@ func TestConnectionsHaveTheirPlace(t *testing.T) {
 	}
 }
 
-func TestStoreRefuses(t *testing.T) {
+func TestStoreErrors(t *testing.T) {
 	broker := &server.Broker{MaxEventBytes: 100}
 	h := &server.Handler{Broker: broker}
 	store, _ := startStored(t, h)
@@ -441,7 +442,7 @@ func (s failedStore) Follow(_ context.Context, report func(server.StoreUpdate)) 
 	return server.ErrStoreUnavailable
 }
 
-// A store that can never continue leaves the broker offline. One that ends because the broker is closed does not.
+// If Follow returns an error, the broker goes offline. If it ends because the broker was closed, it does not.
 func TestFollowFails(t *testing.T) {
 	for name, test := range map[string]struct {
 		store   server.Store

@@ -150,7 +150,7 @@ func (h *Handler) report(s *stream.Stream, remote string, onEnd func(StreamEnd),
 	})
 }
 
-// logPanic logs where a writer panicked. The panic goes on in the goroutine of the request.
+// logPanic logs where a writer panicked. The panic continues in the goroutine of the request.
 func (h *Handler) logPanic(problem any, stack []byte) {
 	if problem != http.ErrAbortHandler {
 		h.logger().Error("writing to a client panicked", "panic", problem, "stack", string(stack))

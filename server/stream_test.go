@@ -87,7 +87,7 @@ func testPatterns(t *testing.T, noHijack bool) {
 	all.wantData("orders", "orders.new", "orders.new.eu", "chat", "log.a.b", "chat.b")
 }
 
-func TestPatternsOfAHandler(t *testing.T) { onEachPath(t, testPatternsOfAHandler) }
+func TestHandlerPatterns(t *testing.T) { onEachPath(t, testPatternsOfAHandler) }
 
 func testPatternsOfAHandler(t *testing.T, noHijack bool) {
 	broker := &server.Broker{Topics: []string{"open.*", "secret.*"}}
@@ -103,7 +103,7 @@ func testPatternsOfAHandler(t *testing.T, noHijack bool) {
 	}
 }
 
-func TestHandlerServesItsTopicsOnly(t *testing.T) {
+func TestHandlerTopics(t *testing.T) {
 	broker := &server.Broker{Topics: []string{"open", "secret"}}
 	url := start(t, &server.Handler{Broker: broker, Topics: []string{"open"}})
 	c := opened(t, url)
@@ -330,7 +330,7 @@ type hidingDeadlines struct{ hiding }
 
 func (w hidingDeadlines) Flush() { w.ResponseWriter.(http.Flusher).Flush() }
 
-// A writer that can flush is enough. Without deadlines the log says so, once.
+// A writer must only support flushing. If it does not support deadlines, that is logged once.
 func TestMiddlewareThatHidesDeadlines(t *testing.T) {
 	var log syncBuffer
 	broker := &server.Broker{}
@@ -349,7 +349,7 @@ func TestMiddlewareThatHidesDeadlines(t *testing.T) {
 	}
 }
 
-// What cannot flush cannot stream. The answer names the type that is in the way, and what it lacks.
+// A writer that cannot flush cannot stream. The response names its type and the missing method.
 func TestMiddlewareThatHidesFlush(t *testing.T) {
 	var log bytes.Buffer
 	broker := &server.Broker{}
@@ -372,7 +372,7 @@ func TestMiddlewareThatHidesFlush(t *testing.T) {
 	}
 }
 
-// A recorder has neither deadlines nor a connection.
+// A recorder supports neither deadlines nor hijacking.
 func TestRecorder(t *testing.T) {
 	broker := &server.Broker{}
 	h := &server.Handler{Broker: broker, Logger: quiet}

@@ -112,7 +112,7 @@ func TestTicketCORS(t *testing.T) {
 	}
 }
 
-// What a ticket is good for, at which time after its issue.
+// TestTicketTimes checks when a ticket can be used, by the time since it was issued.
 func TestTicketTimes(t *testing.T) {
 	type use struct {
 		after  time.Duration // the one before, or the issue
@@ -143,7 +143,7 @@ func TestTicketTimes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h := ticketed(test.tickets)
-				h.Broker.Close() // a stream is answered 503 when all else is fine
+				h.Broker.Close() // a permitted stream gets 503
 				ticket := ticketFor(t, h, "topic=ada.a")
 				for i, use := range test.uses {
 					time.Sleep(use.after)
@@ -161,10 +161,10 @@ func TestTicketTimes(t *testing.T) {
 	}
 }
 
-// Of those who use a ticket at once, one is first.
-func TestTicketRaces(t *testing.T) {
+// If several clients use a ticket at the same time, one of them succeeds.
+func TestConcurrentTicketUse(t *testing.T) {
 	h := ticketed(&server.Tickets{})
-	h.Broker.Close() // a stream is answered 503 when all else is fine
+	h.Broker.Close() // a permitted stream gets 503
 	ticket := ticketFor(t, h, "topic=ada.a")
 	var granted, refused atomic.Int64
 	var clients sync.WaitGroup
@@ -231,7 +231,7 @@ func otherLetter(letter byte) string {
 	return "A"
 }
 
-// What a client uses makes its own oldest tickets worthless, and nobody else's.
+// A client that uses many tickets invalidates only its own oldest ones.
 func TestTicketsOfOneClient(t *testing.T) {
 	onClients := func(t *testing.T, name func(client string) []string, tickets *server.Tickets) {
 		synctest.Test(t, func(t *testing.T) {
@@ -239,7 +239,7 @@ func TestTicketsOfOneClient(t *testing.T) {
 			if name("x") == nil {
 				h.Authorize = nil
 			}
-			h.Broker.Close() // a stream is answered 503 when all else is fine
+			h.Broker.Close() // a permitted stream gets 503
 			ask := func(client, ticket, id string, status int) {
 				t.Helper()
 				r := httptest.NewRequest(http.MethodGet, "/?ticket="+ticket, nil)
@@ -285,11 +285,11 @@ func TestTicketsOfOneClient(t *testing.T) {
 	})
 }
 
-// Beyond the memory of used tickets, the oldest is worth nothing, by whichever way it could be used.
+// When the memory for used tickets is full, the oldest tickets become invalid, for every kind of use.
 func TestTicketsOfAllClients(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := ticketed(&server.Tickets{MaxBytes: 2 * 256})
-		h.Broker.Close() // a stream is answered 503 when all else is fine
+		h.Broker.Close() // a permitted stream gets 503
 		ask := func(ticket, id string, status int) {
 			t.Helper()
 			if answer := do(h, http.MethodGet, "/?ticket="+ticket, "Last-Event-ID", id); answer.Code != status {

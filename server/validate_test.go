@@ -10,7 +10,7 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/server"
 )
 
-// Each problem says what to write instead, and what that is has none.
+// Each problem says what to write instead, and that is valid.
 func TestValidateOrigins(t *testing.T) {
 	tests := map[string]string{ // by what is written, what to write instead; empty if it is fine
 		"*":                               "",
@@ -90,7 +90,7 @@ func wantProblem(t *testing.T, problem error, field, element, want string) {
 	}
 }
 
-// What Validate has nothing against can be matched, and what cannot be it complains about.
+// A pattern without complaints can match an origin, and one with complaints cannot.
 func FuzzValidateOrigin(f *testing.F) {
 	for _, origin := range []string{"https://*.app.example", "https://app.example:443", "http://[::1]:80", "null", "a://b", "https://*.1"} {
 		f.Add(origin)

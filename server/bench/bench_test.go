@@ -19,7 +19,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// Every contestant that this machine has must complete a short benchmark and lose nothing.
+// Every contestant that this machine has must complete a short benchmark without losing events.
 func TestBenchmark(t *testing.T) {
 	p := plan{Rounds: 2, Connections: []int{10}, Windows: []int{1, 16}, Time: time.Millisecond, Readers: 2}
 	m := &measurement{plan: p, missing: map[string]string{}, log: t.Logf}
@@ -73,7 +73,7 @@ func TestLatency(t *testing.T) {
 	}
 }
 
-// What speaks TLS must complete a short benchmark, too, in both versions of HTTP.
+// Contestants that support TLS must complete a short benchmark in HTTP/1.1 and HTTP/2, too.
 func TestProtocols(t *testing.T) {
 	for _, protocol := range []string{overTLS, http2TLS} {
 		t.Run(protocol, func(t *testing.T) {
@@ -103,7 +103,7 @@ func TestProtocols(t *testing.T) {
 	}
 }
 
-// Clients that stall in a replay of ours cost the others something, and never their events.
+// Our clients that stall in a replay may slow down the others, but never cost them events.
 func TestStalled(t *testing.T) {
 	p := plan{Time: time.Millisecond, Latency: 200 * time.Millisecond, Readers: 1}
 	for _, name := range []string{"ours", "ours, NoHijack"} {

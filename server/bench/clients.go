@@ -211,8 +211,8 @@ func (c *clients) fail(err error) {
 	}
 }
 
-// settle publishes until every client is known to be subscribed: servers tell of that in different ways, if at all. It
-// publishes only while nothing else goes on, for some do not subscribe anyone while they publish.
+// settle publishes until every client is known to be subscribed, because servers report that in different ways, if at all. It
+// publishes only while nothing else happens, because some servers do not subscribe clients while they publish.
 func (c *clients) settle(i *instance) error {
 	before := int64(-1)
 	for deadline := time.Now().Add(patience); c.silent.Load() > 0; {

@@ -78,7 +78,7 @@ func with(c contestant, history, dataBytes int, test func(*instance) error) erro
 	return errors.Join(test(i), i.stop())
 }
 
-// stall has one client stop reading, and looks what the others get, and then what it finds when it reads again.
+// stall makes one client stop reading. It checks what the others receive, and then what that client gets when it reads again.
 func (v *verdict) stall(i *instance) error {
 	fd, err := open(i, i.path, "", 1, 4<<10)
 	if err != nil {
@@ -112,7 +112,7 @@ func (v *verdict) stall(i *instance) error {
 	return nil
 }
 
-// flood publishes while one client does not read, and tells what the others received.
+// flood publishes while one client does not read, and returns what the others received.
 func flood(others *clients, i *instance) string {
 	var longest time.Duration
 	const window = 100
@@ -155,8 +155,8 @@ func drain(fd int, s *stream, last int) (events int, err error) {
 	return events, nil
 }
 
-// surprise resumes from an id of another run of the server, and tells what it answers. In the end it publishes an event,
-// so that there is something to receive even where an unknown id is met with silence.
+// surprise resumes from an id of another run of the server, and returns its response. At the end it publishes an event, so that
+// something arrives even if the server ignores unknown ids.
 func (v *verdict) surprise(c contestant, i *instance) error {
 	const kept = 10
 	if err := publishAll(i, kept); err != nil {
@@ -179,7 +179,7 @@ func (v *verdict) surprise(c contestant, i *instance) error {
 	return nil
 }
 
-// describe tells an answer's status, the headers that could speak of a gap, and how many events it has and of what type.
+// describe returns the status of a response, its headers that could report a gap, and the number and types of its events.
 func describe(answer *http.Response, events []event) string {
 	if answer.StatusCode != http.StatusOK {
 		return "answers " + answer.Status
@@ -298,7 +298,7 @@ func (v *verdict) replay(c contestant, i *instance) error {
 	return nil
 }
 
-// first subscribes, publishes the first event, and returns it, or for a server without ids what it said before.
+// first subscribes, publishes the first event, and returns it. For a server without ids it returns what came before.
 func (v *verdict) first(i *instance) (event, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -318,7 +318,7 @@ func (v *verdict) first(i *instance) (event, error) {
 	return last, nil
 }
 
-// epoch finds what Centrifuge's first answer says of its history.
+// epoch finds what Centrifuge's first response says about its history.
 func epoch(answer string) string {
 	_, rest, _ := strings.Cut(answer, `"epoch":"`)
 	value, _, _ := strings.Cut(rest, `"`)

@@ -17,7 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// An instance is a running server, as its clients' process sees it.
+// An instance is a running server, as seen from the process of its clients.
 type instance struct {
 	addr     string
 	protocol string
@@ -30,7 +30,7 @@ type instance struct {
 	stop    func() error
 }
 
-// launch starts a contestant in a process of its own.
+// launch starts a contestant in its own process.
 func launch(c contestant, history, dataBytes int) (*instance, error) {
 	if c.name == "nchan" {
 		if c.protocol != "" && c.protocol != plainHTTP {

@@ -1,8 +1,8 @@
 // Command bench measures the server of this repository beside its peers. It needs Linux.
 //
-// Each contestant runs in a process of its own, on 127.0.0.1, and publishes in that process, as a program that embeds it
-// does. This process is the clients. A throughput is that of windows: so many events are published at once, and the
-// next when every client has received them all. Every client checks that each event comes once and in order.
+// Each contestant runs in its own process on 127.0.0.1, and publishes in that process, like a program that embeds it. This
+// process has the clients. Throughput is measured in windows: a number of events is published at once, and the next ones when
+// every client has received all of them. Every client checks that each event arrives once and in order.
 package main
 
 import (

@@ -51,8 +51,8 @@ type measurement struct {
 	log     func(format string, args ...any)
 }
 
-// run goes through the contestants in turn, round after round, so that what else happens on the machine meets them all.
-// Every second round goes backwards.
+// run measures the contestants in turn, round after round, so that other load on the machine affects all of them. Every second
+// round is in reverse order.
 func (m *measurement) run(contestants []contestant) {
 	for m.round = range m.plan.Rounds {
 		for _, connections := range m.plan.Connections {

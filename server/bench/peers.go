@@ -24,8 +24,8 @@ import (
 // topic is what every client subscribes to.
 const topic = "t"
 
-// A contestant is one way to send events. Each runs as its own documentation begins; what is set is what the comparison
-// needs, and said where it is set.
+// A contestant is one way to send events. Each is configured as at the beginning of its documentation. Settings that the
+// comparison needs have a comment.
 type contestant struct {
 	name   string
 	module string // whose version the report states
@@ -88,7 +88,7 @@ func serveHandler(history int, noHijack bool) (http.Handler, publisher, error) {
 	return &server.Handler{Broker: broker, NoHijack: noHijack, Logger: quiet}, publish, nil
 }
 
-// serveR3labs keeps every event whether asked to or not: AutoReplay is on in New.
+// serveR3labs always keeps every event, because New enables AutoReplay.
 func serveR3labs(int) (http.Handler, publisher, error) {
 	s := r3labs.New()
 	s.CreateStream(topic)

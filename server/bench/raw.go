@@ -11,9 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// raw is what no server of this kind gets below: connections are file descriptors in a slice, and each event is one
-// write(2) to each, from as many goroutines as there are processors. It has no history, ids, topics or heartbeats, and
-// forgets nobody.
+// raw is a lower bound for servers of this kind: connections are file descriptors in a slice, and each event is one write(2) to
+// each, from as many goroutines as there are processors. It has no history, ids, topics or heartbeats, and never removes a
+// client.
 type raw struct {
 	mu    sync.Mutex
 	conns []net.Conn

@@ -28,16 +28,16 @@ func stamp(sequence int, padding string) string {
 	return fmt.Sprintf("%c%010d %019d%s", mark, sequence, time.Now().UnixNano(), padding)
 }
 
-// Figures are what only the server's process can tell.
+// Figures are measurements that only the server's process can make.
 type figures struct {
 	Published int
 	Mallocs   uint64
 	Error     string
 }
 
-// serve is the server's process. It announces its address in one line and then obeys those on its standard input:
-// "publish N", "figures", which it answers in JSON, and "free", which gives unused memory back and is answered alike.
-// It ends with its input, so that it never outlives who started it.
+// serve runs in the server's process. It prints its address in one line and then executes commands from its standard input:
+// "publish N", "figures", to which it responds in JSON, and "free", which returns unused memory to the system and responds in the
+// same way. It ends with its input, so that it never outlives the process that started it.
 func serve(name, protocol string, sendBuffer, history, bytes int) error {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -10,15 +10,15 @@ import (
 	"strings"
 )
 
-// A history that is replayed to those who stall in it is more than their sockets take, whose buffers are bounded: the
-// system's would be megabytes, which the kernel would hold for each.
+// The replayed history is larger than the buffers of the sockets of clients that stall. The buffers are limited, because the
+// system's default is megabytes, which the kernel would hold for each client.
 const (
 	stalledHistory      = 2000
 	stalledHistoryBytes = 1000
 	stalledSendBuffer   = 32 << 10
 )
 
-// A burden is what clients that stall in a replay cost the others, who are as many with them as without.
+// A burden is what clients that stall in a replay cost the others. The number of others is the same with and without them.
 type burden struct {
 	Contestant string
 	Honest     int // clients that read
@@ -27,7 +27,7 @@ type burden struct {
 	With       costs
 }
 
-// Costs are of the clients that read, save for the memory, which is of all.
+// Costs are those of the clients that read, except for the memory, which is that of all clients.
 type costs struct {
 	CPU      float64 `json:",omitempty"` // µs per delivery, one event at once
 	P50, P99 float64 `json:",omitempty"` // ms

@@ -62,7 +62,7 @@ func openFolder(dir string, sync time.Duration) (server.Store, func(), error) {
 
 var storeOptions = jetstream.Options{MaxBytes: -1, Logger: slog.New(slog.DiscardHandler)}
 
-// openCluster has its servers of NATS in this process, so they share its processors with all else.
+// openCluster starts NATS servers in this process, so they share its processors with everything else.
 func openCluster(dir string) (server.Store, func(), error) {
 	var servers []*nats.Server
 	closeAll := func() {
@@ -315,7 +315,7 @@ func (b *storeBench) replay(r *storeResult) error {
 	return err
 }
 
-// resume comes back to what is in the store and not in memory.
+// resume resumes a stream from events that are only in the store.
 func (b *storeBench) resume(r *storeResult) error {
 	log.Printf("%s: a million events", r.Store)
 	last, err := b.fill(storeMillion, storeTopics)

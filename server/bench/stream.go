@@ -27,7 +27,7 @@ const (
 	ended
 )
 
-// A receipt is told of each event that a stream receives: its number, and when it was published.
+// A receipt is called for each event that a stream receives, with its number and when it was published.
 type receipt func(sequence int, published int64)
 
 // receive takes the next bytes of the connection.
@@ -46,7 +46,7 @@ func (s *stream) receive(p []byte, on receipt) (err error) {
 			if s.left == 0 {
 				s.state = inSize
 			}
-		case ended: // but for the CRLF of an empty trailer
+		case ended: // only the CRLF of an empty trailer may follow
 			if p = bytes.TrimLeft(p, "\r\n"); len(p) > 0 {
 				return fmt.Errorf("bytes follow the end of the body: %.40q", p)
 			}

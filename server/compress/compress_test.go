@@ -160,7 +160,7 @@ func each(t *testing.T, test func(t *testing.T, f format)) {
 	}
 }
 
-// Every event must arrive before the next one is published: none waits in an encoder.
+// Every event must arrive before the next one is published: none may wait in an encoder.
 func TestEventsAreSentImmediately(t *testing.T) {
 	each(t, func(t *testing.T, f format) {
 		broker := &server.Broker{}
@@ -179,8 +179,8 @@ func TestEventsAreSentImmediately(t *testing.T) {
 	})
 }
 
-// Clients come at different times: before the first event, in the middle of a section, with an id whose successors
-// are history, and with one that is gone.
+// Clients join before the first event, in the middle of a section, with an id whose successors are history, and with an
+// id that is no longer kept.
 func TestClientsJoin(t *testing.T) {
 	each(t, func(t *testing.T, f format) {
 		broker := &server.Broker{}
@@ -212,7 +212,7 @@ func TestClientsJoin(t *testing.T) {
 	})
 }
 
-// Events of other topics lie between a client's own; bursts and single events, small and huge ones mix.
+// Events for other topics come between a client's own. Bursts, single events, small and huge ones are mixed.
 func TestRandomTraffic(t *testing.T) {
 	each(t, func(t *testing.T, f format) {
 		random := rand.New(rand.NewPCG(1, 2))
@@ -304,8 +304,8 @@ func (e *countingEncoder) Append(dst, data []byte) []byte {
 	return e.Encoder.Append(dst, data)
 }
 
-// Thirty clients cost one encoder, and each event is compressed once.
-func TestClientsShare(t *testing.T) {
+// Thirty clients use one encoder, and each event is compressed once.
+func TestClientsShareEncoder(t *testing.T) {
 	each(t, func(t *testing.T, f format) {
 		counts := &counting{Coding: f.coding}
 		broker := &server.Broker{}
@@ -336,7 +336,7 @@ func TestClientsShare(t *testing.T) {
 	})
 }
 
-// A comment in silence breaks no stream, and clients are in step again after it.
+// A heartbeat does not break a compressed stream, and clients share the encoder again after it.
 func TestHeartbeats(t *testing.T) {
 	each(t, func(t *testing.T, f format) {
 		broker := &server.Broker{}
@@ -398,7 +398,7 @@ func TestNegotiation(t *testing.T) {
 	}
 }
 
-// Without Codings, nothing is said of them.
+// Without Codings, streams are not compressed and the response has no Vary header.
 func TestOffByDefault(t *testing.T) {
 	w := httptest.NewRecorder()
 	request := httptest.NewRequest(http.MethodHead, "/", nil)

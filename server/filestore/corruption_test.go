@@ -26,8 +26,7 @@ var (
 )
 
 // Whatever happens to the files of a folder between the end of a process and the next start, the store starts, no client
-// misses an event without being told by a gap, and no id has two meanings. If nothing happens, the stream goes on in its
-// epoch.
+// misses an event without a gap event, and no id has two meanings. If nothing happened, the epoch continues.
 func TestCorruption(t *testing.T) {
 	outcomes := map[string]int{}
 	for i := range *corruptions {

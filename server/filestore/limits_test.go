@@ -68,7 +68,7 @@ func eventFiles(t testing.TB, dir string) []string {
 	return files
 }
 
-// A key is remembered for its time, also when its event is gone, and after a crash.
+// A key is remembered for KeyAge, even if its event is no longer kept, and after a crash.
 func TestKeysOutliveEvents(t *testing.T) {
 	o := filestore.Options{Dir: t.TempDir(), MaxEvents: 5, MaxBytes: 1 << 10}
 	s := openStore(t, o)
@@ -107,8 +107,8 @@ func TestKeysOutliveEvents(t *testing.T) {
 	s.Close()
 }
 
-// Keys that are used at the same time are used once.
-func TestKeyAtTheSameTime(t *testing.T) {
+// Concurrent publications with the same key are stored once.
+func TestConcurrentKey(t *testing.T) {
 	s := openStore(t, filestore.Options{Dir: t.TempDir()})
 	defer s.Close()
 	var publishing sync.WaitGroup
@@ -230,7 +230,7 @@ func TestRetention(t *testing.T) {
 	})
 }
 
-// With a limit by topic, the newest events of each are kept, and the disk holds not many times more.
+// With MaxEventsPerTopic, the newest events of each topic are kept, and the disk holds only a few times as many.
 func TestEventsPerTopic(t *testing.T) {
 	o := filestore.Options{Dir: t.TempDir(), MaxBytes: 4 << 20, MaxEventsPerTopic: 2}
 	s := openStore(t, o)
@@ -260,7 +260,7 @@ func TestEventsPerTopic(t *testing.T) {
 	}
 }
 
-// A file that is cut exactly where an event ends is noticed, be it the newest or not.
+// The store notices a file that was cut exactly between two events, whether it is the newest file or not.
 func TestCutBetweenEvents(t *testing.T) {
 	for _, newest := range []bool{false, true} {
 		for _, part := range []float64{0, 0.3, 0.9} {
@@ -297,7 +297,7 @@ func TestCutBetweenEvents(t *testing.T) {
 	}
 }
 
-// What is damaged while the store is open is met with a gap by those who would have got it, and by nobody else.
+// If events are damaged while the store is open, only the clients that would have received them get a gap event.
 func TestDamageWhileOpen(t *testing.T) {
 	o := filestore.Options{Dir: t.TempDir(), MaxBytes: 1 << 20}
 	n := startNode(t, o, &server.Broker{MaxEvents: 5})
@@ -330,7 +330,7 @@ func TestDamageWhileOpen(t *testing.T) {
 	}
 }
 
-// A follower that is slower than what is published gets all of it, once and in order.
+// A slow follower gets all events, once and in order.
 func TestSlowFollower(t *testing.T) {
 	s := openStore(t, filestore.Options{Dir: t.TempDir()})
 	defer s.Close()

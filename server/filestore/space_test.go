@@ -18,8 +18,8 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/sse"
 )
 
-// A disk that is about to be full refuses what is published, and what is stored is read as before; with space again,
-// all goes on.
+// When the disk is almost full, publishing fails and reading continues. When there is space again, publishing works
+// again.
 func TestFullDisk(t *testing.T) {
 	disk := t.TempDir()
 	if err := syscall.Mount("tmpfs", disk, "tmpfs", 0, "size=48m"); err != nil {
@@ -73,9 +73,9 @@ func TestFullDisk(t *testing.T) {
 	n.stop(t)
 }
 
-// A disk that another program has filled to the last byte refuses what is published, loses nothing, and takes it again as
-// soon as there is space, without a restart.
-func TestDiskFullToTheLastByte(t *testing.T) {
+// When another program has filled the disk completely, publishing fails and nothing is lost. When there is space again,
+// publishing works without a restart.
+func TestDiskWithoutSpace(t *testing.T) {
 	disk := t.TempDir()
 	if err := syscall.Mount("tmpfs", disk, "tmpfs", 0, "size=8m"); err != nil {
 		t.Skipf("a disk of 8 MB cannot be had: %v", err)

@@ -167,8 +167,8 @@ var oddTopics = []string{
 	"a", "a.b.c", "", ".", "..", ".a", "a.", "a..b", "*x", "x>", "a b", "a\tb\r\n", "%41", "%", "größe.☃", "\x00\xff", "$JS.API", strings.Repeat("☃", 85),
 }
 
-// What is published is replayed byte for byte, by the process and by the one after it, whatever it is and whatever its
-// topic is called, and under the same ids.
+// Published events are replayed byte for byte with the same ids, by the process and by the next one, for any data and
+// topic.
 func TestReplayAfterRestart(t *testing.T) {
 	for name, sync := range map[string]time.Duration{"periodic sync": 0, "sync always": -1} {
 		t.Run(name, func(t *testing.T) {
@@ -216,8 +216,8 @@ func TestReplayAfterRestart(t *testing.T) {
 	}
 }
 
-// A client that comes back to what memory has forgotten gets it from the folder, and goes on with what is live.
-func TestResumeBehindMemory(t *testing.T) {
+// A client that resumes before the events in memory gets them from the folder, and continues with new events.
+func TestResumeBeyondMemory(t *testing.T) {
 	n := startNode(t, filestore.Options{Dir: t.TempDir()}, &server.Broker{MaxEvents: 5})
 	var ids []string
 	var want strings.Builder
@@ -325,8 +325,8 @@ func TestIdempotencyKey(t *testing.T) {
 	}
 }
 
-// After the machine has stopped with events that were perhaps not synced, everybody is told. If every event was synced,
-// ids up to what is there stay good.
+// If the machine stops while events may not be synced, every client gets a gap event. If all events were synced, the ids
+// stay valid.
 func TestPowerFailure(t *testing.T) {
 	for name, test := range map[string]struct {
 		sync time.Duration

@@ -27,13 +27,13 @@ var (
 	clusterFaults  = flag.Int("cluster-faults", 5, "faults of TestCluster")
 )
 
-// topics is how many there are, each with a publisher of its own. Every client follows one of them, but for each tenth,
-// which follows all.
+// topics is the number of topics. Each has its own publisher. Every client follows one topic, except every tenth client, which
+// follows all.
 const topics = 10
 
-// While servers of NATS are killed and stopped, and nodes replaced, every client that goes from node to node gets every
-// event once, and in order: by topic, and in the order of all topics by the sequence of the ids. Publishers repeat what
-// was not acknowledged, at another node and under the same key.
+// While NATS servers are killed and stopped, and nodes are replaced, every client that moves between nodes gets every
+// event once and in order: by topic, and across topics by the sequence in the ids. Publishers repeat unacknowledged
+// events at another node with the same key.
 func TestCluster(t *testing.T) {
 	c := &clusterTest{T: t, servers: startServers(t, 3), perTopic: *clusterEvents / topics}
 	c.ctx, c.cancel = context.WithTimeout(t.Context(), 10*time.Minute+time.Duration(*clusterEvents/200)*time.Second)

@@ -339,7 +339,7 @@ func (f *follower) compare(ctx context.Context, found look) {
 		f.lostSince = time.Time{}
 		f.target = max(f.target, found.state.Last)
 		f.believe(found)
-		f.pass(nil, max(f.state.Last, found.state.First-1)) // what is no longer kept
+		f.pass(nil, max(f.state.Last, found.state.First-1)) // skip events that are no longer kept
 		f.restore()
 	case f.lostSince.IsZero():
 		f.lostSince = time.Now() // a new leader may need a moment to catch up

@@ -52,7 +52,7 @@ func (s *Store) mustAppend(t *testing.T, data ...string) {
 	}
 }
 
-// told is the message by which the stream tells of an event.
+// republished returns the message with which NATS republishes an event.
 func (s *Store) republished(sequence uint64) *nats.Msg {
 	m := nats.NewMsg(s.subject(republished) + "t")
 	m.Data = fmt.Appendf(nil, "data: %d\n\n", sequence)
@@ -61,8 +61,8 @@ func (s *Store) republished(sequence uint64) *nats.Msg {
 	return m
 }
 
-// Whatever is lost of what the stream tells, doubled or out of order, the follower tells all of it once and in order.
-func TestFollowerFillsHoles(t *testing.T) {
+// Whatever messages are lost, duplicated or reordered, the follower reports every event once and in order.
+func TestFollowerFillsGaps(t *testing.T) {
 	const stored = 9
 	for name, test := range map[string]struct {
 		messages []uint64
@@ -114,7 +114,7 @@ func TestFollowerFillsHoles(t *testing.T) {
 	}
 }
 
-// What a look finds has been asked for before some of what was told since.
+// The result of a look may be older than events that were reported meanwhile.
 func TestStaleLookIsIgnored(t *testing.T) {
 	f := &follower{store: &Store{}, begun: true, state: server.StoreState{Epoch: "e", Last: 100}}
 	f.compare(t.Context(), look{had: 90, state: server.StoreState{Epoch: "e", First: 1, Last: 95}})
@@ -131,7 +131,7 @@ func TestStaleLookIsIgnored(t *testing.T) {
 	}
 }
 
-// A stream that has lost events for good begins a new epoch, in which no id of the old one is good.
+// A stream that has permanently lost events begins a new epoch. Ids of the old epoch are no longer valid.
 func TestLostEvents(t *testing.T) {
 	s := openInProcess(t, Options{})
 	s.mustAppend(t, "1", "2", "3")
@@ -155,7 +155,7 @@ func TestLostEvents(t *testing.T) {
 	}
 }
 
-// The epochs of the past are so many, and good for no more than the last of them was.
+// The number of earlier epochs is limited, and their ids are valid only up to the last event of each.
 func TestRenew(t *testing.T) {
 	s := openInProcess(t, Options{})
 	var epochs []string
@@ -181,8 +181,8 @@ func TestRenew(t *testing.T) {
 	}
 }
 
-// A subscriber's copy may stop anywhere. Then it is no answer.
-func TestReadIsWhole(t *testing.T) {
+// The responses to a read may stop anywhere. An incomplete read is an error.
+func TestIncompleteReadFails(t *testing.T) {
 	s := openInProcess(t, Options{})
 	answer := func(replies ...*nats.Msg) {
 		t.Helper()

@@ -22,9 +22,9 @@ func (f *follower) finish(t *testing.T) {
 	}
 }
 
-// A stream that was put back from a copy and went on is noticed by the time of a message, even if it has more messages
-// than before. No id of before is good.
-func TestStreamThatForked(t *testing.T) {
+// If a stream was restored from a backup and continued, the time of a message reveals it, even if the stream has more
+// messages than before. Earlier ids are no longer valid.
+func TestRestoredStreamIsNoticed(t *testing.T) {
 	s := openInProcess(t, Options{})
 	s.mustAppend(t, "1", "2", "3", "4", "5")
 	_, newest, err := s.readTo(t.Context(), 1, followEvents, followBytes)
@@ -65,8 +65,8 @@ func TestStreamThatForked(t *testing.T) {
 	s.mustAppend(t, "6")
 }
 
-// While a stream is in doubt nothing is told, whatever comes.
-func TestDoubt(t *testing.T) {
+// While a stream is suspect, nothing is reported, whatever messages arrive.
+func TestSuspectStreamReportsNothing(t *testing.T) {
 	s := openInProcess(t, Options{})
 	s.mustAppend(t, "1", "2")
 	f := &follower{store: s, begun: true, report: func(u server.StoreUpdate) { t.Errorf("%+v is told", u) }, looks: make(chan look, 1)}
@@ -80,8 +80,8 @@ func TestDoubt(t *testing.T) {
 	s.trust.give()
 }
 
-// A sequence that is not above those known before is no acknowledgment.
-func TestStreamThatGoesBack(t *testing.T) {
+// A sequence that is not greater than those known before does not acknowledge an event.
+func TestOldSequenceIsNotAcknowledgment(t *testing.T) {
 	s := openInProcess(t, Options{Timeout: time.Second})
 	s.mustAppend(t, "1", "2", "3")
 	s.raise(10)
@@ -102,8 +102,8 @@ func TestStreamThatGoesBack(t *testing.T) {
 	s.mustAppend(t, "5")
 }
 
-// A stream that is deleted is made again, after a while, under a new epoch.
-func TestStreamThatIsGone(t *testing.T) {
+// A deleted stream is created again after a while, with a new epoch.
+func TestDeletedStreamIsCreatedAgain(t *testing.T) {
 	s := openInProcess(t, Options{})
 	s.mustAppend(t, "1", "2", "3")
 	updates := make(chan server.StoreUpdate, 100)

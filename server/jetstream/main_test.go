@@ -66,7 +66,7 @@ func eventually(t testing.TB, what string, ok func() bool) {
 	}
 }
 
-// A serverConfig is what a process is told that is a server of NATS.
+// A serverConfig is the configuration of a NATS server process.
 type serverConfig struct {
 	Name, Dir      string
 	Port, Clusters int    // Clusters is the port for other servers, or zero

@@ -68,7 +68,8 @@ func publish(t testing.TB, b *server.Broker, topic, data string) (id string) {
 
 const unavailable = ": event store is unavailable: events are delayed"
 
-// While NATS is gone, or does not answer, streams stay and are told, publishing fails for now, and then all goes on.
+// While NATS is down or does not respond, streams stay open, clients learn that events are delayed, and publishing fails.
+// Then everything continues.
 func TestUnreachable(t *testing.T) {
 	for name, fault := range map[string]struct{ begin, end func(*natsServer) }{
 		"killed": {(*natsServer).kill, func(s *natsServer) { s.start(t) }},
@@ -121,7 +122,7 @@ func TestUnreachable(t *testing.T) {
 	}
 }
 
-// All nodes have the same ids, and a client goes from one to the other at any of them.
+// All nodes have the same ids, so a client can move between nodes after any event.
 func TestNodesShareIDs(t *testing.T) {
 	servers := startServers(t, 1)
 	var nodes [3]*node
@@ -161,9 +162,9 @@ func manage(t testing.TB, conn *client.Conn) api.Stream {
 	return stream
 }
 
-// What others publish to the stream is no event of ours, unless it looks like one, and nothing that a client can be
-// confused by. What is deleted is left out.
-func TestForeignAndDeleted(t *testing.T) {
+// Messages from other publishers are ignored, unless they look like events, and cannot confuse clients. Deleted messages
+// are skipped.
+func TestForeignAndDeletedMessages(t *testing.T) {
 	servers := startServers(t, 1)
 	n := startNode(t, servers, jetstream.Options{}, &server.Broker{}, 0)
 	small := startNode(t, servers, jetstream.Options{}, &server.Broker{MaxEvents: 3}, 0)
@@ -205,7 +206,7 @@ func TestForeignAndDeleted(t *testing.T) {
 	}
 }
 
-// With a limit by topic, a client that comes back gets the last events of each topic, and no gap.
+// With MaxEventsPerTopic, a client that reconnects gets the last events of each topic, and no gap event.
 func TestEventsPerTopic(t *testing.T) {
 	o := jetstream.Options{MaxEventsPerTopic: 1}
 	servers := startServers(t, 1)
@@ -228,8 +229,9 @@ func TestEventsPerTopic(t *testing.T) {
 	}
 }
 
-// A stream that is deleted and made anew is another one: clients are cut, and told when they come back.
-func TestStreamIsCreatedAgain(t *testing.T) {
+// A stream that was deleted and created again has a new epoch: clients are disconnected, and get a gap event when they
+// return.
+func TestRecreatedStreamIsNewEpoch(t *testing.T) {
 	servers := startServers(t, 1)
 	n := startNode(t, servers, jetstream.Options{}, &server.Broker{}, 0)
 	var old string
@@ -293,7 +295,7 @@ func TestOpenFails(t *testing.T) {
 	}
 }
 
-func TestAppendRefuses(t *testing.T) {
+func TestAppendErrors(t *testing.T) {
 	n := startNode(t, startServers(t, 1), jetstream.Options{}, &server.Broker{MaxEventBytes: -1}, 0)
 	if _, err := n.broker.Publish(t.Context(), "t", sse.Event{Data: strings.Repeat("x", 1<<20)}); !errors.Is(err, sse.ErrEventTooLarge) {
 		t.Errorf("an event larger than a message of NATS: %v", err)
@@ -311,8 +313,8 @@ func TestAppendRefuses(t *testing.T) {
 	}
 }
 
-// NATS remembers a key for its time while it runs. When it starts again it knows the keys of what it keeps, as STORES.md
-// says.
+// While it runs, NATS remembers every key for KeyAge. After a restart, it knows only the keys of the events that it
+// keeps, as STORES.md says.
 func TestKeysAndRetention(t *testing.T) {
 	servers := startServers(t, 1)
 	n := startNode(t, servers, jetstream.Options{MaxEvents: 3}, &server.Broker{}, 0)

@@ -150,8 +150,8 @@ func TestTopics(t *testing.T) {
 	}
 }
 
-// Before the body of a POST is read, its topics are not known: a token that permits none is refused then already.
-func TestBeforeTheBody(t *testing.T) {
+// Before the body of a POST is read, its topics are unknown. A token that permits no topic is already refused then.
+func TestTokenWithoutTopics(t *testing.T) {
 	a := &jwt.Authorizer{Keys: secretKeys(t)}
 	reader := object{"events": object{"subscribe": []string{"news"}}}
 	tests := map[string]struct {
@@ -392,7 +392,7 @@ func TestTokenLocation(t *testing.T) {
 	}
 }
 
-// Behind a handler: what a token may, what it may not, and what the client reads of it.
+// TestHandler checks what a token permits and forbids behind a handler, and the responses.
 func TestHandler(t *testing.T) {
 	a := &jwt.Authorizer{Keys: secretKeys(t)}
 	h := &server.Handler{Broker: &server.Broker{}, Authorize: a.Authorize}
@@ -429,7 +429,7 @@ func TestNoKeys(t *testing.T) {
 	}
 }
 
-// Whatever a request has for a token, the only ones that are granted something are those that were signed.
+// Only tokens that were signed with a key get a grant, whatever a request contains.
 func FuzzAuthorize(f *testing.F) {
 	good := hs256(f, object{"exp": time.Now().Add(1000 * time.Hour).Unix()})
 	f.Add("Bearer "+good, "t="+good, "same-origin", "", "news")
@@ -454,7 +454,7 @@ func FuzzAuthorize(f *testing.F) {
 	})
 }
 
-// BenchmarkAuthorize measures what a token costs, which is once a connection or publication.
+// BenchmarkAuthorize measures the cost of verifying a token, once per connection or publication.
 func BenchmarkAuthorize(b *testing.B) {
 	for _, benchmark := range []struct {
 		method library.SigningMethod

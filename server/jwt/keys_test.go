@@ -248,7 +248,7 @@ func TestReload(t *testing.T) {
 	}
 }
 
-// An issuer that withdraws all its keys is believed, and so is one that has keys again.
+// An issuer can withdraw all its keys, and publish keys again later.
 func TestFetchWithdrawnKeys(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
@@ -379,7 +379,7 @@ func TestFetchKeys(t *testing.T) {
 	})
 }
 
-// Who asks for an unknown key waits for the set that is under way, and one request does for all.
+// Requests with an unknown key wait for the set that is being fetched. One fetch serves all of them.
 func TestConcurrentFetchIsShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		i := &issuer{set: setOf(t, edJWK(object{"kid": "1"}))}
@@ -405,7 +405,7 @@ func TestConcurrentFetchIsShared(t *testing.T) {
 	})
 }
 
-// Who hangs up while the set is under way does not stop it: others wait for it.
+// A client that disconnects does not cancel the fetch, because others wait for it.
 func TestFetchIsNotCanceled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		i := &issuer{set: setOf(t, edJWK(object{"kid": "1"}))}
@@ -456,7 +456,7 @@ func TestFetchTimesOut(t *testing.T) {
 	})
 }
 
-func TestFetchKeysRefuses(t *testing.T) {
+func TestFetchKeysErrors(t *testing.T) {
 	for address, want := range map[string]string{
 		"http://issuer.example/keys": "must begin with https://",
 		"file:///etc/keys":           "must begin with https://",
@@ -514,7 +514,7 @@ func TestFetchKeysResponses(t *testing.T) {
 	}
 }
 
-// A redirect must not lead to where anyone on the way can answer.
+// A redirect must not lead to plain HTTP, where anyone on the network could respond.
 func TestFetchRedirectedToHTTP(t *testing.T) {
 	set := setOf(t, edJWK(nil))
 	plain := roundTripper(func(r *http.Request) *http.Response {
@@ -539,7 +539,7 @@ func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) {
 	return response, nil
 }
 
-// No text makes keys panic, and what is accepted verifies nothing that was not signed.
+// Parsing keys never panics, and the keys verify no token that was not signed.
 func FuzzParse(f *testing.F) {
 	f.Add(pemOf(f, ecKey.Public()))
 	f.Add(setOf(f, edJWK(object{"kid": "1"}), octJWK(nil), rsaJWK(&rsaKey.PublicKey, nil)))

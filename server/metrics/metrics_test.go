@@ -112,7 +112,7 @@ func TestCollector(t *testing.T) {
 	}
 }
 
-// One event that was live is in the histogram, in every bucket that is wide enough.
+// A live event is counted in every bucket with a large enough bound.
 func TestDeliverySeconds(t *testing.T) {
 	broker := &server.Broker{}
 	events := httptest.NewServer(&server.Handler{Broker: broker, Logger: slog.New(slog.DiscardHandler)})
@@ -167,7 +167,7 @@ func TestConnectionsLimit(t *testing.T) {
 	}
 }
 
-func TestNamesFollowTheConventions(t *testing.T) {
+func TestNamesFollowConventions(t *testing.T) {
 	for _, collector := range []prometheus.Collector{metrics.NewCollector(&server.Broker{}), metrics.NewTicketsCollector(&server.Tickets{})} {
 		problems, err := testutil.CollectAndLint(collector)
 		if err != nil || len(problems) > 0 {

@@ -152,8 +152,8 @@ func (f *flushes) Flush()                      { f.w.(http.Flusher).Flush() }
 
 func (u *unwraps) Unwrap() http.ResponseWriter { return u.ResponseWriter }
 
-// Every stack streams as if nothing stood in between, or says why it cannot.
-func TestStacks(t *testing.T) {
+// Behind every stack of middleware, streams work as without it, or the response says why not.
+func TestMiddlewareStacks(t *testing.T) {
 	for _, row := range table {
 		for _, protocol := range []string{"HTTP/1.1", "HTTP/2.0"} {
 			for _, accepts := range []string{"", "gzip"} {
@@ -202,7 +202,8 @@ func (row row) test(t *testing.T, protocol, accepts string) {
 	s.wantQuiet(t)
 }
 
-// What a middleware counts is what its client receives, unless it can be hijacked and so said that it need not see it.
+// A middleware counts the bytes that its client receives, unless it implements http.Hijacker, which lets the stream
+// bypass it.
 func TestMiddlewareCountsBytes(t *testing.T) {
 	for _, protocol := range []string{"HTTP/1.1", "HTTP/2.0"} {
 		t.Run(protocol, func(t *testing.T) {
@@ -249,7 +250,7 @@ func (c *counts) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// A writer that cannot be given deadlines is worth one line in the log, and not one for each client.
+// A missing support for deadlines is logged once, not for each client.
 func TestNoDeadlinesLoggedOnce(t *testing.T) {
 	s := serve(t, "HTTP/1.1", through(func(w http.ResponseWriter) http.ResponseWriter { return &flushes{w} }))
 	first, second := s.get(t, ""), s.get(t, "")
@@ -261,7 +262,7 @@ func TestNoDeadlinesLoggedOnce(t *testing.T) {
 	}
 }
 
-// A recorder of package httptest streams as a connection does.
+// A recorder of package httptest gets the stream like a connection.
 func TestRecorder(t *testing.T) {
 	for _, accepts := range []string{"", "gzip"} {
 		t.Run(fmt.Sprintf("accepts %q", accepts), func(t *testing.T) {

@@ -100,8 +100,8 @@ func TestLimit(t *testing.T) {
 	}
 }
 
-// Who has no subject is known by address.
-func TestAddresses(t *testing.T) {
+// Clients without a subject are limited by address.
+func TestLimitPerAddress(t *testing.T) {
 	h := handler(&ratelimit.Limiter{Rate: 0.001, Burst: 1, TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}})
 	for i, test := range []struct {
 		remote, forwarded string
@@ -125,8 +125,8 @@ func TestAddresses(t *testing.T) {
 	}
 }
 
-// Subscribing is free, and nobody publishes more than the bucket holds by asking at once.
-func TestRaces(t *testing.T) {
+// Subscribing is free, and concurrent requests cannot publish more than the bucket holds.
+func TestConcurrentPublications(t *testing.T) {
 	h := handler(&ratelimit.Limiter{Rate: 1e-9, Burst: 20, MaxPublishers: 3})
 	var published atomic.Int64
 	var clients sync.WaitGroup
@@ -149,9 +149,9 @@ func TestRaces(t *testing.T) {
 	}
 }
 
-// A publisher that has nothing left is refused before a byte of the body is read, and so is whom Authorize refuses. The
-// others pay once.
-func TestRefusedBeforeTheBody(t *testing.T) {
+// A publisher without tokens is refused before its body is read, like one that Authorize refuses. Other publishers pay
+// once.
+func TestRefusedBeforeBody(t *testing.T) {
 	h := handler(&ratelimit.Limiter{Rate: 1e-9, Burst: 1})
 	for i, test := range []struct {
 		subject string

@@ -1,10 +1,10 @@
-// Command soak is chaos for the server on real sockets: clients that read, slowly or not at all, stall, cut, half-close,
-// send junk, replay and come and go, over HTTP/1.1, TLS and HTTP/2, with and without a coding and a middleware, while
-// publishers publish as fast as an honest subscriber keeps up. Whoever reads checks that each event of its filter comes
-// once and in order, or a gap that says the truth. At the end, counts must add up, and memory, goroutines and files be
-// what they were.
+// Command soak tests the server with chaos on real sockets. Clients read fast, slowly or not at all, stall, disconnect,
+// half-close, send junk, replay, and come and go. They use HTTP/1.1, TLS and HTTP/2, with and without a coding and a middleware.
+// Publishers publish as fast as a well-behaved subscriber can read. Clients that read check that each event of their filter
+// arrives once and in order, or that a gap event is correct. At the end, all counts must add up, and memory, goroutines and files
+// must be back to their initial values.
 //
-// It knows the server by its public interface alone.
+// It uses only the public interface of the server.
 package main
 
 import (

@@ -90,7 +90,7 @@ func quantile(sorted []time.Duration, of float64) time.Duration {
 // usage is what a process holds.
 type usage struct {
 	goroutines int
-	files      int // or -1 where it cannot be told
+	files      int // -1 if unknown
 	heap       uint64
 }
 

@@ -102,7 +102,7 @@ func (s *session) event(sequence uint64) error {
 	switch {
 	case err != nil:
 		return fmt.Errorf("event %d: %w", sequence, err)
-	case !s.placed && s.asked == "": // its id is the first that it is told
+	case !s.placed && s.asked == "": // no id was received before this one
 		return fmt.Errorf("event %d precedes an id to resume from", sequence)
 	case !s.placed:
 		return fmt.Errorf("event %d follows %q without a gap", sequence, s.asked)
@@ -182,7 +182,7 @@ func (s *session) complete(sequence uint64) error {
 	return nil
 }
 
-// gap checks what a gap says against what the client has, and goes on after it.
+// gap compares a gap event with what the client has received, and continues after it.
 func (s *session) gap(sequence uint64) error {
 	var g struct{ Requested, First, Reason string }
 	if err := json.Unmarshal(s.parser.Data(), &g); err != nil {

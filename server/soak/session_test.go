@@ -14,8 +14,8 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/server"
 )
 
-// What the soak relies on is that a session sees every fault. Here the streams are written by hand.
-func TestSession(t *testing.T) {
+// The soak relies on sessions to detect every fault. These streams are written by hand.
+func TestSessionDetectsFaults(t *testing.T) {
 	broker := &server.Broker{}
 	l := newLedger(broker, []string{"a", "b"})
 	data := map[int]string{} // by sequence
@@ -117,7 +117,7 @@ func TestMatches(t *testing.T) {
 	}
 }
 
-// A coding that is damaged is a fault, a connection that is cut is none.
+// Damaged compressed data is a fault. A broken connection is not.
 func TestDecode(t *testing.T) {
 	var whole bytes.Buffer
 	w := gzip.NewWriter(&whole)
@@ -154,7 +154,7 @@ type errorReader struct{ err error }
 
 func (r errorReader) Read([]byte) (int, error) { return 0, r.err }
 
-func TestComplaints(t *testing.T) {
+func TestReportedFaults(t *testing.T) {
 	c := &complaints{}
 	web := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("a fault") }))
 	web.Config.ErrorLog = c.logger()

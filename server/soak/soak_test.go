@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// The soak of make test is short, and of few.
+// TestSoak is a short soak with few clients, for make test.
 func TestSoak(t *testing.T) {
 	p := plan{duration: 20 * time.Second, clients: 150, honest: 30, seed: uint64(time.Now().UnixNano()), log: t.Logf}
 	report, err := p.run()

@@ -18,9 +18,9 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/sse"
 )
 
-// However the network fails between a node and NATS, the node's clients receive every event that another node publishes,
-// once and in order, and their streams stay open.
-func TestFaultsOfNATS(t *testing.T) {
+// Whatever fails in the network between a node and NATS, the clients of the node receive every event that another node
+// publishes, once and in order. Their streams stay open.
+func TestNATSNetworkFaults(t *testing.T) {
 	zerolog.SetGlobalLevel(zerolog.Disabled)
 	for _, fault := range []fault{
 		{name: "latency", toxic: `{"type": "latency", "attributes": {"latency": 20, "jitter": 20}}`},

@@ -29,17 +29,17 @@ const (
 	events  = 900
 	ahead   = 50 // events that the publisher may be ahead of the slowest client
 
-	// A client that hears nothing for so long connects anew. Should a slow machine make it do so without need, it still
-	// must not miss an event.
+	// A client that hears nothing for so long reconnects. On a slow machine it may do so needlessly, and must still not miss
+	// an event.
 	patience  = 400 * time.Millisecond
 	heartbeat = patience / 10
 
 	generous = 5 * time.Minute // for what must happen at all
 )
 
-// However the network fails, every client receives every event, once and in order, and the server keeps nothing of
-// the connections that are gone.
-func TestFaults(t *testing.T) {
+// Whatever fails in the network, every client receives every event, once and in order. The server keeps nothing for
+// connections that are gone.
+func TestNetworkFaults(t *testing.T) {
 	zerolog.SetGlobalLevel(zerolog.Disabled) // one toxic does not take the proxy's logger
 	for _, fault := range []fault{
 		{name: "none"},
@@ -217,8 +217,7 @@ func (c *crowd) change(what *int, to int) {
 	c.changed.Broadcast()
 }
 
-// A client follows the stream as an EventSource does: it connects anew whenever its connection ends, with the id of the
-// last event that it has.
+// A client reads the stream like an EventSource: whenever its connection ends, it reconnects with the id of its last event.
 type client struct {
 	crowd  *crowd
 	index  int

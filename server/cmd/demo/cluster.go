@@ -23,7 +23,7 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/server"
 )
 
-// clusterSize is how many servers of NATS the demo of a cluster has, and how many of ours. Each gets startTimeout to start.
+// clusterSize is the number of NATS servers in the cluster demo, and of our nodes. Each gets startTimeout to start.
 const (
 	clusterSize  = 3
 	startTimeout = time.Minute
@@ -32,8 +32,8 @@ const (
 //go:embed cluster.html
 var clusterPage []byte
 
-// A clusterDemo is a cluster on one machine: three servers of NATS, three processes of this program that share its
-// events, and a proxy that takes them in turn.
+// A clusterDemo is a cluster on one machine: three NATS servers, three processes of this program that share their events, and a
+// proxy that distributes requests over them.
 type clusterDemo struct {
 	config *config
 	logger *slog.Logger
@@ -45,7 +45,7 @@ type clusterDemo struct {
 	turn int
 }
 
-// A clusterNode is a process, or none while it is killed.
+// A clusterNode is a node. It has no process while it is killed.
 type clusterNode struct {
 	name, addr string
 
@@ -53,7 +53,7 @@ type clusterNode struct {
 	process *exec.Cmd
 }
 
-// newCluster starts all of it, which the site's close ends.
+// newCluster starts the cluster. The site's close ends it.
 func newCluster(ctx context.Context, c *config, logger *slog.Logger) (_ *site, err error) {
 	d := &clusterDemo{config: c, logger: logger}
 	defer func() {
@@ -229,7 +229,7 @@ func (d *clusterDemo) rewrite(r *httputil.ProxyRequest) {
 	r.Out.URL.Host = "node" // which RoundTrip chooses
 }
 
-// RoundTrip asks the node whose turn it is, and another if that does not serve.
+// RoundTrip asks the next node, and another one if that fails.
 func (d *clusterDemo) RoundTrip(r *http.Request) (response *http.Response, err error) {
 	for range d.nodes {
 		n := d.next()

@@ -12,8 +12,8 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/server/cmd/internal/cmdtest"
 )
 
-// A client of the proxy gets what is published at any node of the demo, in one order, and resumes at another node when
-// its own is killed.
+// A client of the proxy gets the events published at any node of the demo, in one order. When its node is killed, it
+// resumes at another one.
 func TestDemoCluster(t *testing.T) {
 	t.Setenv(cmdtest.AsProgram, "1") // for the nodes
 	_, dist := pageAndDist(t)

@@ -28,16 +28,16 @@ var (
 // 3,600 of its 10,000 events and less than a megabyte of its 16.
 const statsInterval = time.Second
 
-// Figures go on for afterglow when nobody is connected, so that those who lost their connection have missed something.
+// Statistics are published for afterglow after the last client has left, so that clients that lost their connection miss some.
 const afterglow = 30 * time.Second
 
-// reconnection is what browsers wait by default, said to every client so that they return together.
+// reconnection is the default reconnection time of browsers. Every client gets it, so that all return at the same time.
 const reconnection = 3 * time.Second
 
 // An authorizer is a [server.Handler.Authorize].
 type authorizer = func(*http.Request, server.Access) (server.Grant, error)
 
-// A demo is everything behind the server's routes.
+// A demo is the state of the demo server.
 type demo struct {
 	config    *config
 	logger    *slog.Logger
@@ -155,7 +155,7 @@ func (d *demo) showConfig(w http.ResponseWriter, _ *http.Request) {
 	config := struct {
 		Topics          []string `json:"topics"`          // of /events
 		ProtectedTopics []string `json:"protectedTopics"` // of /protected
-		Token           string   `json:"token,omitempty"` // only the demo's, which is no secret
+		Token           string   `json:"token,omitempty"` // of the demo, which is not a secret
 		Answer          answer   `json:"answer"`
 	}{openTopics, protectedTopics, "", d.outage.answer()}
 	if d.config.token == demoToken {
@@ -195,7 +195,7 @@ func (d *demo) slowDown(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// readAnswer returns what the request asks for, or the field that is wrong.
+// readAnswer returns the answer in the request, or the field that is wrong.
 func readAnswer(r *http.Request) (status, seconds int, field string) {
 	if strings.HasPrefix(r.Header.Get("Content-Type"), "application/json") {
 		var body struct{ Status, Seconds int }
@@ -249,7 +249,7 @@ func (o *outage) answer() answer {
 	return answer{o.status, &until}
 }
 
-// before returns authorize, but with the outage's answer to every GET while there is one.
+// before wraps authorize: during an outage, every GET gets its status.
 func (o *outage) before(authorize authorizer) authorizer {
 	return func(r *http.Request, access server.Access) (server.Grant, error) {
 		now := o.answer()

@@ -130,7 +130,7 @@ func TestConfig(t *testing.T) {
 	}
 }
 
-func TestAnswer(t *testing.T) {
+func TestOutage(t *testing.T) {
 	_, url := startDemo(t, demoToken)
 	stream, _ := do(t, "GET", url+"/events", "")
 	response, body := do(t, "POST", url+"/demo/answer", `{"status":503,"seconds":60}`, "Content-Type", "application/json")
@@ -170,7 +170,7 @@ func TestAnswer(t *testing.T) {
 	}
 }
 
-func TestAnswerRefused(t *testing.T) {
+func TestInvalidOutage(t *testing.T) {
 	d, url := startDemo(t, demoToken)
 	tests := map[string]struct{ contentType, body, field string }{
 		"status":     {form, "status=500&seconds=5", "status"},
@@ -193,7 +193,7 @@ func TestAnswerRefused(t *testing.T) {
 	}
 }
 
-func TestAnswerEndsByItself(t *testing.T) {
+func TestOutageEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var o outage
 		o.set(http.StatusNoContent, time.Minute)
@@ -220,7 +220,7 @@ func (w *streamWriter) Flush()                           {}
 func (w *streamWriter) SetReadDeadline(time.Time) error  { return nil }
 func (w *streamWriter) SetWriteDeadline(time.Time) error { return nil }
 
-func TestFigures(t *testing.T) {
+func TestStats(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := testDemo(t, demoToken)
 		go d.feed(t.Context())

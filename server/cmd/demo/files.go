@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// mediaTypes is ours, and not the system's, whose table of types differs from one machine to the next.
+// mediaTypes replaces the system's table of types, which differs between machines.
 var mediaTypes = map[string]string{
 	".html": "text/html; charset=utf-8",
 	".js":   "text/javascript; charset=utf-8",
@@ -42,8 +42,7 @@ func checkFiles(page, dist string) error {
 	return nil
 }
 
-// assets serves the files of a folder, which is read anew for every request: it is small, and rebuilt while one works
-// on it.
+// assets serves the files of a folder. It reads the folder for every request, because it is small and may be rebuilt.
 func assets(folder string) http.Handler {
 	dir := os.DirFS(folder)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -120,7 +119,7 @@ func page(file string) http.Handler {
 	})
 }
 
-// connect-src is open because the page connects to whatever URL is typed into it.
+// connect-src is open because the page connects to any URL that is typed into it.
 func contentSecurityPolicy(page []byte) string {
 	return "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'" + scriptHashes(page) +
 		"; connect-src *; style-src 'self' 'unsafe-inline'; img-src 'self' data:" +

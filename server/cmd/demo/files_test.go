@@ -108,7 +108,7 @@ func TestRevalidation(t *testing.T) {
 	}
 }
 
-// What an earlier build compressed is not served for what a later one built.
+// A compressed file that is older than the original is not served.
 func TestStaleVariant(t *testing.T) {
 	_, dist := pageAndDist(t)
 	file := filepath.Join(dist, "eventsource.wasm")

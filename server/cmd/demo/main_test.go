@@ -114,7 +114,7 @@ func TestRunFails(t *testing.T) {
 	}
 }
 
-// A page of another site whose name means this machine's address can do nothing.
+// Requests with the host name of another site are refused, even if that name points to this machine.
 func TestHosts(t *testing.T) {
 	page, dist := pageAndDist(t)
 	url, _ := launch(t, "-page", page, "-dist", dist, "-hosts", "demo.lan")
@@ -132,7 +132,7 @@ func TestHosts(t *testing.T) {
 	}
 }
 
-// A shell that has the variables of a server starts the demo all the same.
+// The demo ignores environment variables of the server.
 func TestConfigure(t *testing.T) {
 	c, err := configure(nil, environment("EVENTSOURCE_PUBLIC", ">", "EVENTSOURCE_TOKEN", "secret", "PORT", "9"), io.Discard)
 	if err != nil || c.token != demoToken || c.addr != "localhost:9" {

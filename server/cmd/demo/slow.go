@@ -10,7 +10,7 @@ import (
 // writeDelay is how long each write of a stream waits while the network is slow. Events then arrive late and in groups.
 const writeDelay = 1500 * time.Millisecond
 
-// A slowness makes streams slow for a while, those that are open too.
+// A slowness makes all streams slow for a while, including open ones.
 type slowness struct {
 	mu    sync.Mutex
 	until time.Time
@@ -39,7 +39,7 @@ func (s *slowness) slow(next http.Handler) http.Handler {
 	})
 }
 
-// A slowWriter is no [http.Hijacker]: what takes the connection from under it writes as fast as ever.
+// A slowWriter does not implement [http.Hijacker], because a hijacked connection would not be slow.
 type slowWriter struct {
 	http.ResponseWriter
 	ctx      context.Context

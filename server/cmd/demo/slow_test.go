@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// While the network is slow, every write waits, also those of streams that were open before.
+// While the network is slow, every write is delayed, including those of streams that were already open.
 func TestSlowNetwork(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var s slowness
@@ -44,8 +44,8 @@ func TestSlowNetwork(t *testing.T) {
 	})
 }
 
-// A client that leaves is not waited for.
-func TestSlowNetworkEnds(t *testing.T) {
+// When a client leaves, its delayed write returns.
+func TestClientLeavesSlowNetwork(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
@@ -73,8 +73,8 @@ func TestSlowRequests(t *testing.T) {
 	}
 }
 
-// Figures go on while nobody is connected, so that those who return have missed something, but not for ever.
-func TestFiguresGoOn(t *testing.T) {
+// Statistics are still published for a while when no client is connected, so that clients that return have missed some.
+func TestStatsAfterDisconnect(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := testDemo(t, demoToken)
 		d.connected = time.Now()

@@ -140,7 +140,7 @@ func TestTokensOfAnIssuer(t *testing.T) {
 	})
 }
 
-func TestKeysFromAURL(t *testing.T) {
+func TestKeysFromURL(t *testing.T) {
 	set := `{"keys":[]}`
 	issuer := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, set) }))
 	defer issuer.Close()
@@ -160,8 +160,8 @@ func TestKeysFromAURL(t *testing.T) {
 	}
 }
 
-// Keys that are taken out of their file are not valid once it is read again.
-func TestKeysAreWithdrawn(t *testing.T) {
+// Keys that were removed from their file are no longer valid after a reload.
+func TestReloadWithdrawsKeys(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "keys.json")
 	public, private, err := ed25519.GenerateKey(nil)
 	if err != nil {
@@ -238,8 +238,8 @@ func TestPublishRate(t *testing.T) {
 	}
 }
 
-// Credentials of one kind are not known to the others.
-func TestCredentialsAreTriedInTurn(t *testing.T) {
+// Each kind of credentials is recognized by its own authorizer only.
+func TestKindsOfCredentials(t *testing.T) {
 	broken := errors.New("broken")
 	says := func(err error) authorizer {
 		return func(*http.Request, server.Access) (server.Grant, error) { return server.Grant{Subject: "x"}, err }

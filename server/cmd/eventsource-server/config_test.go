@@ -68,7 +68,7 @@ func TestConfigure(t *testing.T) {
 	}
 }
 
-func TestConfigureRefuses(t *testing.T) {
+func TestInvalidConfiguration(t *testing.T) {
 	tests := map[string]struct {
 		args, env []string
 		want      string // of the error
@@ -121,7 +121,7 @@ func TestConfigureRefuses(t *testing.T) {
 	}
 }
 
-func TestURLsOfNATS(t *testing.T) {
+func TestNATSURLs(t *testing.T) {
 	const where = "EVENTSOURCE_STORE"
 	for _, url := range []string{"nats://a", "nats://a:4222,tls://b:4222", "nats://user:p%40ss%2Fword@a:4222", "nats://token@a", "nats://[::1]:4222/", "nats://a, nats://b,", "nats://a,b:4222"} {
 		if _, err := configure([]string{"-public", ">"}, environment(where, url), io.Discard); err != nil {
@@ -151,7 +151,7 @@ func TestURLsOfNATS(t *testing.T) {
 	}
 }
 
-func TestHelpKeepsSecrets(t *testing.T) {
+func TestHelpHidesSecrets(t *testing.T) {
 	var stderr bytes.Buffer
 	err := run(t.Context(), []string{"-help"}, environment("EVENTSOURCE_TOKEN", "hunter2"), io.Discard, &stderr)
 	if !errors.Is(err, flag.ErrHelp) || !strings.Contains(stderr.String(), "-addr") || strings.Contains(stderr.String(), "hunter2") {

@@ -21,8 +21,8 @@ import (
 
 var crashes = flag.Int("crashes", 3, "how often TestCrash kills the server, for each way to sync")
 
-// Whenever the program is killed, every event that it has acknowledged is replayed by the next one, byte for byte, under
-// the id that it had and in an order in which no other is missing.
+// Whenever the program is killed, the next one replays every acknowledged event, byte for byte, with its id, and without
+// missing one in between.
 func TestCrash(t *testing.T) {
 	for _, fsync := range []string{"250ms", "always"} {
 		t.Run(fsync, func(t *testing.T) {

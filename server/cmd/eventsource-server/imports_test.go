@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// The program has no page, and nothing of the demo, of the browsers' suite or of tests.
+// The program does not link the demo, the conformance suite or test packages.
 func TestImports(t *testing.T) {
 	const module = "github.com/eventsource-wasm/eventsource-wasm/"
 	output, err := exec.Command("go", "list", "-deps", "-f", "{{.ImportPath}} {{.EmbedFiles}}", ".").Output()

@@ -23,7 +23,7 @@ func read(t *testing.T, file string) string {
 	return string(text)
 }
 
-// OPERATIONS.md lists every flag with the default that the program has, and no other.
+// OPERATIONS.md lists all flags with their defaults, and no others.
 func TestFlagsAreDocumented(t *testing.T) {
 	documented := map[string]string{}
 	row := regexp.MustCompile("(?m)^\\| `-([a-z0-9-]+)` \\| *`?([^|`]*?)`? *\\|")
@@ -61,8 +61,8 @@ func TestMetricsAreDocumented(t *testing.T) {
 
 const unit = "deploy/eventsource-server.service"
 
-// The command line of the unit is one that the program takes.
-func TestUnitsFlags(t *testing.T) {
+// The command line in the systemd unit is valid.
+func TestUnitCommandLine(t *testing.T) {
 	_, line, _ := strings.Cut(read(t, unit), "\nExecStart=")
 	line, _, _ = strings.Cut(line, "\n")
 	c, err := configure(strings.Fields(line)[1:], environment(), os.Stderr)
@@ -74,7 +74,7 @@ func TestUnitsFlags(t *testing.T) {
 	}
 }
 
-func TestUnitPassesSystemd(t *testing.T) {
+func TestSystemdVerifiesUnit(t *testing.T) {
 	analyze, err := exec.LookPath("systemd-analyze")
 	if err != nil {
 		t.Skip("there is no systemd-analyze to check the unit")
@@ -94,7 +94,7 @@ func TestUnitPassesSystemd(t *testing.T) {
 	}
 }
 
-// There is no daemon to build the image with in every place that tests run, but what it is told must exist.
+// Not every machine that runs tests can build the image. This checks that the files and flags in the Dockerfile exist.
 func TestDockerfile(t *testing.T) {
 	text := read(t, "deploy/Dockerfile")
 	var pairs []string

@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A client is gone without a word when its socket drops all that comes. Over every protocol its stream ends once something
-// was sent to it.
+// A client has vanished when its socket drops everything it receives. With every protocol, its stream ends after the
+// server has sent it something.
 func TestPeerVanishes(t *testing.T) {
 	files := certify(t, t.TempDir(), "first")
 	secure := []string{"-tls-cert", files.certificate, "-tls-key", files.key}

@@ -15,12 +15,12 @@ import (
 	"time"
 )
 
-// After a power cut, what was acknowledged by -store-fsync always is replayed, byte for byte, and ids of it stay good. By
-// a period, all but the newest is, and every client is told by a gap.
+// After a power cut, with -store-fsync always, every acknowledged event is replayed byte for byte, and its id is still
+// valid. With an interval, the newest events may be missing, and every client gets a gap event.
 //
-// The disk is a file system of its own in a file. The program is stopped, and the file is copied: what the program had
-// written and not synced is in the memory of the system, and not in the file. That the disk keeps what the system has
-// written to it is taken for granted.
+// The disk is a file system in a file. The test stops the program and copies the file. Data that the program has written
+// but not synced is in the memory of the system, not in the file. The test assumes that the disk keeps everything that
+// the system has written to it.
 func TestPowerCut(t *testing.T) {
 	for fsync, events := range map[string]int{"250ms": 20_000, "always": 600} {
 		t.Run(fsync, func(t *testing.T) {

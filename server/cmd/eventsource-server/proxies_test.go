@@ -28,13 +28,13 @@ type proxyProgram struct {
 	// config is the file around the documented part: %[1]s is a folder, %[2]s the address to listen on, %[3]s the part.
 	config string
 
-	// listen is what the documented part has in place of the address to listen on, if anything.
+	// listen is the placeholder for the address to listen on in the documented part, if it has one.
 	listen string
 
-	// args start it in the foreground, with the file and the folder in place of FILE, FOLDER and ADDR.
+	// args start it in the foreground. FILE, FOLDER and ADDR are replaced.
 	args []string
 
-	// least is what somebody writes who reads no further than the first example.
+	// least is the configuration in the first example of the documentation.
 	least string
 
 	// compress adds what compresses all that the proxy is willing to. Nil if it does not compress by itself.
@@ -223,7 +223,7 @@ func (p *proxy) start(t testing.TB) {
 	}
 }
 
-// patience is what a proxy gets to do what it is told.
+// patience is how long a proxy may take to start or stop.
 const patience = 10 * time.Second
 
 // stop cuts every connection. Some wait for the clients first.
@@ -307,8 +307,8 @@ func publishVia(t testing.TB, url, data string) {
 	}
 }
 
-// Behind every proxy, with its first example and with the documented configuration, events arrive one by one, a client that
-// comes back misses none, and one that goes away frees its stream.
+// Behind every proxy, with its first example and with the documented configuration, events arrive one by one. A client
+// that reconnects misses none, and a client that leaves ends its stream.
 func TestBehindProxies(t *testing.T) {
 	for _, program := range proxyPrograms {
 		parts := map[string]string{"as documented": documented(t, program.name), "the least": program.least}
@@ -359,7 +359,7 @@ func behindProxy(t *testing.T, program proxyProgram, part string) {
 	t.Error("the stream of a client that has gone away is still there")
 }
 
-// Behind a proxy that is trusted, a client is who the proxy says, whatever the client says itself.
+// Behind a trusted proxy, the address of a client is the one that the proxy reports, whatever the client claims.
 func TestLimitPerIPBehindProxies(t *testing.T) {
 	for _, program := range proxyPrograms {
 		t.Run(program.binary, func(t *testing.T) {
@@ -379,7 +379,7 @@ func TestLimitPerIPBehindProxies(t *testing.T) {
 	}
 }
 
-// nginx reaches the program over its Unix socket, and the program knows the clients apart.
+// nginx connects to the program over a Unix socket, and limits per client address work.
 func TestNginxOverUnixSocket(t *testing.T) {
 	nginx := proxyPrograms[0]
 	findProxy(t, nginx)
@@ -407,8 +407,8 @@ func TestNginxOverUnixSocket(t *testing.T) {
 	}
 }
 
-// BenchmarkProxies measures what OPERATIONS.md has in its table: how long the first event takes from the request on, and how
-// much later than its publication began each further one arrives, in milliseconds.
+// BenchmarkProxies measures the table in OPERATIONS.md: the time from the request to the first event, and from the
+// publication of each further event to its arrival, in milliseconds.
 func BenchmarkProxies(b *testing.B) {
 	b.Run("none", func(b *testing.B) { measureBehind(b, func(upstream string) string { return "http://" + upstream }) })
 	for _, program := range proxyPrograms {

@@ -68,8 +68,8 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
-// Overload is for those who come, and not for those who are in.
-func TestOverload(t *testing.T) {
+// At the limit of connections, new clients are refused and open streams continue.
+func TestOverloadRefusesOnlyNewClients(t *testing.T) {
 	p := launch(t, "-public", ">", "-token", "secret", "-max-connections", "1")
 	first, _ := do(t, "GET", p.url+"/events", "")
 	second, _ := do(t, "GET", p.url+"/events", "")
@@ -135,7 +135,7 @@ func TestShutdown(t *testing.T) {
 	}
 }
 
-// While streams are drained, who comes is sent elsewhere, and who publishes is not.
+// While streams are being drained, new streams are refused and publishing continues.
 func TestDraining(t *testing.T) {
 	p := launch(t, "-token", "secret", "-public", ">", "-drain", "1h", "-grace", "1ns")
 	stream, _ := do(t, "GET", p.url+"/events", "")
@@ -272,8 +272,8 @@ func TestExitCodes(t *testing.T) {
 	}
 }
 
-// Whatever a client sends as a secret, and wherever it puts it, no log has it.
-func TestLogsKeepSecrets(t *testing.T) {
+// No log contains a secret that a client sends, wherever it is in the request.
+func TestLogsContainNoSecrets(t *testing.T) {
 	p := launch(t, "-token", "hunter-token", "-public", "open", "-tickets")
 	for _, request := range [][]string{
 		{"GET", "/events?topic=hunter-topic&ticket=hunter-ticket&lastEventId=hunter-id", ""},

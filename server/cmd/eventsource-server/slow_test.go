@@ -35,7 +35,7 @@ func (p pipes) dial() net.Conn {
 	return mine
 }
 
-// Clients that send a byte a second are cut at the limits that the documentation states, and hold nobody up.
+// Clients that send one byte per second are disconnected at the documented limits, and do not delay others.
 func TestSlowSenders(t *testing.T) {
 	const post = "POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 1000\r\n\r\n"
 	tests := map[string]struct {

@@ -8,9 +8,9 @@ import (
 	"testing"
 )
 
-// A client whose events were damaged or lost between a crash and the next start is told by a gap, and the ids of what is
-// published then are new.
-func TestStoreThatWasDamaged(t *testing.T) {
+// If events were damaged or lost between a crash and the next start, their clients get a gap event, and later events have
+// new ids.
+func TestDamagedStore(t *testing.T) {
 	for name, damage := range map[string]func(t *testing.T, folder, copied string){
 		"a flipped bit": func(t *testing.T, folder, _ string) {
 			files, err := filepath.Glob(filepath.Join(folder, "*.events"))

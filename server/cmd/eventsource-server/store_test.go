@@ -47,7 +47,7 @@ func TestStoreFlags(t *testing.T) {
 	}
 }
 
-// What is in the folder outlives the program, and a folder that cannot be had is told.
+// The events in the folder survive the program. If the folder cannot be opened, the program reports that.
 func TestStoreInFolder(t *testing.T) {
 	folder := filepath.Join(t.TempDir(), "store")
 	args := []string{"-public", ">", "-token", "t", "-store", "file:" + folder}
@@ -78,7 +78,7 @@ func TestStoreInFolder(t *testing.T) {
 	}
 }
 
-// A URL that cannot be one ends the program, and its password is not told.
+// An invalid URL ends the program. The error does not contain its password.
 func TestStoreOpenFails(t *testing.T) {
 	err := run(t.Context(), []string{"-public", ">", "-store", "nats://user:secret@host:port"}, environment(), io.Discard, io.Discard)
 	if err == nil || !strings.Contains(err.Error(), "-store") || strings.Contains(err.Error(), "secret") {
@@ -126,8 +126,8 @@ func (p *launched) mustPublish(t *testing.T, data string) (id string) {
 	return ids[0]
 }
 
-// A program that starts before NATS waits for it. If NATS comes back without its data, or with older data, the program
-// is not ready until it has begun a new epoch by itself, says so in the log, and clients are told by a gap.
+// A program that starts before NATS waits for it. If NATS returns without its data, or with older data, the program is
+// not ready until it has begun a new epoch. It logs that, and clients get a gap event.
 func TestStoreInNATS(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

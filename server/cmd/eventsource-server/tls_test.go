@@ -149,7 +149,7 @@ func TestHealthcheckOverTLS(t *testing.T) {
 	}
 }
 
-func TestCertificateIsReloaded(t *testing.T) {
+func TestSignalReloadsCertificate(t *testing.T) {
 	folder := t.TempDir()
 	files := certify(t, folder, "first")
 	p, cmd := child(t, "-public", ">", "-tls-cert", files.certificate, "-tls-key", files.key)
@@ -164,8 +164,9 @@ func TestCertificateIsReloaded(t *testing.T) {
 	}
 }
 
-// Without a signal, a handshake notices the change, and a pair that is half replaced harms nobody.
-func TestCertificateFollowsItsFiles(t *testing.T) {
+// Without a signal, a handshake notices changed files. While only one of the two files has been replaced, the old pair is
+// used.
+func TestHandshakeReloadsCertificate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		folder := t.TempDir()
 		c := &certificates{files: certify(t, folder, "first"), logger: slog.New(slog.DiscardHandler)}
@@ -218,8 +219,8 @@ func TestUnreadableCertificate(t *testing.T) {
 	}
 }
 
-// An authority that is Let's Encrypt's own test server: it looks the name up, connects to the program, checks the proof
-// and signs.
+// The authority is Let's Encrypt's test server. It resolves the name, connects to the program, checks the proof and
+// issues a certificate.
 func TestACME(t *testing.T) {
 	const name = "events.test"
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

@@ -17,7 +17,7 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/server/cmd/internal/serve"
 )
 
-// Everything works over a Unix socket that works over TCP, also after the program was killed.
+// Everything that works over TCP also works over a Unix socket, even after the program was killed.
 func TestUnixSocket(t *testing.T) {
 	folder, err := os.MkdirTemp("", "s") // the path of a socket has little room
 	if err != nil {

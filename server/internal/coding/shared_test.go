@@ -94,7 +94,7 @@ type scripted struct {
 	body     bytes.Buffer
 	topics   []string
 	from     int    // in what is published
-	greeting string // but for heartbeats
+	greeting string // without heartbeats
 }
 
 var heartbeat = sse.AppendComment(nil, "")
@@ -107,8 +107,8 @@ func newWorld() *world {
 	}
 }
 
-// In every order in which clients of all kinds come, read, are silent for long and go, each gets a body that can be
-// decoded, and in it all events of its topics and only those.
+// Clients of all kinds join, read, pause and leave in any order. Each body can be decoded, and contains exactly the
+// events for its topics.
 func TestSharedSections(t *testing.T) {
 	shared := 0
 	for seed := range uint64(50) {
@@ -229,8 +229,8 @@ func (r *scripted) finish(t *testing.T) (shared int) {
 	return bytes.Count(r.body.Bytes(), []byte("\nS "))
 }
 
-// Encoders are only for those who share them, and only so many.
-func TestEncodersAreBounded(t *testing.T) {
+// There are encoders only for shared filters, and only up to the limit.
+func TestEncoderLimit(t *testing.T) {
 	w := newWorld()
 	limits := Limits{Sharing: 3, Encoders: 2}
 	var all []*Client
@@ -263,7 +263,7 @@ func TestEncodersAreBounded(t *testing.T) {
 	}
 }
 
-// A client that does not read keeps the section that it is in, however much is published meanwhile, and goes on after it.
+// A stalled client keeps only its current section, however much is published meanwhile, and continues after it.
 func TestStalledClientKeepsOneSection(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 1))
 	w := newWorld()

@@ -19,8 +19,8 @@ const CaughtUp = int64(math.MaxInt64)
 const (
 	turnSteps   = 64                    // with clients that are behind
 	turnTime    = time.Millisecond      // for those steps, save for the last
-	fewSteps    = 4                     // that whoever has just got something to do takes at most
-	lateShare   = 4                     // of so many steps, one is for those who have taken more
+	fewSteps    = 4                     // the maximum for a client that has just got something to do
+	lateShare   = 4                     // one of so many steps is for clients that have taken more
 	windowBytes = eventlog.SegmentBytes // of one write
 	clockPace   = 32                    // writes for which one look at the clock is good enough
 	maxFetches  = 8                     // at a time
@@ -52,7 +52,7 @@ type broadcaster struct {
 	log      *eventlog.Log
 	counts   stream.Counts
 	detached *atomic.Int64
-	lowest   atomic.Int64  // position of who is furthest behind
+	lowest   atomic.Int64  // position of the slowest client
 	signal   chan struct{} // that there is something in what follows
 
 	mu       sync.Mutex
@@ -123,7 +123,7 @@ func (b *broadcaster) reserve() error {
 	return nil
 }
 
-// begin makes the broadcaster one that has nobody and everything.
+// begin resets the broadcaster: it has no clients, and its cursor is at the head of the log.
 func (b *broadcaster) begin() {
 	b.ctx, b.stopped = context.WithCancel(context.Background())
 	b.cursor, _ = b.log.Seek("", eventlog.Policy{MaxLag: -1})

@@ -66,8 +66,7 @@ func (w *world) turns(n int) {
 
 var everything = eventlog.Limits{Events: -1, Bytes: -1, Age: -1, EventBytes: -1, Pinned: -1}
 
-// An event reaches those who are up to date in the turn after its publication, however many others want history, and
-// however little each of them takes.
+// Clients that have all events get a new one in the next turn, however many others read history slowly.
 func TestSlowReadersDelayNobody(t *testing.T) {
 	w := calm(everything)
 	for range 20 {
@@ -95,7 +94,7 @@ func TestSlowReadersDelayNobody(t *testing.T) {
 	}
 }
 
-// A turn takes a bounded number of steps with those who are behind.
+// A turn takes a limited number of steps for clients that are behind.
 func TestTurnIsBounded(t *testing.T) {
 	w := calm(everything)
 	w.append(t, "history", "x")
@@ -114,8 +113,8 @@ func TestTurnIsBounded(t *testing.T) {
 	}
 }
 
-// What a publication looks at is those who want it, whatever others want.
-func TestOthersCostNothing(t *testing.T) {
+// The cost of a publication depends on the clients that receive it, not on others.
+func TestPublicationCostsItsReceivers(t *testing.T) {
 	w := calm(everything)
 	honest := w.enter(t, []string{"news"}, "", 1<<20)
 	for i := range 500 {
@@ -137,9 +136,8 @@ func TestOthersCostNothing(t *testing.T) {
 	}
 }
 
-// However many clients hold what the history is through with, they hold no more than the limit, and those who read get
-// everything.
-func TestStalledReadersPinABound(t *testing.T) {
+// Clients that hold dropped history hold no more than the limit together. Clients that read get everything.
+func TestStalledReadersPinLimit(t *testing.T) {
 	limits := everything
 	limits.Events, limits.Pinned = 10, 1<<20
 	w := calm(limits)
@@ -158,7 +156,7 @@ func TestStalledReadersPinABound(t *testing.T) {
 	}
 }
 
-// Whoever wants no history does not wait for those who do, even if it comes after them.
+// A client without a history does not wait for clients that read history, even if it connects after them.
 func TestNewClientsDoNotWait(t *testing.T) {
 	w := calm(everything)
 	for range 50 {

@@ -95,7 +95,7 @@ var mutations = []mutation{
 
 var mutate = flag.Bool("mutations", false, "hold the simulation against mutations of the code")
 
-// Every guard that is taken out must be found missing. What this runs is the simulation of a changed copy.
+// TestMutations runs the simulation on changed copies of the code. The simulation must detect every change.
 func TestMutations(t *testing.T) {
 	if raceEnabled || !*mutate {
 		t.Skip("each mutation is compiled: run it with -mutations, as make simulate and CI do")

@@ -348,7 +348,7 @@ func (w *world) seek(id string, p eventlog.Policy) (eventlog.Cursor, *eventlog.G
 	return c, g, err == nil
 }
 
-// run begins the goroutine of a stream, which goes on whenever the simulation says so. Some have carriers.
+// run starts the goroutine of a stream, which continues whenever the simulation decides. Some streams have carriers.
 func (w *world) run(c *simClient, s *stream.Stream) {
 	conn := &simConn{simSocket: c.socket}
 	env := netstream.Env{
@@ -414,7 +414,7 @@ func (w *world) begin(conn *simConn, f func()) *routine {
 	return r
 }
 
-// next lets the routine go on, and reports whether it has not ended.
+// next lets the routine continue, and reports whether it has not ended.
 func (r *routine) next() bool {
 	before := r.conn.running
 	r.conn.running = r
@@ -436,7 +436,7 @@ func (w *world) runGoroutines() {
 	}
 }
 
-// carry lets a carrier go on.
+// carry lets a carrier continue.
 func (w *world) carry(i int) {
 	if r := w.carried[i]; !r.next() {
 		w.carried = slices.DeleteFunc(w.carried, func(other *routine) bool { return other == r })
@@ -483,7 +483,7 @@ func (w *world) turn() bool {
 	return busy
 }
 
-// spurious has sockets report what is not so, or is known.
+// spurious makes sockets send wrong or repeated reports.
 func (w *world) spurious() {
 	w.events = append(w.events, event{serial: int32(w.random.IntN(w.fds + 2)), room: true, readable: w.random.IntN(2) == 0})
 	if len(w.events) > 0 && w.random.IntN(2) == 0 {

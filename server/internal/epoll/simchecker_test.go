@@ -138,7 +138,7 @@ func (c *checker) event(sequence uint64, data string) {
 	}
 }
 
-// missesNone fails if the stream should have had an event before it went on at next.
+// missesNone fails if the stream should have received an event before next.
 func (c *checker) missesNone(next uint64, by string) {
 	if next < c.expect {
 		c.fail("%s comes again or late: expected %d", by, c.expect)

@@ -8,7 +8,7 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/server/internal/stream"
 )
 
-// check looks at what must hold at any time.
+// check verifies the invariants that hold at any time.
 func (w *world) check() error {
 	if w.broken != nil {
 		return w.broken
@@ -113,7 +113,7 @@ func (w *world) wantNoneWaiting() error {
 	return nil
 }
 
-// passTime lets those go on who wait before they ask the store again.
+// passTime ends the waits of streams that will ask the store again.
 func (w *world) passTime() bool {
 	due := stream.Forever
 	wait := func(s *stream.Stream) {
@@ -227,7 +227,7 @@ func (w *world) stalledAreBounded() error {
 // lingerTimes is longer than any stream lingers.
 const lingerTimes = 10 * stream.LingerTime
 
-// rest checks that nothing is due, and that nobody holds memory without need.
+// rest checks that nothing is due, and that no memory is held needlessly.
 func (w *world) rest() error {
 	for _, c := range w.broadcaster.clients {
 		if due := c.Due(); due < w.now-wheelTick {

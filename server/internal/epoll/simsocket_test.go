@@ -27,7 +27,7 @@ type simSocket struct {
 	overdue                    int // turns
 }
 
-// write takes what there is room for.
+// write accepts as much as there is room for.
 func (s *simSocket) write(p []byte) (int, error) {
 	switch {
 	case s.closed:
@@ -127,7 +127,7 @@ type simConn struct {
 	deadline time.Time
 }
 
-// pause lets others go on.
+// pause lets others continue.
 func (c *simConn) pause() {
 	carrier := c.carrier
 	if !c.running.yield(struct{}{}) {

@@ -72,7 +72,7 @@ func (s *simStore) fetch(from uint64) (f stream.Fetched) {
 	return f
 }
 
-// disturb has the store drop its oldest events, delete some that nobody has got yet, fail for a while, or begin anew.
+// disturb makes the store drop its oldest events, delete some that no client has received yet, fail for a while, or start over.
 func (s *simStore) disturb() {
 	w := s.world
 	switch w.random.IntN(6) {

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Whatever is put in, moved and taken out, each connection is due once, at its time or a tick later at most, save for
-// what is beyond the wheel, which comes early and is put back.
+// However connections are added, moved and removed, each is due once, at its time or at most one tick later. A time
+// beyond the wheel is due early, and is added again.
 func TestWheel(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	var w wheel

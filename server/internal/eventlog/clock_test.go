@@ -23,7 +23,7 @@ func stepped(t *testing.T, at time.Time, d time.Duration) time.Time {
 // By how much what was read before the step differs from what would be read now.
 var steps = map[string]time.Duration{"forward": -10 * time.Hour, "back": 10 * time.Hour}
 
-// Not in a bubble of testing/synctest, whose clock has no monotonic reading.
+// This test does not use testing/synctest, whose clock has no monotonic reading.
 func TestSteppedClockExpiresNothing(t *testing.T) {
 	for name, step := range steps {
 		t.Run(name, func(t *testing.T) {

@@ -188,7 +188,7 @@ func TestLocate(t *testing.T) {
 	}
 }
 
-// Whatever the sizes, every reader gets the same bytes, in the order in which they were appended.
+// With any size of segments, every reader gets the same bytes, in the order of their publication.
 func TestReadAcrossSegments(t *testing.T) {
 	l := newTestLog(unlimited)
 	live, _ := l.Seek("", Policy{MaxLag: -1})
@@ -325,9 +325,9 @@ func TestWaitingReadersAreWoken(t *testing.T) {
 	}
 }
 
-// A waiter is woken for what its filter selects, continues with the first such event, and misses nothing by what comes
-// for others or is dropped meanwhile.
-func TestWaitersAreWokenByTheirFilter(t *testing.T) {
+// A waiter is woken by events that its filter selects. It continues with the first of them, and misses nothing because of
+// other events or dropped ones.
+func TestWaitersAreWokenByFilter(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	l := newTestLog(Limits{200, -1, -1, -1, -1, 0})
 	type reader struct {
@@ -390,9 +390,9 @@ func TestWaitersAreWokenByTheirFilter(t *testing.T) {
 	l.index.Find(topic.Make("a"), func(*waiters) { t.Error("a group is in the index for nobody") })
 }
 
-// A reader that has moved on by itself, since newer events were coded together with those that it had read, is not moved
-// back to what it was woken for.
-func TestWokenReaderDoesNotGoBack(t *testing.T) {
+// A reader may have moved on since it was woken, because newer events were compressed together with its own. It is not
+// moved back.
+func TestWokenReaderKeepsPosition(t *testing.T) {
 	l := newTestLog(unlimited)
 	c, _ := l.Seek("", Policy{MaxLag: -1})
 	w := l.NewWaiter(filterFor(t, ">"), func() {})
@@ -414,7 +414,7 @@ func TestWokenReaderDoesNotGoBack(t *testing.T) {
 	}
 }
 
-// A publish that fails leaves no trace: the bytes it may have written belong to nobody.
+// A failed Append leaves no trace, including bytes that it may have written.
 func TestFailedAppend(t *testing.T) {
 	l := newTestLog(Limits{-1, -1, -1, 100, -1, 0})
 	c, _ := l.Seek("", Policy{MaxLag: -1})
@@ -476,8 +476,8 @@ func TestRuns(t *testing.T) {
 	}
 }
 
-// A reader may stop at any run.
-func TestRunsStop(t *testing.T) {
+// A reader can stop after any run.
+func TestRunsCanStop(t *testing.T) {
 	l := newTestLog(unlimited)
 	for _, name := range []string{"a", "b", "a"} {
 		l.Append(name, sse.Event{})

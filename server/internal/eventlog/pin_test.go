@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// What is held and dropped is counted, whoever reads and lets go, and no more than that.
-func TestPinnedIsWhatReadersHold(t *testing.T) {
+// Pinned counts exactly the dropped segments that readers hold.
+func TestPinnedCountsHeldSegments(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 1))
 	l := newTestLog(Limits{-1, 3 * SegmentBytes, -1, -1, -1, 0})
 	cursors := make([]Cursor, 20)
@@ -42,7 +42,7 @@ func TestPinnedIsWhatReadersHold(t *testing.T) {
 	}
 }
 
-// Beyond the limit, exactly those must let go who hold the oldest.
+// Beyond the limit, exactly the readers of the oldest segments must let go.
 func TestCutoff(t *testing.T) {
 	const size = 100_000 // a segment each
 	l := newTestLog(Limits{1, -1, -1, -1, 8 * size, 0})

@@ -91,7 +91,7 @@ func (c *Carriers) next(k *Carrier) bool {
 	}
 	k.current = c.queue[c.head]
 	c.queue[c.head] = nil
-	if c.head++; 2*c.head >= len(c.queue) { // or a queue that is never empty would grow for ever
+	if c.head++; 2*c.head >= len(c.queue) { // or a queue that is never empty would grow forever
 		n := copy(c.queue, c.queue[c.head:])
 		clear(c.queue[n:])
 		c.queue, c.head = c.queue[:n], 0

@@ -100,8 +100,9 @@ func upTo(n int) string {
 	return want.String()
 }
 
-// Each stream has every event once and in order, whoever writes it, and blocks or does not.
-func TestEveryStreamHasEverything(t *testing.T) {
+// Every stream gets every event once and in order, whether a carrier or its goroutine writes it, and whether it blocks or
+// not.
+func TestEveryStreamGetsEveryEvent(t *testing.T) {
 	for seed := range uint64(200) {
 		synctest.Test(t, func(t *testing.T) {
 			h := newHouse()
@@ -144,7 +145,7 @@ func TestEveryStreamHasEverything(t *testing.T) {
 	}
 }
 
-// However many connections take nothing, the others have their events, and later ones are not delayed again.
+// However many connections stall, the other streams get their events, and later events are not delayed again.
 func TestStalledStreamsDoNotBlockOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse()
@@ -181,7 +182,7 @@ func TestStalledStreamsDoNotBlockOthers(t *testing.T) {
 	})
 }
 
-// A stream that blocked is served by its goroutine, and carried again when it has not done so for a while.
+// A stream that has blocked is served by its goroutine. When it has not blocked for a while, carriers serve it again.
 func TestStreamsAreCarriedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse()
@@ -233,8 +234,8 @@ func TestStreamsAreCarriedAgain(t *testing.T) {
 	})
 }
 
-// What a write does to its goroutine, it does to that of the request.
-func TestFailuresOfCarriersAreRaised(t *testing.T) {
+// A panic or a Goexit in a write on a carrier is raised again in the goroutine of the request.
+func TestCarrierFailuresAreRaised(t *testing.T) {
 	failure := errors.New("a middleware's")
 	tests := map[string]struct {
 		write func()
@@ -285,7 +286,7 @@ func TestFailuresOfCarriersAreRaised(t *testing.T) {
 	}
 }
 
-// A stream that reads history does not keep a carrier from others.
+// A stream that reads history is left to its goroutine, so that it does not occupy a carrier.
 func TestLongReadsAreNotCarried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse()
@@ -314,8 +315,8 @@ func TestLongReadsAreNotCarried(t *testing.T) {
 	})
 }
 
-// A queue that is never empty takes no more room than what waits in it.
-func TestQueueIsBounded(t *testing.T) {
+// A queue that is never empty takes memory only for its current elements.
+func TestQueueMemoryIsBounded(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse()
@@ -338,7 +339,7 @@ func TestQueueIsBounded(t *testing.T) {
 	})
 }
 
-// A stream whose write panics lets go of what it was writing, be it the log's or a copy.
+// A stream whose write panics releases its output, whether that refers to the log or is a copy.
 func TestPanicReleasesOutput(t *testing.T) {
 	limits := eventlog.Limits{Events: 2, Bytes: -1, Age: -1, EventBytes: -1, Pinned: 1 << 10, Segment: 256}
 	for name, stored := range map[string]bool{"of the log": false, "of the store": true} {
@@ -394,7 +395,7 @@ func TestPanicReleasesOutput(t *testing.T) {
 	}
 }
 
-// An eviction that comes when the stream has let go changes nothing.
+// An eviction does nothing if the stream has let go meanwhile.
 func TestLateEviction(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse()
@@ -416,7 +417,7 @@ func TestLateEviction(t *testing.T) {
 
 func explode([]byte) error { panic("broken") }
 
-// Where a write on a carrier panicked is reported, since the goroutine that the panic goes on in does not show it.
+// A panic on a carrier is reported with its stack, because the goroutine that raises it again has another stack.
 func TestPanicOnCarrierIsReported(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse()

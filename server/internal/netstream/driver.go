@@ -34,7 +34,7 @@ type Env struct {
 
 	Carry func(*Driver) // has a Carrier serve the stream; nil means that its goroutine does
 
-	Panicked func(problem any, stack []byte) // is told of a panic on a carrier, whose stack is lost; may be nil
+	Panicked func(problem any, stack []byte) // reports a panic on a carrier, whose stack is lost; may be nil
 
 	// A simulation replaces these.
 	Clock func() time.Time // for deadlines; nil means time.Now
@@ -48,7 +48,7 @@ var ErrPanicked = errors.New("writing to the client panicked")
 // caughtUp is the position of a stream that has everything.
 const caughtUp = math.MaxInt64
 
-// The owner of a stream is the only one that uses it. Whoever changes the state from idle becomes the owner.
+// Only its owner uses a stream. The goroutine that changes the state from idle becomes the owner.
 const (
 	idle  uint32 = iota // no owner: the stream waits
 	taken               // owned by its goroutine or a carrier
@@ -75,8 +75,8 @@ type Driver struct {
 	// These fields belong to the owner of the stream.
 	command stream.Command // for its goroutine to carry out, unless Wait
 	failure *failure       // of a carrier
-	alone   int            // how many times more its goroutine does what there is to do
-	penalty int            // half of how many times that will be when a write blocks again
+	alone   int            // how many more times its goroutine serves the stream
+	penalty int            // half of that number when a write blocks again
 
 	waiting atomic.Bool // there are inputs
 	mu      sync.Mutex
@@ -151,7 +151,7 @@ func (d *Driver) evict() {
 	d.conn.SetWriteDeadline(time.Unix(1, 0))
 }
 
-// mustGo reports whether the stream was evicted. If it let go at the same time, it goes on.
+// mustGo reports whether the stream was evicted. If it let go at the same time, it continues.
 func (d *Driver) mustGo() bool {
 	if !d.evicted.Load() {
 		return false

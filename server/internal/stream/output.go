@@ -197,8 +197,8 @@ func (s *Stream) Blocks() iter.Seq[[]byte] {
 // Batch returns the events of the output, or false if it is another block.
 func (s *Stream) Batch() (Batch, bool) { return s.out.batch, s.out.batch.Events > 0 }
 
-// Cover tells that what is written in place of the output's events has so many, up to that one, and that the cursor
-// continues at next.
+// Cover reports that other data replaces the events of the output: data with this number of events, up to the event last. The
+// cursor continues at next.
 func (s *Stream) Cover(events int, last, next uint64, position int64) {
 	s.out.events, s.lastSent = events, last
 	if next > s.Cursor.Next {

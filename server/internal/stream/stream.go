@@ -64,7 +64,7 @@ const (
 type Config struct {
 	Heartbeat    time.Duration // silence before a stream gets a comment; Forever means never
 	WriteTimeout time.Duration // for a client to take one output; negative means no limit
-	SkipLagging  bool          // to the newest event, with a gap, in place of ending the stream
+	SkipLagging  bool          // skip to the newest event, with a gap, instead of ending the stream
 	Retry        time.Duration // what clients are advised when the server drains, or up to twice that
 	Beat         func() []byte // returns the comment that breaks the silence
 }
@@ -289,7 +289,7 @@ func (s *Stream) expire(now time.Duration) {
 			s.phase = closed
 		}
 	case s.stalled && now >= s.expires:
-		s.Fail(s.deadline) // whoever does not read cannot stay longer than who does
+		s.Fail(s.deadline) // a client that does not read cannot stay longer than one that does
 	case s.stalled && now >= After(s.since, s.config.WriteTimeout):
 		s.Fail(os.ErrDeadlineExceeded)
 	case now >= s.expires:

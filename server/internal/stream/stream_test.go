@@ -93,7 +93,7 @@ func (f *fixture) later(d time.Duration) { f.now += d }
 
 var errTest = fmt.Errorf("for a test")
 
-// What a stream does, input by input.
+// TestStream checks the commands of a stream, input by input.
 func TestStream(t *testing.T) {
 	tests := map[string]struct {
 		setup

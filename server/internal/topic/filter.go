@@ -26,8 +26,8 @@ type Filter struct {
 	users int // under the registry's lock
 }
 
-// maxResolved bounds the memory of a filter: a topic takes some 100 bytes. Beyond it, topics are compared each time,
-// and resolved starts anew after maxMisses.
+// maxResolved limits the memory of a filter: a topic takes about 100 bytes. Beyond it, topics are compared each time, and
+// resolved starts over after maxMisses.
 const (
 	maxResolved = 128
 	maxMisses   = 16 * maxResolved

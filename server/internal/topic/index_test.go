@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// Whatever comes and goes, the index finds exactly those whose filter has the topic.
-func TestIndexFindsWhatFiltersHave(t *testing.T) {
+// After any changes, the index finds exactly the filters that select the topic.
+func TestIndexAgreesWithFilters(t *testing.T) {
 	var asked []string
 	for _, pattern := range names([]string{"a", "b", "*", ">"}, 3) {
 		if checkPattern(pattern) == nil {
@@ -81,7 +81,7 @@ func wantFound(t *testing.T, index *Index[int], in map[int]*Filter, topic string
 	}
 }
 
-// A set with many members is as correct as one with few.
+// A large set works like a small one.
 func TestLargeSets(t *testing.T) {
 	var index Index[int]
 	f := newFilter([]string{"a"}, nil)
@@ -105,7 +105,7 @@ func TestLargeSets(t *testing.T) {
 	}
 }
 
-// BenchmarkIndex shows that a topic costs what it finds, whatever others want.
+// BenchmarkIndex shows that the cost of a lookup depends on its results, not on other filters.
 func BenchmarkIndex(b *testing.B) {
 	for name, filters := range map[string]int{"100 filters": 100, "10,000 filters": 10_000} {
 		var index Index[int]

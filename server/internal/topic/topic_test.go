@@ -72,9 +72,9 @@ func names(tokens []string, longest int) (all []string) {
 	return all
 }
 
-// What Covers and overlap say of two patterns is what their topics say: of all short ones, by a regular expression. The
-// token c, which is in no pattern, stands for all further ones.
-func TestPatternsAreSetsOfTopics(t *testing.T) {
+// Covers and overlap must agree with the sets of topics that patterns match. The test compares them with regular
+// expressions for all short patterns and topics. The token c, which is in no pattern, stands for all other tokens.
+func TestCoversAgreesWithTopics(t *testing.T) {
 	topics := names([]string{"a", "b", "c"}, 4)
 	matched := map[string][]string{}
 	for _, pattern := range names([]string{"a", "b", "*", ">"}, 3) {
@@ -106,7 +106,7 @@ func TestPatternsAreSetsOfTopics(t *testing.T) {
 	}
 }
 
-func TestTopicsAreChecked(t *testing.T) {
+func TestCheckNameAndPattern(t *testing.T) {
 	known := []string{"chat", "orders.*", "log.>"}
 	long := strings.Repeat("t", MaxBytes)
 	tests := map[string]struct {
@@ -246,8 +246,8 @@ func TestFiltersAreBounded(t *testing.T) {
 	}
 }
 
-// What a filter remembers is bounded, follows the topics that come and go, and is never wrong.
-func TestFilterIsBounded(t *testing.T) {
+// The cache of a filter is bounded, follows changing topics, and is never wrong.
+func TestFilterCache(t *testing.T) {
 	f := newFilter([]string{"a.*", "b", "*.c"}, nil)
 	remembered := func() (all []string) {
 		f.resolved.Range(func(topic, _ any) bool {
@@ -283,8 +283,8 @@ func TestFilterIsBounded(t *testing.T) {
 	}
 }
 
-// A stream of its own few topics remembers no others'.
-func TestFilterRemembersItsTopics(t *testing.T) {
+// A filter with a few topics does not cache others.
+func TestFilterCachesOwnTopics(t *testing.T) {
 	f := newFilter([]string{"user.7.*", "news"}, nil)
 	for i := range 10 * maxResolved {
 		f.Has(unique.Make(fmt.Sprintf("user.%d.inbox", i)))
@@ -296,8 +296,8 @@ func TestFilterRemembersItsTopics(t *testing.T) {
 	}
 }
 
-// BenchmarkFilter measures what a filter costs per event and stream: of an event that it has, of one that it has not,
-// and of topics beyond those that it remembers.
+// BenchmarkFilter measures the cost of a filter per event and stream: for a selected event, for another one, and for
+// topics beyond the cache.
 func BenchmarkFilter(b *testing.B) {
 	many := names([]string{"orders", "*"}, 4)
 	slices.Reverse(many)
@@ -329,7 +329,7 @@ func BenchmarkFilter(b *testing.B) {
 	}
 }
 
-// A filter outlives the request that asked for it, and keeps nothing of that but the names.
+// A filter outlives its request. It keeps the names of the topics, but not the rest of the query.
 func TestFilterKeepsNoQuery(t *testing.T) {
 	query := "topic=a.b&junk=" + strings.Repeat("x", 1<<20)
 	for name, asked := range map[string]string{"name": query[6:9], "pattern": query[6:8]} {

@@ -48,7 +48,7 @@ func TestParse(t *testing.T) {
 	}
 }
 
-func TestParseRefuses(t *testing.T) {
+func TestParseErrors(t *testing.T) {
 	tests := map[string]struct {
 		args []string
 		env  Environment
@@ -76,7 +76,7 @@ func TestParseRefuses(t *testing.T) {
 	}
 }
 
-// Help is printed when it is asked for, and not with an error.
+// Help is printed only on request, not with an error.
 func TestHelp(t *testing.T) {
 	for arg, want := range map[string]error{"-h": flag.ErrHelp, "-nonsense": ErrInvalid} {
 		var output bytes.Buffer

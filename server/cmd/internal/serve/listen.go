@@ -44,8 +44,8 @@ func (s Sockets) Listen(ctx context.Context, addr, flag string) (net.Listener, e
 	return listener, err
 }
 
-// URL returns what a person on this machine opens, for a listener at addr: the host in place of "all of them", and the
-// real port. That of a Unix socket is its address.
+// URL returns the URL of a listener at addr for a browser on this machine. It has a host even if addr has none, and the real
+// port. For a Unix socket it is the address.
 func URL(addr string, listening net.Addr, secure bool) string {
 	if _, is := UnixPath(addr); is {
 		return addr

@@ -4,5 +4,5 @@ package serve
 
 import "time"
 
-// setPeerTimeout does nothing: only Linux can be told.
+// setPeerTimeout does nothing: only Linux supports it.
 func setPeerTimeout(uintptr, time.Duration) error { return nil }

@@ -8,15 +8,15 @@ import (
 	"time"
 )
 
-// closeToAll has Linux create the socket with no permissions, so that nobody connects before its mode is set. Elsewhere
-// it does nothing.
+// closeToAll makes Linux create the socket without permissions, so that no client connects before its mode is set. Elsewhere it
+// does nothing.
 func closeToAll(socket uintptr) { syscall.Fchmod(int(socket), 0) }
 
-// lockPatience is long enough for others to start, and short enough if somebody holds the folder for another reason.
+// lockPatience is long enough for another program to start, and short enough if the folder is locked for another reason.
 const lockPatience = 10 * time.Second
 
-// lockFolder keeps other programs that call it waiting. It leaves nothing behind. Where the folder cannot be locked, it goes
-// on without.
+// lockFolder locks the folder against other programs that call it. It leaves no files. If the folder cannot be locked, it
+// continues without a lock.
 func lockFolder(folder string) (unlock func()) {
 	dir, err := os.Open(folder)
 	if err != nil {

@@ -24,7 +24,7 @@ var ErrNotSocket = errors.New("file exists and is not a socket: remove it, or ch
 // ErrSocketInUse is returned by [Listen] when a program listens on the socket.
 var ErrSocketInUse = errors.New("another program is listening on this socket: stop it, or choose another path")
 
-// A Mode is the permissions of a Unix socket. Who may write to it may connect. As a flag it is octal.
+// A Mode is the permissions of a Unix socket. Programs that may write to it may connect. As a flag it is octal.
 type Mode fs.FileMode
 
 func (m Mode) String() string { return fmt.Sprintf("%#o", uint32(m)) }

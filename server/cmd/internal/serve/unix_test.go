@@ -99,8 +99,8 @@ func TestUnixFails(t *testing.T) {
 	}
 }
 
-// A datagram socket cannot be asked whether somebody reads from it.
-func TestUnixPathIsNotASocket(t *testing.T) {
+// A datagram socket is not replaced, because it is unknown whether a program reads from it.
+func TestDatagramSocketIsKept(t *testing.T) {
 	path := socketPath(t)
 	other, err := net.ListenPacket("unixgram", path)
 	if err != nil {
@@ -130,8 +130,8 @@ func TestStaleSocketIsReplaced(t *testing.T) {
 	listener.Close()
 }
 
-// What another program has put in the place of the socket is not ours to remove.
-func TestForeignSocketIsKept(t *testing.T) {
+// A socket that another program has created at the same path is not removed.
+func TestReplacedSocketIsKept(t *testing.T) {
 	path := socketPath(t)
 	first, err := Sockets{Mode: DefaultUnixMode}.Listen(t.Context(), "unix:"+path, "-addr")
 	if err != nil {
@@ -151,8 +151,8 @@ func TestForeignSocketIsKept(t *testing.T) {
 	}
 }
 
-// Of programs that start at the same time over a stale socket, one gets it, and keeps it.
-func TestOneOfManyListens(t *testing.T) {
+// If several programs start at the same time over a stale socket, one of them gets it and keeps it.
+func TestConcurrentStartOverStaleSocket(t *testing.T) {
 	path := socketPath(t)
 	for range 50 {
 		dead, err := net.ListenUnix("unix", &net.UnixAddr{Name: path})
@@ -186,7 +186,7 @@ func TestOneOfManyListens(t *testing.T) {
 	}
 }
 
-func TestRequestsOverUnixAreLocal(t *testing.T) {
+func TestUnixRequestsAreLocal(t *testing.T) {
 	path := socketPath(t)
 	listener, err := Sockets{Mode: DefaultUnixMode}.Listen(t.Context(), "unix:"+path, "-addr")
 	if err != nil {
