@@ -32,7 +32,7 @@ const compressedPage = `<!doctype html>
 </script>`
 
 // Both implementations receive every event of compressed streams: at once, as the first come one at a time; in bursts
-// and over several sections; and after the connection broke, when they join the others anew.
+// and over several sections; and after the connection broke, when they join the others again.
 func TestCompressedStreams(t *testing.T) {
 	t.Parallel()
 	requireDist(t)

@@ -18,7 +18,7 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/sse"
 )
 
-// manyPage opens as many streams as it is told, and counts those that are open, and the events of each.
+// manyPage opens the given number of streams, and counts those that are open, and the events of each.
 const manyPage = `<!doctype html><link rel="icon" href="data:,"><script type="module">
 	import { EventSource as wasm } from '/dist/eventsource.mjs';
 	const implementations = { native: EventSource, wasm };

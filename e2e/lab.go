@@ -149,7 +149,7 @@ func (l *lab) serveFile(head []byte, conn net.Conn) {
 	response := recorder.Result()
 	response.ContentLength = int64(recorder.Body.Len())
 	response.Close = true
-	response.Header.Set("Access-Control-Allow-Origin", "*") // a sandboxed document is of no origin
+	response.Header.Set("Access-Control-Allow-Origin", "*") // a sandboxed document has no origin
 	response.Write(conn)
 }
 

@@ -124,7 +124,7 @@ func TestSourceOfPageThatReturns(t *testing.T) {
 			if err := chromedp.Do(tab, chromedp.Navigate(s.URL+"/?another")); err != nil {
 				t.Fatal(err)
 			}
-			// A page that returns does not load, so NavigateBack would wait for ever.
+			// A page that returns does not load, so NavigateBack would wait forever.
 			if err := chromedp.Do(tab, chromedp.Evaluate[chromedp.Void](`history.back()`)); err != nil {
 				t.Fatal(err)
 			}

@@ -190,7 +190,7 @@ func TestModuleThatACacheHasInAnotherVersion(t *testing.T) {
 	}
 }
 
-// The module's server takes the request and never answers. Nothing waits for it.
+// The module's server takes the request and never answers. Sources work without it.
 func TestModuleThatNeverArrives(t *testing.T) {
 	t.Parallel()
 	s := openSite(t)
@@ -210,7 +210,7 @@ func TestModuleThatNeverArrives(t *testing.T) {
 	}
 }
 
-// evaluateAndTell is evaluate with the lines that are ours, of whatever level, in place of errors.
+// evaluateAndTell is evaluate with our lines of every level instead of errors.
 func evaluateAndTell[T any](t *testing.T, page, function string) (T, []string) {
 	t.Helper()
 	type told struct {
@@ -320,7 +320,7 @@ func TestModuleAtAnotherAddress(t *testing.T) {
 	}
 }
 
-// The engine is made to end in the middle of an event. The source goes on with all of it, on the same connection.
+// The engine ends in the middle of an event. The source continues with the whole event, on the same connection.
 func TestEngineThatEnds(t *testing.T) {
 	t.Parallel()
 	for name, failing := range map[string]struct{ feed, console string }{

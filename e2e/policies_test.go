@@ -20,7 +20,7 @@ type policy struct {
 	name      string
 	page      string // a header of the page's response, or more, in lines
 	files     string // headers of the script's, the module's and the worker's responses
-	html      string // in place of a page that loads the script from its own origin
+	html      string // replaces a page that loads the script from its own origin
 	elsewhere bool   // whether script, module and worker come from another origin
 	worker    string // the option, in JavaScript
 	file      bool   // whether the page is opened from a file
@@ -103,7 +103,7 @@ var policies = []policy{
 	{name: "a file, in a worker", file: true, worker: "true", want: "script in the page", console: "runs without its worker"},
 }
 
-// app is the script of each page. It settles with what received an event, and what the console was told.
+// app is the script of each page. It settles with what received an event, and the lines of the console.
 const app = `globalThis.result = new Promise((resolve) => {
 	const lines = [];
 	for (const level of ['error', 'warn', 'info']) console[level] = (...values) => lines.push(values.join(' '));

@@ -89,7 +89,7 @@ func TestScenarios(t *testing.T) {
 	}
 }
 
-// underPolicy has the script run in pages whose Content-Security-Policy forbids WebAssembly, in place of a browser that has none.
+// underPolicy runs the script in pages whose Content-Security-Policy forbids WebAssembly, instead of in a browser without it.
 var underPolicy = flag.Bool("policy", false, "run the scenarios of the script under a Content-Security-Policy that forbids WebAssembly")
 
 // withoutWasm serves files with a policy that lacks 'wasm-unsafe-eval'.

@@ -396,7 +396,7 @@ func TestSharedSourceOfPageThatReturns(t *testing.T) {
 				s.publish()
 			}
 			stays.check(t, first+10, "open 1")
-			// A page that returns does not load, so NavigateBack would wait for ever.
+			// A page that returns does not load, so NavigateBack would wait forever.
 			if err := chromedp.Do(leaves.ctx, chromedp.Evaluate[chromedp.Void](`history.back()`)); err != nil {
 				t.Fatal(err)
 			}
@@ -476,7 +476,7 @@ func TestSharedSourceWakes(t *testing.T) {
 	}
 }
 
-// Whoever asks for other options than the leader's is told on the console, wherever the leader is.
+// A page whose options differ from the leader's gets a warning on its console, wherever the leader is.
 func TestSharedOptionsOfAnotherPage(t *testing.T) {
 	t.Parallel()
 	for _, elected := range []bool{false, true} {

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// A size is that of a file that a page loads, in bytes of brotli. Whoever makes a file grow by more than two percent states
-// it here, and in the README; none is ever to have more than the most.
+// A size is that of a file that a page loads, in bytes of brotli. If a file grows by more than two percent, change the size here
+// and in the README. No file may exceed its maximum.
 type size struct {
 	file           string
 	recorded, most int64

@@ -25,7 +25,7 @@ const (
 	DefaultLabAge  = 3 * time.Minute
 )
 
-// maxReportBytes bounds what a page tells of a run. It is not an option: the largest report is a tenth of it.
+// maxReportBytes bounds a page's report of a run. It is not an option: the largest report is a tenth of it.
 const maxReportBytes = 8 << 20
 
 var errManyLabs = errors.New("e2e: as many labs as the suite opens")
@@ -44,7 +44,7 @@ type Suite struct {
 	// Report gets the report of a page that was opened with "report" in its query, as JSON. It may be nil.
 	Report func(report []byte)
 
-	// MaxLabs bounds the labs open at a time; further ones are answered 503. Zero means 16.
+	// MaxLabs bounds the labs open at a time; further ones get 503. Zero means 16.
 	MaxLabs int
 
 	// LabAge is after how long a lab is closed that its page has not closed. Zero means 3 minutes.

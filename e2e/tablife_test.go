@@ -34,7 +34,7 @@ func (r *record) publish(data string) {
 	r.more = make(chan struct{})
 }
 
-// silenceOld has the connections that are open send nothing more, without a word.
+// silenceOld makes the open connections send nothing more, without closing them.
 func (r *record) silenceOld() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -146,8 +146,8 @@ func setLifecycle(t *testing.T, tab context.Context, state page.SetWebLifecycleS
 	}
 }
 
-// Events that arrive while a page is frozen come after it has resumed. A fetch of Chromium's does not tell of them, nor of
-// anything after them, so ours gets them by another connection.
+// Events that arrive while a page is frozen come after it has resumed. In Chromium, fetch does not report them, nor
+// anything after them, so ours gets them over another connection.
 func TestFrozenPage(t *testing.T) {
 	t.Parallel()
 	for _, life := range lives {
@@ -165,7 +165,7 @@ func TestFrozenPage(t *testing.T) {
 	}
 }
 
-// A connection that died while the page was frozen is made anew. Native waits for ever.
+// A connection that died while the page was frozen is replaced. Native waits forever.
 func TestFrozenPageWhoseConnectionDies(t *testing.T) {
 	t.Parallel()
 	for _, life := range lives[1:] {
@@ -182,7 +182,7 @@ func TestFrozenPageWhoseConnectionDies(t *testing.T) {
 }
 
 // Events that arrive while a page is in the back/forward cache come after it has been shown. With wake the connection is
-// closed meanwhile, and made anew without an error.
+// closed meanwhile, and replaced without an error.
 func TestPageInTheCache(t *testing.T) {
 	t.Parallel()
 	for _, life := range lives {
@@ -202,7 +202,7 @@ func TestPageInTheCache(t *testing.T) {
 				want = slices.Insert(want, 5, "open")
 			}
 			r.publish("meanwhile")
-			// A page that returns does not load, so NavigateBack would wait for ever.
+			// A page that returns does not load, so NavigateBack would wait forever.
 			if err := chromedp.Do(tab, chromedp.Evaluate[chromedp.Void](`history.back()`)); err != nil {
 				t.Fatal(err)
 			}

@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// A memory is what a page of one implementation and its workers hold after a garbage collection, in bytes. What the module
-// in a worker holds cannot be had.
+// A memory is what a page of one implementation and its workers hold after a garbage collection, in bytes. The memory of the
+// module in a worker cannot be measured.
 type memory struct {
 	Name    string  `json:"name"`
 	Empty   int64   `json:"empty"`   // before the first source

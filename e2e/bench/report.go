@@ -73,7 +73,7 @@ func microseconds(nanoseconds float64) string {
 	return fmt.Sprintf("%.3g µs", nanoseconds/1000)
 }
 
-// table is Markdown. The spread is told of ours; dist/bench.json has all of it.
+// table returns the results in Markdown, with the spread of ours only. dist/bench.json has all of them.
 func (r *report) table() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "| processor time of the main thread, native = 1 | native, per event | %s |\n", strings.Join(implementations[1:], " | "))

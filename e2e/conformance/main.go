@@ -115,7 +115,7 @@ func (r run) query() string {
 	return query.Encode()
 }
 
-// A report is as much of what the page sends as is told on the terminal.
+// A report is the part of the page's report that is printed on the terminal.
 type report struct {
 	Browser string `json:"browser"`
 	Totals  map[string]struct {
@@ -133,7 +133,7 @@ type report struct {
 	} `json:"files"`
 }
 
-// publish writes both files and tells what there is to tell.
+// publish writes both files and prints the results.
 func publish(data []byte, dir string, stdout io.Writer) error {
 	page, err := e2e.ReportPage(data)
 	if err != nil {

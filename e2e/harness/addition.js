@@ -38,7 +38,7 @@ function opensWith(t, further) {
   });
 }
 
-/** The scenarios of these groups with further options, but for those that do not hold with them. */
+/** The scenarios of these groups with further options, except for those that do not hold with them. */
 export function again(groups, further, except) {
   return Object.entries(groups).flatMap(([group, scenarios]) =>
     scenarios

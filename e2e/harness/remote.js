@@ -96,7 +96,7 @@ function connect(realm, ...origin) {
   return port1;
 }
 
-/** The realm's side: opens sources as it is told and sends home what they receive. */
+/** The realm's side: opens sources on request and sends home what they receive. */
 export function serve(port, EventSource) {
   let source;
   port.onmessage = ({ data: { open, close, note } }) => {

@@ -69,5 +69,5 @@ async function perform(scenario, t, limit) {
   }
 }
 
-// Not awaited here: if the frame is removed meanwhile, WebKit goes on evaluating this module for ever.
+// Not awaited here: if the frame is removed meanwhile, WebKit evaluates this module forever.
 runAll().catch((error) => report({ failure: `the page could not run the scenario: ${error.stack}` }));

@@ -80,7 +80,7 @@ export class Scenario {
     return this.waiting(`event ${type}`, this.inbox(source).take(type));
   }
 
-  /** Makes the engine tell of the responses whose body is still to come. */
+  /** Makes the engine report responses whose body has not begun. */
   begin() {
     return Promise.all(this.exchanges.map((exchange) => exchange.begin()));
   }
@@ -147,7 +147,7 @@ export class Scenario {
     return body && JSON.parse(body);
   }
 
-  /** Names what is waited for, for the message of a run that waits too long. */
+  /** Names what the scenario waits for, for the message of a run that waits too long. */
   async waiting(what, promise) {
     this.waitingFor = what;
     return promise;

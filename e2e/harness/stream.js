@@ -5,7 +5,7 @@ import { requestLine } from './trace.js';
 // Firefox tells nobody of a response, not even of its status, before the first byte of the body is there.
 const needsFirstByte = engine === 'firefox';
 
-/** The first bytes of a body that it is told of by. */
+/** The first bytes of a body that make Firefox report the response. */
 export const OPENING = ':-\n';
 
 /** A URL of the scripted server and the requests for it, on any origin and with any path behind it. */
@@ -72,7 +72,7 @@ export class Exchange {
     this.#waitsForBody = needsFirstByte && this.#chunked && !headAlone;
   }
 
-  /** Sends a comment where the engine would not tell of the response without it. No trace shows it. */
+  /** Sends a comment if the engine would not report the response without it. No trace shows it. */
   async begin() {
     if (this.#waitsForBody) await this.send(OPENING);
   }

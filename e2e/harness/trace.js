@@ -23,7 +23,7 @@ function eventLine(event, labels) {
   return line;
 }
 
-/** Long text is told by its length: a scenario that sends it compares it by itself. */
+/** Long text is shown by its length: a scenario that sends it compares it by itself. */
 function text(value) {
   if (typeof value !== 'string') return `${typeof value} ${value}`;
   if (value.length > 200) return `of ${value.length} code units`;

@@ -5,8 +5,8 @@ package matrix
 type app struct {
 	name    string
 	section string // of docs/getting-started.md, whose commands and files it takes
-	version string // of the starter, in the place of "latest"
-	create  string // in the place of the section's first command
+	version string // of the starter, instead of "latest"
+	create  string // replaces the section's first command
 
 	// files are written too. One whose content is the name of a file of the section has that file's content.
 	files map[string]string

@@ -270,7 +270,7 @@ func (v visited) where() string {
 	return v.engine + ", on the page's thread"
 }
 
-// watch notes on a page what the console is told, what nobody catches, and what workers there are.
+// watch notes the lines of the console, uncaught errors, and the workers of a page.
 const watch = `globalThis.seen = [];
 for (const level of ['debug', 'info', 'warn', 'error']) {
 	const log = console[level];

@@ -124,8 +124,8 @@ export default [
       const server = t.stream();
       const source = t.open(server.url);
       const connection = await server.accept();
-      // No retry of a millisecond here: the wait must last until the close, so it is long, and the fence is no proof
-      // of more than that nothing happens at once.
+      // No retry of a millisecond here: the wait must last until the close, so it is long. The fence proves only that
+      // nothing happens at once.
       await connection.send('retry: 100000\n\n');
       await connection.end();
       await t.until(source, 'error');

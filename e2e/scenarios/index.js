@@ -1,4 +1,4 @@
-// Every file of scenarios, for whoever wants them all.
+// Exports the scenarios of all files.
 export { default as answers } from './answers.js';
 export { default as close } from './close.js';
 export { default as construction } from './construction.js';

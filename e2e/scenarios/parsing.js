@@ -1,4 +1,4 @@
-// HTML Standard, 9.2.5 Parsing an event stream and 9.2.6 Interpreting an event stream, but for ids and retry.
+// HTML Standard, 9.2.5 Parsing an event stream and 9.2.6 Interpreting an event stream, except for ids and retry.
 
 const bom = [0xef, 0xbb, 0xbf];
 

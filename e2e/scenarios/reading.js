@@ -1,4 +1,4 @@
-// Other ways to read a source: loops, all types, parsed data, comments; and what it tells of itself.
+// Other ways to read a source: loops, all types, parsed data, comments; and its diagnostics.
 import { failedToLoad, own, refuse, scenario, tell } from '../harness/addition.js';
 import { OPENING } from '../harness/stream.js';
 
@@ -184,7 +184,7 @@ export default [
     await t.until(source, 'open');
     source.close();
     console.debug = debug;
-    // Which engine runs when is no matter of this scenario.
+    // This scenario does not test which engine runs when.
     for (const { time, ...entry } of diagnostics) if (entry.what !== 'engine') t.note(Number.isInteger(time), entry);
     t.note(logged.every((entry, i) => entry === diagnostics[i]), JSON.stringify(logged).includes('secret'));
     const few = [];

@@ -1,4 +1,4 @@
-// Options with which a source goes on where it was: after a reload, and after a sleep.
+// Options with which a source continues where it was: after a reload, and after a sleep.
 import { own, refuse, scenario, tell, warnings } from '../harness/addition.js';
 
 /** Runs f with a member of the object that is another, and puts back the one that was there. */

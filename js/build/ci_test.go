@@ -81,6 +81,18 @@ func TestMissingToolsAreNamed(t *testing.T) {
 	}
 }
 
+func TestWordsRequireCompiler(t *testing.T) {
+	t.Parallel()
+	standIns := map[string]string{"go": "echo missing-compiler -O2"}
+	const get = "Install a C compiler"
+	if run := runCI(t, "words", standIns); run.err != nil || !strings.Contains(run.noted, get) || run.noted != run.output {
+		t.Errorf("%v\n%s\nnoted:\n%s", run.err, run.output, run.noted)
+	}
+	if run := runCI(t, "words", standIns, "CI=true"); run.err == nil || !strings.Contains(run.output, get) {
+		t.Errorf("in CI: %v\n%s", run.err, run.output)
+	}
+}
+
 func TestInstallationsAreExplained(t *testing.T) {
 	t.Parallel()
 	for script, why := range map[string]string{"chromium": "the browser tests need it", "proxies": "the tests of the server behind proxies need them"} {
