@@ -47,7 +47,7 @@ async function start(shared, given) {
   const worker = /** @type {any} */ (ofAll ? new SharedWorker(script, BUILD) : new Worker(script, { name: BUILD }));
   const port = ofAll ? worker.port : worker;
   port.onmessage = ({ data }) => {
-    if (data.stale) fail(shared, `${url} is of another version than the script: deploy both`);
+    if (data.stale) fail(shared, `${url} does not match this script: deploy both together`);
     else if (data.worker) watch(data.worker, port);
     else connections.get(data.id)?.receive(data);
   };

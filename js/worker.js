@@ -16,6 +16,7 @@ setDefaultURL(() => null); // until a page posts the URL
 
 /** Serves a page, or one of the pages that share this worker. */
 function serve(port) {
+  // A page names the worker after its own build.
   if (/** @type {any} */ (globalThis).name !== BUILD) {
     port.postMessage({ stale: true });
     return;

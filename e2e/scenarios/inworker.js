@@ -121,7 +121,7 @@ export default [
     const connection = await server.accept();
     await connection.send('data: x\n\n');
     await t.until(source, 'message');
-  }, ['eventsource-wasm runs without its worker: the worker is of another version than the script: deploy both', 'GET A', 'open', 'message "x"'],
+  }, ['eventsource-wasm runs without its worker: the worker does not match this script: deploy both together', 'GET A', 'open', 'message "x"'],
   { alone: 'the page has another worker from then on' }),
   scenario('a function in place of fetch is refused', async (t) => refuse(t, [{ worker: true, fetch }, { worker: 1 }, { worker: '' }]), [
     'TypeError worker', 'TypeError worker', 'TypeError worker',

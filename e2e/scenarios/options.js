@@ -8,7 +8,7 @@ function lockedStream() {
   return stream;
 }
 
-/** A response that says when its stream is cancelled, and else goes on. */
+/** A response whose stream never ends. It notes when the stream is cancelled. */
 function neverEnding(t, cancelled, headers = { 'Content-Type': 'text/event-stream' }) {
   const cancel = () => {
     t.note('cancelled');
