@@ -13,16 +13,16 @@ export PATH := $(CURDIR)/dist/tools/node_modules/.bin:$(PATH)
 
 .PHONY: run run-cluster test test-fast matrix toolchains forget demo build dist release bench bench-server docs soak conformance fuzz simulate screenshot lint unit e2e chromium proxies node
 
-run: build docs demo ## shows it working: http://localhost:8080, or PORT=
+run: build docs demo ## serves the demo at http://localhost:8080, or at PORT=
 	@PORT=$(PORT) dist/tools/demo
 
-run-cluster: build demo ## shows one stream over three nodes and a NATS cluster: http://localhost:8080, or PORT=
+run-cluster: build demo ## serves the demo of a cluster, one stream over three nodes and NATS, at http://localhost:8080, or at PORT=
 	@PORT=$(PORT) dist/tools/demo -cluster
 
 demo:
 	@.ci/progress "Compiling the demo server (a minute the first time)" go build -o dist/tools/demo ./server/cmd/demo
 
-build: ## makes dist/, the npm package; with DEBUG=1, one whose panics tell where
+build: ## makes dist/, the npm package; DEBUG=1 keeps the names of functions in panics
 	@.ci/progress "Compiling the command that builds dist/ (a minute the first time)" go build -o dist/tools/build ./js/build
 	@.ci/progress "Building dist/" dist/tools/build
 
@@ -36,7 +36,7 @@ dist: build ## makes dist/release/: the npm tarball, the server's binaries for L
 	done
 	@cd dist/release && { sha256sum * || shasum -a 256 *; } >.sums 2>/dev/null && mv .sums SHA256SUMS
 
-release: ## prepares VERSION=1.2.3: sets it, gives it its heading in CHANGELOG.md, commits and tags; pushes nothing
+release: ## prepares VERSION=1.2.3: sets the version, dates the entries in CHANGELOG.md, commits and tags; pushes nothing
 	@.ci/release "$(VERSION)"
 
 test: forget lint unit e2e ## everything a contributor must pass; INSTALL=no installs nothing
@@ -62,7 +62,7 @@ lint: node
 	cd server/bench && $$(cd ../.. && go tool -n staticcheck) ./...
 	cd server/middleware && $$(cd ../.. && go tool -n staticcheck) ./...
 	cd docs/site && $$(cd ../.. && go tool -n staticcheck) ./...
-	GOOS=js GOARCH=wasm $$(go tool -n staticcheck) -checks inherit,-U1000 ./sse ./wasm/... # it takes exports for unused
+	GOOS=js GOARCH=wasm $$(go tool -n staticcheck) -checks inherit,-U1000 ./sse ./wasm/... # it considers exports to be unused
 
 unit: proxies node
 	.ci/progress "Unit tests" go test -race -timeout 60m ./sse ./wasm/... ./server/... ./js/...
@@ -75,10 +75,10 @@ unit: proxies node
 e2e: build chromium node
 	@! .ci/chromium find || .ci/progress "Browser tests" go test -count=1 -timeout 60m -p 3 ./e2e/...
 
-matrix: build chromium node ## the package in every bundler, framework and runtime: the table in docs/bundlers.md; MATRIX= is a pattern for some of them
+matrix: build chromium node ## tests the package in every bundler, framework and runtime, and writes the table in docs/bundlers.md; MATRIX= is a pattern that selects some
 	go test -count=1 -timeout 0 -v ./e2e/matrix -all $(if $(MATRIX),-run '/$(MATRIX)',-table ../../docs/bundlers.md)
 
-toolchains: node ## the module built by each of TOOLCHAINS=, which Go fetches
+toolchains: node ## builds the module with each Go version in TOOLCHAINS=, which Go downloads
 	go test -count=1 -timeout 30m -v -run '^TestToolchains$$' ./js/build -toolchains $(TOOLCHAINS)
 
 chromium:
@@ -90,29 +90,29 @@ proxies:
 node:
 	@.ci/node
 
-bench: build chromium node ## what an event costs a page, beside native and other libraries: dist/bench.json and .svg; then the parser, the encoder and the server
+bench: build chromium node ## measures the cost of an event in a page, beside native and other libraries: dist/bench.json and .svg; then the parser, the encoder and the server
 	go run ./e2e/bench $(BENCHFLAGS)
 	go test -run '^$$' -bench . ./sse ./server
 
-bench-server: ## our server beside its peers, each in a process of its own: dist/bench-server.json; PROTOCOL=tls or h2 for other protocols than http, FAULTS=1 for what each does when something fails, STALLED=1 for what clients that stall in a replay cost the others, STORES=1 for our stores
+bench-server: ## measures our server beside its peers, each in its own process: dist/bench-server.json; PROTOCOL=tls or h2 instead of http; FAULTS=1 for behavior under faults, STALLED=1 for the cost of stalled clients, STORES=1 for our stores
 	@mkdir -p dist
 	@cd server/bench && go run -mod=mod . $(if $(FAULTS),-faults -out $(CURDIR)/dist/faults-server.json,$(if $(STORES),-stores -out $(CURDIR)/dist/stores-server.json,$(if $(STALLED),-stalled -out $(CURDIR)/dist/stalled-server.json,-protocol $(PROTOCOL) -out $(CURDIR)/dist/bench-server$(patsubst %,-%,$(filter-out http,$(PROTOCOL))).json))) $(BENCHFLAGS)
 
 docs: ## renders README.md and docs/ to dist/docs, which the demo serves at /docs/
 	@cd docs/site && ../../.ci/progress "Rendering the documentation" go run .
 
-soak: ## chaos for the server on real sockets, for DURATION=; SOAKFLAGS='-clients 2000 -seed 1' and others
+soak: ## tests the server with chaos on real sockets, for DURATION=; SOAKFLAGS='-clients 2000 -seed 1' and others
 	go run ./server/soak -duration $(DURATION) $(SOAKFLAGS)
 
-conformance: build ## every scenario on native and on ours, in BROWSER=chromium, firefox or webkit; IMPL=native, wasm, or the URL or file of a script: dist/conformance.html and .json
+conformance: build ## runs every scenario on native and on ours, in BROWSER=chromium, firefox or webkit; IMPL=native, wasm, or the URL or file of a script: dist/conformance.html and .json
 	@test "$(BROWSER)" != chromium || CI=true .ci/chromium
 	go run ./e2e/conformance -browser "$(BROWSER)" -impl "$(IMPL)"
 
-simulate: ## the server's streams against simulated sockets and a simulated clock: SEEDS= of them, from SEED= on; then mutations of the code, which it must find
+simulate: ## runs the server's streams against simulated sockets and a simulated clock, with SEEDS= seeds from SEED= on; then with mutations of the code, which it must detect
 	go test -count=1 -timeout 0 ./server/internal/epoll -run '^TestSimulation$$' -seeds $(SEEDS) -seed $(SEED)
 	@test "$(SEEDS)" = 1 || go test -count=1 -timeout 0 ./server/internal/epoll -run '^TestMutations$$' -mutations
 
-fuzz: build chromium ## each fuzzer for FUZZTIME, the last one on random streams, native against ours
+fuzz: build chromium ## runs each fuzzer for FUZZTIME; the last one compares random streams on native and on ours
 	go test ./sse -run '^$$' -fuzz FuzzParser -fuzztime $(FUZZTIME)
 	go test ./sse -run '^$$' -fuzz FuzzRoundTrip -fuzztime $(FUZZTIME)
 	go test ./server -run '^$$' -fuzz FuzzPublishRequest -fuzztime $(FUZZTIME)
@@ -132,5 +132,5 @@ fuzz: build chromium ## each fuzzer for FUZZTIME, the last one on random streams
 	go test -count=1 -timeout 0 ./e2e -run '^TestHandOvers$$' -handovers 10000 -streamseed $$(date +%s)000
 	go test -count=1 -timeout 0 -v ./e2e -run '^TestStreams$$' -streamtime $(FUZZTIME) -streamseed $$(date +%s)000
 
-screenshot: build chromium ## of the demo, for the README
+screenshot: build chromium ## takes the screenshot of the demo for the README
 	go test -count=1 ./e2e -run TestDemo -screenshot $(CURDIR)/e2e/demo.png

@@ -1,9 +1,9 @@
-# What the scripts beside this one share. Its reader has set nothing but -euo pipefail.
+# Functions for the other scripts in this folder, which set -euo pipefail.
 
-# Where this run notes what is missing, for .ci/skipped.
+# The file with notes about skipped tests, for .ci/skipped.
 notes=${SKIPPED:-$(dirname "${BASH_SOURCE[0]}")/../dist/.skipped}
 
-# apt WHY PACKAGE... installs Debian's packages, or returns 1 where it may not or cannot.
+# apt WHY PACKAGE... installs Debian packages, or returns 1 if it cannot or must not.
 apt() {
   local why=$1
   shift
@@ -15,7 +15,7 @@ apt() {
   apt-get install -q -y --no-install-recommends "$@"
 }
 
-# missing WHAT HOW notes what is skipped for want of something and how to get it. In CI, that is a failure.
+# missing WHAT HOW notes what is skipped because a tool is missing, and how to install it. In CI, it fails.
 missing() {
   echo "$1" >&2
   echo "  $2" >&2

@@ -30,7 +30,7 @@ export class Connection extends Source {
   /** When something last arrived, by performance.now(), and the timer that checks it. */
   #quietSince = 0;
   #idleTimer;
-  /** When the request was made, by Date.now(), which counts on while the computer sleeps. */
+  /** When the request was made, by Date.now(), which continues while the computer sleeps. */
   #sentAt = 0;
   /** The number of requests since the connection was last open, or since the source was made. */
   #attempt = 0;

@@ -1,4 +1,4 @@
-// How many posted messages a page may have left to process. Both ends count in the same way.
+// How far a page may lag behind the messages that were posted to it. Both ends count in the same way.
 
 /** In UTF-16 code units. */
 export const LARGEST_LAG = 1024 * 1024;
