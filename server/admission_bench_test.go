@@ -19,7 +19,7 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/server"
 )
 
-// memoryBytes returns what the process has from the system for Go, and in use or not yet given back.
+// memoryBytes returns the memory that Go has obtained from the system and not yet returned.
 func memoryBytes() float64 {
 	samples := []metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
 	metrics.Read(samples)

@@ -25,16 +25,16 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/sse"
 )
 
-// heapBytes returns what is alive.
+// heapBytes returns the size of the live heap.
 func heapBytes() int64 {
 	runtime.GC()
-	runtime.GC() // what has a finalizer goes with the second
+	runtime.GC() // the second run frees objects with finalizers
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc)
 }
 
-// sendRaw returns a connection to the server at that URL on which the text was sent.
+// sendRaw connects to the server at the URL, sends the text, and returns the connection.
 func sendRaw(t testing.TB, base, text string) (net.Conn, *bufio.Reader) {
 	t.Helper()
 	conn, err := net.Dial("tcp", strings.TrimPrefix(base, "http://"))
@@ -242,7 +242,7 @@ func TestBodyTimeoutEndsWithBody(t *testing.T) {
 	})
 }
 
-// A stalled body is read until its text is over, and then waits.
+// A stalled body blocks after its text.
 type stalled struct {
 	text *strings.Reader
 	read chan struct{} // closed when it waits
@@ -461,7 +461,7 @@ func TestDistinctTopics(t *testing.T) {
 		b.Publish(t.Context(), "c", sse.Event{Retry: 1})
 		publishTo(t, b, nil, "d")
 	})
-	// No publisher is refused for topics that have gone, if there may be more than memory keeps events of, as by default.
+	// Topics without kept events do not count if the limit is above the number of events in memory, as by default.
 	t.Run("default", func(t *testing.T) {
 		if server.DefaultMaxDistinctTopics < 2*(server.DefaultMaxEvents+1) {
 			t.Error("there may be fewer topics than memory keeps events of")
@@ -549,7 +549,7 @@ func TestTicketUseLocksNobodyOut(t *testing.T) {
 			}
 		}
 	}
-	// One that was forgotten is a ticket that was never good, and that of the flood's end is as good as new.
+	// A ticket that was forgotten is invalid, and the last ticket of the flood still works.
 	if status := use("192.0.2.1:1", early, "x"); status != 401 {
 		t.Errorf("a forgotten ticket is answered %d", status)
 	}

@@ -19,7 +19,7 @@ import (
 
 func lines(all ...string) string { return strings.Join(all, "\n") }
 
-// ids returns those of an answer that must be 201.
+// ids returns the ids in a response, which must be 201.
 func ids(t testing.TB, answer *httptest.ResponseRecorder) []string {
 	t.Helper()
 	var got struct {
@@ -210,7 +210,7 @@ func TestBatchEventsAreConsecutive(t *testing.T) {
 	}
 }
 
-// bySubject permits everything to everyone, and takes their word for who they are.
+// bySubject permits everything. The subject is whatever the client claims.
 func bySubject(r *http.Request, _ server.Access) (server.Grant, error) {
 	return server.Grant{Subject: r.Header.Get("Authorization")}, nil
 }
@@ -372,7 +372,7 @@ func TestTooManyKeys(t *testing.T) {
 		time.Sleep(50*time.Second + 1)
 		ask("cyd", "1", 201, "")
 		ask("ada", "4", 201, "")
-		// Without subjects, addresses are apart.
+		// Without subjects, each address has its own keys.
 		anonymous := &server.Handler{Broker: &server.Broker{IdempotencyMaxBytes: 2 * 256}, OpenPublish: true}
 		for i, want := range []int{201, 429, 201} {
 			r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader("topic=a"))

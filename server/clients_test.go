@@ -84,7 +84,7 @@ func FuzzClientIP(f *testing.F) {
 	})
 }
 
-// ask sends a HEAD, which is refused as a stream is, from an address.
+// ask sends a HEAD, which is refused like a stream, from an address.
 func ask(h http.Handler, remote string, header ...string) *httptest.ResponseRecorder {
 	request := httptest.NewRequest(http.MethodHead, "/", nil)
 	request.RemoteAddr = remote
@@ -96,7 +96,7 @@ func ask(h http.Handler, remote string, header ...string) *httptest.ResponseReco
 	return answer
 }
 
-// from makes the requests of h come from the address that a header tells.
+// from sets the remote address of requests to the address in a header.
 func from(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.RemoteAddr = r.Header.Get("From-Address")
@@ -138,7 +138,7 @@ func testConnectionsPerIP(t *testing.T, noHijack bool) {
 			}
 		})
 	}
-	// Those who are in stay.
+	// Open streams continue.
 	publish(t, broker, "t", "event")
 	for _, c := range in {
 		c.next()
@@ -158,12 +158,12 @@ func testConnectionsPerSubject(t *testing.T, noHijack bool) {
 	first := opened(t, url, "Authorization", "a")
 	opened(t, url, "Authorization", "b")
 	for range 3 {
-		opened(t, url) // nobody's
+		opened(t, url) // without a subject
 	}
 	if c := open(t, url, "Authorization", "a"); c.response.StatusCode != 429 || c.response.Header.Get("Retry-After") == "" {
 		t.Errorf("status %d, headers %v", c.response.StatusCode, c.response.Header)
 	}
-	// The place of one who leaves is free.
+	// A stream that ends releases its quota.
 	first.cancel()
 	wantConnections(t, broker, 4)
 	opened(t, url, "Authorization", "a")

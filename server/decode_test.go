@@ -15,7 +15,7 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/sse"
 )
 
-// publicationOf makes of the fields what a decoder would, if that is possible.
+// publicationOf returns the publication with these fields. Like a decoder, it accepts only known fields with valid values.
 func publicationOf(fields map[string]string) (p Publication, ok bool) {
 	for name, value := range fields {
 		if name != "topic" && name != "data" && name != "type" && name != "retry" || set(&p, name, value) != nil {
@@ -71,7 +71,7 @@ func jsonPublication(text string) (p Publication, ok bool) {
 	return publicationOf(fields)
 }
 
-// namesIn counts the names in an object, those that are there twice twice.
+// namesIn counts the names in an object, including duplicates.
 func namesIn(text string) (n int) {
 	d := json.NewDecoder(strings.NewReader(text))
 	d.Token()

@@ -5,7 +5,7 @@ import (
 	"syscall"
 )
 
-// Before the handshake: later, the buffer would be as small, and its window one that takes seconds to read through.
+// This sets the buffer before the handshake. Set later, it would have the same size, but a window that takes seconds to read.
 func init() {
 	tight.Control = func(_, _ string, c syscall.RawConn) (err error) {
 		controlled := c.Control(func(fd uintptr) {

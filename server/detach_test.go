@@ -23,10 +23,10 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/sse"
 )
 
-// canDetach is where the fast path exists.
+// canDetach reports whether this system supports detached streams.
 const canDetach = runtime.GOOS == "linux"
 
-// A socket is a client that is nothing but a connection, whose ends are in the test's hands.
+// A socket is a client with a raw connection, which the test controls.
 type socket struct {
 	*client
 	conn net.Conn
@@ -228,7 +228,7 @@ func TestDrain(t *testing.T) {
 			c.next()
 			all = append(all, c)
 		}
-		// With a client left, it gives up with its context, and has refused all others from the start.
+		// While a client is left, Drain returns when its context is done. New streams are refused from the start.
 		ctx, cancel := context.WithCancelCause(t.Context())
 		reason := errors.New("enough")
 		cancel(reason)
@@ -328,7 +328,7 @@ func TestReplayIsCounted(t *testing.T) {
 	})
 }
 
-// A wrapping listener hands out connections that are not the system's own.
+// A wrapping listener returns wrapped connections.
 type wrapping struct{ net.Listener }
 
 type wrapped struct{ net.Conn }
@@ -393,7 +393,7 @@ func TestOtherConnectionTypes(t *testing.T) {
 	}
 }
 
-// unwrapping is a middleware's writer that sees what is written, and hides nothing.
+// unwrapping is a writer of a middleware that sees what is written, and has Unwrap.
 type unwrapping struct {
 	http.ResponseWriter
 	seen *bytes.Buffer

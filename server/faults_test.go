@@ -17,7 +17,7 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/server"
 )
 
-// With -race, whose goroutines are limited, not many more than that; without, as many as there are files for.
+// The race detector limits goroutines. Without it, the limit is the number of file descriptors.
 var crowd = flag.Int("crowd", 2000, "clients of TestThousandsConnectAtOnce, each of which takes two files")
 
 // Thousands of clients connect at once while events are published. Each gets all events after its greeting, in order.
@@ -56,8 +56,8 @@ func TestThousandsConnectAtOnce(t *testing.T) {
 	})
 }
 
-// follow reads a stream to its end, in which every event must follow the one before, and returns the number of the last.
-// ready is sent to once there is a greeting, or will be none.
+// follow reads a stream to its end and returns the number of the last event. The numbers must be consecutive. It sends to ready
+// when the greeting has arrived or the stream has failed.
 func follow(url string, ready chan<- bool) (last int, err error) {
 	greeted := sync.OnceFunc(func() { ready <- true })
 	defer greeted()
@@ -132,7 +132,7 @@ func TestStalledReadersPinLittle(t *testing.T) {
 	})
 }
 
-// roomy opens a stream over a connection that holds as much as any, which makes reading on quick.
+// roomy opens a stream over a connection with default buffers, which makes reading the rest faster.
 func roomy(t *testing.T, url string) *socket {
 	t.Helper()
 	conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
@@ -166,13 +166,13 @@ func wantGapAndRest(t *testing.T, s *socket, broker *server.Broker) {
 
 func heap() int64 {
 	runtime.GC()
-	runtime.GC() // what the first one finds in pools
+	runtime.GC() // the second run empties pools
 	var stats runtime.MemStats
 	runtime.ReadMemStats(&stats)
 	return int64(stats.HeapAlloc)
 }
 
-// startStopping is start for a test that looks at what is left afterwards.
+// startStopping is like start, for a test that checks what is left afterwards.
 func startStopping(t *testing.T, h http.Handler) (stop func(), url string) {
 	s := httptest.NewServer(h)
 	stop = sync.OnceFunc(func() {
@@ -183,7 +183,7 @@ func startStopping(t *testing.T, h http.Handler) (stop func(), url string) {
 	return stop, s.URL
 }
 
-// wantAsBefore waits until neither a goroutine nor a file is left.
+// wantAsBefore waits until no additional goroutine or file is left.
 func wantAsBefore(t *testing.T, goroutines, files int) {
 	t.Helper()
 	eventually(t, "goroutines and files are as before", func() bool {

@@ -76,14 +76,14 @@ func FuzzPublishRequest(f *testing.F) {
 	})
 }
 
-// recorder has what a stream takes.
+// recorder is a response writer with everything that a stream needs.
 type recorder struct{ *httptest.ResponseRecorder }
 
 func (recorder) SetReadDeadline(time.Time) error  { return nil }
 func (recorder) SetWriteDeadline(time.Time) error { return nil }
 
-// checkStream reads the whole stream as the standard has it: there is an event for every id, and nothing else. A line
-// that somebody smuggled into a field would make one more, or another id.
+// checkStream parses the whole stream according to the standard. There must be an event for every id, and nothing else. A line end
+// injected into a field would make an additional event, or another id.
 func checkStream(t *testing.T, h *server.Handler, ids []string) {
 	t.Helper()
 	if len(ids) == 0 {

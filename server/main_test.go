@@ -38,7 +38,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// goroutines returns the stacks of this package's goroutines, save for the caller's.
+// goroutines returns the stacks of this package's goroutines, except for the caller's.
 func goroutines() (stacks [][]byte) {
 	all := make([]byte, 1<<20)
 	all = all[:runtime.Stack(all, true)]
@@ -52,7 +52,7 @@ func goroutines() (stacks [][]byte) {
 
 var quiet = slog.New(slog.DiscardHandler)
 
-// patience ends what hangs. It measures nothing: on a machine with too much to do, all takes a hundred times as long.
+// patience ends tests that hang. It is generous because a busy machine can be a hundred times slower.
 const patience = 5 * time.Minute
 
 // eventually waits until ok is true.
@@ -70,7 +70,8 @@ func wantConnections(t testing.TB, b *server.Broker, want int64) {
 	eventually(t, fmt.Sprintf("%d connections", want), func() bool { return b.Stats().Connections == want })
 }
 
-// onEachPath runs the test for streams that leave the goroutine of their request, where they may, and for such that stay.
+// onEachPath runs the test for streams that leave the goroutine of their request, if the system supports that, and for streams
+// that stay.
 func onEachPath(t *testing.T, test func(t *testing.T, noHijack bool)) {
 	t.Run("fast", func(t *testing.T) { test(t, false) })
 	t.Run("default", func(t *testing.T) { test(t, true) })
@@ -95,7 +96,7 @@ type client struct {
 	cancel   context.CancelFunc
 }
 
-// A block is what a blank line ends. Comments are kept under the empty name.
+// A block has the fields up to a blank line. Comments have an empty name.
 type block map[string]string
 
 func open(t testing.TB, url string, header ...string) *client {
@@ -123,7 +124,7 @@ func newClient(t testing.TB, response *http.Response) *client {
 	return &client{t: t, response: response, reader: bufio.NewReader(response.Body)}
 }
 
-// opened is open for streams that must be granted.
+// opened opens a stream, which must succeed.
 func opened(t testing.TB, url string, header ...string) *client {
 	t.Helper()
 	c := open(t, url, header...)
@@ -196,8 +197,8 @@ func epochOf(id string) string {
 	return epoch
 }
 
-// A pipeNetwork is a network in memory whose connections hold nothing: a write waits for its reader. Unlike sockets, it
-// works in the bubbles of testing/synctest.
+// A pipeNetwork is a network in memory whose connections have no buffers: a write waits for its reader. Unlike sockets, it works
+// in the bubbles of testing/synctest.
 type pipeNetwork struct {
 	conns  chan net.Conn
 	closed chan struct{}
@@ -249,7 +250,7 @@ func (n *pipeNetwork) get(t testing.TB, path string, header ...string) *client {
 	return &client{t: t, response: response, reader: bufio.NewReader(response.Body)}
 }
 
-// serveBubble serves h in a bubble. ended is sent to whenever a stream has ended.
+// serveBubble serves h in a bubble. It sends to ended whenever a stream has ended.
 func serveBubble(t testing.TB, h *server.Handler, config *http.Server) (network *pipeNetwork, ended chan server.StreamEnd) {
 	t.Helper()
 	network, ended = newPipeNetwork(), make(chan server.StreamEnd, 10)

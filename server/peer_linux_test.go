@@ -70,7 +70,7 @@ func TestPeerVanishes(t *testing.T) {
 	waitUntil(t, func() bool { return broker.Stats().Connections == 0 })
 }
 
-// dropAll has the system drop whatever comes for the connection before it sees it.
+// dropAll makes the system drop everything that arrives for the connection.
 func dropAll(t *testing.T, conn net.Conn) {
 	raw, err := conn.(*net.TCPConn).SyscallConn()
 	if err != nil {
@@ -97,7 +97,7 @@ func waitUntil(t *testing.T, ok func() bool) {
 	}
 }
 
-// userTimeout returns what the socket has for TCP_USER_TIMEOUT, in milliseconds.
+// userTimeout returns the socket's TCP_USER_TIMEOUT, in milliseconds.
 func userTimeout(t *testing.T, fd int) int {
 	const option = 18 // in linux/tcp.h: not the code's own constant, which may be wrong
 	ms, err := syscall.GetsockoptInt(fd, syscall.IPPROTO_TCP, option)

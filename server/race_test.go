@@ -61,7 +61,7 @@ func testNoGapNoDuplicate(t *testing.T, noHijack bool) {
 	}
 }
 
-// publishNumbered publishes to two topics in turn, and cuts everybody off now and then.
+// publishNumbered publishes to two topics in turn, and sometimes disconnects all clients.
 func publishNumbered(t *testing.T, broker *server.Broker, publisher int) {
 	for n := range eventsPublisher {
 		event := sse.Event{Data: fmt.Sprintf("%d:%d", publisher, n)}
@@ -74,7 +74,7 @@ func publishNumbered(t *testing.T, broker *server.Broker, publisher int) {
 	}
 }
 
-// A reader is a client that reconnects. Its methods run on a goroutine of their own, so they do not use t.Fatal.
+// A reader is a client that reconnects. Its methods run on another goroutine than the test, so they do not use t.Fatal.
 type reader struct {
 	t      *testing.T
 	url    string
@@ -96,7 +96,7 @@ func (r *reader) run(ready *sync.WaitGroup) []string {
 	return r.trace
 }
 
-// connect reads as many events at most, and reports whether the last one was reached.
+// connect reads a limited number of events, and reports whether it has reached the last one.
 func (r *reader) connect(events int, greeted func()) (done bool) {
 	request, err := http.NewRequest(http.MethodGet, r.url, nil)
 	if err != nil {

@@ -15,8 +15,8 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/server"
 )
 
-// flood publishes until a client that reads nothing has stalled, and returns how many events that took. Nobody lags by
-// more than one of them.
+// flood publishes until a client that does not read has stalled, and returns the number of events. No client lags by more than
+// one of them.
 func flood(t *testing.T, broker *server.Broker) (events int) {
 	t.Helper()
 	data := strings.Repeat("x", 50_000)

@@ -106,13 +106,13 @@ func (s *testStore) change(f func()) {
 	s.flush()
 }
 
-// drop forgets what is before the sequence.
+// drop removes the records before the sequence.
 func (s *testStore) drop(before uint64) {
 	s.state.First = before
 	s.records = slices.DeleteFunc(s.records, func(r server.StoredRecord) bool { return r.Sequence < before })
 }
 
-// remove deletes one record, as somebody may on purpose.
+// remove deletes one record, like an operator.
 func (s *testStore) remove(sequences ...uint64) {
 	removed := func(r server.StoredRecord) bool { return slices.Contains(sequences, r.Sequence) }
 	s.records = slices.DeleteFunc(s.records, removed)

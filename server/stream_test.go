@@ -177,7 +177,7 @@ func testGap(t *testing.T, noHijack bool) {
 				t.Errorf("data %v, want %v", data, want)
 			}
 			c.wantData("3", "4")
-			// The gap's own id leads to the same events, and to no second gap.
+			// Resuming from the id of the gap event leads to the same events, without a second gap.
 			again := opened(t, url, "Last-Event-ID", b["id"])
 			if got := again.response.Header.Get("Event-Gap"); got != "" {
 				t.Errorf("the gap's id met the gap %q", got)

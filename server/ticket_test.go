@@ -15,7 +15,7 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/server"
 )
 
-// ticketed returns a handler whose bearers may subscribe to what begins with their name, for ten minutes.
+// ticketed returns a handler. Clients may subscribe for ten minutes, to topics that begin with their names.
 func ticketed(tickets *server.Tickets) *server.Handler {
 	h := &server.Handler{Broker: &server.Broker{}, Tickets: tickets, AllowedOrigins: []string{listed}}
 	h.Authorize = func(r *http.Request, access server.Access) (server.Grant, error) {
@@ -37,7 +37,7 @@ func requestTicket(h *server.Handler, query string, header ...string) *httptest.
 	return do(http.HandlerFunc(h.ServeTicket), http.MethodPost, "/ticket?"+query, header...)
 }
 
-// ticketFor returns a ticket that must be granted.
+// ticketFor requests a ticket, which must succeed.
 func ticketFor(t testing.TB, h *server.Handler, query string, header ...string) string {
 	t.Helper()
 	answer := requestTicket(h, query, append([]string{"Authorization", "Bearer ada"}, header...)...)

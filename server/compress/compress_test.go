@@ -26,7 +26,7 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/sse"
 )
 
-// A format is a coding and a decoder of it by others.
+// A format is a coding and an independent decoder.
 type format struct {
 	coding server.Coding
 	decode func(io.Reader) (io.Reader, error)
@@ -140,7 +140,7 @@ func (c *client) wantEnd() {
 	}
 }
 
-// text is the data of an event: its number, and what resembles that of others.
+// text returns the data of an event: its number, and text that resembles that of other events.
 func text(n int) string {
 	return fmt.Sprintf(`%d {"sensor": "hall %d", "unit": "degrees", "value": %d.%d, "state": "nominal"}`, n, n%7, n%40, n%10)
 }
@@ -282,7 +282,7 @@ func TestRandomTraffic(t *testing.T) {
 	})
 }
 
-// A counting coding notes how often and how much its encoders compress.
+// A counting coding counts how often and how much its encoders compress.
 type counting struct {
 	server.Coding
 	encoders, appends, bytes atomic.Int64
@@ -350,7 +350,7 @@ func TestHeartbeats(t *testing.T) {
 				t.Fatalf("got %q and error %v, want %d", data, err, n)
 			}
 			if seen += comments; n%10 == 0 {
-				time.Sleep(10 * time.Millisecond) // so that there is one, at last
+				time.Sleep(10 * time.Millisecond) // until the heartbeat
 			}
 		}
 		broker.Close()

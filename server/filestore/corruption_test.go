@@ -45,7 +45,7 @@ func TestCorruption(t *testing.T) {
 	}
 }
 
-// A world is a folder, and what its clients have seen.
+// A world is a folder and the events that its clients have seen.
 type world struct {
 	*testing.T
 	rng       *rand.Rand
@@ -119,7 +119,7 @@ func (w *world) run() {
 	}
 }
 
-// start opens the store, and compares what it says and has with what clients know.
+// start opens the store, and compares its state and events with what clients know.
 func (w *world) start() {
 	ctx, cancel := context.WithTimeout(w.Context(), time.Minute)
 	defer cancel()
@@ -179,7 +179,7 @@ func since(events []stored, first uint64) []stored {
 	return events[i:]
 }
 
-// compare compares what the clients get who continue.
+// compare compares the events that continuing clients get.
 func (w *world) compare(when string, expected, got []stored, first uint64) {
 	expected, got = since(expected, first), since(got, first)
 	if !slices.Equal(expected, got) {
@@ -187,7 +187,7 @@ func (w *world) compare(when string, expected, got []stored, first uint64) {
 	}
 }
 
-// checkEarlier is about clients of epochs of the past who continue without a gap.
+// checkEarlier checks clients of earlier epochs that continue without a gap.
 func (w *world) checkEarlier(state server.StoreState, got []stored) {
 	for epoch, upTo := range state.Earlier {
 		expected := since(w.history[epoch], state.First)
@@ -198,7 +198,7 @@ func (w *world) checkEarlier(state server.StoreState, got []stored) {
 	}
 }
 
-// give records what an id means.
+// give records the event of an id.
 func (w *world) give(epoch string, e stored) {
 	id := fmt.Sprintf("%s-%d", epoch, e.sequence)
 	if data, known := w.given[id]; known && data != e.data {
@@ -273,7 +273,7 @@ func (w *world) append() {
 	w.note("appended up to %d", w.count)
 }
 
-// checkKeys repeats what was published under keys.
+// checkKeys repeats publications with their keys.
 func (w *world) checkKeys() {
 	for _, k := range w.keys {
 		first, err := w.store.Append(w.Context(), k.key, k.record)
@@ -346,7 +346,7 @@ func (w *world) save(name string, data []byte) {
 	}
 }
 
-// fault does something to the folder.
+// fault damages the folder.
 func (w *world) fault() {
 	names := w.files()
 	if len(names) == 0 {

@@ -1,6 +1,6 @@
 package filestore
 
-// Abandon ends the store as the end of its process does: nothing is closed in order.
+// Abandon ends the store like the end of its process: nothing is closed properly.
 func (s *Store) Abandon() {
 	if s.shut() {
 		s.io.Lock()
@@ -28,11 +28,11 @@ func FrameEnds(dir, name string) (ends map[int64]int64, err error) {
 	return ends, nil
 }
 
-// Maintain does what is done from time to time.
+// Maintain runs the periodic maintenance.
 func (s *Store) Maintain() {
 	s.sync()
 	s.drop()
 }
 
-// MaxQueued is what waits for a follower at most.
+// MaxQueued is the maximum number of bytes that wait for a follower.
 const MaxQueued = maxQueued

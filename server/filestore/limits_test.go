@@ -41,7 +41,7 @@ func mustState(t testing.TB, s *filestore.Store) server.StoreState {
 	return state
 }
 
-// sequences returns those of all that can be read.
+// sequences returns the sequences of all events that can be read.
 func sequences(t testing.TB, s *filestore.Store) (all []uint64) {
 	t.Helper()
 	for from := uint64(1); ; from = all[len(all)-1] + 1 {

@@ -55,7 +55,7 @@ func openStore(t testing.TB, o filestore.Options) *filestore.Store {
 	return store
 }
 
-// A node is a broker on a store, that serves.
+// A node is a broker with a store and a server.
 type node struct {
 	store  *filestore.Store
 	broker *server.Broker
@@ -94,7 +94,7 @@ func eventually(t testing.TB, what string, ok func() bool) {
 	}
 }
 
-// stream opens a stream behind the event, and returns its header and body.
+// stream opens a stream after the event, and returns its header and body.
 func (n *node) stream(t testing.TB, query, lastEventID string) (*http.Response, *bufio.Reader) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -114,7 +114,7 @@ func (n *node) stream(t testing.TB, query, lastEventID string) (*http.Response, 
 	return response, bufio.NewReader(response.Body)
 }
 
-// read returns the bytes of the stream from behind the greeting up to the end of the event with the id.
+// read returns the bytes of the stream after the greeting, up to the end of the event with the id.
 func read(t testing.TB, r *bufio.Reader, id string) string {
 	t.Helper()
 	var text strings.Builder
@@ -142,7 +142,7 @@ func publish(t testing.TB, b *server.Broker, topic string, event sse.Event) (id 
 	return id
 }
 
-// encode returns what a stream has of the event.
+// encode returns the encoding of the event in a stream.
 func encode(t testing.TB, id string, event sse.Event) string {
 	t.Helper()
 	event.ID = id

@@ -85,7 +85,7 @@ type clusterTest struct {
 	acknowledged, delivered, streams, posts, lost, late, gaps atomic.Int64
 }
 
-// replaceNode ends one of the nodes, and begins another in its place.
+// replaceNode stops a node and starts another one.
 func (c *clusterTest) replaceNode() {
 	place := &c.nodes[c.replaced%len(c.nodes)]
 	c.replaced++
@@ -107,7 +107,7 @@ func (c *clusterTest) await(events int) {
 	}
 }
 
-// fault makes one happen after a third of its share of the events, and ends it after another.
+// fault begins a fault after a third of its share of the events, and ends it after another third.
 func (c *clusterTest) fault(i int) {
 	from, to := c.perTopic*i / *clusterFaults, c.perTopic*(i+1) / *clusterFaults
 	third := (to - from) * topics / 3
@@ -167,7 +167,7 @@ func (c *clusterTest) publish(topic int) {
 	}
 }
 
-// follow is a client, which goes to another node whenever its stream ends, and when it feels like it.
+// follow is a client that moves to another node whenever its stream ends, and at random moments.
 func (c *clusterTest) follow(i int) {
 	f := &follower{id: c.epoch + "-0", goal: c.perTopic}
 	query := fmt.Sprintf("?topic=t.%d", i%topics)
@@ -179,7 +179,7 @@ func (c *clusterTest) follow(i int) {
 	}
 }
 
-// A follower is what a client knows.
+// A follower is the state of a client.
 type follower struct {
 	id   string
 	last int // what it has

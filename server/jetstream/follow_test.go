@@ -15,7 +15,7 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/server"
 )
 
-// openInProcess opens a store on a server of NATS within the test.
+// openInProcess opens a store on a NATS server in this process.
 func openInProcess(t *testing.T, o Options) *Store {
 	t.Helper()
 	ns, err := natsserver.NewServer(&natsserver.Options{DontListen: true, NoSigs: true, NoLog: true, JetStream: true, StoreDir: t.TempDir()})
@@ -76,7 +76,7 @@ func TestFollowerFillsGaps(t *testing.T) {
 		"only the last":    {[]uint64{9}, 9},
 		"doubled":          {[]uint64{1, 1, 2, 1, 2, 3, 3}, 3},
 		"doubled, a hole":  {[]uint64{1, 1, 3, 1, 2, 9, 9, 8}, 9},
-		"beyond the store": {[]uint64{1, 12}, 9}, // told, and not yet in the copy that was asked
+		"beyond the store": {[]uint64{1, 12}, 9}, // reported, but not yet in the replica that was read
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := openInProcess(t, Options{})

@@ -10,7 +10,7 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/server"
 )
 
-// finish takes what a look finds.
+// finish passes the result of a look to the follower.
 func (f *follower) finish(t *testing.T) {
 	t.Helper()
 	select {

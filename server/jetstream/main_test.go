@@ -29,7 +29,7 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/server/jetstream"
 )
 
-// asServer is the variable that makes the binary of the tests a server of NATS, with the options that it holds.
+// asServer is the environment variable that makes the test binary a NATS server. Its value is the configuration.
 const asServer = "TEST_AS_NATS"
 
 // TestMain fails if a goroutine outlives the tests that is ours, or a client's of NATS.
@@ -73,7 +73,7 @@ type serverConfig struct {
 	Routes         string // URLs of them
 }
 
-// serveNATS is a server of NATS, until the process that began it has ended.
+// serveNATS runs a NATS server until its parent process has ended.
 func serveNATS(config string) {
 	var c serverConfig
 	if err := json.Unmarshal([]byte(config), &c); err != nil {
@@ -94,7 +94,7 @@ func serveNATS(config string) {
 	os.Exit(0)
 }
 
-// An errorLog writes what goes wrong to standard error.
+// An errorLog writes errors to standard error.
 type errorLog struct{}
 
 func (errorLog) Noticef(string, ...any) {}
@@ -109,8 +109,7 @@ func (errorLog) Fatalf(format string, v ...any) {
 	os.Exit(1)
 }
 
-// A natsServer is a server of NATS in a process of its own, so that it can be killed, and stopped in the middle of
-// everything.
+// A natsServer is a NATS server in its own process, so that it can be killed or stopped at any moment.
 type natsServer struct {
 	config  serverConfig
 	command *exec.Cmd
@@ -152,7 +151,7 @@ func (s *natsServer) signal(t testing.TB, signal syscall.Signal) {
 	}
 }
 
-// freePort returns a port that no outgoing connection gets, so that a server can have it again.
+// freePort returns a port outside of the range for outgoing connections, so that a server can use it again.
 func freePort(t testing.TB) int {
 	t.Helper()
 	for range 100 {
@@ -166,7 +165,7 @@ func freePort(t testing.TB) int {
 	return 0
 }
 
-// startServers starts so many servers of NATS, which are a cluster if they are several.
+// startServers starts NATS servers. Several servers form a cluster.
 func startServers(t testing.TB, n int) (servers []*natsServer) {
 	t.Helper()
 	var routes []string
@@ -201,7 +200,7 @@ func urls(servers []*natsServer) string {
 	return strings.Join(urls, ",")
 }
 
-// connect returns a connection to the first server that answers.
+// connect returns a connection to the first server that responds.
 func connect(t testing.TB, servers []*natsServer, options ...client.Option) (conn *client.Conn) {
 	t.Helper()
 	eventually(t, "a server of NATS answers", func() (ok bool) {
@@ -213,7 +212,7 @@ func connect(t testing.TB, servers []*natsServer, options ...client.Option) (con
 	return conn
 }
 
-// openStore opens the store as soon as the servers have found together.
+// openStore opens the store as soon as the cluster is ready.
 func openStore(t testing.TB, conn *client.Conn, o jetstream.Options) (store *jetstream.Store) {
 	t.Helper()
 	o.Logger = quiet
@@ -227,7 +226,7 @@ func openStore(t testing.TB, conn *client.Conn, o jetstream.Options) (store *jet
 	return store
 }
 
-// A node is a broker on a store, that serves.
+// A node is a broker with a store and a server.
 type node struct {
 	conn   *client.Conn
 	store  *jetstream.Store
@@ -248,7 +247,7 @@ func startNode(t testing.TB, servers []*natsServer, o jetstream.Options, broker 
 	return n
 }
 
-// stop ends the node as a crash does: streams are cut.
+// stop ends the node like a crash: connections break.
 func (n *node) stop() {
 	if n.http == nil {
 		return

@@ -22,7 +22,7 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/sse"
 )
 
-// stream opens a stream behind the event with the id.
+// stream opens a stream after the event with the id.
 func (n *node) stream(t testing.TB, lastEventID string) (*http.Response, *bufio.Scanner) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -42,7 +42,7 @@ func (n *node) stream(t testing.TB, lastEventID string) (*http.Response, *bufio.
 	return response, bufio.NewScanner(response.Body)
 }
 
-// readTo reads up to the line, and returns all that has a name.
+// readTo reads up to the line, and returns all fields with a name.
 func readTo(t testing.TB, lines *bufio.Scanner, line string) (before []string) {
 	t.Helper()
 	for lines.Scan() {

@@ -55,7 +55,7 @@ var (
 
 type object = map[string]any
 
-// sign makes a token. Changes of the claims that are nil remove them.
+// sign makes a token. Changes with the value nil remove claims.
 func sign(t testing.TB, method library.SigningMethod, key any, header, changes object) string {
 	t.Helper()
 	claims := library.MapClaims{

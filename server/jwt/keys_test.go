@@ -71,7 +71,7 @@ func setOf(t testing.TB, keys ...object) []byte {
 	return text
 }
 
-// accepts reports whether a token so signed is valid by the keys.
+// accepts reports whether the keys verify a token that is signed in this way.
 func accepts(t testing.TB, keys *jwt.Keys, method library.SigningMethod, key any, header object) bool {
 	t.Helper()
 	_, err := (&jwt.Authorizer{Keys: keys}).Authorize(bearer(sign(t, method, key, header, nil)), subscribe("news"))

@@ -1,5 +1,5 @@
-// Package middleware_test serves event streams through the middlewares and routers that programs put in front of a
-// handler. It is a module of its own, so that their modules stay out of ours.
+// Package middleware_test serves event streams through common middlewares and routers. It is a separate module, so that the main
+// module does not depend on theirs.
 package middleware_test
 
 import (
@@ -28,7 +28,7 @@ import (
 // patience bounds every wait. A test that passes never comes near it.
 const patience = 5 * time.Minute
 
-// A stack is a handler of events behind middlewares, served as a program would.
+// A stack is a handler behind middlewares and its server.
 type stack struct {
 	broker   *server.Broker
 	handler  http.Handler // without what is around it
@@ -39,7 +39,7 @@ type stack struct {
 	client   *http.Client
 }
 
-// serve starts an http.Server for what wrap makes of the handler of a new broker.
+// serve starts an http.Server for the handler of a new broker, wrapped by wrap.
 func serve(t *testing.T, protocol string, wrap func(http.Handler) http.Handler) *stack {
 	t.Helper()
 	s := &stack{broker: &server.Broker{}, protocol: protocol, log: &lines{}, messages: &lines{}}
@@ -168,7 +168,7 @@ func (s *stack) publish(t *testing.T, data string) {
 	}
 }
 
-// wantRefusal checks a response that says why there is no stream, and what to do.
+// wantRefusal checks a response that refuses a stream and says what to do.
 func (r *response) wantRefusal(t *testing.T, typeName string) {
 	t.Helper()
 	body, err := io.ReadAll(io.LimitReader(r.body, 1<<20))
@@ -236,7 +236,7 @@ func (c *counter) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// record serves the events to a recorder, as a unit test of somebody's handler does, until the broker is closed.
+// record serves the events to a recorder until the broker is closed, like a unit test of a handler.
 func record(t *testing.T, events http.Handler, header http.Header) (recorder *httptest.ResponseRecorder, done <-chan struct{}) {
 	t.Helper()
 	request := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/events", nil)

@@ -20,7 +20,7 @@ import (
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
 )
 
-// A row is a way to put a handler behind something.
+// A row is a middleware or router.
 type row struct {
 	name    string
 	wrap    func(events http.Handler) http.Handler
@@ -138,7 +138,7 @@ func through(wrap func(http.ResponseWriter) http.ResponseWriter) func(http.Handl
 	}
 }
 
-// The writers that people write themselves.
+// Typical writers of custom middleware.
 type (
 	flushes struct{ w http.ResponseWriter }
 	unwraps struct{ http.ResponseWriter }
@@ -230,7 +230,7 @@ func TestMiddlewareCountsBytes(t *testing.T) {
 	}
 }
 
-// A counts is what a log of requests wraps a writer in.
+// A counts is the writer of a typical request log.
 type counts struct {
 	http.ResponseWriter
 	status int

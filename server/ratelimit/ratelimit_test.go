@@ -19,7 +19,7 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/server/ratelimit"
 )
 
-// bySubject permits everything but to mallory.
+// bySubject permits everything to everyone except mallory.
 func bySubject(r *http.Request, _ server.Access) (server.Grant, error) {
 	name := r.Header.Get("Authorization")
 	if name == "mallory" {

@@ -1,4 +1,4 @@
-// Package client_test measures what an event costs a client in Go, ours beside its peers.
+// Package client_test measures the cost of an event for clients in Go, ours beside its peers.
 package client_test
 
 import (
@@ -17,8 +17,8 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/wasm/eventsource"
 )
 
-// A transport answers every request with one stream, which does not end, in reads of at most 16 KiB: a client pays for
-// net/http's types, and for no network.
+// A transport responds to every request with one endless stream, in reads of at most 16 KiB. So clients use the types of
+// net/http, but no network.
 type transport []byte
 
 func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -46,7 +46,7 @@ func (b *body) Read(p []byte) (int, error) {
 
 func (*body) Close() error { return nil }
 
-// clients receive events until receive returns false. It is given their data.
+// clients receive events until receive, which is called with their data, returns false.
 var clients = map[string]func(b *testing.B, client *http.Client, receive func(data string) bool){
 	"ours": func(b *testing.B, client *http.Client, receive func(string) bool) {
 		source, err := eventsource.New("http://a.example/", eventsource.Options{Client: client})

@@ -1,4 +1,4 @@
-// Package toxic_test has clients follow the server through a network that fails in the ways Toxiproxy knows.
+// Package toxic_test connects clients to the server through Toxiproxy, which simulates network faults.
 package toxic_test
 
 import (
@@ -34,7 +34,7 @@ const (
 	patience  = 400 * time.Millisecond
 	heartbeat = patience / 10
 
-	generous = 5 * time.Minute // for what must happen at all
+	generous = 5 * time.Minute // a limit for everything that must happen
 )
 
 // Whatever fails in the network, every client receives every event, once and in order. The server keeps nothing for
@@ -87,7 +87,7 @@ func (f fault) test(t *testing.T, noHijack bool) {
 	awaitResources(t, before)
 }
 
-// happen makes the network fail until every client has met with it, and then heals it.
+// happen makes the network fail until every client is affected, and then repairs it.
 func (f fault) happen(t *testing.T, proxy *toxiproxy.Proxy, broker *server.Broker, crowd *crowd) {
 	if f.toxic == "" {
 		return
@@ -117,7 +117,7 @@ func startProxy(t *testing.T, upstream string) *toxiproxy.Proxy {
 	return proxy
 }
 
-// A crowd is clients that count what they receive, and a publisher that waits for the slowest of them.
+// A crowd has clients that count events, and a publisher that waits for the slowest client.
 type crowd struct {
 	t       *testing.T
 	ctx     context.Context
@@ -194,7 +194,7 @@ func (c *crowd) await(condition func() bool) {
 	}
 }
 
-// wait looks at the condition, under the lock, whenever something has changed, and reports whether it came true.
+// wait checks the condition, under the lock, after every change, and reports whether it became true.
 func (c *crowd) wait(condition func() bool) bool {
 	deadline := time.Now().Add(generous)
 	wake := time.AfterFunc(generous, c.changed.Broadcast)
@@ -233,10 +233,10 @@ func (c *client) run() {
 		c.crowd.change(broken, *broken+1) // which nobody else writes
 		time.Sleep(5 * time.Millisecond)  // or a network that refuses everything keeps a processor busy
 	}
-	c.crowd.change(&c.crowd.broken[c.index], -1) // wakes who waits
+	c.crowd.change(&c.crowd.broken[c.index], -1) // wakes waiting goroutines
 }
 
-// connect returns when the connection is over.
+// connect returns when the connection has ended.
 func (c *client) connect(transport http.RoundTripper) {
 	ctx, cancel := context.WithCancel(c.crowd.ctx)
 	defer cancel()
@@ -296,7 +296,7 @@ func resources() (serving string, descriptors int) {
 	stacks := make([]byte, 1<<20)
 	stacks = stacks[:runtime.Stack(stacks, true)]
 	for stack := range strings.SplitSeq(string(stacks), "\n\n") {
-		// Toxiproxy leaves goroutines of its own behind after a reset.
+		// Toxiproxy leaks goroutines after a reset.
 		if strings.Contains(stack, "eventsource-wasm/server.") || strings.Contains(stack, "net/http.(*") {
 			serving += stack + "\n\n"
 		}
@@ -305,8 +305,8 @@ func resources() (serving string, descriptors int) {
 	return serving, len(open)
 }
 
-// awaitResources waits until the server has no goroutine, and no more file descriptors are open than before: what ends
-// takes a moment to be gone.
+// awaitResources waits until the server has no goroutines, and no more file descriptors are open than before. Both may take a
+// moment after the end of a stream.
 func awaitResources(t *testing.T, before int) {
 	t.Helper()
 	for deadline := time.Now().Add(generous); ; time.Sleep(10 * time.Millisecond) {

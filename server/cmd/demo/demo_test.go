@@ -208,7 +208,7 @@ func TestOutageEnds(t *testing.T) {
 	})
 }
 
-// streamWriter is a response writer whose body somebody reads.
+// streamWriter is a response writer whose body can be read while it is written.
 type streamWriter struct {
 	*io.PipeWriter
 	header http.Header

@@ -43,7 +43,7 @@ func TestCrash(t *testing.T) {
 
 const crashToken = "token-of-the-crash-test"
 
-// A started program is a process.
+// A started is a running process of the program.
 type started struct {
 	command *exec.Cmd
 	url     string
@@ -84,7 +84,7 @@ func (p *started) kill(t *testing.T) {
 	<-p.ended
 }
 
-// A ledger has what was acknowledged, by id.
+// A ledger has the acknowledged events, by id.
 type ledger struct {
 	mu   sync.Mutex
 	data map[string]string
@@ -99,7 +99,7 @@ func (l *ledger) add(ids []string, data string) (count int) {
 	return len(l.data)
 }
 
-// crashUnderLoad has publishers publish, single events and batches, and kills the program while they do.
+// crashUnderLoad kills the program while publishers publish single events and batches.
 func (p *started) crashUnderLoad(t *testing.T, l *ledger, round int) {
 	t.Helper()
 	enough := make(chan struct{}, 1)
@@ -160,7 +160,7 @@ func postEvents(ctx context.Context, url, data string, n int) ([]string, error) 
 	return answer.IDs, err
 }
 
-// check replays all that the program has, and compares.
+// check replays all events of the program, and compares them.
 func (l *ledger) check(t *testing.T, url string) {
 	t.Helper()
 	ids, err := postEvents(t.Context(), url, "last", 1)

@@ -70,8 +70,8 @@ func mountDisk(t *testing.T, image string) (mount string) {
 	return mount
 }
 
-// cutPower publishes, and when so many events are acknowledged copies the disk as it is. It returns
-// what was acknowledged.
+// cutPower publishes until so many events are acknowledged, then copies the disk. It returns the acknowledged
+// events.
 func (p *started) cutPower(t *testing.T, events int, image, copied string) *ledger {
 	t.Helper()
 	l := &ledger{data: map[string]string{}}
@@ -107,8 +107,8 @@ func (p *started) cutPower(t *testing.T, events int, image, copied string) *ledg
 	return l
 }
 
-// checkPrefix compares what the program has with what was acknowledged, and returns how many of that are lost, after
-// which there must be none. An id of what is kept is met with the gap.
+// checkPrefix compares the events of the program with the acknowledged ones, and returns how many are lost. Only the newest may be
+// lost. A client with the id of a kept event gets a gap event.
 func (l *ledger) checkPrefix(t *testing.T, url, gap string) (lost int) {
 	t.Helper()
 	ids, err := postEvents(t.Context(), url, "after", 1)

@@ -20,7 +20,7 @@ import (
 	"time"
 )
 
-// A proxyProgram is one that people put in front of the server.
+// A proxyProgram is a proxy that is commonly used.
 type proxyProgram struct {
 	name   string // also the language of its block in OPERATIONS.md
 	binary string
@@ -37,7 +37,7 @@ type proxyProgram struct {
 	// least is the configuration in the first example of the documentation.
 	least string
 
-	// compress adds what compresses all that the proxy is willing to. Nil if it does not compress by itself.
+	// compress adds the configuration that compresses as much as possible. Nil if the proxy cannot compress.
 	compress func(part string) string
 }
 
@@ -142,7 +142,7 @@ type proxy struct {
 	ended        chan struct{} // closed when it has
 }
 
-// startProxy starts one with the part of a configuration in which upstream stands for the program's address.
+// startProxy starts a proxy with part, in which upstream stands for the program's address.
 func startProxy(t testing.TB, program proxyProgram, part, upstream string) *proxy {
 	t.Helper()
 	findProxy(t, program)
@@ -226,7 +226,7 @@ func (p *proxy) start(t testing.TB) {
 // patience is how long a proxy may take to start or stop.
 const patience = 10 * time.Second
 
-// stop cuts every connection. Some wait for the clients first.
+// stop closes every connection. Some proxies wait for the clients first.
 func (p *proxy) stop() {
 	p.cmd.Process.Signal(syscall.SIGTERM)
 	select {
@@ -325,7 +325,7 @@ func TestBehindProxies(t *testing.T) {
 }
 
 func behindProxy(t *testing.T, program proxyProgram, part string) {
-	p := launch(t, "-public", ">", "-token", "secret", "-heartbeat", "1h") // for a comment would push out what is held back
+	p := launch(t, "-public", ">", "-token", "secret", "-heartbeat", "1h") // because a comment would flush events that a proxy holds back
 	proxy := startProxy(t, program, part, strings.TrimPrefix(p.url, "http://"))
 	r := &reader{t: t, url: proxy.url + "/events?topic=a"}
 	if status := r.connect(); status != 200 || r.response.Uncompressed {
@@ -346,7 +346,7 @@ func behindProxy(t *testing.T, program proxyProgram, part string) {
 	publishVia(t, proxy.url, "live")
 	r.want("live")
 	r.response.Body.Close()
-	for i := range 600 { // some proxies notice when they write
+	for i := range 600 { // some proxies notice a disconnect only when they write
 		if strings.Count(p.log.String(), `"stream ended"`) == 2 {
 			return
 		}

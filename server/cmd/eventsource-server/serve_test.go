@@ -144,7 +144,7 @@ func TestDraining(t *testing.T) {
 	for response, _ := do(t, "GET", p.url+"/readyz", ""); response.StatusCode != 503; response, _ = do(t, "GET", p.url+"/readyz", "") {
 	}
 	refused, _ := do(t, "GET", p.url+"/events", "")
-	for refused.StatusCode == 200 { // readiness goes first
+	for refused.StatusCode == 200 { // /readyz fails first
 		refused, _ = do(t, "GET", p.url+"/events", "")
 	}
 	if refused.StatusCode != 503 || refused.Header.Get("Retry-After") == "" {
@@ -192,7 +192,7 @@ func TestHealthcheck(t *testing.T) {
 	}
 }
 
-// child starts this program as a process of its own.
+// child starts this program as a process.
 func child(t *testing.T, args ...string) (launched, *exec.Cmd) {
 	t.Helper()
 	executable, err := os.Executable()

@@ -91,7 +91,7 @@ func wantEvent(t *testing.T, broker *server.Broker, events <-chan string, want s
 	}
 }
 
-// slowly sends a request, and tells when the server has closed the connection.
+// slowly sends a request, and returns when the server has closed the connection.
 func slowly(conn net.Conn, atOnce, slow string) <-chan time.Time {
 	cut, closed := make(chan time.Time, 1), make(chan bool)
 	go func() {

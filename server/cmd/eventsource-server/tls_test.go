@@ -190,7 +190,7 @@ func TestHandshakeReloadsCertificate(t *testing.T) {
 		first, _ := os.ReadFile(c.files.key)
 		stamp(certify(t, folder, "second"), time.Unix(1, 0))
 		second, _ := os.ReadFile(c.files.key)
-		want("first") // for it is not looked at for every handshake
+		want("first") // not every handshake checks the files
 
 		write(t, c.files.key, string(first))
 		stamp(c.files, time.Unix(2, 0))
@@ -257,7 +257,7 @@ func TestACME(t *testing.T) {
 	}
 }
 
-// startAuthority serves the directory of an authority that validates names at the port of this machine, and has children
+// startAuthority serves the directory of an authority that validates names at a port of this machine, and makes child processes
 // trust it.
 func startAuthority(t *testing.T, port int) *httptest.Server {
 	t.Helper()
@@ -277,7 +277,7 @@ func startAuthority(t *testing.T, port int) *httptest.Server {
 	return s
 }
 
-// startDNS answers that every name is this machine's.
+// startDNS resolves every name to this machine.
 func startDNS(t *testing.T) (addr string) {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

@@ -47,7 +47,7 @@ func (scriptBody) Sectioned([]byte)             {}
 func (scriptBody) EndSection(dst []byte) []byte { return append(dst, "E\n"...) }
 func (scriptBody) End(dst []byte) []byte        { return append(dst, "Z\n"...) }
 
-// play decodes a body, and fails for what no decoder could follow.
+// play decodes a body, and fails if a decoder could not.
 func play(body []byte) (data string, err error) {
 	var out strings.Builder
 	section, number := 0, 0 // that the decoder is in, and how far
@@ -76,7 +76,7 @@ func scan(text, format string, values ...any) bool {
 	return err == nil && n == len(values)
 }
 
-// A world is what the clients of a test have in common.
+// A world has what the clients of a test share.
 type world struct {
 	log       *eventlog.Log
 	filters   topic.Registry
@@ -186,7 +186,7 @@ func (w *world) publish(t *testing.T, random *rand.Rand) {
 	w.published = append(w.published, [2]string{topic, string(block)})
 }
 
-// step does what is next, and reports whether there was anything.
+// step takes the next step, and reports whether there was one.
 func (r *scripted) step(t *testing.T) bool {
 	t.Helper()
 	switch command := r.Next(r.world.log.Now()); command {
@@ -205,7 +205,7 @@ func (r *scripted) step(t *testing.T) bool {
 	return true
 }
 
-// finish reads to the end, checks the body, and returns how many parts of it are in sections that others began.
+// finish reads to the end, checks the body, and returns how many of its parts are in sections that other clients began.
 func (r *scripted) finish(t *testing.T) (shared int) {
 	t.Helper()
 	for r.step(t) {

@@ -11,7 +11,7 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/sse"
 )
 
-// calm returns a world in which nothing happens by itself.
+// calm returns a world without random events.
 func calm(limits eventlog.Limits) *world {
 	w := newWorld(1)
 	w.faults, w.store = false, nil
@@ -25,7 +25,7 @@ func calm(limits eventlog.Limits) *world {
 	return w
 }
 
-// enter has a client of the topics come back with that id, or a new one.
+// enter connects a client for the topics, with that id or as a new one.
 func (w *world) enter(t testing.TB, topics []string, lastEventID string, capacity int) *simSocket {
 	t.Helper()
 	filter, err := w.filters.Acquire(topics, nil, -1)

@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// A mutation takes out a guard.
+// A mutation removes a check from the code.
 type mutation struct {
 	name, file string
 	old, new   string

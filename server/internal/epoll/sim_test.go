@@ -23,8 +23,8 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/sse"
 )
 
-// The simulation runs the log, the machine of the streams and both of their drivers against sockets, a store and a clock
-// of its own. A seed decides everything that happens, so that a failure replays.
+// The simulation runs the log, the state machine of streams and both drivers against simulated sockets, a simulated store and a
+// simulated clock. A seed decides everything that happens, so that a failure can be replayed.
 var (
 	seeds = flag.Uint64("seeds", 20_000, "how many seeds the simulation runs")
 	seed  = flag.Uint64("seed", 0, "the first of them")
@@ -53,7 +53,7 @@ func TestSimulation(t *testing.T) {
 	tasks.Wait()
 }
 
-// An entry of the truth.
+// A published event, for checking what clients receive.
 type published struct {
 	topic   topic.Name
 	data    string
@@ -164,12 +164,12 @@ func newWorld(seed uint64) *world {
 
 func pick[T any](r *rand.Rand, from ...T) T { return from[r.IntN(len(from))] }
 
-// chance is for faults: one in n while there are any.
+// chance decides about faults: true once in n calls while there are faults.
 func (w *world) chance(n int) bool { return w.faults && w.random.IntN(n) == 0 }
 
 func (w *world) clock() time.Time { return time.Unix(1_000_000, 0).Add(w.now) }
 
-// act does one thing that can happen.
+// act does one random action.
 func (w *world) act() {
 	r := w.random
 	switch n := r.IntN(100); {
@@ -225,7 +225,7 @@ func (w *world) publish() {
 	w.relieve()
 }
 
-// relieve is the broker's part.
+// relieve does what the broker does when clients pin too much.
 func (w *world) relieve() {
 	if cutoff := w.log.Cutoff(); cutoff != w.cutoff {
 		w.cutoff = cutoff
@@ -241,7 +241,7 @@ func (w *world) truth(epoch string, sequence uint64) (published, bool) {
 	return history[sequence-1], true
 }
 
-// available returns the sequence from which on everything can still be had.
+// available returns the sequence from which on all events are available.
 func (w *world) available(epoch string) uint64 {
 	switch {
 	case epoch != w.epoch:
@@ -252,7 +252,7 @@ func (w *world) available(epoch string) uint64 {
 	return w.log.Oldest()
 }
 
-// connect has a client come: new, or back with an id.
+// connect connects a client, as a new one or with an id.
 func (w *world) connect() {
 	if len(w.clients) >= 12 || w.log.Closed() || w.draining {
 		return
@@ -280,7 +280,7 @@ func (w *world) connect() {
 		Beat:         func() []byte { return []byte(":\n\n") },
 	}
 	if w.store != nil && config.WriteTimeout < 0 {
-		config.WriteTimeout = 2 * time.Second // or who does not read may keep others from reading the store
+		config.WriteTimeout = 2 * time.Second // or clients that do not read could keep others from reading the store
 	}
 	greeting := []byte(":\n")
 	if gap != nil {
@@ -325,7 +325,7 @@ func (c *simClient) end(w *world, reason error) {
 	w.filters.Release(c.filter)
 }
 
-// seek is what the broker does. The client knows that it misses something by the gap that the greeting has.
+// seek does what the broker does. If the client misses events, its greeting has a gap.
 func (w *world) seek(id string, p eventlog.Policy) (eventlog.Cursor, *eventlog.Gap, bool) {
 	c, g := w.log.Seek(id, p)
 	if w.store == nil || g == nil {
@@ -452,7 +452,7 @@ func (w *world) runSpawned() {
 	}
 }
 
-// turn lets the broadcaster work, as its goroutine does, and counts for how long nobody was served.
+// turn runs a turn of the broadcaster, like its goroutine, and counts for how long no client was served.
 func (w *world) turn() bool {
 	b := w.broadcaster
 	b.now = w.now
@@ -506,7 +506,7 @@ func (w *world) clientReads() {
 	}
 }
 
-// clientActs has a client do something to its side.
+// clientActs makes a client do something to its side of the connection.
 func (w *world) clientActs() {
 	c := w.someone()
 	if c == nil {
@@ -532,7 +532,7 @@ func (w *world) clientActs() {
 	}
 }
 
-// hangUp is what net/http tells a stream with a goroutine.
+// hangUp does what net/http does when the client of a stream with a goroutine disconnects.
 func (c *simClient) hangUp() {
 	if c.driver != nil {
 		c.driver.Do((*stream.Stream).HalfClosed)

@@ -11,7 +11,7 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/server/internal/topic"
 )
 
-// A checker reads what a stream writes, byte by byte as the socket takes it, and holds it against what was published.
+// A checker reads the bytes of a stream as the socket accepts them, and compares them with the published events.
 type checker struct {
 	world  *world
 	filter *topic.Filter
@@ -37,7 +37,7 @@ func (c *checker) fail(format string, values ...any) {
 	}
 }
 
-// write takes bytes in the framing that the stream has at present.
+// write takes bytes in the stream's current framing.
 func (c *checker) write(p []byte) {
 	if !c.framed {
 		c.text(p)
@@ -57,7 +57,7 @@ func (c *checker) write(p []byte) {
 	}
 }
 
-// frame takes a line of the chunked coding: the size of a chunk, or what ends one.
+// frame takes a line of the chunked coding: the size of a chunk, or its end.
 func (c *checker) frame(p []byte) []byte {
 	i := bytes.IndexByte(p, '\n')
 	if i < 0 {
@@ -87,7 +87,7 @@ func (c *checker) frame(p []byte) []byte {
 	return p[i+1:]
 }
 
-// text takes content, and checks every block that is whole.
+// text takes content, and checks every complete block.
 func (c *checker) text(p []byte) {
 	c.content = append(c.content, p...)
 	for c.broken == nil {
@@ -152,7 +152,7 @@ func (c *checker) missesNone(next uint64, by string) {
 	c.expect = max(c.expect, next)
 }
 
-// gap checks that what the gap says is missing was really not to be had.
+// gap checks that the events that the gap reports as missing were not available.
 func (c *checker) gap(id uint64, data string, opening bool) {
 	c.gaps++
 	var g struct{ Requested, First, Reason string }

@@ -60,7 +60,7 @@ func (w *world) attached() (n int) {
 	return n
 }
 
-// settle lets everybody who can do something do it, with nothing failing, and returns an error if that takes too long.
+// settle runs until no client can do anything more, without faults. It returns an error if that takes too long.
 func (w *world) settle() error {
 	w.faults, w.broadcaster.window = false, 1000
 	for turns := 0; ; turns++ {
@@ -103,7 +103,7 @@ func (w *world) settle() error {
 	}
 }
 
-// wantNoneWaiting checks that nobody waits for what a closed log will not bring.
+// wantNoneWaiting checks that no reader of a closed log waits.
 func (w *world) wantNoneWaiting() error {
 	for _, c := range w.clients {
 		if c.driver != nil && !c.done && w.log.Closed() && c.driver.Idle() {
@@ -136,8 +136,8 @@ func (w *world) passTime() bool {
 	return true
 }
 
-// finish has everybody read, and looks at what must hold once there is nothing to do: everyone has everything, nothing
-// is overdue, counts add up, and what has ended is released.
+// finish lets all clients read, and then checks that every client has received everything, nothing is overdue, counts add up, and
+// ended streams are released.
 func (w *world) finish() error {
 	if w.store != nil { // or those before deleted events wait for what comes after them
 		w.store.append("a", "last")
@@ -198,8 +198,8 @@ func (w *world) finish() error {
 	return w.wantNothingLeft()
 }
 
-// stalledAreBounded looks at what must hold while some do not read: those who have gone are noticed, what the others
-// hold is bounded, and their time is too.
+// stalledAreBounded checks the invariants while some clients do not read: disconnects are noticed, and the memory and time of the
+// others are limited.
 func (w *world) stalledAreBounded() error {
 	for _, c := range w.clients {
 		s := c.socket
@@ -261,7 +261,7 @@ func (w *world) everyoneHasEverything() error {
 	return nil
 }
 
-// wantCounts checks that what is counted as delivered was, and no more.
+// wantCounts checks that exactly the delivered events are counted as delivered.
 func (w *world) wantCounts() error {
 	var delivered, written, gaps int64
 	whole := true

@@ -54,7 +54,7 @@ func (s *simSocket) write(p []byte) (int, error) {
 	return n, nil
 }
 
-// drain has the client read, and the socket report room if that was wanted.
+// drain makes the client read, and the socket report room if the broadcaster waits for it.
 func (s *simSocket) drain(n int) {
 	s.inFlight -= min(n, s.inFlight)
 	if s.wants && s.inFlight < s.capacity {
@@ -63,7 +63,7 @@ func (s *simSocket) drain(n int) {
 	}
 }
 
-// report queues what epoll would report of a socket that is watched.
+// report queues what epoll would report about a watched socket.
 func (s *simSocket) report(e event) {
 	if s.serial == 0 || s.closed {
 		return
@@ -72,7 +72,7 @@ func (s *simSocket) report(e event) {
 	s.world.events = append(s.world.events, e)
 }
 
-// simSockets is the system to a broadcaster.
+// simSockets replaces the system's sockets for a broadcaster.
 type simSockets struct{ world *world }
 
 func (x simSockets) socket(fd int) *simSocket { return x.world.sockets[fd] }
@@ -119,7 +119,7 @@ func (x simSockets) close(fd int) {
 	s.closed = true
 }
 
-// A simConn is the same to a driver with a goroutine: writing blocks.
+// A simConn is a connection for a driver with a goroutine: writing blocks.
 type simConn struct {
 	*simSocket
 	running  *routine

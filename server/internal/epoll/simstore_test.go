@@ -10,7 +10,7 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/sse"
 )
 
-// A simStore keeps events beyond what the log does, and loses some.
+// A simStore keeps more events than the log, and loses some.
 type simStore struct {
 	world    *world
 	first    uint64
@@ -45,7 +45,7 @@ func (s *simStore) records(from, to uint64) (records []eventlog.Record) {
 	return records
 }
 
-// report tells the log what is new, all of it or a part.
+// report reports new events to the log, all of them or some.
 func (s *simStore) report() {
 	to := s.reported + s.world.random.Uint64N(s.last()-s.reported+1)
 	if !s.world.faults {

@@ -6,9 +6,9 @@ import (
 	"unsafe"
 )
 
-// stepped returns what a clock read at that time which was d behind and has been set right since: the wall clock's
-// reading is moved, the monotonic one stays. No function of package time does the one without the other, so this knows
-// how a Time is laid out; it fails if that has changed.
+// stepped returns the time that a clock showed which was d behind and has been corrected since. It changes the wall clock reading
+// and keeps the monotonic one. No function of package time does that, so this depends on the layout of a Time, and fails if that
+// has changed.
 func stepped(t *testing.T, at time.Time, d time.Duration) time.Time {
 	t.Helper()
 	const secondsShift = 30 // of the first word, above the nanoseconds
@@ -20,7 +20,7 @@ func stepped(t *testing.T, at time.Time, d time.Duration) time.Time {
 	return moved
 }
 
-// By how much what was read before the step differs from what would be read now.
+// The difference between a clock reading before the step and one at the same time after it.
 var steps = map[string]time.Duration{"forward": -10 * time.Hour, "back": 10 * time.Hour}
 
 // This test does not use testing/synctest, whose clock has no monotonic reading.

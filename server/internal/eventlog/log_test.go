@@ -117,7 +117,7 @@ func TestRetentionByAge(t *testing.T) {
 		if len(l.segments) != 0 {
 			t.Errorf("%d segments are kept for nothing", len(l.segments))
 		}
-		// What is gone must not be in the way of what comes.
+		// Dropped events must not prevent new ones.
 		c, _ := l.Seek("", Policy{MaxLag: -1})
 		fill(t, l, 1, "again")
 		if text, gaps := readAll(t, l, &c); !strings.Contains(text, "data: again\n") || len(gaps) > 0 {

@@ -19,7 +19,7 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/sse"
 )
 
-// A testConn is written to as write says, if that is not nil.
+// A testConn writes by calling write, if that is not nil.
 type testConn struct {
 	write func(p []byte) error
 
@@ -42,7 +42,7 @@ func (c *testConn) Flush() error { return nil }
 
 func (c *testConn) SetWriteDeadline(time.Time) error { return nil }
 
-// data returns what the events say, in their order.
+// data returns the data of the events in order.
 func (c *testConn) data() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()

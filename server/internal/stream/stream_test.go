@@ -12,7 +12,7 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/sse"
 )
 
-// A fixture is a stream whose clock and log the test has.
+// A fixture is a stream with a clock and a log that the test controls.
 type fixture struct {
 	t   *testing.T
 	now time.Duration
@@ -75,7 +75,7 @@ func (f *fixture) want(want Command) {
 	}
 }
 
-// text is what would be written, without ids' epochs.
+// text returns what would be written, without the epochs of ids.
 func (f *fixture) text() string {
 	return strings.ReplaceAll(string(f.AppendPending(nil, 1<<20)), f.log.Extent().Epoch, "E")
 }

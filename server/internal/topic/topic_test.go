@@ -57,7 +57,7 @@ func TestCovers(t *testing.T) {
 	}
 }
 
-// names returns all that have up to so many of the tokens.
+// names returns all names of up to so many of the tokens.
 func names(tokens []string, longest int) (all []string) {
 	grown := []string{""}
 	for range longest {

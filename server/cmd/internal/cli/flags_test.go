@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// sample returns flags, and a function with what they hold.
+// sample returns flags, and a function that returns their values.
 func sample() (*flag.FlagSet, func() string) {
 	f := flag.NewFlagSet("sample", flag.ContinueOnError)
 	public, level := "", slog.LevelInfo

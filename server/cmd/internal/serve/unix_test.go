@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-// socketPath is in a folder with a short name, for the path of a socket has little room.
+// socketPath returns a short path, because the path of a socket is limited to about 100 bytes.
 func socketPath(t *testing.T) string {
 	t.Helper()
 	folder, err := os.MkdirTemp("", "s")
