@@ -111,7 +111,7 @@ const app = `globalThis.result = new Promise((resolve) => {
 	addEventListener('error', ({ message }) => lines.push('uncaught ' + message));
 	let workers = 0, data, engine;
 	const { Worker } = globalThis;
-	globalThis.Worker = function (url) { workers++; return new Worker(url); };
+	globalThis.Worker = function (...values) { workers++; return new Worker(...values); };
 	const settle = () => {
 		const where = workers > 0 && !lines.some((line) => line.includes('without its worker')) ? 'a worker' : 'the page';
 		if (data !== undefined && engine) resolve({ got: engine + ' in ' + where, lines });

@@ -164,7 +164,7 @@ type Broker struct {
 	counts      [8]stream.Counts // of the streams that are not the epoll driver's, to keep processors apart
 	shards      atomic.Uint32
 	connections atomic.Int64
-	placed      atomic.Int64 // those of them that have their place in the log
+	placed      atomic.Int64 // those of them that have a cursor
 	unstored    atomic.Int64
 	refused     atomic.Int64
 	offline     atomic.Bool

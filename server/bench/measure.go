@@ -19,7 +19,7 @@ type plan struct {
 
 const eventsPerSecond = 20
 
-// A result is one figure of one contestant, of which there is one value for each round that it came through.
+// A result is one figure of one contestant, with one value for each round that succeeded.
 type result struct {
 	Contestant  string
 	Connections int

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// A report is what the JSON file holds.
+// A report is the content of the JSON file.
 type report struct {
 	Time     time.Time
 	Machine  string

@@ -22,7 +22,7 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// The protocols in which everybody can be measured.
+// The protocols in which all contestants can be measured.
 const (
 	plainHTTP = "http" // HTTP/1.1
 	overTLS   = "tls"  // HTTP/1.1 over TLS
@@ -45,7 +45,7 @@ func listen(listener net.Listener, protocol string) (net.Listener, error) {
 	return tls.NewListener(listener, config), nil
 }
 
-// selfSigned is as small as those in use, on the curve that they have.
+// selfSigned is a certificate of a typical size, on the common curve.
 func selfSigned() (tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -111,8 +111,8 @@ func (r *reader) connect(i *instance, host byte) (net.Conn, error) {
 	return conn, conn.HandshakeContext(ctx)
 }
 
-// ask requests the stream, which comes as HTTP/1.1 or is what HTTP/2 has as its body. It returns when the head is there,
-// which some servers send with the first event.
+// ask requests the stream over HTTP/1.1 or HTTP/2. It returns when the header has arrived, which some servers send with the first
+// event.
 func ask(conn net.Conn, i *instance) (io.Reader, *stream, error) {
 	if i.protocol == overTLS {
 		_, err := conn.Write(request(i, i.path, ""))

@@ -123,7 +123,7 @@ func resumption(c contestant, i *instance) (path, id string, err error) {
 	return i.path, first.id, nil
 }
 
-// only returns a figure of which there is one.
+// only returns the only value of a figure.
 func (m *measurement) only(f figure) float64 {
 	for _, r := range m.results {
 		if r.Figure == f {

@@ -16,21 +16,21 @@ import (
 	"time"
 )
 
-// A crowd is all clients but the honest subscribers: each of its members is one client after another, of any kind.
+// A crowd has all clients except the honest subscribers. Each of its members runs one client after another, of any kind.
 type crowd struct {
 	ledger *ledger
 	routes []*route
 	fail   func(error)
-	tables chan struct{} // room for the greedy
+	tables chan struct{} // limits greedy clients
 
 	episodes []atomic.Int64 // by kind
-	received atomic.Int64   // events, all of them checked
+	received atomic.Int64   // events, all of which were checked
 	coded    atomic.Int64   // responses in a coding
 	gaps     atomic.Int64
 }
 
-// A kind is a way for a client to behave. Its error is a fault of the server's. Of those that read as fast as they can,
-// there are few at a time: what they cost would hide what the others cost the server.
+// A kind is a behavior of clients. Its error is a fault of the server. Only a few clients at a time read as fast as they can,
+// because their cost would hide that of the others.
 var kinds = [...]struct {
 	name   string
 	weight int
@@ -59,7 +59,7 @@ const (
 	greedy     = 6 // at a time
 )
 
-// run is one member, until ctx ends. The first members see to it that there is every kind.
+// run runs one member until ctx is done. The first members make sure that every kind occurs.
 func (c *crowd) run(ctx context.Context, member int, r *rand.Rand) {
 	for first := member < len(kinds); pause(ctx, within(r, thinkTime)); first = false {
 		kind := pick(r)
@@ -92,7 +92,7 @@ func pick(r *rand.Rand) (kind int) {
 	return kind
 }
 
-// admit reports whether there is room for one more of that kind, for which it waits if it has to be.
+// admit reports whether one more client of the kind may run. It waits for kinds that must occur.
 func (c *crowd) admit(ctx context.Context, kind int, wait bool) bool {
 	if !kinds[kind].greedy {
 		return true
@@ -113,7 +113,7 @@ func (c *crowd) admit(ctx context.Context, kind int, wait bool) bool {
 	}
 }
 
-// some returns a filter as a client may ask for.
+// some returns a random filter.
 func (c *crowd) some(r *rand.Rand) *filter {
 	switch r.IntN(4) {
 	case 0:
@@ -126,7 +126,7 @@ func (c *crowd) some(r *rand.Rand) *filter {
 	return c.ledger.filter(c.ledger.names[firstShard+r.IntN(shards*shards)])
 }
 
-// route returns any, and every second time the plain one, which the most clients take.
+// route returns a random route. Every second time it is the plain one, which most clients use.
 func (c *crowd) route(r *rand.Rand) *route {
 	if r.IntN(2) == 0 {
 		return c.routes[0]
@@ -134,7 +134,7 @@ func (c *crowd) route(r *rand.Rand) *route {
 	return c.routes[r.IntN(len(c.routes))]
 }
 
-// session is a new one, after an id that may be any.
+// session returns a new session, after a random id.
 func (c *crowd) session(r *rand.Rand, f *filter) *session {
 	epoch, head := c.ledger.newest()
 	switch r.IntN(10) {
@@ -157,7 +157,7 @@ func after(l *ledger, f *filter, sequence uint64) *session {
 	return resume(l, f, fmt.Sprintf("%s-%d", epoch, sequence), sequence)
 }
 
-// resume returns the session of a client that sends the id, which is that sequence's if it is this log's.
+// resume returns the session of a client that sends the id. If the id is of this log, it is that of the sequence.
 func resume(l *ledger, f *filter, id string, sequence uint64) *session {
 	s := &session{ledger: l, filter: f, asked: id}
 	s.parser.SetLastEventID(id)
@@ -183,11 +183,11 @@ func (c *crowd) accept(s *session, response *http.Response, coding string) (io.R
 	return decode(response, coding)
 }
 
-// follow has a client read by a route until more says no, or ctx or the stream ends.
+// follow reads a stream over the route until more returns false, ctx is done, or the stream ends.
 func (c *crowd) follow(ctx context.Context, route *route, client *http.Client, s *session, buffer int, more func() bool) error {
 	response, err := route.get(ctx, client, s.filter, s.asked)
 	if err != nil {
-		return nil // the network's
+		return nil // a failure of the network
 	}
 	defer response.Body.Close()
 	body, err := c.accept(s, response, route.coding)
@@ -198,7 +198,7 @@ func (c *crowd) follow(ctx context.Context, route *route, client *http.Client, s
 	return c.verdict(s, route.String(), err)
 }
 
-// verdict counts what a session received, and names the client with its fault.
+// verdict counts the events of a session, and adds the client to its fault.
 func (c *crowd) verdict(s *session, route string, err error) error {
 	c.received.Add(s.events)
 	c.gaps.Add(s.gaps)
@@ -224,7 +224,7 @@ func (c *crowd) replay(ctx context.Context, r *rand.Rand) error {
 	return c.follow(ctx, route, route.honest, s, 64<<10, s.caughtUp(r.Uint64N(500)))
 }
 
-// caughtUp has a client read until it has everything and some more, for what is live follows its history.
+// caughtUp returns a function that lets a client read its history and some further events.
 func (s *session) caughtUp(some uint64) (more func() bool) {
 	until := uint64(0)
 	return func() bool {
@@ -237,7 +237,7 @@ func (s *session) caughtUp(some uint64) (more func() bool) {
 	}
 }
 
-// manyPatterns has a filter that nobody else has.
+// manyPatterns has a filter that no other client has.
 func (c *crowd) manyPatterns(ctx context.Context, r *rand.Rand) error {
 	ctx, cancel := context.WithTimeout(ctx, visitTime)
 	defer cancel()
@@ -249,7 +249,7 @@ func (c *crowd) manyPatterns(ctx context.Context, r *rand.Rand) error {
 	return c.follow(ctx, route, route.honest, s, 16<<10, func() bool { return true })
 }
 
-// heavy wants what is largest from the oldest on, and does not always take it.
+// heavy requests the largest events from the oldest on, and does not always read them.
 func (c *crowd) heavy(ctx context.Context, r *rand.Rand) error {
 	ctx, cancel := context.WithTimeout(ctx, visitTime)
 	defer cancel()
@@ -285,7 +285,7 @@ func (c *crowd) stallHistory(ctx context.Context, r *rand.Rand) error {
 	return c.stallThenRead(ctx, r, after(c.ledger, c.some(r), head-min(head, r.Uint64N(maxEvents))))
 }
 
-// stallThenRead reads, once it does, until it has nothing to do for a while: its end must be as orderly as its beginning.
+// stallThenRead stalls, and then reads until nothing arrives for a while.
 func (c *crowd) stallThenRead(ctx context.Context, r *rand.Rand, s *session) error {
 	ctx, cancel := context.WithTimeout(ctx, stallTime+visitTime)
 	defer cancel()
@@ -318,7 +318,7 @@ func (c *crowd) stallShared(ctx context.Context, r *rand.Rand) error {
 
 func within(r *rand.Rand, d time.Duration) time.Duration { return time.Duration(r.Int64N(int64(d))) }
 
-// pause waits, and reports whether ctx is still open.
+// pause waits, and reports whether ctx is not done.
 func pause(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -330,7 +330,7 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// raw is a client on a socket of its own, of HTTP/1.1, with a small window if one is given.
+// raw opens an HTTP/1.1 connection, with a small window if one is given.
 func (c *crowd) raw(ctx context.Context, route *route, window int, s *session, use func(body io.Reader) error) error {
 	conn, err := route.dial(ctx, window)
 	if err != nil {
@@ -364,7 +364,7 @@ func requestOf(route *route, s *session) string {
 	return strings.Join(lines, "\r\n") + "\r\n\r\n"
 }
 
-// dial connects for HTTP/1.1, over TLS if the front wants that.
+// dial opens a connection for HTTP/1.1, over TLS if the front uses it.
 func (f *front) dial(ctx context.Context, window int) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, visitTime)
 	defer cancel()
@@ -395,7 +395,7 @@ func abort(conn net.Conn) {
 	conn.Close()
 }
 
-// reset goes in one of the states in which a client can be.
+// reset resets the connection in a random state.
 func (c *crowd) reset(ctx context.Context, r *rand.Rand) error {
 	s := c.session(r, c.some(r))
 	route := c.route(r)
@@ -408,7 +408,7 @@ func (c *crowd) reset(ctx context.Context, r *rand.Rand) error {
 	return nil
 }
 
-// upTo takes a client to a random state: connected, in its request, behind it, in its stream.
+// upTo brings a client to a random state: connected, in its request, after it, or in its stream.
 func (c *crowd) upTo(ctx context.Context, r *rand.Rand, conn net.Conn, request string) {
 	conn.SetDeadline(time.Now().Add(visitTime))
 	if state := r.IntN(4); state == 1 {
@@ -422,7 +422,7 @@ func (c *crowd) upTo(ctx context.Context, r *rand.Rand, conn net.Conn, request s
 	pause(ctx, within(r, 50*time.Millisecond))
 }
 
-// halfClose ends its side and reads on: it may get all, or be taken for gone, and never anything wrong.
+// halfClose closes its sending side and continues to read. It may get everything or be disconnected, but never anything wrong.
 func (c *crowd) halfClose(ctx context.Context, r *rand.Rand) error {
 	ctx, cancel := context.WithTimeout(ctx, visitTime)
 	defer cancel()
@@ -467,7 +467,7 @@ func closeWrite(conn net.Conn) {
 	conn.(interface{ CloseWrite() error }).CloseWrite()
 }
 
-// junk sends what no client would, to whatever is there.
+// junk sends invalid data to the server.
 func (c *crowd) junk(ctx context.Context, r *rand.Rand) error {
 	ctx, cancel := context.WithTimeout(ctx, visitTime)
 	defer cancel()

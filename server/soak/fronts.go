@@ -34,7 +34,7 @@ type route struct {
 	*front
 	protocol string
 	coding   string
-	honest   *http.Client // for those who read; one who does not would hold up the others on its connection
+	honest   *http.Client // for clients that read; one that does not would block the others on its connection
 	rough    *http.Client
 }
 
@@ -42,7 +42,7 @@ func (r *route) String() string {
 	return strings.TrimSpace(fmt.Sprintf("%s over %s %s", r.name, r.protocol, r.coding))
 }
 
-// fronts are all ways to serve that take other paths through the handler.
+// fronts has all servers that use different paths through the handler.
 func fronts(broker *server.Broker, complaints *complaints) []*front {
 	quiet := slog.New(slog.DiscardHandler)
 	codings := []server.Coding{compress.Gzip(), compress.Zstd()}
@@ -106,13 +106,13 @@ func (f *front) client(protocol string) *http.Client {
 	return &http.Client{Transport: transport}
 }
 
-// close waits for the requests that net/http knows of.
+// close closes the server, and waits for requests that were not hijacked.
 func (f *front) close() {
 	f.web.CloseClientConnections()
 	f.web.Close()
 }
 
-// counting is a middleware as programs have it: it wraps the writer and says so by Unwrap alone.
+// counting is a typical middleware: it wraps the writer, and the wrapper has only Unwrap.
 func counting(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { h.ServeHTTP(&counted{ResponseWriter: w}, r) })
 }
@@ -130,7 +130,7 @@ func (c *counted) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// get asks a route for the events.
+// get requests the events over a route.
 func (r *route) get(ctx context.Context, client *http.Client, f *filter, lastEventID string) (*http.Response, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, r.web.URL+target(f), nil)
 	if err != nil {
@@ -149,8 +149,7 @@ func target(f *filter) string {
 	return "/?" + url.Values{"topic": f.patterns}.Encode()
 }
 
-// decode returns what a body says, which need not be in the coding that was asked for. A coding that is damaged, and not
-// by the network, is a fault.
+// decode returns the decoded body, which need not be in the requested coding. Damaged data is a fault, unless the network failed.
 func decode(response *http.Response, asked string) (io.ReadCloser, error) {
 	coding := response.Header.Get("Content-Encoding")
 	if coding != "" && coding != asked {
@@ -174,7 +173,7 @@ func decode(response *http.Response, asked string) (io.ReadCloser, error) {
 	return io.NopCloser(response.Body), nil
 }
 
-// network notes how the body ended below its coding.
+// network records the error of the body below its coding.
 type network struct {
 	reader io.Reader
 	err    error
@@ -188,7 +187,7 @@ func (n *network) Read(p []byte) (int, error) {
 	return read, err
 }
 
-// blame returns err as a fault unless it comes from below.
+// blame returns err as a fault, unless the network caused it.
 func (n *network) blame(err error) error {
 	if n.err != nil && n.err != io.EOF {
 		return n.err
@@ -209,7 +208,7 @@ func (d *decoded) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// complaints is the log of the HTTP servers, of which a panic is a fault and what they say of junk is not.
+// complaints is the log of the HTTP servers. A panic in it is a fault; complaints about junk are not.
 type complaints struct {
 	lines  atomic.Int64
 	mu     sync.Mutex

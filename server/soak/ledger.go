@@ -15,8 +15,8 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/sse"
 )
 
-// A ledger is what was published: for every topic, the sequences of its events. One goroutine publishes to a topic, so
-// the number of an event within its topic is known before the broker numbers it within the log.
+// A ledger records published events: for every topic, the sequences of its events. Only one goroutine publishes to a topic, so the
+// number of an event within its topic is known before the broker assigns a sequence.
 type ledger struct {
 	broker *server.Broker
 	names  []string
@@ -33,7 +33,7 @@ func newLedger(broker *server.Broker, names []string) *ledger {
 	return &ledger{broker: broker, names: names, filler: filler[:maxSize], sequences: make([][]uint64, len(names))}
 }
 
-// publish publishes the next event of a topic, whose data says which event it is and when that was.
+// publish publishes the next event of a topic. Its data has the topic, the number and the time.
 func (l *ledger) publish(topic, size int) error {
 	l.mu.RLock()
 	n := len(l.sequences[topic])
@@ -54,13 +54,13 @@ func (l *ledger) publish(topic, size int) error {
 	return nil
 }
 
-// A publication is what the data of an event says.
+// A publication is the content of an event's data.
 type publication struct {
 	topic, n int
 	at       time.Time
 }
 
-// read returns what data says, if all of it is as it was published.
+// read parses the data of an event. It returns an error unless all of it is as it was published.
 func (l *ledger) read(data []byte) (p publication, err error) {
 	fields := bytes.SplitN(data, []byte(" "), 5)
 	if len(fields) != 5 {
@@ -90,7 +90,7 @@ func (l *ledger) after(topic int, sequence uint64) int {
 	return n
 }
 
-// sequence returns that of an event, or false if its publisher does not know it yet.
+// sequence returns the sequence of an event, or false if its publisher does not know it yet.
 func (l *ledger) sequence(topic, n int) (uint64, bool) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
@@ -106,7 +106,7 @@ func (l *ledger) newest() (epoch string, head uint64) {
 	return l.epoch, l.head
 }
 
-// count returns how many events the filter has in all.
+// count returns the number of events that the filter selects.
 func (l *ledger) count(f *filter) (n int64) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
@@ -125,7 +125,7 @@ func parseID(id string) (epoch string, sequence uint64, err error) {
 	return epoch, sequence, nil
 }
 
-// A filter is what a client asks for. Who matches what is worked out here again, and not by the code under test.
+// A filter has the topics and patterns of a client. It matches them with its own code, not with the code under test.
 type filter struct {
 	patterns []string
 	topics   []int // that match

@@ -12,7 +12,7 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/server"
 )
 
-// A report is what a soak has measured. None of it decides whether the soak passes, save for what is regained.
+// A report has the measurements of a soak. They do not decide whether it passes, except for regained resources.
 type report struct {
 	duration   time.Duration
 	phases     []phase
@@ -87,7 +87,7 @@ func quantile(sorted []time.Duration, of float64) time.Duration {
 	return sorted[int(of*float64(len(sorted)-1))]
 }
 
-// usage is what a process holds.
+// usage has the resources of a process.
 type usage struct {
 	goroutines int
 	files      int // -1 if unknown
@@ -99,7 +99,7 @@ func (u usage) String() string {
 }
 
 func resources() usage {
-	runtime.GC() // twice, which empties pools
+	runtime.GC() // the second run empties pools
 	runtime.GC()
 	u := usage{runtime.NumGoroutine(), -1, heap()}
 	if entries, err := os.ReadDir("/proc/self/fd"); err == nil {
@@ -114,10 +114,10 @@ func heap() uint64 {
 	return samples[0].Value.Uint64()
 }
 
-// slack is what the heap may have gained: what the runtime and net/http keep for good.
+// slack is how much the heap may grow: the runtime and net/http keep some memory.
 const slack = 16 << 20
 
-// regained waits until the process holds no more than before.
+// regained waits until the process uses no more resources than before.
 func (u usage) regained(now *usage) error {
 	for deadline := time.Now().Add(patience); ; <-time.After(10 * time.Millisecond) {
 		*now = resources()
@@ -133,7 +133,7 @@ func (u usage) regained(now *usage) error {
 // epolls are the files that Go's own poller opens once and keeps: an epoll, an eventfd.
 const epolls = 2
 
-// stacks returns those of goroutines that are left, the first of them.
+// stacks returns the first stacks of the remaining goroutines.
 func stacks() []byte {
 	all := make([]byte, 64<<10)
 	return slices.Clip(all[:runtime.Stack(all, true)])

@@ -12,7 +12,7 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/server"
 )
 
-// Topics: the probe's, two of large events, and shards*shards whose names have two tokens to match.
+// The topics are that of the probe, two with large events, and shards*shards whose names have two tokens to match.
 const (
 	probeTopic = iota
 	heavyTopic
@@ -22,11 +22,11 @@ const (
 )
 
 const (
-	maxSize   = 1<<20 - 200     // of an event's data, which is to fit into the broker's MaxEventBytes
-	patience  = 2 * time.Minute // bounds every wait for what must come
+	maxSize   = 1<<20 - 200     // of an event's data, so that the event fits into MaxEventBytes
+	patience  = 2 * time.Minute // limits every wait
 	maxEvents = 20_000          // that the broker keeps
 	probing   = 20 * time.Millisecond
-	arrears   = 25 // probes that are under way before the publishers wait
+	arrears   = 25 // pending probes at which the publishers wait
 )
 
 // A plan is a soak to run.
@@ -38,7 +38,7 @@ type plan struct {
 	log      func(format string, args ...any)
 }
 
-// run soaks a server, and returns the first fault that is found. The report is of as far as it came.
+// run soaks a server, and returns the first fault. The report covers the time until then.
 func (p plan) run() (*report, error) {
 	p.log("seed %d, %v, %d clients and %d honest subscribers", p.seed, p.duration, p.clients, p.honest)
 	before := resources()
@@ -51,7 +51,7 @@ func (p plan) run() (*report, error) {
 	return r, before.regained(&r.after)
 }
 
-// A soak is one that runs.
+// A soak is a running soak.
 type soak struct {
 	plan
 	broker     *server.Broker
@@ -131,7 +131,7 @@ func (s *soak) phases() error {
 	return errors.Join(s.allReceived(), s.othersGone(), s.exam())
 }
 
-// phase measures how long the probes are under way while during runs.
+// phase measures the delays of the probes while during runs.
 func (s *soak) phase(name string, d time.Duration, during func(context.Context)) {
 	s.log("%v %s", d.Round(time.Second), name)
 	ctx, cancel := context.WithTimeout(s.ctx, d)
@@ -154,7 +154,7 @@ func (s *soak) takeDelays() map[string][]time.Duration {
 	return all
 }
 
-// chaos has the crowd at its worst, and the broker break all streams now and then.
+// chaos runs the crowd at full strength, and sometimes disconnects all streams.
 func (s *soak) chaos(ctx context.Context) {
 	var members sync.WaitGroup
 	for i := range s.clients {
@@ -178,7 +178,7 @@ func (s *soak) chaos(ctx context.Context) {
 	s.report.crowd(s.crowd)
 }
 
-// publish starts publishers, who are as fast as the first probe, an honest subscriber, lets them.
+// publish starts publishers, which are as fast as the first probe, an honest subscriber, can read.
 func (s *soak) publish(ctx context.Context, done *sync.WaitGroup) {
 	each := func(topics []int, wait time.Duration, burst int, size func(*rand.Rand) int) {
 		r := rand.New(rand.NewPCG(s.seed, uint64(1_000_000+topics[0])))
@@ -218,8 +218,8 @@ func (s *soak) publish(ctx context.Context, done *sync.WaitGroup) {
 	done.Go(func() { s.fallSilent(ctx) })
 }
 
-// fallSilent has nobody publish now and then, after a burst: a client whose stall ends then has nothing to catch up
-// with, which is a state of its own.
+// fallSilent sometimes stops publishing after a burst. A client whose stall ends then has nothing to catch up with, which is a
+// separate state.
 func (s *soak) fallSilent(ctx context.Context) {
 	r := rand.New(rand.NewPCG(s.seed, 3_000_000))
 	for pause(ctx, within(r, time.Second)) {
@@ -235,7 +235,7 @@ func (s *soak) fallSilent(ctx context.Context) {
 	}
 }
 
-// behind reports whether too many probes are under way.
+// behind reports whether too many probes are pending.
 func (s *soak) behind() bool {
 	_, head := s.ledger.newest()
 	return int64(s.ledger.after(probeTopic, head))-s.probes[0].seen.Load() > arrears

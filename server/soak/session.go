@@ -11,24 +11,24 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/sse"
 )
 
-// A session checks what one client receives: of each topic in its filter every event once and in order, from where it
-// asked to begin, or a gap that says the truth.
+// A session checks what one client receives: every event of each topic in its filter, once and in order, from the requested
+// position on, or a correct gap event.
 type session struct {
 	ledger *ledger
 	filter *filter
 	asked  string // the Last-Event-ID sent
-	header string // Event-Gap, of which the first event is to say more
+	header string // Event-Gap, which the first event must explain
 
 	parser sse.Parser
-	placed bool        // it is known after which event the session begins
-	base   uint64      // that event
+	placed bool        // base is known
+	base   uint64      // the session begins after this event
 	at     uint64      // everything up to here was received
-	next   map[int]int // number of the event that is next, of topics received since base
-	unsure []receipt   // whose publisher was slower than the client
+	next   map[int]int // number of the next event, for topics received since base
+	unsure []receipt   // events that arrived before their publisher had recorded them
 	on     func(publication)
 
 	events, gaps int64
-	trace        []string // what came last, for the message of a fault
+	trace        []string // the newest blocks, for the message of a fault
 }
 
 func (s *session) note(format string, args ...any) {
@@ -43,15 +43,15 @@ type receipt struct {
 	sequence uint64
 }
 
-// begin places the session after an id that the log is known to have given.
+// begin sets the beginning of the session to an id that the log has assigned.
 func (s *session) begin(sequence uint64) {
 	s.placed, s.base, s.at, s.next = true, sequence, sequence, map[int]int{}
 }
 
-// id is what a client sends that resumes.
+// id returns the id that a resuming client sends.
 func (s *session) id() string { return string(s.parser.LastEventID()) }
 
-// feed takes bytes of the stream. Its errors are the server's faults.
+// feed takes bytes of the stream. Its errors are faults of the server.
 func (s *session) feed(chunk []byte) error {
 	for !s.placed && s.asked == "" { // the parser does not stop at a block that is an id alone
 		end := bytes.IndexByte(chunk, '\n') + 1
@@ -133,7 +133,7 @@ func (s *session) nextOf(topic int) int {
 	return s.ledger.after(topic, s.base)
 }
 
-// settle compares the sequences received with those that the publishers got.
+// settle compares the received sequences with those that the publishers got.
 func (s *session) settle() error {
 	kept := s.unsure[:0]
 	for _, r := range s.unsure {
@@ -148,7 +148,7 @@ func (s *session) settle() error {
 	return nil
 }
 
-// reach takes an id that says how far the client is.
+// reach takes an id without an event, which moves the client to that position.
 func (s *session) reach(id string) error {
 	epoch, sequence, err := parseID(id)
 	if err != nil {
@@ -164,7 +164,7 @@ func (s *session) reach(id string) error {
 	return s.complete(sequence)
 }
 
-// complete checks that nothing is missing up to there, and moves the session on.
+// complete checks that nothing is missing up to the sequence, and moves the session there.
 func (s *session) complete(sequence uint64) error {
 	if sequence < s.at {
 		return fmt.Errorf("the id goes back from %d to %d", s.at, sequence)
@@ -206,7 +206,7 @@ func (s *session) gap(sequence uint64) error {
 }
 
 func (s *session) believe(requested, reason string, first uint64) error {
-	if !s.placed { // the id that was asked for is none of this log's
+	if !s.placed { // the requested id is not of this log
 		want, err := s.wrong()
 		switch {
 		case err != nil:
@@ -228,7 +228,7 @@ func (s *session) believe(requested, reason string, first uint64) error {
 	return s.complete(from)
 }
 
-// wrong says what is wrong with an id that the log has not given.
+// wrong says what is wrong with an id that the log has not assigned.
 func (s *session) wrong() (reason string, err error) {
 	epoch, _, err := parseID(s.asked)
 	if err != nil {
@@ -240,7 +240,8 @@ func (s *session) wrong() (reason string, err error) {
 	return "future", nil
 }
 
-// open places the session by the head of its response. A head that announces a gap has it precede every event.
+// open sets the beginning of the session from the header of its response. If the header announces a gap, a gap event must precede
+// every other event.
 func (s *session) open(response *http.Response) error {
 	s.header = response.Header.Get("Event-Gap")
 	if s.header != "" && s.asked == "" {
@@ -249,10 +250,10 @@ func (s *session) open(response *http.Response) error {
 	return nil
 }
 
-// A fault is the server's. All other errors are the network's, and part of the chaos.
+// A fault is an error of the server. All other errors are those of the network, and part of the chaos.
 type fault struct{ error }
 
-// read takes the stream until it ends or more says no.
+// read reads the stream until it ends or more returns false.
 func (s *session) read(body io.Reader, buffer []byte, more func() bool) error {
 	for more() {
 		n, err := body.Read(buffer)

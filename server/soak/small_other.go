@@ -4,5 +4,5 @@ package main
 
 import "syscall"
 
-// small does nothing where it is not known how.
+// small does nothing on this system.
 func small(int) func(network, address string, c syscall.RawConn) error { return nil }

@@ -4,7 +4,7 @@ package main
 
 import "syscall"
 
-// small gives a socket a receive buffer of so many bytes before it connects, or its window would be larger already.
+// small sets the size of a socket's receive buffer. It must be set before connecting, because the window would already be larger.
 func small(window int) func(network, address string, c syscall.RawConn) error {
 	return func(_, _ string, c syscall.RawConn) (err error) {
 		control := c.Control(func(fd uintptr) {

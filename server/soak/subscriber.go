@@ -11,14 +11,14 @@ import (
 	"time"
 )
 
-// A subscriber is honest: it reads, and comes back with its last event's id when its stream ends.
+// A subscriber is honest: it reads, and when its stream ends, it resumes with the id of its last event.
 type subscriber struct {
-	crowd  *crowd // whose books it uses
+	crowd  *crowd // for its ledger and counters
 	route  *route
 	filter *filter
 	done   chan struct{}
 
-	at      atomic.Uint64 // everything of its filter up to here it has, save for gaps
+	at      atomic.Uint64 // it has everything of its filter up to here, except for gaps
 	events  atomic.Int64
 	seen    atomic.Int64 // number of the last event of its topic, and one more; for probes
 	streams atomic.Int64
@@ -93,7 +93,7 @@ func (sub *subscriber) take() []time.Duration {
 	return delays
 }
 
-// missing returns how many events the subscriber is to get yet.
+// missing returns how many events the subscriber has not received yet.
 func (sub *subscriber) missing() (n int) {
 	l, at := sub.crowd.ledger, sub.at.Load()
 	_, head := l.newest()
@@ -114,7 +114,7 @@ func (s *soak) allReceived() error {
 	})
 }
 
-// othersGone checks that nobody is counted who has gone.
+// othersGone checks that disconnected clients are no longer counted.
 func (s *soak) othersGone() error {
 	want := int64(len(s.honest) + len(s.probes))
 	return s.eventually(func() error {
@@ -125,7 +125,7 @@ func (s *soak) othersGone() error {
 	})
 }
 
-// exam has counts add up: now everybody who is there receives everything.
+// exam checks that counts add up, now that every client receives everything.
 func (s *soak) exam() error {
 	before, received := s.broker.Stats(), s.received()
 	const events = 200
@@ -155,7 +155,7 @@ func (s *soak) received() (n int64) {
 	return n
 }
 
-// emptied checks the broker when all have gone.
+// emptied checks the broker after all clients have left.
 func (s *soak) emptied() error {
 	published := s.ledger.count(s.ledger.filter(">"))
 	return s.eventually(func() error {
@@ -172,14 +172,14 @@ func (s *soak) emptied() error {
 	})
 }
 
-// drained checks that a broker without streams knows so.
+// drained checks that Drain returns at once on a broker without streams.
 func (s *soak) drained() error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	return s.broker.Drain(ctx, 0)
 }
 
-// eventually waits until check has nothing to object.
+// eventually waits until check returns no error.
 func (s *soak) eventually(check func() error) error {
 	deadline := time.Now().Add(patience)
 	for {
@@ -188,7 +188,7 @@ func (s *soak) eventually(check func() error) error {
 			return err
 		}
 		if cause := context.Cause(s.ctx); cause != nil && !errors.Is(cause, context.Canceled) {
-			return cause // a fault, and no end as planned
+			return cause // a fault, not the planned end
 		}
 		<-time.After(10 * time.Millisecond)
 	}

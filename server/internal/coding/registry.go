@@ -77,7 +77,7 @@ func (c *Client) Leave() {
 	}
 }
 
-// reset gives up the encoder, which nobody has use for.
+// reset removes the encoder, because no stream uses it.
 func (s *shared) reset() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -18,7 +18,7 @@ const CaughtUp = int64(math.MaxInt64)
 // Limits of a turn.
 const (
 	turnSteps   = 64                    // with clients that are behind
-	turnTime    = time.Millisecond      // for those steps, save for the last
+	turnTime    = time.Millisecond      // for those steps, except for the last one
 	fewSteps    = 4                     // the maximum for a client that has just got something to do
 	lateShare   = 4                     // one of so many steps is for clients that have taken more
 	windowBytes = eventlog.SegmentBytes // of one write

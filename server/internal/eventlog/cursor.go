@@ -16,8 +16,8 @@ type Cursor struct {
 	Policy
 	generation uint64
 
-	// What the log held when the reader last turned to it, be it history or a burst, does not show a slow reader: only
-	// what was published after this position counts as lag.
+	// Events that the log held at the last read, whether history or a burst, do not make a reader slow: only events published
+	// after this position count as lag.
 	settled int64
 	waits   bool
 	behind  bool // it continues from the store, at its own pace

@@ -12,7 +12,7 @@ import (
 type Update struct {
 	Epoch   string
 	Earlier map[string]uint64 // see Extent
-	Last    uint64            // sequence of the newest event that this update knows of, be it a record or deleted
+	Last    uint64            // sequence of the newest event that this update knows, even if it was deleted
 	Records []Record          // in order
 }
 
