@@ -57,12 +57,12 @@ lint: node
 	cd docs/site && go vet ./...
 	GOOS=js GOARCH=wasm go vet ./sse ./wasm/...
 	.ci/typescript
-	.ci/words
 	go tool staticcheck ./...
 	cd server/bench && $$(cd ../.. && go tool -n staticcheck) ./...
 	cd server/middleware && $$(cd ../.. && go tool -n staticcheck) ./...
 	cd docs/site && $$(cd ../.. && go tool -n staticcheck) ./...
-	GOOS=js GOARCH=wasm $$(go tool -n staticcheck) -checks inherit,-U1000 ./sse ./wasm/... # it considers exports to be unused
+	GOOS=js GOARCH=wasm $$(go tool -n staticcheck) -checks inherit,-U1000 ./sse ./wasm/... # it takes exports for unused
+	.ci/words
 
 unit: proxies node
 	.ci/progress "Unit tests" go test -race -timeout 60m ./sse ./wasm/... ./server/... ./js/...
@@ -104,11 +104,11 @@ docs: ## renders README.md and docs/ to dist/docs, which the demo serves at /doc
 soak: ## tests the server with chaos on real sockets, for DURATION=; SOAKFLAGS='-clients 2000 -seed 1' and others
 	go run ./server/soak -duration $(DURATION) $(SOAKFLAGS)
 
-conformance: build ## runs every scenario on native and on ours, in BROWSER=chromium, firefox or webkit; IMPL=native, wasm, or the URL or file of a script: dist/conformance.html and .json
+conformance: build ## every scenario on native and on ours, in BROWSER=chromium, firefox or webkit; IMPL=native, wasm, or the URL or file of a script: dist/conformance.html and .json
 	@test "$(BROWSER)" != chromium || CI=true .ci/chromium
 	go run ./e2e/conformance -browser "$(BROWSER)" -impl "$(IMPL)"
 
-simulate: ## runs the server's streams against simulated sockets and a simulated clock, with SEEDS= seeds from SEED= on; then with mutations of the code, which it must detect
+simulate: ## the server's streams against simulated sockets and a simulated clock: SEEDS= of them, from SEED= on; then mutations of the code, which it must find
 	go test -count=1 -timeout 0 ./server/internal/epoll -run '^TestSimulation$$' -seeds $(SEEDS) -seed $(SEED)
 	@test "$(SEEDS)" = 1 || go test -count=1 -timeout 0 ./server/internal/epoll -run '^TestMutations$$' -mutations
 
