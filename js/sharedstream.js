@@ -8,7 +8,7 @@
 //   release()                                release the lock, or cancel the request
 //   connect(lastEventId, reconnectionTime)   connect; produce() follows for each entry
 //   disconnect(), wake()
-//   options, meet(options)                   the options of this node's connection; compare those of the leader's
+//   options, meet(options)                   the options of this node's connection; meet() gets those of the leader
 //   closed()                                 the stream has failed: new sources begin another
 //   ended()                                  no clients are left
 //
