@@ -150,9 +150,11 @@ func TestStalledStreamsDoNotBlockOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse()
 		room := make(chan struct{})
+		var stalled atomic.Int64
 		for range 300 {
 			h.open(t, &testConn{write: func(p []byte) error {
 				if strings.Contains(string(p), "data") {
+					stalled.Add(1)
 					<-room
 				}
 				return nil
@@ -168,6 +170,9 @@ func TestStalledStreamsDoNotBlockOthers(t *testing.T) {
 		}
 		if took := time.Since(begun); took > 20*tick {
 			t.Errorf("300 stalled streams delay another one by %v", took)
+		}
+		for stalled.Load() < 300 { // the other one was not necessarily the last in the queue
+			time.Sleep(tick)
 		}
 		time.Sleep(3 * tick) // until the last ones are known to be stalled
 		begun = time.Now()
