@@ -189,7 +189,8 @@ function convertBody(body, name, { method }) {
 function convertHeaders(headers, name) {
   if (typeof headers === 'function') return headers;
   try {
-    return new Headers(headers);
+    // A window that has gone away has no Headers.
+    return headers === undefined ? [] : new Headers(headers);
   } catch (error) {
     throw invalid(name, error.message);
   }

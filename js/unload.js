@@ -64,7 +64,7 @@ function observe({ type, persisted }) {
   else if (type === 'pagehide' && !persisted) addEventListener(type, closeAll, { once: true });
   else if (type === 'pagehide' || type === 'freeze') {
     away ??= new Promise((resolve) => (comeBack = resolve));
-    if (type === 'freeze') return;
+    if (!persisted) return; // frozen
     cached = true;
     each('suspend');
   } else if (type === 'pageshow' || !cached) {
