@@ -1,0 +1,419 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"net/http"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+)
+
+// A lived is a tab whose page follows a record, and what happens to both.
+type lived struct {
+	*testing.T
+	*site
+	*record
+	tab   context.Context
+	limit context.Context // outlives the tab
+	gone  bool            // the tab cannot be asked any more
+}
+
+// A conduct is what becomes of a tab, done by the browser itself. The page and the server note what they see of it.
+type conduct struct {
+	name  string
+	page  string // more script for the page
+	act   func(l *lived)
+	want  notes
+	known map[string]known // by implementation: what it does instead
+}
+
+// notes are what the page has noted, and each connection of the server: what it asked for, and whether it is closed.
+type notes struct{ page, connections []string }
+
+type known struct {
+	notes
+	reason    string
+	sometimes bool
+}
+
+// lifePage opens a source whenever it is loaded. It notes what happens in the storage of the tab, which outlives it.
+const lifePage = `<!doctype html><title>life</title><link rel="icon" href="data:,"><script type="module">
+	globalThis.EVENTSOURCE_WASM_URL = null;
+	const states = ['CONNECTING', 'OPEN', 'CLOSED'];
+	const notes = () => JSON.parse(sessionStorage.notes ?? '[]');
+	const note = (what) => { sessionStorage.notes = JSON.stringify([...notes(), what]); globalThis.changed?.(); };
+	globalThis.notes = notes;
+	globalThis.until = (what) => new Promise((resolve) => {
+		(globalThis.changed = () => notes().some((line) => what.split('|').includes(line)) && resolve(true))();
+	});
+	%s
+	const source = globalThis.source = new EventSource('/record');
+	addEventListener('pagehide', ({ persisted }) => note('pagehide ' + (persisted ? 'kept ' : '') + states[source.readyState]));
+	addEventListener('pageshow', ({ persisted }) => persisted && note('pageshow ' + states[source.readyState]));
+	for (const type of ['freeze', 'resume']) document.addEventListener(type, () => note(type + ' ' + states[source.readyState]));
+	source.onopen = () => note('open');
+	source.onerror = () => note('error ' + states[source.readyState]);
+	source.onmessage = ({ data }) => note(data.length > 100 ? 'much' : data);
+	%s
+</script>`
+
+// begin opens the page. Its source has received "before" if the record is answered.
+func (c conduct) begin(t *testing.T, implementation string) *lived {
+	t.Helper()
+	l := &lived{t, openSite(t), newRecord(), newTab(t), limit(t, t.Context()), false}
+	l.mux.Handle("GET /record", l.record)
+	l.mux.HandleFunc("GET /life", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		fmt.Fprintf(w, lifePage, imports[implementation], c.page)
+	})
+	l.publish("before")
+	return l
+}
+
+var imports = map[string]string{
+	"native": "",
+	"script": importModule,
+	"go":     `delete globalThis.EVENTSOURCE_WASM_URL; const { EventSource, goOnly } = await import('/dist/test/eventsource.mjs'); await goOnly();`,
+}
+
+func (l *lived) do(actions ...chromedp.Action[chromedp.Void]) {
+	l.Helper()
+	if err := chromedp.Do(l.tab, actions...); err != nil {
+		l.Fatal(err)
+	}
+}
+
+// open opens the page, and waits until its source has received what there is.
+func (l *lived) open() {
+	l.Helper()
+	l.do(chromedp.Navigate(l.URL + "/life"))
+	l.until("before")
+}
+
+func (l *lived) leave() { l.do(chromedp.Navigate(l.URL + "/?another")) }
+
+// script runs a script of the page's.
+func (l *lived) script(code string) { l.do(chromedp.Evaluate[chromedp.Void](code)) }
+
+// until waits until the page has noted one of them. A page that is on its way is waited for.
+func (l *lived) until(what ...string) {
+	l.Helper()
+	for {
+		_, err := chromedp.Run(l.tab, chromedp.Evaluate[bool](fmt.Sprintf("until(%q)", strings.Join(what, "|")), chromedp.EvalAwaitPromise))
+		if err == nil {
+			return
+		}
+		if l.tab.Err() != nil {
+			l.Fatalf("the page never notes %q: %v", what, err)
+		}
+	}
+}
+
+// back returns to the page, which may not load: NavigateBack would wait for that.
+func (l *lived) back(until string) {
+	l.Helper()
+	l.script(`history.back()`)
+	l.until(until)
+}
+
+// closed waits until the next connection has been closed.
+func (l *lived) closed() {
+	l.Helper()
+	select {
+	case <-l.left:
+	case <-l.limit.Done():
+		l.Fatal("the connection stays open")
+	}
+}
+
+// connect opens the page, whose source waits for its response.
+func (l *lived) connect() {
+	l.Helper()
+	l.hold()
+	l.do(chromedp.Navigate(l.URL + "/life"))
+	select {
+	case <-l.came:
+	case <-l.tab.Done():
+		l.Fatal("no request arrives")
+	}
+}
+
+// stay has the page ask whether it may be left, as a click of the user's on a link makes it, and answers no.
+func (l *lived) stay() {
+	l.Helper()
+	next, stop := iter.Pull2(chromedp.Events(l.tab, page.JavascriptDialogOpening))
+	defer stop()
+	go chromedp.Call(l.tab, runtime.Evaluate, runtime.EvaluateParams{Expression: `location = '/?another'`, UserGesture: new(true)})
+	if _, err, ok := next(); err != nil || !ok {
+		l.Fatalf("the browser does not ask: %v", err)
+	}
+	if _, err := chromedp.Call(l.tab, page.HandleJavaScriptDialog, page.HandleJavaScriptDialogParams{Accept: false}); err != nil {
+		l.Fatal(err)
+	}
+}
+
+func (l *lived) result() notes {
+	l.Helper()
+	if l.tab.Err() != nil || l.gone {
+		return notes{nil, l.connections()}
+	}
+	page, err := chromedp.Run(l.tab, chromedp.Evaluate[[]string]("notes()"))
+	if err != nil {
+		page = []string{err.Error()}
+	}
+	return notes{page, l.connections()}
+}
+
+const (
+	unloadReason = "Chromium fails the sources of a page that goes away for good before its pagehide. The standard closes them after it, without an event."
+	stopReason   = "A script is not told that the user has stopped the page, and finds its connection broken."
+	freezeReason = "Chromium may not tell the reader of a fetch what arrived while the page was frozen. Ours makes a new connection then."
+)
+
+// kept is what a page notes that went into the back/forward cache and came back.
+var kept = []string{"open", "before", "pagehide kept OPEN", "freeze OPEN", "resume OPEN", "pageshow OPEN"}
+
+// connecting is the same of one whose source was not open yet.
+var connecting = []string{"pagehide kept CONNECTING", "freeze CONNECTING", "resume CONNECTING", "pageshow CONNECTING", "open", "before"}
+
+var conducts = []conduct{
+	{
+		name: "left and returned to",
+		act: func(l *lived) {
+			l.open()
+			l.leave()
+			l.publish("meanwhile")
+			l.back("meanwhile")
+			l.publish("after")
+			l.until("after")
+		},
+		want: notes{append(kept[:6:6], "meanwhile", "after"), []string{"from the start"}},
+	},
+	{
+		name: "left for another site and returned to",
+		act: func(l *lived) {
+			l.open()
+			l.do(chromedp.Navigate(strings.Replace(l.URL, "127.0.0.1", "localhost", 1)))
+			l.publish("meanwhile")
+			l.back("meanwhile")
+			l.publish("after")
+			l.until("after")
+		},
+		want: notes{append(kept[:6:6], "meanwhile", "after"), []string{"from the start"}},
+	},
+	{
+		name: "left, and the server ends the stream meanwhile",
+		act: func(l *lived) {
+			l.open()
+			l.leave()
+			l.endAll()
+			l.closed()
+			l.publish("after")
+			l.back("after")
+		},
+		want: notes{append(kept[:6:6], "error CONNECTING", "open", "after"), []string{"from the start, closed", "after 1"}},
+	},
+	{ // the browser gives the page up
+		name: "left, and much arrives meanwhile",
+		act: func(l *lived) {
+			l.open()
+			l.leave()
+			l.publish(strings.Repeat("x", 4<<20))
+			l.closed()
+			l.publish("after")
+			l.back("after")
+		},
+		want: notes{append(kept[:4:4], "open", "before", "much", "after"), []string{"from the start, closed", "from the start"}},
+	},
+	{
+		name: "left while it cannot be kept",
+		page: `addEventListener('unload', () => note('unload ' + states[source.readyState]));`,
+		act: func(l *lived) {
+			l.open()
+			l.leave()
+			l.closed()
+			l.publish("after")
+			l.back("after")
+		},
+		want: notes{[]string{"open", "before", "pagehide OPEN", "unload OPEN", "open", "before", "after"}, []string{"from the start, closed", "from the start"}},
+		known: map[string]known{"native": {
+			notes:  notes{[]string{"open", "before", "error CLOSED", "pagehide CLOSED", "unload CLOSED", "open", "before", "after"}, []string{"from the start, closed", "from the start"}},
+			reason: unloadReason,
+		}},
+	},
+	{
+		name: "left while it connects, and answered after the return",
+		act: func(l *lived) {
+			l.connect()
+			l.leave()
+			l.back("pageshow CONNECTING")
+			l.answer()
+			l.until("before")
+		},
+		want: notes{connecting, []string{"from the start"}},
+	},
+	{
+		name: "left while it connects, and answered meanwhile",
+		act: func(l *lived) {
+			l.connect()
+			l.leave()
+			l.answer()
+			l.back("before")
+		},
+		want: notes{connecting, []string{"from the start"}},
+	},
+	{
+		name: "reloaded",
+		act: func(l *lived) {
+			l.open()
+			l.do(chromedp.Reload())
+			l.closed()
+			l.publish("after")
+			l.until("after")
+		},
+		want: notes{[]string{"open", "before", "pagehide OPEN", "open", "before", "after"}, []string{"from the start, closed", "from the start"}},
+		known: map[string]known{"native": {
+			notes:  notes{[]string{"open", "before", "error CLOSED", "pagehide CLOSED", "open", "before", "after"}, []string{"from the start, closed", "from the start"}},
+			reason: unloadReason,
+		}},
+	},
+	{
+		name: "reloaded while it connects",
+		act: func(l *lived) {
+			l.connect()
+			l.do(chromedp.Reload())
+			l.closed()
+			l.answer()
+			l.until("before")
+		},
+		want: notes{[]string{"pagehide CONNECTING", "open", "before"}, []string{"from the start, closed", "from the start"}},
+		known: map[string]known{"native": {
+			notes:  notes{[]string{"error CLOSED", "pagehide CLOSED", "open", "before"}, []string{"from the start, closed", "from the start"}},
+			reason: unloadReason,
+		}},
+	},
+	{
+		name: "frozen",
+		act: func(l *lived) {
+			l.open()
+			setLifecycle(l.T, l.tab, page.SetWebLifecycleStateStateFrozen)
+			l.publish("meanwhile")
+			setLifecycle(l.T, l.tab, page.SetWebLifecycleStateStateActive)
+			l.until("meanwhile")
+			l.publish("after")
+			l.until("after")
+		},
+		want:  notes{[]string{"open", "before", "freeze OPEN", "resume OPEN", "meanwhile", "after"}, []string{"from the start"}},
+		known: map[string]known{"script": renewed, "go": renewed},
+	},
+	{
+		name: "frozen, and the server ends the stream meanwhile",
+		act: func(l *lived) {
+			l.open()
+			setLifecycle(l.T, l.tab, page.SetWebLifecycleStateStateFrozen)
+			l.endAll()
+			l.closed()
+			l.publish("after")
+			setLifecycle(l.T, l.tab, page.SetWebLifecycleStateStateActive)
+			l.until("after")
+		},
+		want: notes{
+			[]string{"open", "before", "freeze OPEN", "resume OPEN", "error CONNECTING", "open", "after"},
+			[]string{"from the start, closed", "after 1"},
+		},
+	},
+	{
+		name: "stopped",
+		act: func(l *lived) {
+			l.open()
+			l.script(`stop()`)
+			l.closed()
+			l.publish("after")
+			l.until("error CLOSED", "after")
+		},
+		want:  notes{[]string{"open", "before", "error CLOSED"}, []string{"from the start, closed"}},
+		known: map[string]known{"script": again, "go": again},
+	},
+	{
+		name: "asked whether it may be left, and stays",
+		page: `addEventListener('beforeunload', (event) => event.preventDefault());`,
+		act: func(l *lived) {
+			l.open()
+			l.stay()
+			l.endAll()
+			l.publish("after")
+			l.until("after")
+		},
+		want: notes{[]string{"open", "before", "error CONNECTING", "open", "after"}, []string{"from the start, closed", "after 1"}},
+	},
+	{
+		name: "closed",
+		act: func(l *lived) {
+			l.open()
+			go chromedp.Call(l.tab, page.Close, cdp.Empty{}) // which may not answer
+			l.closed()
+			l.gone = true
+		},
+		want: notes{nil, []string{"from the start, closed"}},
+	},
+	{
+		name: "crashed",
+		act: func(l *lived) {
+			l.open()
+			go chromedp.Call(l.tab, page.Crash, cdp.Empty{}) // which does not answer
+			l.closed()
+			l.gone = true
+		},
+		want: notes{nil, []string{"from the start, closed"}},
+	},
+}
+
+var (
+	renewed = known{
+		notes:     notes{[]string{"open", "before", "freeze OPEN", "resume OPEN", "open", "meanwhile", "after"}, []string{"from the start, closed", "after 1"}},
+		reason:    freezeReason,
+		sometimes: true,
+	}
+	again = known{
+		notes:  notes{[]string{"open", "before", "error CONNECTING", "open", "after"}, []string{"from the start, closed", "after 1"}},
+		reason: stopReason,
+	}
+)
+
+// What the browser does to a tab is no different for ours than for its own EventSource, but for what is known.
+func TestLives(t *testing.T) {
+	t.Parallel()
+	for _, c := range conducts {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			for _, implementation := range []string{"native", "script", "go"} {
+				t.Run(implementation, func(t *testing.T) {
+					t.Parallel()
+					l := c.begin(t, implementation)
+					c.act(l)
+					c.check(t, implementation, l.result())
+				})
+			}
+		})
+	}
+}
+
+func (c conduct) check(t *testing.T, implementation string, got notes) {
+	t.Helper()
+	known, differs := c.known[implementation]
+	switch {
+	case differs && reflect.DeepEqual(got, known.notes):
+		t.Logf("differs: %s", known.reason)
+	case differs && !known.sometimes:
+		t.Errorf("got %q, want as it is known to differ %q", got, known.notes)
+	case !reflect.DeepEqual(got, c.want):
+		t.Errorf("got %q, want %q", got, c.want)
+	}
+}
