@@ -36,6 +36,9 @@ func Reproductions(folder string) ([]Reproduction, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(files) == 0 {
+		return nil, fmt.Errorf("%s: no pages: give the folder docs/engines", folder)
+	}
 	var all []Reproduction
 	for _, file := range files {
 		text, err := os.ReadFile(file)

@@ -45,11 +45,7 @@ func main() {
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	do := r.run
-	if r.reproductions != "" {
-		do = r.reproduce
-	}
-	if err := do(ctx, os.Stdout); err != nil {
+	if err := r.start(ctx, os.Stdout); err != nil {
 		log.Fatal(err)
 	}
 }
@@ -57,6 +53,13 @@ func main() {
 type run struct {
 	browser, implementation, dist, files, reproductions string
 	timeout                                             time.Duration
+}
+
+func (r run) start(ctx context.Context, stdout io.Writer) error {
+	if r.reproductions != "" {
+		return r.reproduce(ctx, stdout)
+	}
+	return r.run(ctx, stdout)
 }
 
 // run opens the suite's page in the browser, waits for its report, and writes that down.
