@@ -116,10 +116,10 @@ func (l *lived) until(what ...string) {
 	}
 }
 
-// back returns to the page, which may not load: NavigateBack would wait for that.
+// back returns to the page, and waits until it has noted something.
 func (l *lived) back(until string) {
 	l.Helper()
-	l.script(`history.back()`)
+	goBack(l.tab)
 	l.until(until)
 }
 

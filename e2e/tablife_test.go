@@ -70,6 +70,12 @@ func wantSeen(t *testing.T, tab context.Context, want ...string) {
 	}
 }
 
+// goBack begins to return to the page before. One from the cache does not load, so NavigateBack would wait for ever. The tab
+// may be on its way before the browser answers, so an error says nothing: what the page does next shows whether it is back.
+func goBack(tab context.Context) {
+	_ = chromedp.Do(tab, chromedp.Evaluate[chromedp.Void](`history.back()`))
+}
+
 func setLifecycle(t *testing.T, tab context.Context, state page.SetWebLifecycleStateState) {
 	t.Helper()
 	if err := chromedp.Do(tab, chromedp.Func(func(ctx context.Context, _ *chromedp.Target) error {
@@ -136,10 +142,7 @@ func TestPageInTheCache(t *testing.T) {
 				want = slices.Insert(want, 5, "open")
 			}
 			r.publish("meanwhile")
-			// A page that returns does not load, so NavigateBack would wait forever.
-			if err := chromedp.Do(tab, chromedp.Evaluate[chromedp.Void](`history.back()`)); err != nil {
-				t.Fatal(err)
-			}
+			goBack(tab)
 			for returned := false; !returned; {
 				var err error
 				returned, err = chromedp.Run(tab, chromedp.Evaluate[bool](`globalThis.seen?.includes('pageshow') ?? false`))
