@@ -15,8 +15,8 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// A lived is a tab whose page follows a record, and what happens to both.
-type lived struct {
+// A tabRun is one run of a tabScenario: a tab whose page follows a record.
+type tabRun struct {
 	*testing.T
 	*site
 	*record
@@ -25,22 +25,23 @@ type lived struct {
 	gone  bool            // the tab cannot be asked any more
 }
 
-// A conduct is what becomes of a tab, done by the browser itself. The page and the server note what they see of it.
-type conduct struct {
+// A tabScenario is something that only the browser can do to a tab, and what the page and the server notice of it.
+type tabScenario struct {
 	name  string
-	page  string // more script for the page
-	act   func(l *lived)
+	page  string // further script of the page
+	act   func(l *tabRun)
 	want  notes
 	known map[string]known // by implementation: what it does instead
 }
 
-// notes are what the page has noted, and each connection of the server: what it asked for, and whether it is closed.
+// notes are the lines that the page has noted, and one line for each connection: what it asked for, and whether it is closed.
 type notes struct{ page, connections []string }
 
+// A known is a difference that we know of.
 type known struct {
 	notes
 	reason    string
-	sometimes bool
+	sometimes bool // it may also do what the scenario expects
 }
 
 // lifePage opens a source whenever it is loaded. It notes what happens in the storage of the tab, which outlives it.
@@ -65,9 +66,9 @@ const lifePage = `<!doctype html><title>life</title><link rel="icon" href="data:
 </script>`
 
 // begin opens the page. Its source has received "before" if the record is answered.
-func (c conduct) begin(t *testing.T, implementation string) *lived {
+func (c tabScenario) begin(t *testing.T, implementation string) *tabRun {
 	t.Helper()
-	l := &lived{t, openSite(t), newRecord(), newTab(t), limit(t, t.Context()), false}
+	l := &tabRun{t, openSite(t), newRecord(), newTab(t), limit(t, t.Context()), false}
 	l.mux.Handle("GET /record", l.record)
 	l.mux.HandleFunc("GET /life", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/html")
@@ -83,7 +84,7 @@ var imports = map[string]string{
 	"go":     `delete globalThis.EVENTSOURCE_WASM_URL; const { EventSource, goOnly } = await import('/dist/test/eventsource.mjs'); await goOnly();`,
 }
 
-func (l *lived) do(actions ...chromedp.Action[chromedp.Void]) {
+func (l *tabRun) do(actions ...chromedp.Action[chromedp.Void]) {
 	l.Helper()
 	if err := chromedp.Do(l.tab, actions...); err != nil {
 		l.Fatal(err)
@@ -91,19 +92,19 @@ func (l *lived) do(actions ...chromedp.Action[chromedp.Void]) {
 }
 
 // open opens the page, and waits until its source has received what there is.
-func (l *lived) open() {
+func (l *tabRun) open() {
 	l.Helper()
 	l.do(chromedp.Navigate(l.URL + "/life"))
 	l.until("before")
 }
 
-func (l *lived) leave() { l.do(chromedp.Navigate(l.URL + "/?another")) }
+func (l *tabRun) leave() { l.do(chromedp.Navigate(l.URL + "/?another")) }
 
 // script runs a script of the page's.
-func (l *lived) script(code string) { l.do(chromedp.Evaluate[chromedp.Void](code)) }
+func (l *tabRun) script(code string) { l.do(chromedp.Evaluate[chromedp.Void](code)) }
 
 // until waits until the page has noted one of them. A page that is on its way is waited for.
-func (l *lived) until(what ...string) {
+func (l *tabRun) until(what ...string) {
 	l.Helper()
 	for {
 		_, err := chromedp.Run(l.tab, chromedp.Evaluate[bool](fmt.Sprintf("until(%q)", strings.Join(what, "|")), chromedp.EvalAwaitPromise))
@@ -117,14 +118,14 @@ func (l *lived) until(what ...string) {
 }
 
 // back returns to the page, and waits until it has noted something.
-func (l *lived) back(until string) {
+func (l *tabRun) back(until string) {
 	l.Helper()
 	goBack(l.tab)
 	l.until(until)
 }
 
 // closed waits until the next connection has been closed.
-func (l *lived) closed() {
+func (l *tabRun) closed() {
 	l.Helper()
 	select {
 	case <-l.left:
@@ -134,7 +135,7 @@ func (l *lived) closed() {
 }
 
 // connect opens the page, whose source waits for its response.
-func (l *lived) connect() {
+func (l *tabRun) connect() {
 	l.Helper()
 	l.hold()
 	l.do(chromedp.Navigate(l.URL + "/life"))
@@ -146,7 +147,7 @@ func (l *lived) connect() {
 }
 
 // stay has the page ask whether it may be left, as a click of the user's on a link makes it, and answers no.
-func (l *lived) stay() {
+func (l *tabRun) stay() {
 	l.Helper()
 	next, stop := iter.Pull2(chromedp.Events(l.tab, page.JavascriptDialogOpening))
 	defer stop()
@@ -159,7 +160,7 @@ func (l *lived) stay() {
 	}
 }
 
-func (l *lived) result() notes {
+func (l *tabRun) result() notes {
 	l.Helper()
 	if l.tab.Err() != nil || l.gone {
 		return notes{nil, l.connections()}
@@ -183,10 +184,10 @@ var kept = []string{"open", "before", "pagehide kept OPEN", "freeze OPEN", "resu
 // connecting is the same of one whose source was not open yet.
 var connecting = []string{"pagehide kept CONNECTING", "freeze CONNECTING", "resume CONNECTING", "pageshow CONNECTING", "open", "before"}
 
-var conducts = []conduct{
+var tabScenarios = []tabScenario{
 	{
 		name: "left and returned to",
-		act: func(l *lived) {
+		act: func(l *tabRun) {
 			l.open()
 			l.leave()
 			l.publish("meanwhile")
@@ -198,7 +199,7 @@ var conducts = []conduct{
 	},
 	{
 		name: "left for another site and returned to",
-		act: func(l *lived) {
+		act: func(l *tabRun) {
 			l.open()
 			l.do(chromedp.Navigate(strings.Replace(l.URL, "127.0.0.1", "localhost", 1)))
 			l.publish("meanwhile")
@@ -210,7 +211,7 @@ var conducts = []conduct{
 	},
 	{
 		name: "left, and the server ends the stream meanwhile",
-		act: func(l *lived) {
+		act: func(l *tabRun) {
 			l.open()
 			l.leave()
 			l.endAll()
@@ -222,7 +223,7 @@ var conducts = []conduct{
 	},
 	{ // the browser gives the page up
 		name: "left, and much arrives meanwhile",
-		act: func(l *lived) {
+		act: func(l *tabRun) {
 			l.open()
 			l.leave()
 			l.publish(strings.Repeat("x", 4<<20))
@@ -235,7 +236,7 @@ var conducts = []conduct{
 	{
 		name: "left while it cannot be kept",
 		page: `addEventListener('unload', () => note('unload ' + states[source.readyState]));`,
-		act: func(l *lived) {
+		act: func(l *tabRun) {
 			l.open()
 			l.leave()
 			l.closed()
@@ -250,7 +251,7 @@ var conducts = []conduct{
 	},
 	{
 		name: "left while it connects, and answered after the return",
-		act: func(l *lived) {
+		act: func(l *tabRun) {
 			l.connect()
 			l.leave()
 			l.back("pageshow CONNECTING")
@@ -261,7 +262,7 @@ var conducts = []conduct{
 	},
 	{
 		name: "left while it connects, and answered meanwhile",
-		act: func(l *lived) {
+		act: func(l *tabRun) {
 			l.connect()
 			l.leave()
 			l.answer()
@@ -271,7 +272,7 @@ var conducts = []conduct{
 	},
 	{
 		name: "reloaded",
-		act: func(l *lived) {
+		act: func(l *tabRun) {
 			l.open()
 			l.do(chromedp.Reload())
 			l.closed()
@@ -286,7 +287,7 @@ var conducts = []conduct{
 	},
 	{
 		name: "reloaded while it connects",
-		act: func(l *lived) {
+		act: func(l *tabRun) {
 			l.connect()
 			l.do(chromedp.Reload())
 			l.closed()
@@ -301,7 +302,7 @@ var conducts = []conduct{
 	},
 	{
 		name: "frozen",
-		act: func(l *lived) {
+		act: func(l *tabRun) {
 			l.open()
 			setLifecycle(l.T, l.tab, page.SetWebLifecycleStateStateFrozen)
 			l.publish("meanwhile")
@@ -315,7 +316,7 @@ var conducts = []conduct{
 	},
 	{
 		name: "frozen, and the server ends the stream meanwhile",
-		act: func(l *lived) {
+		act: func(l *tabRun) {
 			l.open()
 			setLifecycle(l.T, l.tab, page.SetWebLifecycleStateStateFrozen)
 			l.endAll()
@@ -331,7 +332,7 @@ var conducts = []conduct{
 	},
 	{
 		name: "stopped",
-		act: func(l *lived) {
+		act: func(l *tabRun) {
 			l.open()
 			l.script(`stop()`)
 			l.closed()
@@ -344,7 +345,7 @@ var conducts = []conduct{
 	{
 		name: "asked whether it may be left, and stays",
 		page: `addEventListener('beforeunload', (event) => event.preventDefault());`,
-		act: func(l *lived) {
+		act: func(l *tabRun) {
 			l.open()
 			l.stay()
 			l.endAll()
@@ -355,7 +356,7 @@ var conducts = []conduct{
 	},
 	{
 		name: "closed",
-		act: func(l *lived) {
+		act: func(l *tabRun) {
 			l.open()
 			go chromedp.Call(l.tab, page.Close, cdp.Empty{}) // which may not answer
 			l.closed()
@@ -365,7 +366,7 @@ var conducts = []conduct{
 	},
 	{
 		name: "crashed",
-		act: func(l *lived) {
+		act: func(l *tabRun) {
 			l.open()
 			go chromedp.Call(l.tab, page.Crash, cdp.Empty{}) // which does not answer
 			l.closed()
@@ -387,10 +388,10 @@ var (
 	}
 )
 
-// What the browser does to a tab is no different for ours than for its own EventSource, but for what is known.
+// Ours behaves like native, whatever the browser does to the tab, apart from known differences.
 func TestLives(t *testing.T) {
 	t.Parallel()
-	for _, c := range conducts {
+	for _, c := range tabScenarios {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			for _, implementation := range []string{"native", "script", "go"} {
@@ -405,7 +406,7 @@ func TestLives(t *testing.T) {
 	}
 }
 
-func (c conduct) check(t *testing.T, implementation string, got notes) {
+func (c tabScenario) check(t *testing.T, implementation string, got notes) {
 	t.Helper()
 	known, differs := c.known[implementation]
 	switch {

@@ -36,7 +36,11 @@ func newRecord() *record {
 }
 
 // hold has requests wait until answer.
-func (r *record) hold() { r.answers = make(chan struct{}) }
+func (r *record) hold() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.answers = make(chan struct{})
+}
 
 func (r *record) answer() { close(r.answers) }
 
@@ -62,7 +66,8 @@ func (r *record) connections() (all []string) {
 	return all
 }
 
-func (r *record) enter(request *http.Request) (leave func()) {
+// enter notes a client, and returns what to wait for before it is answered, and what to call when it has gone.
+func (r *record) enter(request *http.Request) (answers chan struct{}, leave func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	c := &client{request: "from the start"}
@@ -70,8 +75,11 @@ func (r *record) enter(request *http.Request) (leave func()) {
 		c.request = "after " + id
 	}
 	r.clients = append(r.clients, c)
-	r.came <- struct{}{}
-	return func() {
+	select {
+	case r.came <- struct{}{}:
+	default: // nobody counts them
+	}
+	return r.answers, func() {
 		r.mu.Lock()
 		c.gone = true
 		r.mu.Unlock()
@@ -102,9 +110,10 @@ func (r *record) since(id int) (events []string, more, silence, end chan struct{
 }
 
 func (r *record) ServeHTTP(w http.ResponseWriter, request *http.Request) {
-	defer r.enter(request)()
+	answers, leave := r.enter(request)
+	defer leave()
 	select {
-	case <-r.answers:
+	case <-answers:
 	case <-request.Context().Done():
 		return
 	}
