@@ -304,7 +304,7 @@ var tabScenarios = []tabScenario{
 		name: "frozen",
 		act: func(l *tabRun) {
 			l.open()
-			setLifecycle(l.T, l.tab, page.SetWebLifecycleStateStateFrozen)
+			freeze(l.T, l.tab, "freeze OPEN")
 			l.publish("meanwhile")
 			setLifecycle(l.T, l.tab, page.SetWebLifecycleStateStateActive)
 			l.until("meanwhile")
@@ -318,7 +318,7 @@ var tabScenarios = []tabScenario{
 		name: "frozen, and the server ends the stream meanwhile",
 		act: func(l *tabRun) {
 			l.open()
-			setLifecycle(l.T, l.tab, page.SetWebLifecycleStateStateFrozen)
+			freeze(l.T, l.tab, "freeze OPEN")
 			l.endAll()
 			l.closed()
 			l.publish("after")

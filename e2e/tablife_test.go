@@ -76,6 +76,15 @@ func goBack(tab context.Context) {
 	_ = chromedp.Do(tab, chromedp.Evaluate[chromedp.Void](`history.back()`))
 }
 
+// freeze freezes the page. The browser answers before the page has noted it, and until then events arrive as ever.
+func freeze(t *testing.T, tab context.Context, noted string) {
+	t.Helper()
+	setLifecycle(t, tab, page.SetWebLifecycleStateStateFrozen)
+	if _, err := chromedp.Run(tab, chromedp.Evaluate[any](fmt.Sprintf("until(%q)", noted), chromedp.EvalAwaitPromise)); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func setLifecycle(t *testing.T, tab context.Context, state page.SetWebLifecycleStateState) {
 	t.Helper()
 	if err := chromedp.Do(tab, chromedp.Func(func(ctx context.Context, _ *chromedp.Target) error {
@@ -94,7 +103,7 @@ func TestFrozenPage(t *testing.T) {
 		t.Run(life.name, func(t *testing.T) {
 			t.Parallel()
 			_, r, tab := life.begin(t)
-			setLifecycle(t, tab, page.SetWebLifecycleStateStateFrozen)
+			freeze(t, tab, "freeze")
 			r.publish("meanwhile")
 			setLifecycle(t, tab, page.SetWebLifecycleStateStateActive)
 			want := []string{"before", "freeze", "resume", "meanwhile"}
@@ -112,7 +121,7 @@ func TestFrozenPageWhoseConnectionDies(t *testing.T) {
 		t.Run(life.name, func(t *testing.T) {
 			t.Parallel()
 			_, r, tab := life.begin(t)
-			setLifecycle(t, tab, page.SetWebLifecycleStateStateFrozen)
+			freeze(t, tab, "freeze")
 			r.silenceOld()
 			r.publish("meanwhile")
 			setLifecycle(t, tab, page.SetWebLifecycleStateStateActive)
