@@ -91,7 +91,7 @@ func (l *tabRun) do(actions ...chromedp.Action[chromedp.Void]) {
 	}
 }
 
-// open opens the page, and waits until its source has received what there is.
+// open opens the page, and waits until its source has received the first event.
 func (l *tabRun) open() {
 	l.Helper()
 	l.do(chromedp.Navigate(l.URL + "/life"))
@@ -103,7 +103,7 @@ func (l *tabRun) leave() { l.do(chromedp.Navigate(l.URL + "/?another")) }
 // script runs a script of the page's.
 func (l *tabRun) script(code string) { l.do(chromedp.Evaluate[chromedp.Void](code)) }
 
-// until waits until the page has noted one of them. A page that is on its way is waited for.
+// until waits until the page has noted one of them. The page may still be loading.
 func (l *tabRun) until(what ...string) {
 	l.Helper()
 	for {

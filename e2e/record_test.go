@@ -95,7 +95,7 @@ func (r *record) publish(data string) {
 	r.more = make(chan struct{})
 }
 
-// silenceOld has the connections that are open send nothing more, without a word.
+// silenceOld has the connections that are open send nothing more, silently.
 func (r *record) silenceOld() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -70,7 +70,7 @@ func wantSeen(t *testing.T, tab context.Context, want ...string) {
 	}
 }
 
-// goBack begins to return to the page before. One from the cache does not load, so NavigateBack would wait for ever. The tab
+// goBack begins to return to the page before. One from the cache does not load, so NavigateBack would wait forever. The tab
 // may be on its way before the browser answers, so an error says nothing: what the page does next shows whether it is back.
 func goBack(tab context.Context) {
 	_ = chromedp.Do(tab, chromedp.Evaluate[chromedp.Void](`history.back()`))
