@@ -396,10 +396,7 @@ func TestSharedSourceOfPageThatReturns(t *testing.T) {
 				s.publish()
 			}
 			stays.check(t, first+10, "open 1")
-			// A page that returns does not load, so NavigateBack would wait forever.
-			if err := chromedp.Do(leaves.ctx, chromedp.Evaluate[chromedp.Void](`history.back()`)); err != nil {
-				t.Fatal(err)
-			}
+			goBack(leaves.ctx)
 			for returned := false; !returned; {
 				var err error
 				returned, err = chromedp.Run(leaves.ctx, chromedp.Evaluate[bool](`globalThis.persisted === true`))

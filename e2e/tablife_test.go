@@ -3,79 +3,15 @@ package e2e
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"slices"
-	"strconv"
-	"sync"
 	"testing"
 
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 )
 
-// A record is a stream whose events are kept: who names the last one that it has received gets those after it.
-type record struct {
-	mu      sync.Mutex
-	events  []string
-	more    chan struct{} // closed with the next event
-	left    chan struct{} // receives when a client has gone
-	silence chan struct{} // closed: the connections that there are by then send nothing more
-}
-
-func newRecord() *record {
-	return &record{more: make(chan struct{}), left: make(chan struct{}, 16), silence: make(chan struct{})}
-}
-
-func (r *record) publish(data string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.events = append(r.events, data)
-	close(r.more)
-	r.more = make(chan struct{})
-}
-
-// silenceOld makes the open connections send nothing more, without closing them.
-func (r *record) silenceOld() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	close(r.silence)
-	r.silence = make(chan struct{})
-}
-
-func (r *record) since(id int) (events []string, more, silence chan struct{}) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.events[id:], r.more, r.silence
-}
-
-func (r *record) ServeHTTP(w http.ResponseWriter, request *http.Request) {
-	defer func() { r.left <- struct{}{} }()
-	id, _ := strconv.Atoi(request.Header.Get("Last-Event-ID"))
-	w.Header().Set("Content-Type", "text/event-stream")
-	_, _, silence := r.since(id)
-	for {
-		events, more, _ := r.since(id)
-		select {
-		case <-silence:
-			<-request.Context().Done()
-			return
-		default:
-		}
-		for _, data := range events {
-			id++
-			fmt.Fprintf(w, "id: %d\ndata: %s\n\n", id, data)
-		}
-		http.NewResponseController(w).Flush()
-		select {
-		case <-more:
-		case <-silence:
-		case <-request.Context().Done():
-			return
-		}
-	}
-}
-
-type life struct{ name, implementation, init string }
+// A life is what the source of a tab is constructed with. TestLives has those without options, and native.
+type life struct{ name, init string }
 
 // begin opens a page whose source has received "before".
 func (l life) begin(t *testing.T) (*site, *record, context.Context) {
@@ -83,20 +19,18 @@ func (l life) begin(t *testing.T) (*site, *record, context.Context) {
 	s, r := openSite(t), newRecord()
 	s.mux.Handle("GET /record", r)
 	r.publish("before")
-	return s, r, follow(t, s, l.implementation, l.init)
+	return s, r, follow(t, s, l.init)
 }
 
-// lives are the ways in which a tab's life is lived through, by what the source is constructed with.
 var lives = []life{
-	{"native", "native", "{}"},
-	{"wasm", "wasm", "{}"},
-	{"worker", "wasm", "{ worker: true }"},
-	{"wake", "wasm", "{ wake: true }"},
-	{"wake in a worker", "wasm", "{ wake: true, worker: true }"},
+	{"wasm", "{}"},
+	{"worker", "{ worker: true }"},
+	{"wake", "{ wake: true }"},
+	{"wake in a worker", "{ wake: true, worker: true }"},
 }
 
 // follow opens a page and a source that notes its messages and errors, and what the page itself goes through.
-func follow(t *testing.T, s *site, implementation, init string) context.Context {
+func follow(t *testing.T, s *site, init string) context.Context {
 	t.Helper()
 	tab := newTab(t)
 	if err := chromedp.Do(tab, chromedp.Navigate(s.URL)); err != nil {
@@ -117,7 +51,7 @@ func follow(t *testing.T, s *site, implementation, init string) context.Context 
 		return true;
 		function until(what) { globalThis.until = until; return new Promise((resolve) => { (globalThis.changed = () => seen.includes(what) && resolve(seen))(); }); }
 	})()`
-	if _, err := chromedp.Run(tab, chromedp.Evaluate[bool](fmt.Sprintf(open, importOf(implementation), init), chromedp.EvalAwaitPromise)); err != nil {
+	if _, err := chromedp.Run(tab, chromedp.Evaluate[bool](fmt.Sprintf(open, importModule, init), chromedp.EvalAwaitPromise)); err != nil {
 		t.Fatal(err)
 	}
 	return tab
@@ -136,6 +70,21 @@ func wantSeen(t *testing.T, tab context.Context, want ...string) {
 	}
 }
 
+// goBack begins to return to the page before. One from the cache does not load, so NavigateBack would wait forever. The tab
+// may be on its way before the browser answers, so an error says nothing: what the page does next shows whether it is back.
+func goBack(tab context.Context) {
+	_ = chromedp.Do(tab, chromedp.Evaluate[chromedp.Void](`history.back()`))
+}
+
+// freeze freezes the page. The browser answers before the page has noted it, and until then events arrive as ever.
+func freeze(t *testing.T, tab context.Context, noted string) {
+	t.Helper()
+	setLifecycle(t, tab, page.SetWebLifecycleStateStateFrozen)
+	if _, err := chromedp.Run(tab, chromedp.Evaluate[any](fmt.Sprintf("until(%q)", noted), chromedp.EvalAwaitPromise)); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func setLifecycle(t *testing.T, tab context.Context, state page.SetWebLifecycleStateState) {
 	t.Helper()
 	if err := chromedp.Do(tab, chromedp.Func(func(ctx context.Context, _ *chromedp.Target) error {
@@ -150,11 +99,11 @@ func setLifecycle(t *testing.T, tab context.Context, state page.SetWebLifecycleS
 // anything after them, so ours gets them over another connection.
 func TestFrozenPage(t *testing.T) {
 	t.Parallel()
-	for _, life := range lives {
+	for _, life := range lives[1:] {
 		t.Run(life.name, func(t *testing.T) {
 			t.Parallel()
 			_, r, tab := life.begin(t)
-			setLifecycle(t, tab, page.SetWebLifecycleStateStateFrozen)
+			freeze(t, tab, "freeze")
 			r.publish("meanwhile")
 			setLifecycle(t, tab, page.SetWebLifecycleStateStateActive)
 			want := []string{"before", "freeze", "resume", "meanwhile"}
@@ -168,11 +117,11 @@ func TestFrozenPage(t *testing.T) {
 // A connection that died while the page was frozen is replaced. Native waits forever.
 func TestFrozenPageWhoseConnectionDies(t *testing.T) {
 	t.Parallel()
-	for _, life := range lives[1:] {
+	for _, life := range lives {
 		t.Run(life.name, func(t *testing.T) {
 			t.Parallel()
 			_, r, tab := life.begin(t)
-			setLifecycle(t, tab, page.SetWebLifecycleStateStateFrozen)
+			freeze(t, tab, "freeze")
 			r.silenceOld()
 			r.publish("meanwhile")
 			setLifecycle(t, tab, page.SetWebLifecycleStateStateActive)
@@ -185,7 +134,7 @@ func TestFrozenPageWhoseConnectionDies(t *testing.T) {
 // closed meanwhile, and replaced without an error.
 func TestPageInTheCache(t *testing.T) {
 	t.Parallel()
-	for _, life := range lives {
+	for _, life := range lives[1:] {
 		t.Run(life.name, func(t *testing.T) {
 			t.Parallel()
 			s, r, tab := life.begin(t)
@@ -202,10 +151,7 @@ func TestPageInTheCache(t *testing.T) {
 				want = slices.Insert(want, 5, "open")
 			}
 			r.publish("meanwhile")
-			// A page that returns does not load, so NavigateBack would wait forever.
-			if err := chromedp.Do(tab, chromedp.Evaluate[chromedp.Void](`history.back()`)); err != nil {
-				t.Fatal(err)
-			}
+			goBack(tab)
 			for returned := false; !returned; {
 				var err error
 				returned, err = chromedp.Run(tab, chromedp.Evaluate[bool](`globalThis.seen?.includes('pageshow') ?? false`))

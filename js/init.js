@@ -186,8 +186,11 @@ function convertBody(body, name, { method }) {
   return body;
 }
 
-function convertHeaders(headers, name) {
-  if (typeof headers === 'function') return headers;
+const NO_HEADERS = [];
+
+function convertHeaders(headers = NO_HEADERS, name) {
+  // A window that has gone away has no Headers.
+  if (headers === NO_HEADERS || typeof headers === 'function') return headers;
   try {
     return new Headers(headers);
   } catch (error) {

@@ -64,13 +64,15 @@ function observe({ type, persisted }) {
   else if (type === 'pagehide' && !persisted) addEventListener(type, closeAll, { once: true });
   else if (type === 'pagehide' || type === 'freeze') {
     away ??= new Promise((resolve) => (comeBack = resolve));
-    if (type === 'freeze') return;
+    if (!persisted) return; // frozen
     cached = true;
     each('suspend');
   } else if (type === 'pageshow' || !cached) {
     queueTask(back);
     // In Chromium, fetch never delivers data that arrived while the page was frozen, nor any after it.
-    if (type === 'resume') setTimeout(each, TIME_TO_ARRIVE, 'renew', TIME_TO_ARRIVE);
+    // A late timer must not take a connection made since for a silent one.
+    const now = performance.now();
+    if (type === 'resume') setTimeout(() => each('renew', performance.now() - now), TIME_TO_ARRIVE);
   }
 }
 

@@ -14,6 +14,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	chroma "github.com/alecthomas/chroma/v2/formatters/html"
@@ -42,8 +43,11 @@ var chapters = []chapter{
 		"docs/bundlers.md", "docs/csp.md", "docs/testing.md", "docs/migrating.md", "docs/troubleshooting.md",
 	}},
 	{"In Go", []string{"docs/go-client.md", "docs/server.md", "server/OPERATIONS.md", "server/STORES.md"}},
-	{"Reference", []string{"docs/differences.md", "docs/performance.md", "docs/conformance.md", "docs/architecture.md", "docs/toolchains.md"}},
+	{"Reference", []string{"docs/differences.md", "docs/performance.md", "docs/conformance.md", "docs/engines.md", "docs/architecture.md", "docs/toolchains.md"}},
 }
+
+// below are folders of pages that the navigation shows on a page and on those of its folder only.
+var below = map[string]string{"docs/engines.md": "docs/engines"}
 
 //go:embed page.html
 var pageHTML string
@@ -73,13 +77,16 @@ type page struct {
 
 // build renders all pages. It fails if a link points to something that does not exist.
 func build(root, out string) error {
-	s := &site{root: root, pages: map[string]*page{}}
+	s := &site{root: root, pages: map[string]*page{}, below: map[string][]string{}}
 	for _, c := range chapters {
 		for _, file := range c.pages {
 			if _, err := os.Stat(filepath.Join(root, file)); errors.Is(err, fs.ErrNotExist) {
 				return fmt.Errorf("the navigation lists %s, which does not exist", file)
 			}
 			s.pages[file] = &page{file: file}
+			if err := s.addBelow(file); err != nil {
+				return err
+			}
 		}
 	}
 	for _, p := range s.pages {
@@ -102,7 +109,25 @@ func build(root, out string) error {
 type site struct {
 	root   string
 	pages  map[string]*page
+	below  map[string][]string // the pages of the folder below a page
 	images []string
+}
+
+// addBelow adds the pages of the folder below a page.
+func (s *site) addBelow(file string) error {
+	if below[file] == "" {
+		return nil
+	}
+	found, err := filepath.Glob(filepath.Join(s.root, below[file], "*.md"))
+	if err != nil {
+		return err
+	}
+	for _, name := range found {
+		name = path.Join(below[file], filepath.Base(name))
+		s.pages[name] = &page{file: name}
+		s.below[file] = append(s.below[file], name)
+	}
+	return nil
 }
 
 // output returns the name of the file that a page becomes.
@@ -185,7 +210,7 @@ func (l *linker) resolve(destination string, image bool) string {
 // An entry is a line of the navigation.
 type entry struct {
 	Title, Chapter, Link string
-	Current              bool
+	Current, Below       bool
 }
 
 func (s *site) write(out string, p *page) error {
@@ -197,6 +222,12 @@ func (s *site) write(out string, p *page) error {
 				e.Chapter = c.title
 			}
 			navigation = append(navigation, e)
+			if file != p.file && !slices.Contains(s.below[file], p.file) {
+				continue
+			}
+			for _, name := range s.below[file] {
+				navigation = append(navigation, entry{Title: s.pages[name].title, Link: output(name), Current: name == p.file, Below: true})
+			}
 		}
 	}
 	var html bytes.Buffer

@@ -40,18 +40,26 @@ func main() {
 	flag.StringVar(&r.implementation, "impl", "", "run on this `implementation` only: native, wasm, or the URL or file of a script")
 	flag.StringVar(&r.dist, "dist", "dist", "`folder` with the built files; the report is written there too")
 	flag.StringVar(&r.files, "files", "", "run these comma-separated `files` of scenarios only")
+	flag.StringVar(&r.reproductions, "reproductions", "", "run the programs of this `folder` in place of the suite: docs/engines")
 	flag.DurationVar(&r.timeout, "timeout", 20*time.Minute, "give up after this `long`")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := r.run(ctx, os.Stdout); err != nil {
+	if err := r.start(ctx, os.Stdout); err != nil {
 		log.Fatal(err)
 	}
 }
 
 type run struct {
-	browser, implementation, dist, files string
-	timeout                              time.Duration
+	browser, implementation, dist, files, reproductions string
+	timeout                                             time.Duration
+}
+
+func (r run) start(ctx context.Context, stdout io.Writer) error {
+	if r.reproductions != "" {
+		return r.reproduce(ctx, stdout)
+	}
+	return r.run(ctx, stdout)
 }
 
 // run opens the suite's page in the browser, waits for its report, and writes that down.

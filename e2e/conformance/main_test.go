@@ -99,7 +99,7 @@ func withBrowser(t *testing.T, r run) (output string, n notes, err error) {
 	r.browser, r.dist = "chromium", emptyDist(t)
 	r.timeout = time.Minute
 	var stdout bytes.Buffer
-	err = r.run(t.Context(), &stdout)
+	err = r.start(t.Context(), &stdout)
 	data, readErr := os.ReadFile(path)
 	if readErr != nil {
 		t.Fatalf("the browser was not started: %v", err)
@@ -177,6 +177,66 @@ func TestReportIsWritten(t *testing.T) {
 	}
 	if err := publish([]byte("{}"), filepath.Join(dir, "none"), io.Discard); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a folder that does not exist: %v", err)
+	}
+}
+
+// A page of docs/engines. The browser that the test binary is posts its report to /report.
+const reproduction = "# A title\n\n```js\n" + `import { createServer } from 'node:http';
+const server = createServer((request, response) => {
+  request.on('data', (text) => console.log(String(text))).on('end', () => response.end());
+}).listen(process.env.PORT, '127.0.0.1', () => console.log('http://127.0.0.1:' + server.address().port));
+` + "```\n\n| Chromium 1 | `FAIL: this` |\n| Firefox 1 | `PASS: a` |\n| WebKitGTK 1 | `PASS: a` |\n| eventsource-wasm | `PASS: a` |\n"
+
+func TestReproduce(t *testing.T) {
+	if _, err := exec.LookPath("node"); err != nil && os.Getenv("CI") == "" {
+		t.Skip("the pages' programs need Node.js")
+	}
+	tests := map[string]struct {
+		shows string
+		err   error
+		tells string
+	}{
+		"what the page says": {"FAIL: this", nil, "bug                      FAIL: this\n"},
+		"something else":     {"PASS: that", errShowsElse, "bug                      PASS: that\n  the page says          FAIL: this\n"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			folder := t.TempDir()
+			if err := os.WriteFile(filepath.Join(folder, "bug.md"), []byte(reproduction), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			t.Setenv(reportVariable, test.shows)
+			output, n, err := withBrowser(t, run{reproductions: folder})
+			if !errors.Is(err, test.err) {
+				t.Errorf("error %v, not %v", err, test.err)
+			}
+			if output != test.tells {
+				t.Errorf("printed %q, not %q", output, test.tells)
+			}
+			checkNothingIsLeft(t, n)
+		})
+	}
+}
+
+func TestIncompleteReproductions(t *testing.T) {
+	for name, test := range map[string]struct{ page, tells string }{
+		"no page":    {"", "no pages"},
+		"no program": {"# A title\n", "0 programs"},
+		"no result":  {strings.Replace(reproduction, "PASS", "NONE", 1), "what firefox shows"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			folder := t.TempDir()
+			if err := os.WriteFile(filepath.Join(folder, "bug.md"), []byte(test.page), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if test.page == "" {
+				os.Remove(filepath.Join(folder, "bug.md"))
+			}
+			err := run{browser: "chromium", reproductions: folder, timeout: time.Minute}.start(t.Context(), io.Discard)
+			if err == nil || !strings.Contains(err.Error(), test.tells) || !strings.Contains(err.Error(), folder) {
+				t.Errorf("error %v", err)
+			}
+		})
 	}
 }
 

@@ -135,16 +135,4 @@ export default [
     },
     expect: ['loaded []', 'open true', 'closed []'],
   },
-  framed(
-    'a page that was asked whether it may be left, and stays, keeps its source',
-    async (t, { frame, source, connection, server }) => {
-      frame.contentWindow.dispatchEvent(new Event('beforeunload'));
-      await connection.reset();
-      await t.until(source, 'error');
-      await server.accept();
-      await t.until(source, 'open');
-    },
-    ['GET A', 'open', 'error CONNECTING', 'GET A', 'open'],
-    { standard: 'HTML 7.4.2.4 checking if unloading is canceled', console: ['Failed to load resource'] },
-  ),
 ];

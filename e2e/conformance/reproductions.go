@@ -1,0 +1,38 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/eventsource-wasm/eventsource-wasm/e2e"
+)
+
+var errShowsElse = errors.New("some pages show something else than docs/engines says: update it")
+
+// reproduce runs the programs of docs/engines in the browser, and compares what they show with what the pages say.
+func (r run) reproduce(ctx context.Context, stdout io.Writer) error {
+	engine, err := findEngine(r.browser)
+	if err != nil {
+		return err
+	}
+	all, err := e2e.Reproductions(r.reproductions)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, r.timeout)
+	defer cancel()
+	for _, reproduction := range all {
+		got, runErr := reproduction.Run(ctx, engine.show)
+		if runErr != nil {
+			return fmt.Errorf("%s: %w", reproduction.Name, runErr)
+		}
+		fmt.Fprintf(stdout, "%-24s %s\n", reproduction.Name, got)
+		if want := reproduction.Shows[r.browser]; got != want {
+			fmt.Fprintf(stdout, "%-24s %s\n", "  the page says", want)
+			err = errShowsElse
+		}
+	}
+	return err
+}
