@@ -241,7 +241,7 @@ func TestPublisherDisconnects(t *testing.T) {
 	<-begun
 	cancel()
 	if err := <-ended; !errors.Is(err, context.Canceled) {
-		t.Errorf("the store is told %v", err)
+		t.Errorf("the store's context ends with %v", err)
 	}
 }
 

@@ -316,10 +316,10 @@ func TestDamageWhileOpen(t *testing.T) {
 	}
 	_, body := n.stream(t, "", ids[0])
 	text := read(t, body, ids[299])
-	before, after, told := strings.Cut(text, "event: gap\n")
+	before, after, hasGap := strings.Cut(text, "event: gap\n")
 	intact := strings.Count(before, "data: x")
-	if !told || intact == 0 || intact+strings.Count(after, "data: x") != 298 || !strings.Contains(after, `"reason":"expired"`) {
-		t.Errorf("%d events, a gap: %v, %d events", intact, told, strings.Count(after, "data: x"))
+	if !hasGap || intact == 0 || intact+strings.Count(after, "data: x") != 298 || !strings.Contains(after, `"reason":"expired"`) {
+		t.Errorf("%d events, a gap: %v, %d events", intact, hasGap, strings.Count(after, "data: x"))
 	}
 	for i, gap := range map[int]string{0: "expired", 290: "", intact + 1: ""} {
 		response, body := n.stream(t, "", ids[i])
@@ -371,6 +371,6 @@ func TestSlowFollower(t *testing.T) {
 	cancel()
 	following.Wait()
 	if next != count+2 {
-		t.Errorf("the last one told is %d, want %d", next-1, count+1)
+		t.Errorf("the last one reported is %d, want %d", next-1, count+1)
 	}
 }

@@ -272,7 +272,7 @@ func TestGaps(t *testing.T) {
 			if test.gap != "" {
 				text, _, _ = strings.Cut(text, "\n\n")
 				if !strings.Contains(text, "event: gap\n") || !strings.Contains(text, `"first":"`+epoch+`-21"`) {
-					t.Errorf("told %q", text)
+					t.Errorf("the gap event is %q", text)
 				}
 			}
 			if events != test.events {

@@ -208,7 +208,7 @@ func (c *clusterTest) stream(f *follower, url string) {
 	c.streams.Add(1)
 	if gap := response.Header.Get("Event-Gap"); gap != "" {
 		c.gaps.Add(1)
-		c.Errorf("a client with %s is told of the gap %q", f.id, gap)
+		c.Errorf("a client with %s gets the gap %q", f.id, gap)
 	}
 	stay := 1 + rand.IntN(f.goal)
 	var id, data string

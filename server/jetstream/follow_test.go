@@ -66,7 +66,7 @@ func TestFollowerFillsGaps(t *testing.T) {
 	const stored = 9
 	for name, test := range map[string]struct {
 		messages []uint64
-		told     int
+		reported int
 	}{
 		"none":             {nil, 0},
 		"all":              {[]uint64{1, 2, 3, 4, 5, 6, 7, 8, 9}, 9},
@@ -99,12 +99,12 @@ func TestFollowerFillsGaps(t *testing.T) {
 			for len(messages) > 0 {
 				f.receive(t.Context(), <-messages, messages)
 			}
-			if len(got) != test.told || int(f.state.Last) != test.told {
-				t.Errorf("told %v, want %d", got, test.told)
+			if len(got) != test.reported || int(f.state.Last) != test.reported {
+				t.Errorf("reported %v, want %d", got, test.reported)
 			}
 			for i, sequence := range got {
 				if sequence != uint64(i+1) {
-					t.Fatalf("told %v", got)
+					t.Fatalf("reported %v", got)
 				}
 			}
 			if again := f.again() != nil; again != (name == "beyond the store") {

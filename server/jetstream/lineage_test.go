@@ -69,7 +69,7 @@ func TestRestoredStreamIsNoticed(t *testing.T) {
 func TestSuspectStreamReportsNothing(t *testing.T) {
 	s := openInProcess(t, Options{})
 	s.mustAppend(t, "1", "2")
-	f := &follower{store: s, begun: true, report: func(u server.StoreUpdate) { t.Errorf("%+v is told", u) }, looks: make(chan look, 1)}
+	f := &follower{store: s, begun: true, report: func(u server.StoreUpdate) { t.Errorf("%+v is reported", u) }, looks: make(chan look, 1)}
 	f.doubt()
 	f.receive(t.Context(), s.republished(1), nil)
 	f.catchUp(t.Context())
@@ -91,7 +91,7 @@ func TestOldSequenceIsNotAcknowledgment(t *testing.T) {
 	select {
 	case <-s.alarm:
 	default:
-		t.Error("the follower is not told")
+		t.Error("the follower is not alerted")
 	}
 	s.trust.withdraw()
 	if _, err := s.Append(t.Context(), server.IdempotencyKey{}, server.Record{Topic: "t", Block: []byte("data: x\n\n")}); !errors.Is(err, server.ErrStoreUnavailable) {

@@ -103,7 +103,7 @@ func hold(t *testing.T, url string) net.Conn {
 	t.Cleanup(func() { conn.Close() })
 	fmt.Fprint(conn, "POST /events HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n"+
 		"Authorization: Bearer secret\r\nExpect: 100-continue\r\n\r\n")
-	// Told to continue, the request is being served.
+	// After 100 Continue, the request is being served.
 	if line, err := bufio.NewReader(conn).ReadString('\n'); err != nil || !strings.Contains(line, "100") {
 		t.Fatalf("read %q, %v", line, err)
 	}
