@@ -51,7 +51,7 @@ func TestClientIP(t *testing.T) {
 		"with ports":                {"127.0.0.1:5000", []string{"192.0.2.1:80, [fd00::7]:443"}, proxies, "192.0.2.1"},
 		"mapped in the header":      {"127.0.0.1:5000", []string{"::ffff:192.0.2.1"}, proxies, "192.0.2.1"},
 		"no address":                {"127.0.0.1:5000", []string{"192.0.2.1, unknown"}, proxies, "127.0.0.1"},
-		"no address behind another": {"127.0.0.1:5000", []string{"unknown, 10.0.0.7"}, proxies, "10.0.0.7"},
+		"no address before another": {"127.0.0.1:5000", []string{"unknown, 10.0.0.7"}, proxies, "10.0.0.7"},
 		"empty elements":            {"127.0.0.1:5000", []string{"192.0.2.1,,"}, proxies, "127.0.0.1"},
 		"empty header":              {"127.0.0.1:5000", []string{""}, proxies, "127.0.0.1"},
 	}

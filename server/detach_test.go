@@ -146,7 +146,7 @@ func TestDataAfterRequest(t *testing.T) {
 	for _, s := range []*socket{early, late} {
 		s.wantEnd()
 		if _, err := s.conn.Read(make([]byte, 1)); canDetach && err != io.EOF {
-			t.Errorf("behind the end: %v", err)
+			t.Errorf("after the end: %v", err)
 		}
 	}
 }
@@ -479,7 +479,7 @@ func readOn(t *testing.T, c *client, atLeast int, reached *sync.WaitGroup, heard
 		b, err := c.read()
 		if err != nil {
 			if err != io.EOF {
-				t.Errorf("behind event %d: %v", last, err)
+				t.Errorf("after event %d: %v", last, err)
 			}
 			return last
 		}

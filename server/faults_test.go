@@ -33,7 +33,7 @@ func TestThousandsConnectAtOnce(t *testing.T) {
 			tasks.Go(func() {
 				var err error
 				if last[i], err = follow(url, ready); err != nil {
-					t.Errorf("client %d, behind event %d: %v", i, last[i], err)
+					t.Errorf("client %d, after event %d: %v", i, last[i], err)
 				}
 			})
 		}

@@ -46,7 +46,7 @@ func TestGrantExpiresInFarFuture(t *testing.T) {
 // A stalled stream ends when its grant expires, like any other, regardless of WriteTimeout.
 func TestStalledStreamEndsWithItsGrant(t *testing.T) {
 	if !canDetach {
-		t.Skip("there is no fast path here")
+		t.Skip("no fast path here")
 	}
 	ends := make(chan server.StreamEnd, 1)
 	broker := &server.Broker{MaxBytes: -1}

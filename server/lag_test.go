@@ -37,6 +37,6 @@ func TestLag(t *testing.T) {
 		slow.conn.Close()
 		fast.conn.Close()
 		wantConnections(t, broker, 0)
-		eventually(t, "nobody is left who lags", func() bool { return broker.Stats().Lag == 0 })
+		eventually(t, "no stream lags", func() bool { return broker.Stats().Lag == 0 })
 	})
 }

@@ -110,7 +110,7 @@ func (r *reader) connect(events int, greeted func()) (done bool) {
 	}
 	defer response.Body.Close()
 	if gap := response.Header.Get("Event-Gap"); gap != "" {
-		r.t.Errorf("gap %s behind %s", gap, r.lastID)
+		r.t.Errorf("gap %s after %s", gap, r.lastID)
 	}
 	c := newClient(r.t, response)
 	for range events {
@@ -131,7 +131,7 @@ func (r *reader) connect(events int, greeted func()) (done bool) {
 
 func (r *reader) take(b block) (done bool) {
 	if b["event"] == "gap" || number(b["id"]) < number(r.lastID) {
-		r.t.Errorf("got %v behind %s", b, r.lastID)
+		r.t.Errorf("got %v after %s", b, r.lastID)
 	}
 	r.lastID = b["id"]
 	data, isEvent := b["data"]

@@ -37,7 +37,7 @@ func flood(t *testing.T, broker *server.Broker) (events int) {
 // A client that stops reading delays no others, and gets everything when it reads again.
 func TestStalledClient(t *testing.T) {
 	if !canDetach {
-		t.Skip("there is no fast path on " + runtime.GOOS)
+		t.Skip("no fast path on " + runtime.GOOS)
 	}
 	broker := &server.Broker{MaxBytes: -1}
 	url := start(t, &server.Handler{Broker: broker, MaxLag: -1, Logger: quiet})
@@ -105,7 +105,7 @@ func TestStalledClientCatchesUp(t *testing.T) {
 
 func TestStalledClientTimesOut(t *testing.T) {
 	if !canDetach {
-		t.Skip("there is no fast path on " + runtime.GOOS)
+		t.Skip("no fast path on " + runtime.GOOS)
 	}
 	broker := &server.Broker{}
 	url := start(t, &server.Handler{Broker: broker, MaxLag: -1, WriteTimeout: 300 * time.Millisecond, Logger: quiet})
@@ -128,7 +128,7 @@ func TestStalledClientTimesOut(t *testing.T) {
 
 func TestStalledClientLags(t *testing.T) {
 	if !canDetach {
-		t.Skip("there is no fast path on " + runtime.GOOS)
+		t.Skip("no fast path on " + runtime.GOOS)
 	}
 	for name, policy := range map[string]server.LagPolicy{"end": server.EndLagging, "skip": server.SkipLagging} {
 		t.Run(name, func(t *testing.T) {

@@ -327,10 +327,10 @@ func TestStoreStartsNewEpoch(t *testing.T) {
 			store.records = nil
 		})
 		if b, err := c.read(); err == nil {
-			t.Errorf("a stream of the old epoch goes on with %v", b)
+			t.Errorf("a stream of the old epoch continues with %v", b)
 		}
 		if got := publish(t, broker, "t", "new"); got != "epoch001-1" {
-			t.Errorf("goes on with %s", got)
+			t.Errorf("continues with %s", got)
 		}
 		c = opened(t, url, "Last-Event-ID", id(5))
 		if gap := c.response.Header.Get("Event-Gap"); gap != "epoch" {
@@ -358,7 +358,7 @@ func TestStoreUnavailable(t *testing.T) {
 		t.Errorf("%d publications failed for want of the store", unstored)
 	}
 	if c := open(t, url, "Last-Event-ID", id(0)); c.response.StatusCode != http.StatusServiceUnavailable {
-		t.Errorf("a stream of what is not in memory is answered %d", c.response.StatusCode)
+		t.Errorf("a stream from the store gets %d", c.response.StatusCode)
 	}
 	inMemory := opened(t, url, "Last-Event-ID", id(2))
 	inMemory.wantData("3")
@@ -376,7 +376,7 @@ func TestStoreUnavailable(t *testing.T) {
 	c := opened(t, url, "Last-Event-ID", id(0))
 	c.wantData("1", "2", "3")
 	if _, err := c.read(); err != io.EOF {
-		t.Errorf("a replay that cannot go on ends with %v", err)
+		t.Errorf("a replay that cannot continue ends with %v", err)
 	}
 }
 

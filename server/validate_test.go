@@ -73,7 +73,7 @@ func TestValidateOrigins(t *testing.T) {
 			if _, instead, ok := strings.Cut(want, `write "http`); ok {
 				instead = "http" + strings.TrimSuffix(instead, `"`)
 				if err := (&server.Handler{Broker: &server.Broker{}, AllowedOrigins: []string{instead}}).Validate(); err != nil {
-					t.Errorf("what to write instead is no better: %v", err)
+					t.Errorf("the suggestion is also invalid: %v", err)
 				}
 			}
 		})

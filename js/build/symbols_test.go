@@ -187,7 +187,7 @@ func TestEmptySymbolsRefuses(t *testing.T) {
 		"no names":              func(b []byte, _ *symbols) []byte { clear(word(b, wordNames+1)[:8]); return b },
 		"files elsewhere":       func(b []byte, _ *symbols) []byte { word(b, wordFiles)[3] = 0x7F; return b },
 		"endless tables":        func(b []byte, _ *symbols) []byte { word(b, wordPCs+1)[3] = 0x7F; return b },
-		"data behind buckets":   func(b []byte, _ *symbols) []byte { word(b, l.data)[3] = 0x7F; return b },
+		"data after buckets":    func(b []byte, _ *symbols) []byte { word(b, l.data)[3] = 0x7F; return b },
 		"a code without end":    func(b []byte, _ *symbols) []byte { word(b, wordMaxPC)[5] = 1; return b },
 		"functions elsewhere":   func(b []byte, _ *symbols) []byte { b[len(b)-1] = 0; word(b, wordFuncs)[3] = 0x7F; return b },
 		"a function elsewhere":  func(b []byte, _ *symbols) []byte { place(b, word(b, wordFunctab))[7] = 0x7F; return b },
@@ -268,9 +268,9 @@ func requireNode(t *testing.T) {
 	t.Helper()
 	if _, err := exec.LookPath("node"); err != nil {
 		if os.Getenv("CI") != "" {
-			t.Fatal("there is no Node.js: .ci/node should have installed it")
+			t.Fatal("no Node.js: .ci/node should have installed it")
 		}
-		t.Skip("Node.js runs what this test compiles: ", err)
+		t.Skip("this test needs Node.js: ", err)
 	}
 }
 

@@ -100,7 +100,7 @@ func TestPack(t *testing.T) {
 // If npm is installed, the test compares with what it would pack.
 func TestPackAsNpm(t *testing.T) {
 	if _, err := exec.LookPath("npm"); err != nil {
-		t.Skip("there is no npm to compare with")
+		t.Skip("npm is not installed")
 	}
 	folder := site(t)
 	cmd := exec.Command("npm", "pack", "--dry-run", "--json", "--offline", "--ignore-scripts")

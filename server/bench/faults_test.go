@@ -14,7 +14,7 @@ func TestFaults(t *testing.T) {
 		t.Errorf("a client that stops reading finds %s", v.Stalled)
 	}
 	if want := "header Event-Gap: epoch, event: gap; 10 of 10 events kept follow"; v.Unknown != want {
-		t.Errorf("an id of another run is met with %q, want %q", v.Unknown, want)
+		t.Errorf("the response to an id of another run is %q, want %q", v.Unknown, want)
 	}
 	if !strings.Contains(v.History, "replayed in") || strings.Contains(v.History, "had") {
 		t.Errorf("200,000 events: %s", v.History)

@@ -109,7 +109,7 @@ func choose(names string) ([]contestant, error) {
 	for name := range strings.SplitSeq(names, ";") {
 		i := slices.IndexFunc(contestants, func(c contestant) bool { return c.name == name })
 		if i < 0 {
-			return nil, fmt.Errorf("there is no contestant %q", name)
+			return nil, fmt.Errorf("no contestant %q", name)
 		}
 		chosen = append(chosen, contestants[i])
 	}
@@ -120,7 +120,7 @@ func numbers(list string) (ns []int, err error) {
 	for text := range strings.SplitSeq(list, ",") {
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 1 {
-			return nil, fmt.Errorf("%q is no positive number", text)
+			return nil, fmt.Errorf("%q is not a positive number", text)
 		}
 		ns = append(ns, n)
 	}

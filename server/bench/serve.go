@@ -90,7 +90,7 @@ func start(name, protocol string, history int, listener net.Listener) (publisher
 			return publish, err
 		}
 	}
-	return nil, fmt.Errorf("there is no server %q", name)
+	return nil, fmt.Errorf("no server %q", name)
 }
 
 type process struct {

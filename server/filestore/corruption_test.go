@@ -144,9 +144,9 @@ func (w *world) start() {
 	}
 	w.checkEarlier(state, got)
 	if expected, known := w.history[state.Epoch]; known {
-		w.compare("the epoch goes on", expected, got, state.First)
+		w.compare("the epoch continues", expected, got, state.First)
 		if n := len(expected); n > 0 && state.Last < expected[n-1].sequence {
-			w.Errorf("the epoch goes on at %d, after %d", state.Last, expected[n-1].sequence)
+			w.Errorf("the epoch continues at %d, after %d", state.Last, expected[n-1].sequence)
 		}
 	} else {
 		w.history[state.Epoch] = got
@@ -155,10 +155,10 @@ func (w *world) start() {
 	switch {
 	case before == "":
 	case before == state.Epoch && w.faults == 0:
-		w.outcomes["no fault, the epoch goes on"]++
+		w.outcomes["no fault, the epoch continues"]++
 		w.checkKeys()
 	case before == state.Epoch:
-		w.outcomes["faults, and nothing is missing: the epoch goes on"]++
+		w.outcomes["faults, and nothing is missing: the epoch continues"]++
 	case w.faults == 0:
 		w.Error("a new epoch, although nothing happened")
 	case len(got) == 0:
@@ -192,7 +192,7 @@ func (w *world) checkEarlier(state server.StoreState, got []stored) {
 	for epoch, upTo := range state.Earlier {
 		expected := since(w.history[epoch], state.First)
 		if n := len(expected); n > 0 && expected[n-1].sequence > upTo {
-			w.Errorf("clients of %s miss what follows %d", epoch, upTo)
+			w.Errorf("clients of %s miss events after %d", epoch, upTo)
 		}
 		w.compare("an earlier epoch", expected, slices.DeleteFunc(slices.Clone(got), func(e stored) bool { return e.sequence > upTo }), state.First)
 	}
@@ -278,7 +278,7 @@ func (w *world) checkKeys() {
 	for _, k := range w.keys {
 		first, err := w.store.Append(w.Context(), k.key, k.record)
 		if err != nil || first != k.first {
-			w.Errorf("what was stored as %d is stored again as %d, %v", k.first, first, err)
+			w.Errorf("the events stored as %d are stored again as %d, %v", k.first, first, err)
 		}
 		other := k.key
 		other.Sum[0]++

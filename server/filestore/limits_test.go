@@ -224,7 +224,7 @@ func TestRetention(t *testing.T) {
 				t.Errorf("%+v", state)
 			}
 			if next := mustAppend(t, s, record("t", "next")); next != 102 || mustState(t, s).First != 102 {
-				t.Errorf("it goes on with %d, %+v", next, mustState(t, s))
+				t.Errorf("it continues with %d, %+v", next, mustState(t, s))
 			}
 		})
 	})
@@ -324,7 +324,7 @@ func TestDamageWhileOpen(t *testing.T) {
 	for i, gap := range map[int]string{0: "expired", 290: "", intact + 1: ""} {
 		response, body := n.stream(t, "", ids[i])
 		if got := response.Header.Get("Event-Gap"); got != gap {
-			t.Errorf("%s is met with the gap %q, want %q", ids[i], got, gap)
+			t.Errorf("%s gets the gap %q, want %q", ids[i], got, gap)
 		}
 		read(t, body, ids[299])
 	}

@@ -208,7 +208,7 @@ func TestReplayAfterRestart(t *testing.T) {
 			n.stop(t)
 			n = startNode(t, o, &server.Broker{})
 			check("after a restart")
-			event := sse.Event{Data: "goes on"}
+			event := sse.Event{Data: "continues"}
 			last = publish(t, n.broker, "a", event)
 			want.WriteString(encode(t, last, event))
 			check("what follows")
@@ -349,19 +349,19 @@ func TestPowerFailure(t *testing.T) {
 			old, _, _ := strings.Cut(ids[0], "-")
 			epoch, digits, _ := strings.Cut(next, "-")
 			if epoch == old || digits != "4" {
-				t.Fatalf("goes on with %s after %s", next, ids[2])
+				t.Fatalf("continues with %s after %s", next, ids[2])
 			}
 			for id, gap := range map[string]string{ids[2]: test.gap, ids[0]: test.gap, old + "-4": "epoch"} {
 				response, body := n.stream(t, "", id)
 				if got := response.Header.Get("Event-Gap"); got != gap {
-					t.Errorf("%s is met with the gap %q, want %q", id, got, gap)
+					t.Errorf("%s gets the gap %q, want %q", id, got, gap)
 				}
 				read(t, body, next)
 			}
 			n.stop(t)
 			n = startNode(t, o, &server.Broker{})
 			if next := publish(t, n.broker, "t", sse.Event{}); next != epoch+"-5" {
-				t.Errorf("after an orderly stop it goes on with %s", next)
+				t.Errorf("after a clean stop it continues with %s", next)
 			}
 		})
 	}

@@ -201,7 +201,7 @@ func TestIncompleteReadFails(t *testing.T) {
 		}
 		defer subscription.Unsubscribe()
 		if records, err := fake.Read(ctx, 1); err == nil {
-			t.Errorf("%+v is taken for the whole", records)
+			t.Errorf("%+v counts as complete", records)
 		}
 	}
 	message := func(sequence, before uint64) *nats.Msg {

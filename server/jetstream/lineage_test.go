@@ -18,7 +18,7 @@ func (f *follower) finish(t *testing.T) {
 		f.looking = false
 		f.compare(t.Context(), found)
 	case <-time.After(time.Minute):
-		t.Fatal("nobody looks")
+		t.Fatal("no look begins")
 	}
 }
 

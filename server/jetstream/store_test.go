@@ -103,12 +103,12 @@ func TestUnreachable(t *testing.T) {
 			}
 			epoch, _, _ := strings.Cut(first, "-")
 			if response, lines := n.stream(t, epoch+"-2"); response.StatusCode != http.StatusOK {
-				t.Errorf("what is in memory is answered %d", response.StatusCode)
+				t.Errorf("a stream from memory gets %d", response.StatusCode)
 			} else {
 				readTo(t, lines, "data: 4")
 			}
 			if response, _ := n.stream(t, first); response.StatusCode != http.StatusServiceUnavailable || response.Header.Get("Retry-After") == "" {
-				t.Errorf("what is not in memory is answered %d", response.StatusCode)
+				t.Errorf("a stream from the store gets %d", response.StatusCode)
 			}
 
 			fault.end(servers[0])
@@ -139,7 +139,7 @@ func TestNodesShareIDs(t *testing.T) {
 		if id != "" {
 			response, lines := nodes[(i+1)%3].stream(t, id)
 			if gap := response.Header.Get("Event-Gap"); gap != "" {
-				t.Fatalf("%s is met with the gap %q", id, gap)
+				t.Fatalf("%s gets the gap %q", id, gap)
 			}
 			if before := readTo(t, lines, "id: "+next); len(before) > 0 {
 				t.Errorf("between %s and %s there is %q", id, next, before)
@@ -354,6 +354,6 @@ func TestKeysAndRetention(t *testing.T) {
 	}
 	mustPost("old")
 	if last() != before+1 {
-		t.Error("STORES.md promises too little: NATS remembers keys whose events are gone")
+		t.Error("STORES.md promises too little: NATS remembers keys of dropped events")
 	}
 }

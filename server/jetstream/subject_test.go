@@ -30,7 +30,7 @@ func TestTopicsAreSubjects(t *testing.T) {
 	}
 	for _, subject := range []string{"", "a..b", "a b", "%a", "%4", "%zz", "%41", "a%", "%2a", "☃", "*"} {
 		if topic, ok := decodeTopic(subject); ok {
-			t.Errorf("%q is taken for %q", subject, topic)
+			t.Errorf("%q decodes to %q", subject, topic)
 		}
 	}
 }
@@ -41,7 +41,7 @@ func FuzzTopics(f *testing.F) {
 	f.Fuzz(func(t *testing.T, topic string) {
 		subject := encodeTopic(topic)
 		if strings.ContainsAny(subject, " \t\r\n*>\x00") || strings.Contains("."+subject+".", "..") {
-			t.Errorf("%q is %q, which is no subject", topic, subject)
+			t.Errorf("%q is %q, which is not a subject", topic, subject)
 		}
 		if strings.Count(subject, ".") != strings.Count(topic, ".") {
 			t.Errorf("%q is %q, of other tokens", topic, subject)
@@ -70,7 +70,7 @@ func TestIsBlock(t *testing.T) {
 		"data: x\n\nHTTP/1.1 200 OK\r\n\n": false,
 	} {
 		if got := isBlock([]byte(block)); got != want {
-			t.Errorf("%q is taken for an event: %v", block, got)
+			t.Errorf("%q counts as an event: %v", block, got)
 		}
 	}
 }

@@ -69,7 +69,7 @@ func TestLimit(t *testing.T) {
 			{0, 60, "a", 201, ""}, {0, 60, "a", 429, "2"}, {0, 40, "a", 201, ""}, {0, 101, "a", 429, "1"},
 			{time.Second, 101, "a", 413, ""}, {9 * time.Second, 100, "a", 201, ""},
 		}},
-		"what is refused is not charged": {&ratelimit.Limiter{Rate: 1, Burst: 2}, []step{
+		"refused publications do not count": {&ratelimit.Limiter{Rate: 1, Burst: 2}, []step{
 			{0, 1, "a", 201, ""}, {0, 2, "a", 429, "1"}, {0, 2, "a", 429, "1"}, {time.Second, 2, "a", 201, ""},
 		}},
 		"refused before": {&ratelimit.Limiter{Rate: 1, Burst: 1}, []step{
@@ -79,7 +79,7 @@ func TestLimit(t *testing.T) {
 			{0, 1001, "a", 413, ""}, {0, 999, "a", 201, ""}, {0, 150, "a", 429, "2"}, {time.Second, 101, "a", 201, ""}, {0, 1, "a", 429, "1"},
 		}},
 		"no limit": {&ratelimit.Limiter{Rate: rate.Inf}, []step{{0, 5000, "a", 201, ""}, {0, 5000, "a", 201, ""}}},
-		"those who are silent are forgotten": {&ratelimit.Limiter{Rate: 0.001, Burst: 1, MaxPublishers: 4}, []step{
+		"silent publishers are forgotten": {&ratelimit.Limiter{Rate: 0.001, Burst: 1, MaxPublishers: 4}, []step{
 			{0, 1, "a", 201, ""}, {0, 1, "b", 201, ""}, {0, 1, "c", 201, ""}, {0, 1, "a", 429, "1000"},
 			{0, 1, "d", 201, ""}, {0, 1, "e", 201, ""}, {0, 1, "a", 429, "1000"}, {0, 1, "b", 201, ""},
 		}},

@@ -40,7 +40,7 @@ var kinds = [...]struct {
 	{"visitor: joins, reads for a while, leaves", 20, true, (*crowd).visit},
 	{"replay from a random place", 15, true, (*crowd).replay},
 	{"slow reader, 4 kB window", 12, false, (*crowd).readSlowly},
-	{"stalled in what is live, then reads, 4 kB window", 10, false, (*crowd).stallLive},
+	{"stalls in live events, then reads, 4 kB window", 10, false, (*crowd).stallLive},
 	{"stalled in its history, then reads, 4 kB window", 10, false, (*crowd).stallHistory},
 	{"stalled and cut, 4 kB window", 6, false, (*crowd).stallForGood},
 	{"stalled on a shared HTTP/2 connection", 5, false, (*crowd).stallShared},
@@ -203,7 +203,7 @@ func (c *crowd) verdict(s *session, route string, err error) error {
 	c.received.Add(s.events)
 	c.gaps.Add(s.gaps)
 	if f, ok := errors.AsType[fault](err); ok {
-		return fmt.Errorf("%s, filter %q, Last-Event-ID %q, after %d events: %w (what came last: %s)", route, s.filter.patterns, s.asked, s.events, f.error, strings.Join(s.trace, ", "))
+		return fmt.Errorf("%s, filter %q, Last-Event-ID %q, after %d events: %w (the newest blocks: %s)", route, s.filter.patterns, s.asked, s.events, f.error, strings.Join(s.trace, ", "))
 	}
 	return nil
 }

@@ -77,7 +77,7 @@ func (l *ledger) read(data []byte) (p publication, err error) {
 		return p, fmt.Errorf("the data of %d bytes, which begins with %.40q, is damaged", len(data), data)
 	}
 	if p.topic < 0 || p.topic >= len(l.names) {
-		return p, fmt.Errorf("there is no topic %d", p.topic)
+		return p, fmt.Errorf("no topic %d", p.topic)
 	}
 	return p, nil
 }

@@ -127,7 +127,7 @@ func (s *soak) phases() error {
 	if err := context.Cause(s.ctx); err != nil {
 		return err
 	}
-	s.log("the chaos has ended: everybody is to have everything, and the others to be gone")
+	s.log("the chaos has ended: subscribers must receive everything, and other clients must be gone")
 	return errors.Join(s.allReceived(), s.othersGone(), s.exam())
 }
 

@@ -155,7 +155,7 @@ func (s *session) reach(id string) error {
 		return err
 	}
 	if known, _ := s.ledger.newest(); known != "" && epoch != known {
-		return fmt.Errorf("the id %q is of no epoch of this log", id)
+		return fmt.Errorf("the id %q has an epoch of another log", id)
 	}
 	if !s.placed {
 		s.begin(sequence)

@@ -58,14 +58,14 @@ func TestSessionDetectsFaults(t *testing.T) {
 		{name: "the first is lost", stream: id(0) + event(3), fault: "number 0 is due"},
 		{name: "the last is lost", stream: id(0) + event(1) + id(4), fault: "event 3 of topic \"a\" is missing"},
 		{name: "one comes twice", stream: id(0) + event(1) + event(1), fault: "event 1 follows 1"},
-		{name: "one comes again after a resumption", asked: own(3), after: 3, stream: event(3), fault: "event 3 follows 3"},
+		{name: "a duplicate after a resumption", asked: own(3), after: 3, stream: event(3), fault: "event 3 follows 3"},
 		{name: "disorder", stream: id(0) + event(1) + event(4) + event(3), fault: "number 1 is due"},
-		{name: "one of another topic", stream: id(0) + event(1) + event(2), fault: "the client asked for"},
+		{name: "an event of another topic", stream: id(0) + event(1) + event(2), fault: "the client asked for"},
 		{name: "one without an id before it", stream: event(1), fault: "precedes an id"},
 		{name: "one of a wrong id", stream: id(0) + strings.Replace(event(1), "-1\n", "-2\n", 1), fault: "was published as 1"},
 		{name: "a damaged one", stream: id(0) + strings.Replace(event(1), "345", "3x5", 1), fault: "is damaged"},
 		{name: "a torn one", stream: id(0) + "data: 0 0\n" + id(1), fault: "the data is"},
-		{name: "an id of nobody", stream: "id: other-3\n\n", fault: "no epoch of this log"},
+		{name: "an unknown id", stream: "id: other-3\n\n", fault: "an epoch of another log"},
 		{name: "an id goes back", stream: id(3) + event(4) + id(2), fault: "goes back"},
 		{name: "another type", stream: id(0) + "event: x\n" + event(1), fault: "of the type"},
 
@@ -75,11 +75,11 @@ func TestSessionDetectsFaults(t *testing.T) {
 		{name: "a gap that denies an id", asked: own(1), after: 1, stream: gap(own(1), 3, "epoch"), fault: "has given that id"},
 		{name: "a gap with another's id", asked: "other-4", stream: gap("other-5", 3, "epoch"), fault: "the client asked for"},
 		{name: "a gap of a wrong reason", asked: "other-4", stream: gap("other-4", 3, "malformed"), fault: "which is epoch"},
-		{name: "a gap that is no gap", asked: own(1), after: 1, stream: "event: gap\ndata: x\n" + id(1), fault: "a gap \"x\""},
+		{name: "a gap event that is not a gap", asked: own(1), after: 1, stream: "event: gap\ndata: x\n" + id(1), fault: "a gap \"x\""},
 		{name: "a gap whose id is another", asked: own(1), after: 1, stream: strings.Replace(gap(own(1), 6, "lag"), "-5\n", "-4\n", 1), fault: "a gap of the id 4"},
 		{name: "a header without its event", asked: own(1), after: 1, header: "expired", stream: event(3), fault: "that the header announces"},
 		{name: "a header of another reason", asked: own(1), after: 1, header: "lag", stream: gap(own(1), 6, "expired"), fault: "the header says"},
-		{name: "an event in place of a gap", asked: "other-4", stream: event(3), fault: "without a gap"},
+		{name: "an event instead of a gap", asked: "other-4", stream: event(3), fault: "without a gap"},
 		{name: "a gap where all begins", header: "expired", stream: event(3), fault: "asked for no id"},
 	} {
 		for _, size := range []int{1, 7, 1 << 20} {
@@ -164,6 +164,6 @@ func TestReportedFaults(t *testing.T) {
 		response.Body.Close()
 	}
 	if err := c.fault(); err == nil {
-		t.Error("a panic is no fault")
+		t.Error("a panic is not reported as a fault")
 	}
 }

@@ -162,7 +162,7 @@ func (s *soak) emptied() error {
 		stats := s.broker.Stats()
 		switch {
 		case stats.Connections != 0 || stats.Detached != 0 || stats.Lag != 0:
-			return fmt.Errorf("nobody is there, and %d streams are counted, %d detached, %d bytes behind", stats.Connections, stats.Detached, stats.Lag)
+			return fmt.Errorf("no client is connected, and %d streams are counted, %d detached, %d bytes behind", stats.Connections, stats.Detached, stats.Lag)
 		case stats.Published != uint64(published):
 			return fmt.Errorf("%d events were published, %d are counted", published, stats.Published)
 		case stats.Delivered < s.received(), stats.Replayed > stats.Delivered, stats.Gaps < s.crowd.gaps.Load():

@@ -58,7 +58,7 @@ func inLab(t *testing.T, test func(l *lab)) {
 		}
 		synctest.Wait()
 		if len(l.requests) > 0 {
-			t.Errorf("nobody awaited a request for %s", (<-l.requests).URL)
+			t.Errorf("unexpected request for %s", (<-l.requests).URL)
 		}
 	})
 }

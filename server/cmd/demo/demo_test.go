@@ -139,7 +139,7 @@ func TestOutage(t *testing.T) {
 		t.Fatalf("status %d, body %s", response.StatusCode, body)
 	}
 	if _, err := io.ReadAll(stream.Body); err != io.ErrUnexpectedEOF {
-		t.Errorf("present streams go on: %v", err)
+		t.Errorf("open streams continue: %v", err)
 	}
 	for _, path := range []string{"/events", "/protected"} {
 		response, _ := do(t, "GET", url+path, "")
@@ -227,7 +227,7 @@ func TestStats(t *testing.T) {
 		<-time.After(time.Minute)
 		synctest.Wait()
 		if got := d.broker.Stats().Published; got != 0 {
-			t.Fatalf("%d events published for nobody", got)
+			t.Fatalf("%d events published without clients", got)
 		}
 
 		body, writer := io.Pipe()

@@ -46,7 +46,7 @@ func TestAccessControl(t *testing.T) {
 		"all topics":                     {[]string{"-public", "news.*"}, "GET", "/events", "", 401},
 		"all topics, all public":         {[]string{"-public", ">"}, "GET", "/events", "", 200},
 		"all of two, which are public":   {[]string{"-public", "a,b", "-topics", "a,b"}, "GET", "/events", "", 200},
-		"nobody publishes to the public": {[]string{"-public", ">"}, "POST", "/events", "", 401},
+		"public topics are read-only":    {[]string{"-public", ">"}, "POST", "/events", "", 401},
 		"wrong where none is needed":     {[]string{"-public", ">", "-token", "secret"}, "GET", "/events", wrong, 401},
 		"right where none is needed":     {[]string{"-public", "news.*", "-token", "secret"}, "GET", "/events", bearer, 200},
 		"an unknown topic":               {[]string{"-token", "secret", "-topics", "b"}, "GET", "/events?topic=a", bearer, 404},
@@ -194,7 +194,7 @@ func TestTickets(t *testing.T) {
 		t.Errorf("status %d", response.StatusCode)
 	}
 	if response, _ := do(t, "POST", p.url+"/ticket", ""); response.StatusCode != 401 {
-		t.Errorf("status %d for who has no token", response.StatusCode)
+		t.Errorf("status %d without a token", response.StatusCode)
 	}
 	without := launch(t, "-token", "secret")
 	if response, _ := do(t, "POST", without.url+"/ticket", "", "Authorization", "Bearer secret"); response.StatusCode != 404 {

@@ -82,7 +82,7 @@ func TestRunFails(t *testing.T) {
 		"port in use":     {public, []string{"PORT", port}, []string{port, "in use", "PORT="}},
 		"argument":        {[]string{"serve"}, nil, []string{cli.ErrInvalid.Error(), "serve"}},
 		"flag":            {[]string{"-port", "1"}, nil, []string{cli.ErrInvalid.Error(), "-port"}},
-		"nobody may":      {nil, nil, []string{cli.ErrInvalid.Error(), "-public", "-token-file", "EVENTSOURCE_TOKEN"}},
+		"no access":       {nil, nil, []string{cli.ErrInvalid.Error(), "-public", "-token-file", "EVENTSOURCE_TOKEN"}},
 		"origin's slash":  {[]string{"-cors", "https://a.example/"}, nil, []string{cli.ErrInvalid.Error(), "https://a.example/"}},
 		"unusable host":   {append(public, "-addr", "localhost:http:1"), nil, []string{"localhost:http:1"}},
 		"impossible port": {public, []string{"PORT", "70000"}, []string{"70000"}},

@@ -77,7 +77,7 @@ func TestUnitCommandLine(t *testing.T) {
 func TestSystemdVerifiesUnit(t *testing.T) {
 	analyze, err := exec.LookPath("systemd-analyze")
 	if err != nil {
-		t.Skip("there is no systemd-analyze to check the unit")
+		t.Skip("systemd-analyze is not installed")
 	}
 	executable, err := os.Executable()
 	if err != nil {
@@ -106,7 +106,7 @@ func TestDockerfile(t *testing.T) {
 	flags.VisitAll(func(f *flag.Flag) { variables = append(variables, cli.Variable(f.Name)) })
 	for i := 0; i < len(pairs); i += 2 {
 		if !slices.Contains(variables, pairs[i]) {
-			t.Errorf("%s is the variable of no flag", pairs[i])
+			t.Errorf("%s belongs to no flag", pairs[i])
 		}
 	}
 	c, err := configure([]string{"-public", ">"}, environment(pairs...), os.Stderr)
@@ -119,10 +119,10 @@ func TestDockerfile(t *testing.T) {
 	}
 	for _, match := range regexp.MustCompile(`"(-[a-z-]+)"`).FindAllStringSubmatch(text, -1) {
 		if flags.Lookup(strings.TrimPrefix(match[1], "-")) == nil {
-			t.Errorf("%s is no flag", match[1])
+			t.Errorf("%s is not a flag", match[1])
 		}
 	}
 	if !strings.Contains(text, "USER 65532") || !strings.Contains(text, "CGO_ENABLED=0") || !strings.Contains(text, "./server/cmd/eventsource-server") {
-		t.Error("the image is not of a static binary that runs as nobody in particular")
+		t.Error("the image does not run a static binary as an unprivileged user")
 	}
 }

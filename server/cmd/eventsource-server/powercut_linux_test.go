@@ -137,16 +137,16 @@ func (l *ledger) checkPrefix(t *testing.T, url, gap string) (lost int) {
 	}
 	last := fmt.Sprintf("%s-%d", oldEpoch(l), after-1)
 	if got := gapOf(t, url, last); got != gap {
-		t.Errorf("%s is met with the gap %q, want %q", last, got, gap)
+		t.Errorf("%s gets the gap %q, want %q", last, got, gap)
 	}
 	if gap != "" {
 		return lost
 	}
 	if rest := replay(t, url, last, ids[0]); len(rest) != 1 {
-		t.Errorf("behind %s there is %v", last, rest)
+		t.Errorf("after %s there is %v", last, rest)
 	}
 	if got := gapOf(t, url, fmt.Sprintf("%s-%d", oldEpoch(l), after)); got != "epoch" {
-		t.Errorf("the id of an event that is lost is met with the gap %q", got)
+		t.Errorf("the id of a lost event gets the gap %q", got)
 	}
 	return lost
 }
@@ -164,7 +164,7 @@ func replay(t *testing.T, url, lastEventID, to string) map[int]string {
 	t.Helper()
 	response := from(t, url, lastEventID)
 	if gap := response.Header.Get("Event-Gap"); gap != "" {
-		t.Fatalf("%s is met with the gap %q", lastEventID, gap)
+		t.Fatalf("%s gets the gap %q", lastEventID, gap)
 	}
 	data, id := map[int]string{}, ""
 	for lines := bufio.NewScanner(response.Body); id != to && lines.Scan(); {

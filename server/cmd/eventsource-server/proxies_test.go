@@ -177,9 +177,9 @@ func findProxy(t testing.TB, program proxyProgram) string {
 		}
 	}
 	if os.Getenv("CI") != "" {
-		t.Fatalf("there is no %s: .ci/proxies should have installed it", program.binary)
+		t.Fatalf("no %s: .ci/proxies should have installed it", program.binary)
 	}
-	t.Skipf("there is no %s: on Debian, .ci/proxies installs it", program.binary)
+	t.Skipf("no %s: on Debian, .ci/proxies installs it", program.binary)
 	return ""
 }
 

@@ -60,7 +60,7 @@ func TestMetrics(t *testing.T) {
 	_, text := do(t, "GET", p.admin(t)+"/metrics", "")
 	for _, line := range []string{"eventsource_connections 1", "eventsource_connections_limit 7", "eventsource_build_info{version=", "go_goroutines ", "process_open_fds "} {
 		if !strings.Contains(text, "\n"+line) {
-			t.Errorf("there is no %q in:\n%s", line, text)
+			t.Errorf("no %q in:\n%s", line, text)
 		}
 	}
 	if response, _ := do(t, "GET", p.admin(t)+"/debug/pprof/", ""); response.StatusCode != 404 {
@@ -78,7 +78,7 @@ func TestOverloadRefusesOnlyNewClients(t *testing.T) {
 	}
 	do(t, "POST", p.url+"/events", "topic=a&data=still+here", "Authorization", "Bearer secret")
 	if !found(first.Body, "data: still here") {
-		t.Error("who was in gets nothing")
+		t.Error("the open stream gets nothing")
 	}
 }
 
@@ -154,7 +154,7 @@ func TestDraining(t *testing.T) {
 		t.Errorf("publishing: status %d", response.StatusCode)
 	}
 	if !found(stream.Body, "data: x") {
-		t.Error("who is in gets nothing")
+		t.Error("the open stream gets nothing")
 	}
 }
 

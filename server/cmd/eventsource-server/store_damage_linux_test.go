@@ -37,7 +37,7 @@ func TestDamagedStore(t *testing.T) {
 				write(t, filepath.Join(folder, f.Name()), string(text))
 			}
 		},
-		"a copy in place of the folder": func(t *testing.T, folder, copied string) {
+		"a copy instead of the folder": func(t *testing.T, folder, copied string) {
 			if err := os.RemoveAll(folder); err != nil {
 				t.Fatal(err)
 			}
@@ -73,7 +73,7 @@ func TestDamagedStore(t *testing.T) {
 			}
 			p = startProgram(t, args...)
 			if gap := gapOf(t, p.url, middle); gap != "" {
-				t.Errorf("after a crash, %s is met with the gap %q", middle, gap)
+				t.Errorf("after a crash, %s gets the gap %q", middle, gap)
 			}
 			last := publish(50)
 			p.kill(t)
@@ -82,7 +82,7 @@ func TestDamagedStore(t *testing.T) {
 			next := publish(80)
 			for _, id := range []string{middle, last} {
 				if gap := gapOf(t, p.url, id); gap != "epoch" {
-					t.Errorf("%s is met with the gap %q", id, gap)
+					t.Errorf("%s gets the gap %q", id, gap)
 				}
 			}
 			epoch, _, _ := strings.Cut(next, "-")

@@ -41,7 +41,7 @@ func TestStoreFlags(t *testing.T) {
 			case (err == nil) != (test.want == ""):
 				t.Errorf("configure: %v", err)
 			case err != nil && (!strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "secret")):
-				t.Errorf("%v does not mention %q, or tells a secret", err, test.want)
+				t.Errorf("%v does not mention %q, or contains a secret", err, test.want)
 			}
 		})
 	}
@@ -74,7 +74,7 @@ func TestStoreInFolder(t *testing.T) {
 	text := make([]byte, 200)
 	n, err := io.ReadAtLeast(stream.Body, text, len(": \nid: ")+len(id))
 	if err != nil || stream.Header.Get("Event-Gap") != "" {
-		t.Errorf("%s is met with %v, %q, %v", id, stream.Header, text[:n], err)
+		t.Errorf("%s gets %v, %q, %v", id, stream.Header, text[:n], err)
 	}
 }
 
@@ -183,7 +183,7 @@ func TestStoreInNATS(t *testing.T) {
 		t.Errorf("%s is followed by %s with the gap %q", third, fourth, gap)
 	}
 	if gap := gapOf(t, p.url, second); gap != "epoch" {
-		t.Errorf("%s is met with the gap %q", second, gap)
+		t.Errorf("%s gets the gap %q", second, gap)
 	}
 	if err := p.stop(); err != nil {
 		t.Error(err)

@@ -207,7 +207,7 @@ func TestHandshakeReloadsCertificate(t *testing.T) {
 		time.Sleep(checkInterval)
 		want("second")
 		if err := c.reload(t.Context()); err == nil {
-			t.Error("reloads what is not there")
+			t.Error("reloads missing files")
 		}
 	})
 }

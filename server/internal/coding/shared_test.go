@@ -138,7 +138,7 @@ func TestSharedSections(t *testing.T) {
 			shared += r.finish(t)
 		}
 		if len(w.codings.kept) > 0 || w.codings.Encoders() > 0 {
-			t.Fatal("what the clients shared outlives them")
+			t.Fatal("shared sections outlive their clients")
 		}
 		if t.Failed() {
 			t.Fatalf("with seed %d", seed)
@@ -259,7 +259,7 @@ func TestEncoderLimit(t *testing.T) {
 		c.Leave()
 	}
 	if n := w.codings.Encoders(); n != 0 || len(w.codings.kept) > 0 {
-		t.Errorf("%d encoders are kept for nobody", n)
+		t.Errorf("%d unused encoders are kept", n)
 	}
 }
 

@@ -172,6 +172,6 @@ func TestNewClientsDoNotWait(t *testing.T) {
 	w.append(t, "news", "now")
 	w.turns(1)
 	if honest.check.events != 1 {
-		t.Error("a newcomer waits for those who read a history")
+		t.Error("a new client waits for clients that read history")
 	}
 }

@@ -141,7 +141,7 @@ func (c *checker) event(sequence uint64, data string) {
 // missesNone fails if the stream should have received an event before next.
 func (c *checker) missesNone(next uint64, by string) {
 	if next < c.expect {
-		c.fail("%s comes again or late: expected %d", by, c.expect)
+		c.fail("%s is duplicate or late: expected %d", by, c.expect)
 	}
 	for s := c.expect; s < next; s++ {
 		if e, known := c.world.truth(c.epoch, s); known && !e.deleted && c.filter.Has(e.topic) {

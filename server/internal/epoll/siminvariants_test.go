@@ -34,7 +34,7 @@ func (w *world) check() error {
 	}
 	for _, c := range b.clients {
 		if _, events := c.Batch(); events && !w.log.Holds(&c.Cursor) {
-			return fmt.Errorf("client %d writes what it does not hold", c.fd)
+			return fmt.Errorf("client %d writes data that it does not hold", c.fd)
 		}
 	}
 	if int(w.detached.Load()) != w.attached() {
@@ -43,7 +43,7 @@ func (w *world) check() error {
 	for _, g := range b.ordered {
 		for i, c := range g.members {
 			if c.place != i || !c.Live() || c.Pending() || c.fd == none {
-				return fmt.Errorf("client %d is no member of its group: %+v", c.fd, c.Stream)
+				return fmt.Errorf("client %d is not a member of its group: %+v", c.fd, c.Stream)
 			}
 		}
 	}
@@ -65,7 +65,7 @@ func (w *world) settle() error {
 	w.faults, w.broadcaster.window = false, 1000
 	for turns := 0; ; turns++ {
 		if turns > 20_000 {
-			return errors.New("there is no end of things to do")
+			return errors.New("the work does not end")
 		}
 		busy := w.turn() || len(w.events) > 0
 		for len(w.spawned) > 0 {
@@ -204,7 +204,7 @@ func (w *world) stalledAreBounded() error {
 	for _, c := range w.clients {
 		s := c.socket
 		if c.ended == 0 && c.driver == nil && (s.reset || s.halfClosed && c.pace > 0) {
-			return fmt.Errorf("client %d has gone, and nobody has noticed", s.fd)
+			return fmt.Errorf("the disconnect of client %d is not noticed", s.fd)
 		}
 	}
 	if w.store == nil && w.limits.Pinned >= 0 && w.log.Pinned() > w.limits.Pinned {
@@ -296,10 +296,10 @@ func (w *world) wantNothingLeft() error {
 			len(b.clients), len(b.groups), len(b.apart), b.wheel.count, b.users)
 	}
 	if n := w.filters.Len(); n > 0 {
-		return fmt.Errorf("%d filters are kept for nobody", n)
+		return fmt.Errorf("%d unused filters are kept", n)
 	}
 	if n := w.log.Pinned(); n != 0 {
-		return fmt.Errorf("%d bytes are pinned by nobody", n)
+		return fmt.Errorf("%d bytes are pinned without a reader", n)
 	}
 	return nil
 }

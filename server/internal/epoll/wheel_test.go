@@ -46,7 +46,7 @@ func TestWheel(t *testing.T) {
 			})
 			for _, due := range want {
 				if due <= now-wheelTick {
-					t.Fatalf("what is due at %v is not at %v", due, now)
+					t.Fatalf("a connection that is due at %v is not due at %v", due, now)
 				}
 			}
 		}

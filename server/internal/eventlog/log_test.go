@@ -293,7 +293,7 @@ func TestSkip(t *testing.T) {
 		t.Errorf("gap %+v, want %+v", *g, want)
 	}
 	if text, gaps := readAll(t, l, &c); text != "" || gaps != nil {
-		t.Errorf("read %q and %v behind the skip", text, gaps)
+		t.Errorf("read %q and %v after the skip", text, gaps)
 	}
 }
 
@@ -315,7 +315,7 @@ func TestWaitingReadersAreWoken(t *testing.T) {
 			<-first
 			<-second
 			if l.wake != nil {
-				t.Error("a channel is kept though nobody waits")
+				t.Error("a channel is kept without waiters")
 			}
 			if wake(l); calls != 1 {
 				t.Errorf("a waiter is woken %d times before it reads", calls)
@@ -385,9 +385,9 @@ func TestWaitersAreWokenByFilter(t *testing.T) {
 		l.Release(r.waiter)
 	}
 	if len(l.groups) > 0 {
-		t.Errorf("%d groups of waiters are kept for nobody", len(l.groups))
+		t.Errorf("%d unused groups of waiters are kept", len(l.groups))
 	}
-	l.index.Find(topic.Make("a"), func(*waiters) { t.Error("a group is in the index for nobody") })
+	l.index.Find(topic.Make("a"), func(*waiters) { t.Error("an unused group is in the index") })
 }
 
 // A reader may have moved on since it was woken, because newer events were compressed together with its own. It is not

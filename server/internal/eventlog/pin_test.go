@@ -38,7 +38,7 @@ func TestPinnedCountsHeldSegments(t *testing.T) {
 		l.LetGo(&cursors[i])
 	}
 	if got := l.Pinned(); got != 0 || len(l.orphans) > 0 {
-		t.Errorf("%d bytes in %d segments are pinned by nobody", got, len(l.orphans))
+		t.Errorf("%d bytes in %d segments are pinned without a reader", got, len(l.orphans))
 	}
 }
 
@@ -60,11 +60,11 @@ func TestCutoff(t *testing.T) {
 		}
 		for _, c := range cursors {
 			if l.MustLetGo(c) {
-				t.Fatal("one who holds what is newer must let go, and one who holds what is older not")
+				t.Fatal("a reader of a newer segment must let go, or one of an older segment need not")
 			}
 		}
 		if l.Pinned() > 8*size {
-			t.Fatalf("%d bytes are pinned after all who must have let go", l.Pinned())
+			t.Fatalf("%d bytes are pinned after all readers that must have let go", l.Pinned())
 		}
 	}
 	if len(cursors) < 4 {

@@ -269,7 +269,7 @@ func TestCarrierFailuresAreRaised(t *testing.T) {
 						}
 					}()
 					d.Run(context.Background())
-					t.Error("the stream goes on")
+					t.Error("the stream continues")
 				}()
 				other := &testConn{}
 				h.open(t, other)

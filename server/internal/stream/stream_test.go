@@ -106,7 +106,7 @@ func TestStream(t *testing.T) {
 			f.wantWrite("30\r\nid: E-1\ndata: 1\n\nid: E-2\ndata: 2\n\n\r\n")
 			f.want(Wait)
 		}},
-		"what is for others is not written": {setup{topics: []string{"a"}}, func(f *fixture) {
+		"events for others are not written": {setup{topics: []string{"a"}}, func(f *fixture) {
 			f.publish("b", "1")
 			f.want(Again)
 			f.want(Wait)
@@ -192,7 +192,7 @@ func TestStream(t *testing.T) {
 			f.later(time.Second)
 			f.wantWrite("3\r\n:\n\n\r\n")
 		}},
-		"who gets nothing learns how far it is": {setup{topics: []string{"a"}}, func(f *fixture) {
+		"a client without events learns its position": {setup{topics: []string{"a"}}, func(f *fixture) {
 			f.publish("b", "1")
 			f.publish("b", "2")
 			f.want(Again)
@@ -317,7 +317,7 @@ func TestStream(t *testing.T) {
 			f.End(errTest)
 			f.want(Shutdown)
 		}},
-		"what the store has": {setup{stored: true}, func(f *fixture) {
+		"events of the store": {setup{stored: true}, func(f *fixture) {
 			records := []eventlog.Record{{Topic: "t", Block: []byte("data: 1\n\n"), Sequence: 1}, {Topic: "t", Block: []byte("data: 3\n\n"), Sequence: 3}}
 			f.log.Update(eventlog.Update{Epoch: "epoch000", Last: 2000}) // too far to be held
 			f.want(Fetch)

@@ -149,7 +149,7 @@ func (j *Journal) until(t testing.TB, what string, has func(log string) bool) {
 		select {
 		case <-grown:
 		case <-limit:
-			t.Fatalf("nobody logs %s:\n%s", what, j)
+			t.Fatalf("no log of %s:\n%s", what, j)
 		}
 	}
 }
