@@ -16,8 +16,9 @@ setDefaultURL(() => null); // until a page posts the URL
 
 /** Serves a page, or one of the pages that share this worker. */
 function serve(port) {
-  // A page names the worker after its own build.
-  if (/** @type {any} */ (globalThis).name !== BUILD) {
+  // A page names the worker after its own build. A wrapper around Worker may have dropped the name.
+  const { name } = /** @type {any} */ (globalThis);
+  if (name && name !== BUILD) {
     port.postMessage({ stale: true });
     return;
   }
