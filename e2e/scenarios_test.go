@@ -63,7 +63,7 @@ var (
 
 	// ways are those in which ours runs the scenarios, beside the one in which it is loaded: see harness/implementation.js.
 	ways    = []string{"script", "go", "handover"}
-	engines = []string{"chromium", "firefox", "webkit"}
+	engines = []string{"chromium", "firefox", "webkit", "node", "deno", "bun"}
 )
 
 // TestScenarios runs every scenario on each implementation, in a page that judges the trace by itself.

@@ -18,7 +18,7 @@ export function tell(t, source, type, ...names) {
 export function refuse(t, inits) {
   for (const init of inits) {
     try {
-      new t.EventSource('/x', init).close();
+      new t.EventSource(`${t.origins.A}/x`, init).close();
       t.note('constructed', init);
     } catch (error) {
       t.note(error.name, error.message.replace(/^Failed to construct 'EventSource': (\S+):.*$/s, '$1'));

@@ -1,17 +1,11 @@
 // Runs the scenarios of a file that the page's URL names, one after the other, and reports their traces to the lab.
 import { family, load } from './implementation.js';
-import { findDifference, judge } from './judge.js';
+import { findDifference } from './judge.js';
+import { run } from './perform.js';
 import { Scenario } from './scenario.js';
 
 const { searchParams } = new URL(location);
 const { control, file, implementation, limit = 50_000 } = Object.fromEntries(searchParams);
-
-// The limit is far above what any scenario needs: it ends a run that hangs and measures nothing. One that is known to hang
-// is given less, in which the rest of it has to happen.
-const knownLimit = 5_000;
-
-/** How the trace of a run that hangs ends. */
-const stillWaiting = 'still waiting for ';
 
 /** Ends the listeners of a scenario. */
 let over = new AbortController();
@@ -27,9 +21,8 @@ async function runAll() {
     const scenario = scenarios.find((scenario) => scenario.name === name);
     const t = new Scenario(EventSource, implementation, lab);
     const difference = findDifference(differences, `${file}/${name}`, family(implementation));
-    const hangs = difference?.expect.some((line) => line.startsWith(stillWaiting));
-    const problem = await perform(scenario, t, hangs ? knownLimit : Number(limit));
-    await report({ name, ...judge({ scenario, trace: t.trace, problem, difference, timedOut: t.trace.some((line) => line.startsWith(stillWaiting)) }) });
+    catchUncaught(t);
+    await report({ name, ...await run(scenario, t, { difference, limit: Number(limit) }) });
   }
 }
 
@@ -38,8 +31,8 @@ function report(result) {
   return fetch(`${control}/report`, { method: 'POST', body: JSON.stringify(result) });
 }
 
-/** Runs the scenario to its end, which includes that the server saw no request that was not awaited. */
-async function perform(scenario, t, limit) {
+/** Writes down the exceptions that nothing catches. */
+function catchUncaught(t) {
   over.abort(); // that of the scenario before, which has been reported since it ended
   over = new AbortController();
   const until = { signal: over.signal };
@@ -51,22 +44,6 @@ async function perform(scenario, t, limit) {
     t.uncaught(`in a promise: ${event.reason}`);
     event.preventDefault();
   }, until);
-  let timer;
-  const expiry = new Promise((resolve) => {
-    timer = setTimeout(() => {
-      t.write(stillWaiting + t.waitingFor);
-      resolve();
-    }, limit);
-  });
-  try {
-    await Promise.race([scenario.run(t), expiry]);
-    return null;
-  } catch (error) {
-    return error.stack?.includes(error.message) ? error.stack : `${error}\n${error.stack}`;
-  } finally {
-    clearTimeout(timer);
-    await t.finish();
-  }
 }
 
 // Not awaited here: if the frame is removed meanwhile, WebKit evaluates this module forever.

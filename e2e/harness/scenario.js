@@ -141,6 +141,7 @@ export class Scenario {
   }
 
   async control(what, path, init) {
+    const { fetch = globalThis.fetch } = this.#lab; // outside of a page, one that names the page's origin
     const response = await this.waiting(what, fetch(`${this.origins.control}/${path}`, { signal: this.#abort.signal, ...init }));
     if (!response.ok) throw new Error(`${path}: ${await response.text()}`);
     const body = await response.text();

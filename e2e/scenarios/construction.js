@@ -2,6 +2,9 @@
 
 const standard = '9.2.2 the EventSource(url, eventSourceInitDict) constructor';
 
+/** A URL that needs no document to be resolved against. */
+const somewhere = 'http://a.example/x';
+
 /** Constructs sources and closes each in the same task, so that none makes a request. */
 function constructs(name, calls, expect, place = standard) {
   return {
@@ -166,17 +169,17 @@ export default [
   constructs(
     'the dictionary may be an object, null or undefined',
     {
-      'withCredentials by default': () => ['/x'],
-      'withCredentials of undefined': () => ['/x', undefined],
-      'withCredentials of null': () => ['/x', null],
-      'withCredentials of {}': () => ['/x', {}],
-      'withCredentials of a function': () => ['/x', () => {}],
-      'withCredentials of an array': () => ['/x', []],
-      'withCredentials of a number': () => ['/x', 1],
-      'withCredentials of a string': () => ['/x', 'x'],
-      'withCredentials of a boolean': () => ['/x', true],
-      'withCredentials of a symbol': () => ['/x', Symbol('x')],
-      'withCredentials of a bigint': () => ['/x', 1n],
+      'withCredentials by default': () => [somewhere],
+      'withCredentials of undefined': () => [somewhere, undefined],
+      'withCredentials of null': () => [somewhere, null],
+      'withCredentials of {}': () => [somewhere, {}],
+      'withCredentials of a function': () => [somewhere, () => {}],
+      'withCredentials of an array': () => [somewhere, []],
+      'withCredentials of a number': () => [somewhere, 1],
+      'withCredentials of a string': () => [somewhere, 'x'],
+      'withCredentials of a boolean': () => [somewhere, true],
+      'withCredentials of a symbol': () => [somewhere, Symbol('x')],
+      'withCredentials of a bigint': () => [somewhere, 1n],
     },
     [
       'withCredentials by default: false',
@@ -198,7 +201,7 @@ export default [
     Object.fromEntries(
       [true, false, 1, 0, 'false', '', null, undefined, {}, Symbol.iterator, 0n, NaN].map((value) => [
         `withCredentials ${typeof value} ${String(value)}`,
-        () => ['/x', { withCredentials: value }],
+        () => [somewhere, { withCredentials: value }],
       ]),
     ),
     [
@@ -220,9 +223,9 @@ export default [
   constructs(
     'withCredentials may be inherited, and a getter of it may throw',
     {
-      'withCredentials inherited': () => ['/x', Object.create({ withCredentials: true })],
-      'withCredentials of a getter': () => ['/x', { get withCredentials() { return true; } }],
-      'withCredentials that throws': () => ['/x', { get withCredentials() { throw new RangeError('no'); } }],
+      'withCredentials inherited': () => [somewhere, Object.create({ withCredentials: true })],
+      'withCredentials of a getter': () => [somewhere, { get withCredentials() { return true; } }],
+      'withCredentials that throws': () => [somewhere, { get withCredentials() { throw new RangeError('no'); } }],
     },
     ['withCredentials inherited: true', 'withCredentials of a getter: true', 'withCredentials that throws: throws RangeError'],
     `${standard}: EventSourceInit; Web IDL`,

@@ -1,0 +1,201 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// An implementation is a class that run.mjs loads, and the runtime that it does so in.
+type implementation struct {
+	id      string // in -of
+	Name    string `json:"name"`
+	URL     string `json:"-"`
+	Own     bool   `json:"own,omitempty"`    // ours, which has rows in differences.json and scenarios of its own
+	Module  string `json:"module,omitempty"` // the file that exports EventSource, or none for the runtime's own
+	Go      string `json:"go,omitempty"`     // the file of ours that makes every source run on Go
+	Client  string `json:"client,omitempty"` // the Go client that the class stands for
+	Program string `json:"program,omitempty"`
+
+	pkg     string // the npm package whose version counts, if it is not the runtime's
+	runtime runtime
+}
+
+// A runtime is a command that runs run.mjs.
+type runtime struct {
+	name, command string
+	flags         []string
+}
+
+var (
+	node = runtime{name: "Node", command: "node"}
+	deno = runtime{name: "Deno", command: "deno", flags: []string{"run", "--allow-all"}}
+	bun  = runtime{name: "Bun", command: "bun"}
+)
+
+const (
+	repository = "https://github.com/eventsource-wasm/eventsource-wasm"
+	script     = "dist/eventsource.mjs"
+	testScript = "dist/test/eventsource.mjs" // what drives ours in tests
+	module     = "dist/eventsource.wasm"
+)
+
+// tools is where npm installs what package.json lists.
+const tools = "dist/tools/runtimes"
+
+var implementations = []implementation{
+	{id: "ours", Name: "eventsource-wasm", URL: repository, Own: true, Module: script, runtime: node},
+	{id: "ours-go", Name: "eventsource-wasm on Go", URL: repository, Own: true, Module: testScript, Go: module, runtime: node},
+	{id: "ours-deno", Name: "eventsource-wasm", URL: repository, Own: true, Module: script, runtime: deno},
+	{id: "ours-bun", Name: "eventsource-wasm", URL: repository, Own: true, Module: script, runtime: bun},
+	{
+		id: "eventsource", Name: "eventsource", URL: "https://github.com/EventSource/eventsource",
+		pkg: "eventsource", Module: tools + "/node_modules/eventsource/dist/index.js", runtime: node,
+	},
+	{
+		id: "undici", Name: "undici", URL: "https://github.com/nodejs/undici",
+		pkg: "undici", Module: tools + "/node_modules/undici/index.js", runtime: node,
+	},
+	{
+		id: "node", Name: "Node's own", URL: "https://nodejs.org/api/globals.html#class-eventsource",
+		runtime: runtime{name: "Node", command: "node", flags: []string{"--experimental-eventsource"}},
+	},
+	{id: "deno", Name: "Deno's own", URL: "https://docs.deno.com/api/web/~/EventSource", runtime: deno},
+}
+
+// ids lists the implementations for the help of -of.
+func ids() string {
+	var all []string
+	for _, i := range implementations {
+		all = append(all, i.id)
+	}
+	return strings.Join(all, ",")
+}
+
+// find returns the implementations with these ids, separated by commas.
+func find(of string) ([]implementation, error) {
+	var found []implementation
+	for id := range strings.SplitSeq(of, ",") {
+		i := slices.IndexFunc(implementations, func(i implementation) bool { return i.id == id })
+		if i < 0 {
+			return nil, fmt.Errorf("there is no implementation %q: there are %s", id, ids())
+		}
+		found = append(found, implementations[i])
+	}
+	return found, nil
+}
+
+// in returns the implementation with the paths of its files, in the module at root.
+func (i implementation) in(root string) implementation {
+	for _, path := range []*string{&i.Module, &i.Go, &i.Program} {
+		if *path != "" {
+			*path = filepath.Join(root, filepath.FromSlash(*path))
+		}
+	}
+	return i
+}
+
+// installed returns the implementation with the runtime that npm has installed.
+func (i implementation) installed(root string) implementation {
+	bin := filepath.Join(root, filepath.FromSlash(tools), "node_modules")
+	switch i.runtime.command {
+	case "node":
+		i.runtime.command = filepath.Join(bin, "node", "bin", "node")
+	default:
+		i.runtime.command = filepath.Join(bin, ".bin", i.runtime.command)
+	}
+	return i
+}
+
+// run returns the command that runs run.mjs with an argument.
+func (r runtime) run(ctx context.Context, root, argument string) *exec.Cmd {
+	arguments := slices.Concat(r.flags, []string{filepath.Join(root, "e2e", "node", "run.mjs"), argument})
+	return exec.CommandContext(ctx, r.command, arguments...)
+}
+
+// versions returns the implementation's version and the runtime's name with its version.
+func (i implementation) versions(ctx context.Context, root string) (own, runtime string, err error) {
+	output, err := exec.CommandContext(ctx, i.runtime.command, "--version").Output()
+	if err != nil {
+		return "", "", fmt.Errorf("asking %s for its version: %w", i.runtime.name, err)
+	}
+	line, _, _ := strings.Cut(string(output), "\n")
+	version := strings.TrimPrefix(strings.TrimPrefix(strings.ToLower(line), strings.ToLower(i.runtime.name)+" "), "v")
+	version, _, _ = strings.Cut(version, " ")
+	own = version
+	if file := i.manifest(root); file != "" {
+		if own, err = readVersion(file); err != nil {
+			return "", "", err
+		}
+	}
+	return own, i.runtime.name + " " + version, nil
+}
+
+// manifest returns the package.json that has the implementation's version, or nothing where the runtime has it.
+func (i implementation) manifest(root string) string {
+	switch {
+	case i.Own:
+		return filepath.Join(root, "dist", "package.json")
+	case i.pkg != "":
+		return filepath.Join(root, filepath.FromSlash(tools), "node_modules", i.pkg, "package.json")
+	}
+	return ""
+}
+
+func readVersion(file string) (string, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return "", err
+	}
+	var manifest struct {
+		Version string `json:"version"`
+	}
+	if err := json.Unmarshal(data, &manifest); err != nil {
+		return "", fmt.Errorf("%s: %w", file, err)
+	}
+	return cmp.Or(manifest.Version, "unknown"), nil
+}
+
+// install lets npm install what package.json lists, unless it has.
+func install(ctx context.Context, root string) error {
+	source, folder := filepath.Join(root, "e2e", "node"), filepath.Join(root, filepath.FromSlash(tools))
+	lock, err := os.ReadFile(filepath.Join(source, "package-lock.json"))
+	if err != nil {
+		return err
+	}
+	done := filepath.Join(folder, ".installed") // the lock of what is there
+	if installed, err := os.ReadFile(done); err == nil && string(installed) == string(lock) {
+		return nil
+	}
+	if os.Getenv("INSTALL") == "no" {
+		return fmt.Errorf("the runtimes and libraries of e2e/node/package.json are not installed in %s: run again without INSTALL=no", tools)
+	}
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return err
+	}
+	for _, name := range []string{"package.json", "package-lock.json"} {
+		data, err := os.ReadFile(filepath.Join(source, name))
+		if err == nil {
+			err = os.WriteFile(filepath.Join(folder, name), data, 0o644)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	// Their install scripts fetch the runtimes' binaries.
+	command := exec.CommandContext(ctx, "npm", "ci", "--prefer-offline", "--no-audit", "--no-fund")
+	command.Dir = folder
+	if output, err := command.CombinedOutput(); err != nil {
+		return fmt.Errorf("installing the runtimes and libraries of e2e/node/package.json: %w\n%s", err, output)
+	}
+	return os.WriteFile(done, lock, 0o644)
+}
+
+// prepare makes sure that all is there that the implementations need.
+func prepare(ctx context.Context, root string, _ []implementation) error { return install(ctx, root) }

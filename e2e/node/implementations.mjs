@@ -1,0 +1,19 @@
+// How the implementations are loaded that run outside of a browser.
+import { readFile } from 'node:fs/promises';
+import { pathToFileURL } from 'node:url';
+import { withoutOrigin } from './applicable.mjs';
+
+/**
+ * The class, the implementation's name in differences.json, and how its traces are reduced. Module is the file that exports
+ * the class, unless it is the runtime's own; go is the file that makes every source of ours run on Go.
+ */
+export async function load({ name, own, module, go }) {
+  const family = own ? 'wasm' : name;
+  if (!module) return { EventSource: globalThis.EventSource, family, reduce: withoutOrigin };
+  const { EventSource, goOnly } = await import(pathToFileURL(module).href);
+  if (go) {
+    globalThis.EVENTSOURCE_WASM_URL = new Uint8Array(await readFile(go)); // fetch takes no file
+    await goOnly();
+  }
+  return { EventSource, family, reduce: withoutOrigin };
+}

@@ -1,0 +1,213 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/eventsource-wasm/eventsource-wasm/e2e"
+)
+
+// longest bounds a run of some scenarios in one process, by the age of its lab.
+const longest = time.Hour
+
+// A suite is the scripted server, and where the files of the runner are.
+type suite struct {
+	server *httptest.Server
+	root   string        // of the module
+	limit  time.Duration // what a scenario may take
+}
+
+func newSuite(root string, limit time.Duration) *suite {
+	handler := &e2e.Suite{
+		Dist:    http.FileServer(http.Dir(filepath.Join(root, "dist"))),
+		MaxLabs: 64,
+		LabAge:  longest,
+	}
+	return &suite{httptest.NewServer(handler.Handler()), root, limit}
+}
+
+func (s *suite) close() { s.server.Close() }
+
+// A scenario is what the catalogue says of one.
+type scenario struct {
+	File         string `json:"file"`
+	Name         string `json:"name"`
+	Standard     string `json:"standard"`
+	Inapplicable string `json:"inapplicable"` // why it does not apply, if it does not
+}
+
+// A task is what run.mjs is told.
+type task struct {
+	List    bool     `json:"list,omitempty"`
+	File    string   `json:"file,omitempty"`
+	Names   []string `json:"names,omitempty"`
+	Control string   `json:"control,omitempty"`
+	Origin  string   `json:"origin,omitempty"`
+	Limit   int64    `json:"limit,omitempty"` // in milliseconds
+	implementation
+}
+
+// mark begins the lines of run.mjs that are results.
+const mark = "result: "
+
+// catalogue returns all scenarios, in their order.
+func (s *suite) catalogue(ctx context.Context, i implementation) (scenarios []scenario, err error) {
+	err = s.start(ctx, task{List: true, implementation: i}, func(line []byte) error {
+		return json.Unmarshal(line, &scenarios)
+	})
+	if err == nil && len(scenarios) == 0 {
+		err = errors.New("the runner lists no scenarios")
+	}
+	return scenarios, err
+}
+
+// run runs scenarios of one file in their order, and passes on each result. After one that fails, the others get another
+// process.
+func (s *suite) run(ctx context.Context, i implementation, file string, names []string, result func(e2e.Result)) error {
+	for len(names) > 0 {
+		done, err := s.runProcess(ctx, i, file, names, result)
+		if err != nil {
+			return err
+		}
+		names = names[done:]
+	}
+	return nil
+}
+
+// runProcess runs scenarios until one fails, and returns how many it has run, at least one.
+func (s *suite) runProcess(ctx context.Context, i implementation, file string, names []string, result func(e2e.Result)) (done int, err error) {
+	lab, err := s.openLab(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer s.closeLab(lab)
+	running, cancel := context.WithCancel(ctx)
+	defer cancel()
+	// A process whose thread never comes to rest cannot end its scenario itself.
+	stuck := time.AfterFunc(2*s.limit, cancel)
+	defer stuck.Stop()
+	t := task{File: file, Names: names, Control: lab.Origins["control"], Origin: lab.Origins["A"], Limit: s.limit.Milliseconds(), implementation: i}
+	err = s.start(running, t, func(line []byte) error {
+		var r e2e.Result
+		if err := json.Unmarshal(line, &r); err != nil {
+			return err
+		}
+		stuck.Reset(2 * s.limit)
+		result(r)
+		done++
+		return nil
+	})
+	switch {
+	case ctx.Err() != nil:
+		return done, context.Cause(ctx)
+	case done > 0:
+		return done, nil // if the process ended before its time, that is the next one's first scenario again
+	case running.Err() != nil:
+		result(e2e.Result{Name: names[0], Failure: "The process hangs.", Unfinished: true})
+	default:
+		result(e2e.Result{Name: names[0], Failure: fmt.Sprintf("The process ended without a result: %v", err)})
+	}
+	return 1, nil
+}
+
+// start runs run.mjs to its end and passes on its results.
+func (s *suite) start(ctx context.Context, t task, result func(line []byte) error) error {
+	argument, err := json.Marshal(t)
+	if err != nil {
+		return err
+	}
+	command := t.runtime.run(ctx, s.root, string(argument))
+	command.WaitDelay = time.Second
+	var complaints bytes.Buffer
+	command.Stderr = &complaints
+	stdout, err := command.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := command.Start(); err != nil {
+		return err
+	}
+	err = readResults(stdout, result)
+	if ended := command.Wait(); ended != nil {
+		err = fmt.Errorf("%w: %.2000s", ended, complaints.Bytes())
+	}
+	return err
+}
+
+func readResults(r io.Reader, result func(line []byte) error) error {
+	lines := bufio.NewReader(r)
+	for {
+		line, err := lines.ReadBytes('\n')
+		if line, ok := bytes.CutPrefix(line, []byte(mark)); ok {
+			if err := result(line); err != nil {
+				return fmt.Errorf("reading a result: %w", err)
+			}
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// A lab is the world of one process. See package e2e.
+type lab struct {
+	Number  int64             `json:"number"`
+	Origins map[string]string `json:"origins"`
+}
+
+func (s *suite) openLab(ctx context.Context) (l lab, err error) {
+	request, err := http.NewRequestWithContext(ctx, "POST", s.server.URL+"/conformance/labs", nil)
+	if err != nil {
+		return l, err
+	}
+	response, err := s.server.Client().Do(request)
+	if err != nil {
+		return l, fmt.Errorf("opening a lab: %w", err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return l, fmt.Errorf("opening a lab: %s", response.Status)
+	}
+	return l, json.NewDecoder(response.Body).Decode(&l)
+}
+
+func (s *suite) closeLab(l lab) {
+	request, err := http.NewRequest("DELETE", fmt.Sprintf("%s/conformance/labs/%d", s.server.URL, l.Number), nil)
+	if err != nil {
+		return
+	}
+	if response, err := s.server.Client().Do(request); err == nil {
+		response.Body.Close()
+	}
+}
+
+// findRoot returns the folder of the module that the working directory is in.
+func findRoot() (string, error) {
+	folder, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(folder, "e2e", "scenarios")); err == nil {
+			return folder, nil
+		}
+		if parent := filepath.Dir(folder); parent != folder {
+			folder = parent
+			continue
+		}
+		return "", errors.New("run this command inside the module: e2e/scenarios was not found")
+	}
+}
