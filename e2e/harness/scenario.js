@@ -91,7 +91,8 @@ export class Scenario {
    */
   async fence() {
     const server = this.stream('A', '/fence', { record: false });
-    const source = new this.EventSource(server.url);
+    const { Fence = this.EventSource } = this.#lab; // another one, if this does not reconnect as the standard says
+    const source = new Fence(server.url);
     const received = new Promise((resolve) => (source.onmessage = resolve));
     const first = await server.accept();
     await first.send('retry: 1\n\n');

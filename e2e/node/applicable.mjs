@@ -80,20 +80,52 @@ const browserOnly = {
   'responses/six connections go to one server, and a source that is closed makes room': 'the limit is of browsers',
 };
 
+// What is expected of ours, or seen in Chromium, where the standard leaves it open. Others may differ.
+const open = 'the standard leaves it open';
+const futile = 'the standard lets a client give up on, or try again, what it knows to be futile';
+
+const ofOurs = {
+  'order/the events of a chunk come before a message that one of them posts': open,
+  'order/the events of a chunk come before a timer that one of them sets': open,
+  'retry/an empty reconnection time is the default again': open,
+  'futile/a connection to about:blank fails': futile,
+  'futile/a connection to ftp://127.0.0.1/ fails': futile,
+  'futile/a connection to javascript:0 fails': futile,
+  'futile/a connection to mailto:someone@a.example fails': futile,
+  'futile/a connection to unheard-of:x fails': futile,
+  'futile/a port that browsers do not connect to is tried again': futile,
+  'redirects/a redirect that leads back to itself is given up after twenty and tried again': futile,
+  'redirects/a redirect to a data URL is a network error and tried again': futile,
+  'redirects/a redirect to a scheme that is not fetched is a network error and tried again': futile,
+  'redirects/a redirect to what is no URL is a network error and tried again': futile,
+};
+
+// The files that are about the bytes of a connection, which all clients in Go are for.
+const wire = ['answers', 'cuts', 'failures', 'ids', 'parsing', 'reconnection', 'retry'];
+
+const ofGo = {
+  'ids/an id of the control character 01 is sent as it is': 'net/http sends no header with a control character',
+  'ids/an id of the control character 7f is sent as it is': 'net/http sends no header with a control character',
+  'reconnection/a source opens before the body of its response has begun': 'shows the event open, which most clients in Go do not have',
+};
+
 /** The standard of scenarios that are not about it: they hold ours to what a browser says or has. */
 const NONE = /^none\b/;
 
 /** Why the scenario says nothing about the implementation, or an empty string. */
-export function inapplicable({ file, name, only, standard }, { own }) {
+export function inapplicable({ file, name, only, standard }, { own, client }) {
+  const id = `${file}/${name}`;
   if (!own && only === 'wasm') return 'about an addition of eventsource-wasm';
   if (!own && NONE.test(standard)) return 'the standard does not say it';
-  return browserOnly[`${file}/${name}`] ?? browserOnly[file] ?? '';
+  if (!own && ofOurs[id]) return ofOurs[id];
+  if (client) return wire.includes(file) ? ofGo[id] ?? '' : 'not about requests and messages alone';
+  return browserOnly[id] ?? browserOnly[file] ?? '';
 }
 
 /** Entries of the table that are of no scenario. */
 export function stale(catalogue) {
   const known = new Set(catalogue.flatMap(({ file, name }) => [file, `${file}/${name}`]));
-  return Object.keys(browserOnly).filter((key) => !known.has(key));
+  return Object.keys({ ...browserOnly, ...ofOurs, ...ofGo }).filter((key) => !known.has(key));
 }
 
 /** A trace without what a program that has no origin cannot send. */

@@ -3,11 +3,13 @@ package main
 import (
 	"cmp"
 	"context"
+	"debug/buildinfo"
 	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -23,7 +25,7 @@ type implementation struct {
 	Client  string `json:"client,omitempty"` // the Go client that the class stands for
 	Program string `json:"program,omitempty"`
 
-	pkg     string // the npm package whose version counts, if it is not the runtime's
+	pkg     string // the package of npm, or the module of Go, whose version counts, if it is not the runtime's
 	runtime runtime
 }
 
@@ -44,6 +46,7 @@ const (
 	script     = "dist/eventsource.mjs"
 	testScript = "dist/test/eventsource.mjs" // what drives ours in tests
 	module     = "dist/eventsource.wasm"
+	goclients  = "dist/tools/goclients" // built from e2e/node/goclients
 )
 
 // tools is where npm installs what package.json lists.
@@ -66,6 +69,10 @@ var implementations = []implementation{
 		id: "node", Name: "Node's own", URL: "https://nodejs.org/api/globals.html#class-eventsource",
 		runtime: runtime{name: "Node", command: "node", flags: []string{"--experimental-eventsource"}},
 	},
+	{id: "go-ours", Name: "eventsource-wasm for Go", URL: repository, Client: "ours", Program: goclients, runtime: node},
+	{id: "r3labs", Name: "r3labs/sse", URL: "https://github.com/r3labs/sse", Client: "r3labs", pkg: "github.com/r3labs/sse/v2", Program: goclients, runtime: node},
+	{id: "tmaxmax", Name: "tmaxmax/go-sse", URL: "https://github.com/tmaxmax/go-sse", Client: "tmaxmax", pkg: "github.com/tmaxmax/go-sse", Program: goclients, runtime: node},
+	{id: "launchdarkly", Name: "launchdarkly/eventsource", URL: "https://github.com/launchdarkly/eventsource", Client: "launchdarkly", pkg: "github.com/launchdarkly/eventsource", Program: goclients, runtime: node},
 	{id: "deno", Name: "Deno's own", URL: "https://docs.deno.com/api/web/~/EventSource", runtime: deno},
 }
 
@@ -121,31 +128,37 @@ func (r runtime) run(ctx context.Context, root, argument string) *exec.Cmd {
 
 // versions returns the implementation's version and the runtime's name with its version.
 func (i implementation) versions(ctx context.Context, root string) (own, runtime string, err error) {
+	if i.Client != "" {
+		return i.goVersions(root)
+	}
 	output, err := exec.CommandContext(ctx, i.runtime.command, "--version").Output()
 	if err != nil {
 		return "", "", fmt.Errorf("asking %s for its version: %w", i.runtime.name, err)
 	}
-	line, _, _ := strings.Cut(string(output), "\n")
-	version := strings.TrimPrefix(strings.TrimPrefix(strings.ToLower(line), strings.ToLower(i.runtime.name)+" "), "v")
-	version, _, _ = strings.Cut(version, " ")
-	own = version
-	if file := i.manifest(root); file != "" {
-		if own, err = readVersion(file); err != nil {
-			return "", "", err
-		}
+	version := regexp.MustCompile(`\d+(\.\d+)+`).FindString(string(output))
+	switch own = version; {
+	case i.Own:
+		own, err = readVersion(filepath.Join(root, "dist", "package.json"))
+	case i.pkg != "":
+		own, err = readVersion(filepath.Join(root, filepath.FromSlash(tools), "node_modules", i.pkg, "package.json"))
 	}
-	return own, i.runtime.name + " " + version, nil
+	return own, i.runtime.name + " " + version, err
 }
 
-// manifest returns the package.json that has the implementation's version, or nothing where the runtime has it.
-func (i implementation) manifest(root string) string {
-	switch {
-	case i.Own:
-		return filepath.Join(root, "dist", "package.json")
-	case i.pkg != "":
-		return filepath.Join(root, filepath.FromSlash(tools), "node_modules", i.pkg, "package.json")
+// goVersions reads the versions that the program was built with.
+func (i implementation) goVersions(root string) (own, runtime string, err error) {
+	built, err := buildinfo.ReadFile(i.Program)
+	if err != nil {
+		return "", "", err
 	}
-	return ""
+	runtime = "Go " + strings.TrimPrefix(built.GoVersion, "go")
+	for _, m := range built.Deps {
+		if m.Path == i.pkg {
+			return strings.TrimPrefix(m.Version, "v"), runtime, nil
+		}
+	}
+	own, err = readVersion(filepath.Join(root, "dist", "package.json"))
+	return own, runtime, err
 }
 
 func readVersion(file string) (string, error) {
@@ -197,5 +210,18 @@ func install(ctx context.Context, root string) error {
 	return os.WriteFile(done, lock, 0o644)
 }
 
-// prepare makes sure that all is there that the implementations need.
-func prepare(ctx context.Context, root string, _ []implementation) error { return install(ctx, root) }
+// prepare installs and builds what the implementations need.
+func prepare(ctx context.Context, root string, chosen []implementation) error {
+	if err := install(ctx, root); err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(chosen, func(i implementation) bool { return i.Client != "" }) {
+		return nil
+	}
+	build := exec.CommandContext(ctx, "go", "build", "-mod=mod", "-o", filepath.Join(root, filepath.FromSlash(goclients)), ".")
+	build.Dir = filepath.Join(root, "e2e", "node", "goclients")
+	if output, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("building e2e/node/goclients: %w\n%s", err, output)
+	}
+	return nil
+}

@@ -2,12 +2,18 @@
 import { readFile } from 'node:fs/promises';
 import { pathToFileURL } from 'node:url';
 import { withoutOrigin } from './applicable.mjs';
+import { requestsAndMessages, start } from './goclient.mjs';
 
 /**
  * The class, the implementation's name in differences.json, and how its traces are reduced. Module is the file that exports
- * the class, unless it is the runtime's own; go is the file that makes every source of ours run on Go.
+ * the class, unless it is the runtime's own; go is the file that makes every source of ours run on Go. Client is a Go client,
+ * which program serves. Fence is the class that t.fence() needs: one that reconnects as the standard says.
  */
-export async function load({ name, own, module, go }) {
+export async function load({ name, own, module, go, client, program }) {
+  if (client) {
+    const by = start(program);
+    return { EventSource: by(client), Fence: by('ours'), family: `go ${client}`, reduce: (trace) => requestsAndMessages(withoutOrigin(trace)) };
+  }
   const family = own ? 'wasm' : name;
   if (!module) return { EventSource: globalThis.EventSource, family, reduce: withoutOrigin };
   const { EventSource, goOnly } = await import(pathToFileURL(module).href);

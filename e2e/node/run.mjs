@@ -40,10 +40,10 @@ async function runAll() {
     import('../differences.json', { with: { type: 'json' } }),
     openLab(task.control),
   ]);
-  const { EventSource, family, reduce } = await load(task, lab);
+  const { EventSource, Fence, family, reduce } = await load(task);
   for (const name of task.names) {
     const scenario = scenarios.find((scenario) => scenario.name === name);
-    current = new Scenario(EventSource, task.name, lab);
+    current = new Scenario(EventSource, task.name, { ...lab, Fence });
     const difference = findDifference(differences, `${task.file}/${name}`, family);
     const result = await run(scenario, current, { difference, limit: task.limit, reduce });
     await write({ name, ...result });

@@ -1,0 +1,122 @@
+// Package clients lets scenarios of the conformance suite, which are JavaScript, open sources that a Go client reads. A
+// process is told on its standard input what to open and close, a line of JSON each, and tells on its standard output what
+// the sources receive.
+package clients
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+
+	"github.com/eventsource-wasm/eventsource-wasm/wasm/eventsource"
+)
+
+// A Client reads the stream at url by its requests through client, until ctx is done or it gives up. It calls message for
+// each event and lost whenever it reports that a connection is lost or cannot be made.
+type Client func(ctx context.Context, url string, client *http.Client, message func(Message), lost func())
+
+// A Message is an event as the client gives it to a program. Data and types need not be UTF-8.
+type Message struct {
+	Type string // empty for "message"
+	Data []byte
+}
+
+// A command is a line of the input.
+type command struct {
+	ID     int    `json:"id"`               // of the source
+	URL    string `json:"url"`              // opens it
+	Client string `json:"client,omitempty"` // by which client
+	Close  bool   `json:"close,omitempty"`
+}
+
+// An event is a line of the output.
+type event struct {
+	ID    int    `json:"id"`
+	Event string `json:"event"` // open, message or lost
+	Type  []byte `json:"type,omitempty"`
+	Data  []byte `json:"data,omitempty"`
+}
+
+// Serve does what the commands say until they end.
+func Serve(clients map[string]Client, commands io.Reader, events io.Writer) error {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	var mu sync.Mutex
+	out := json.NewEncoder(events)
+	tell := func(e event) {
+		mu.Lock()
+		defer mu.Unlock()
+		out.Encode(e) // who does not read has gone, and the commands end
+	}
+	closers := map[int]context.CancelFunc{}
+	lines := bufio.NewScanner(commands)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		var c command
+		if err := json.Unmarshal(lines.Bytes(), &c); err != nil {
+			return fmt.Errorf("reading a command: %w", err)
+		}
+		if c.Close {
+			closers[c.ID]()
+			continue
+		}
+		client := clients[c.Client]
+		if client == nil {
+			return fmt.Errorf("there is no client %q", c.Client)
+		}
+		source, cancel := context.WithCancel(ctx)
+		closers[c.ID] = cancel
+		go run(source, client, c, tell)
+	}
+	return lines.Err()
+}
+
+func run(ctx context.Context, client Client, c command, tell func(event)) {
+	transport := announcer{&http.Transport{}, func() { tell(event{ID: c.ID, Event: "open"}) }}
+	defer transport.CloseIdleConnections()
+	lost := func() { tell(event{ID: c.ID, Event: "lost"}) }
+	client(ctx, c.URL, &http.Client{Transport: transport}, func(m Message) {
+		tell(event{ID: c.ID, Event: "message", Type: []byte(m.Type), Data: m.Data})
+	}, lost)
+	if ctx.Err() == nil {
+		lost() // it has given up
+	}
+}
+
+// An announcer tells of responses that can be streams. Most clients do not: no scenario that they run depends on it.
+type announcer struct {
+	*http.Transport
+	open func()
+}
+
+func (a announcer) RoundTrip(r *http.Request) (*http.Response, error) {
+	response, err := a.Transport.RoundTrip(r)
+	if err == nil && response.StatusCode == http.StatusOK {
+		a.open()
+	}
+	return response, err
+}
+
+// Ours is the client of this module.
+func Ours(ctx context.Context, url string, client *http.Client, message func(Message), lost func()) {
+	source, err := eventsource.New(url, eventsource.Options{
+		Client: client,
+		OnError: func(e *eventsource.Error) {
+			if e.WillRetry {
+				lost()
+			}
+		},
+	})
+	if err != nil {
+		return
+	}
+	for e, err := range source.Events(ctx) {
+		if err == nil {
+			message(Message{e.Type, []byte(e.Data)})
+		}
+	}
+}

@@ -1,0 +1,74 @@
+// An EventSource whose stream a Go client reads, in a process that package clients serves. It has what scenarios about the
+// bytes of a connection use and no more: what a Go client does not show is left out of their traces.
+import { spawn } from 'node:child_process';
+import { createInterface } from 'node:readline';
+
+/** Starts the program and returns a function that makes classes of its clients. */
+export function start(program) {
+  const sources = new Map();
+  const child = spawn(program, { stdio: ['pipe', 'pipe', 'inherit'] });
+  const tell = (command) => child.stdin.write(`${JSON.stringify(command)}\n`);
+  createInterface({ input: child.stdout }).on('line', (line) => {
+    const { id, ...event } = JSON.parse(line);
+    sources.get(id)?.(event);
+  });
+  child.on('exit', (code) => {
+    throw new Error(`${program} has ended with status ${code}`);
+  });
+  let last = 0;
+
+  return (client) => class GoEventSource extends EventTarget {
+    static CONNECTING = 0;
+    static OPEN = 1;
+    static CLOSED = 2;
+    readyState = 0;
+    withCredentials = false;
+    #id = ++last;
+
+    constructor(url) {
+      super();
+      this.url = new URL(url).href;
+      sources.set(this.#id, (event) => this.#receive(event));
+      tell({ id: this.#id, url: this.url, client });
+    }
+
+    close() {
+      if (sources.delete(this.#id)) tell({ id: this.#id, close: true });
+      this.readyState = 2;
+    }
+
+    set onmessage(listener) {
+      this.addEventListener('message', listener);
+    }
+
+    #receive({ event, type, data }) {
+      if (event === 'message') {
+        const origin = new URL(this.url).origin; // most do not tell it
+        this.dispatchEvent(new MessageEvent(text(type) || 'message', { data: text(data), origin }));
+        return;
+      }
+      // A client does not say whether it is going to try again: the next request shows it.
+      this.readyState = event === 'open' ? 1 : 0;
+      this.dispatchEvent(new Event(event === 'open' ? 'open' : 'error'));
+    }
+  };
+}
+
+/** Bytes in Base64 as a stream's are decoded. */
+function text(base64 = '') {
+  return new TextDecoder('utf-8', { ignoreBOM: true }).decode(Buffer.from(base64, 'base64'));
+}
+
+// The lines that no Go client's API accounts for, and what it does not say in others.
+const unseen = /^(\w+: )?(open|error (CONNECTING|OPEN|CLOSED))$|^readyState /;
+const request = /^(not awaited: )?[A-Z]+ [ABC]\b/;
+const cache = / (cache-control|pragma): (missing|"[^"]*")/g; // a program has no cache
+const told = /( id "([^"\\]|\\.)*")?( (CONNECTING|CLOSED))?$/; // behind the data of a message
+
+/** A trace of requests and messages. That an id was received, the next request shows. */
+export function requestsAndMessages(trace) {
+  return trace.filter((line) => !unseen.test(line)).map((line) => {
+    if (request.test(line)) return line.replace(cache, '');
+    return / ("|of \d+ code units)/.test(line) ? line.replace(told, '') : line;
+  });
+}
