@@ -34,6 +34,7 @@ const browserOnly = {
   'handlers/a message has the members of a MessageEvent in their order, and none of its own': target,
   'handlers/a message is a MessageEvent that neither bubbles nor can be cancelled': target,
   'handlers/capturing listeners come first at the target': target,
+  'handlers/microtasks run after each listener': target,
 
   'headers/a request to another origin names the origin and not the page': browserHeaders,
   'headers/headers are asked of another origin in a preflight': cors,
@@ -80,13 +81,15 @@ const browserOnly = {
   'responses/six connections go to one server, and a source that is closed makes room': 'the limit is of browsers',
 };
 
-// What is expected of ours, or seen in Chromium, where the standard leaves it open. Others may differ.
+// What is expected of ours and of nobody else: mostly what Chromium does where the standard leaves it open.
 const open = 'the standard leaves it open';
 const futile = 'the standard lets a client give up on, or try again, what it knows to be futile';
 
 const ofOurs = {
+  'handlers/a message can be initialised anew once it has been dispatched': target,
   'order/the events of a chunk come before a message that one of them posts': open,
   'order/the events of a chunk come before a timer that one of them sets': open,
+  'retry/a reconnection time beyond 64 bits is ignored': open,
   'retry/an empty reconnection time is the default again': open,
   'futile/a connection to about:blank fails': futile,
   'futile/a connection to ftp://127.0.0.1/ fails': futile,
@@ -128,5 +131,14 @@ export function stale(catalogue) {
   return Object.keys({ ...browserOnly, ...ofOurs, ...ofGo }).filter((key) => !known.has(key));
 }
 
-/** A trace without what a program that has no origin cannot send. */
-export const withoutOrigin = (trace) => trace.map((line) => (/^(not awaited: )?[A-Z]+ [ABC]\b/.test(line) ? line.replace(/ origin: "(A|null)"/, '') : line));
+const request = /^(not awaited: )?[A-Z]+ [ABC]\b/;
+
+// Headers that a program does not send which has no origin and no cache, and the white space before a value, which is not
+// part of it (RFC 9110, 5.5).
+const ofPages = / (cache-control|pragma): (missing|"[^"]*")| origin: "(A|null)"/g;
+const leading = /( last-event-id: ") +/;
+
+/** A trace with the requests as any program may make them. */
+export function asProgram(trace) {
+  return trace.map((line) => (request.test(line) ? line.replace(ofPages, '').replace(leading, '$1') : line));
+}

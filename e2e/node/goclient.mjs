@@ -2,6 +2,7 @@
 // bytes of a connection use and no more: what a Go client does not show is left out of their traces.
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
+import { asProgram } from './applicable.mjs';
 
 /** Starts the program and returns a function that makes classes of its clients. */
 export function start(program) {
@@ -61,14 +62,10 @@ function text(base64 = '') {
 
 // The lines that no Go client's API accounts for, and what it does not say in others.
 const unseen = /^(\w+: )?(open|error (CONNECTING|OPEN|CLOSED))$|^readyState /;
-const request = /^(not awaited: )?[A-Z]+ [ABC]\b/;
-const cache = / (cache-control|pragma): (missing|"[^"]*")/g; // a program has no cache
+const message = /^(?!(not awaited: )?[A-Z]+ [ABC]\b).* ("|of \d+ code units)/s;
 const told = /( id "([^"\\]|\\.)*")?( (CONNECTING|CLOSED))?$/; // behind the data of a message
 
 /** A trace of requests and messages. That an id was received, the next request shows. */
 export function requestsAndMessages(trace) {
-  return trace.filter((line) => !unseen.test(line)).map((line) => {
-    if (request.test(line)) return line.replace(cache, '');
-    return / ("|of \d+ code units)/.test(line) ? line.replace(told, '') : line;
-  });
+  return asProgram(trace).filter((line) => !unseen.test(line)).map((line) => (message.test(line) ? line.replace(told, '') : line));
 }

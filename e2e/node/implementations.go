@@ -25,6 +25,7 @@ type implementation struct {
 	Client  string `json:"client,omitempty"` // the Go client that the class stands for
 	Program string `json:"program,omitempty"`
 
+	note    string // on how it is used
 	pkg     string // the package of npm, or the module of Go, whose version counts, if it is not the runtime's
 	runtime runtime
 }
@@ -53,8 +54,14 @@ const (
 const tools = "dist/tools/runtimes"
 
 var implementations = []implementation{
-	{id: "ours", Name: "eventsource-wasm", URL: repository, Own: true, Module: script, runtime: node},
-	{id: "ours-go", Name: "eventsource-wasm on Go", URL: repository, Own: true, Module: testScript, Go: module, runtime: node},
+	{
+		id: "ours", Name: "eventsource-wasm", URL: repository, note: "as a program imports it: on its engine in JavaScript",
+		Own: true, Module: script, runtime: node,
+	},
+	{
+		id: "ours-go", Name: "eventsource-wasm on Go", URL: repository, note: "every source is Go's from its first input on",
+		Own: true, Module: testScript, Go: module, runtime: node,
+	},
 	{id: "ours-deno", Name: "eventsource-wasm", URL: repository, Own: true, Module: script, runtime: deno},
 	{id: "ours-bun", Name: "eventsource-wasm", URL: repository, Own: true, Module: script, runtime: bun},
 	{
@@ -62,18 +69,26 @@ var implementations = []implementation{
 		pkg: "eventsource", Module: tools + "/node_modules/eventsource/dist/index.js", runtime: node,
 	},
 	{
-		id: "undici", Name: "undici", URL: "https://github.com/nodejs/undici",
+		id: "undici", Name: "undici", URL: "https://github.com/nodejs/undici", note: "after install(), which makes its classes the globals",
 		pkg: "undici", Module: tools + "/node_modules/undici/index.js", runtime: node,
 	},
 	{
-		id: "node", Name: "Node's own", URL: "https://nodejs.org/api/globals.html#class-eventsource",
+		id: "node", Name: "Node's own", URL: "https://nodejs.org/api/globals.html#class-eventsource", note: "with --experimental-eventsource",
 		runtime: runtime{name: "Node", command: "node", flags: []string{"--experimental-eventsource"}},
 	},
-	{id: "go-ours", Name: "eventsource-wasm for Go", URL: repository, Client: "ours", Program: goclients, runtime: node},
-	{id: "r3labs", Name: "r3labs/sse", URL: "https://github.com/r3labs/sse", Client: "r3labs", pkg: "github.com/r3labs/sse/v2", Program: goclients, runtime: node},
-	{id: "tmaxmax", Name: "tmaxmax/go-sse", URL: "https://github.com/tmaxmax/go-sse", Client: "tmaxmax", pkg: "github.com/tmaxmax/go-sse", Program: goclients, runtime: node},
-	{id: "launchdarkly", Name: "launchdarkly/eventsource", URL: "https://github.com/launchdarkly/eventsource", Client: "launchdarkly", pkg: "github.com/launchdarkly/eventsource", Program: goclients, runtime: node},
 	{id: "deno", Name: "Deno's own", URL: "https://docs.deno.com/api/web/~/EventSource", runtime: deno},
+	goClient("go-ours", "eventsource-wasm for Go", "", ""),
+	goClient("r3labs", "r3labs/sse", "github.com/r3labs/sse/v2", "does not reconnect when the server ends the stream in order"),
+	goClient("tmaxmax", "tmaxmax/go-sse", "github.com/tmaxmax/go-sse", ""),
+	goClient("launchdarkly", "launchdarkly/eventsource", "github.com/launchdarkly/eventsource", "its error handler gives up after an HTTP error"),
+}
+
+// goClient returns the client of a module of Go, or ours.
+func goClient(id, name, path, note string) implementation {
+	url := "https://pkg.go.dev/" + cmp.Or(path, "github.com/eventsource-wasm/eventsource-wasm/wasm/eventsource")
+	return implementation{
+		id: id, Name: name, URL: url, note: note, pkg: path, Client: strings.TrimPrefix(id, "go-"), Program: goclients, runtime: node,
+	}
 }
 
 // ids lists the implementations for the help of -of.

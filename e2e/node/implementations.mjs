@@ -1,7 +1,7 @@
 // How the implementations are loaded that run outside of a browser.
 import { readFile } from 'node:fs/promises';
 import { pathToFileURL } from 'node:url';
-import { withoutOrigin } from './applicable.mjs';
+import { asProgram } from './applicable.mjs';
 import { requestsAndMessages, start } from './goclient.mjs';
 
 /**
@@ -12,14 +12,15 @@ import { requestsAndMessages, start } from './goclient.mjs';
 export async function load({ name, own, module, go, client, program }) {
   if (client) {
     const by = start(program);
-    return { EventSource: by(client), Fence: by('ours'), family: `go ${client}`, reduce: (trace) => requestsAndMessages(withoutOrigin(trace)) };
+    return { EventSource: by(client), Fence: by('ours'), family: `go ${client}`, reduce: requestsAndMessages };
   }
   const family = own ? 'wasm' : name;
-  if (!module) return { EventSource: globalThis.EventSource, family, reduce: withoutOrigin };
-  const { EventSource, goOnly } = await import(pathToFileURL(module).href);
+  if (!module) return { EventSource: globalThis.EventSource, family, reduce: asProgram };
+  const { EventSource, goOnly, install } = await import(pathToFileURL(module).href);
+  install?.(); // undici puts the classes of its events in the place of the runtime's
   if (go) {
     globalThis.EVENTSOURCE_WASM_URL = new Uint8Array(await readFile(go)); // fetch takes no file
     await goOnly();
   }
-  return { EventSource, family, reduce: withoutOrigin };
+  return { EventSource, family, reduce: asProgram };
 }

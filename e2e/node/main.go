@@ -10,7 +10,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"log"
 	"os"
 	"os/signal"
@@ -30,8 +29,8 @@ func main() {
 	of := flag.String("of", ids(), "run these comma-separated `implementations`")
 	files := flag.String("files", "", "run these comma-separated `files` of scenarios only")
 	out := flag.String("out", "dist/node.json", "write the results to this `file`")
-	limit := flag.Duration("limit", 20*time.Second, "end a scenario after this `long`; one that fails is run again, with twice that")
-	atATime := flag.Int("parallel", 4, "`processes` at a time")
+	limit := flag.Duration("limit", 10*time.Second, "end a scenario after this `long`; one that fails is run again, with twice that")
+	atATime := flag.Int("parallel", 8, "`processes` at a time")
 	failures := flag.Bool("failures", false, "print what fails")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -58,81 +57,78 @@ func compare(ctx context.Context, of, files, out string, limit time.Duration, at
 	}
 	s := newSuite(root, limit)
 	defer s.close()
-	var r report
+	var rows []tested
 	for _, i := range chosen {
 		tested, err := s.test(ctx, i.in(root).installed(root), files, atATime)
 		if err != nil {
 			return fmt.Errorf("%s: %w", i.id, err)
 		}
-		r.Implementations = append(r.Implementations, tested)
+		rows = append(rows, tested)
 	}
-	r.print(os.Stdout, failures)
-	return r.write(out)
+	printTable(os.Stdout, rows)
+	if failures {
+		printFailures(os.Stdout, rows)
+	}
+	data, err := json.MarshalIndent(rows, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(out, append(data, '\n'), 0o644)
 }
 
-// A report is what dist/node.json holds.
-type report struct {
-	Implementations []tested `json:"implementations"`
-}
-
-// A tested implementation has an entry for each scenario, by "file/name".
+// A tested implementation is a row of dist/node.json. Every scenario is in one of its maps, by "file/name".
 type tested struct {
-	Name    string           `json:"name"`
-	Version string           `json:"version"`
-	Runtime string           `json:"runtime"`
-	URL     string           `json:"url"`
-	Results map[string]entry `json:"results"`
+	ID            string                `json:"id"`
+	Name          string                `json:"name"`
+	Version       string                `json:"version"`
+	Runtime       string                `json:"runtime"` // such as Node 24.21.0
+	Documentation string                `json:"documentation"`
+	Note          string                `json:"note,omitempty"`
+	Results       map[string]e2e.Result `json:"results"`
+	NotApplicable map[string]string     `json:"notApplicable"` // reasons
 }
 
-// An entry is a result, or says why the scenario is not applicable.
-type entry struct {
-	*e2e.Result
-	NotApplicable string `json:"notApplicable,omitempty"`
-}
-
-// passed reports whether the scenario showed what the standard says.
-func (e entry) passed() bool { return e.Result != nil && e.Failure == "" && e.Reason == "" }
+// passed reports whether a scenario has shown what the standard says. A difference that is known is none the less one.
+func passed(r e2e.Result) bool { return r.Failure == "" && r.Reason == "" }
 
 // test runs every scenario that applies. One that fails is run again by itself, and the second result counts.
 func (s *suite) test(ctx context.Context, i implementation, only string, atATime int) (tested, error) {
-	result := tested{Name: i.Name, URL: i.URL, Results: map[string]entry{}}
+	row := tested{ID: i.id, Name: i.Name, Documentation: i.URL, Note: i.note, Results: map[string]e2e.Result{}, NotApplicable: map[string]string{}}
 	var err error
-	if result.Version, result.Runtime, err = i.versions(ctx, s.root); err != nil {
-		return result, err
+	if row.Version, row.Runtime, err = i.versions(ctx, s.root); err != nil {
+		return row, err
 	}
 	scenarios, err := s.catalogue(ctx, i)
 	if err != nil {
-		return result, err
+		return row, err
 	}
-	var tasks []group
-	for _, g := range byFile(scenarios) {
-		if only != "" && !slices.Contains(strings.Split(only, ","), g.file) {
-			continue
-		}
+	groups := byFile(scenarios)
+	if only != "" {
+		groups = slices.DeleteFunc(groups, func(g group) bool { return !slices.Contains(strings.Split(only, ","), g.file) })
+	}
+	for _, g := range groups {
 		for name, why := range g.inapplicable {
-			result.Results[g.file+"/"+name] = entry{NotApplicable: why}
+			row.NotApplicable[g.file+"/"+name] = why
 		}
-		tasks = append(tasks, g)
 	}
-	err = s.runAll(ctx, i, tasks, atATime, func(file string, r e2e.Result) { result.Results[file+"/"+r.Name] = entry{Result: &r} })
-	if err != nil {
-		return result, err
+	keep := func(file string, r e2e.Result) { row.Results[file+"/"+r.Name] = r }
+	if err := s.runAll(ctx, i, groups, atATime, keep); err != nil {
+		return row, err
 	}
-	return result, s.again(ctx, i, result.Results, atATime)
+	patient := *s
+	patient.limit *= 2
+	return row, patient.runAll(ctx, i, row.failures(), atATime, keep)
 }
 
-// again runs what has failed once more, with more time.
-func (s *suite) again(ctx context.Context, i implementation, results map[string]entry, atATime int) error {
-	var failed []group
-	for id, e := range results {
-		if e.Result != nil && e.Failure != "" {
+// failures returns what has failed, each scenario as a group.
+func (t tested) failures() (failed []group) {
+	for id, r := range t.Results {
+		if r.Failure != "" {
 			file, name, _ := strings.Cut(id, "/")
 			failed = append(failed, group{file: file, names: []string{name}})
 		}
 	}
-	patient := *s
-	patient.limit *= 2
-	return patient.runAll(ctx, i, failed, atATime, func(file string, r e2e.Result) { results[file+"/"+r.Name] = entry{Result: &r} })
+	return failed
 }
 
 // A group is scenarios of one file.
@@ -181,79 +177,4 @@ func (s *suite) runAll(ctx context.Context, i implementation, groups []group, at
 	}
 	running.Wait()
 	return failed
-}
-
-func (r report) write(out string) error {
-	data, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(out, append(data, '\n'), 0o644)
-}
-
-// print writes a table as Markdown: a row for each file of scenarios, a column for each implementation.
-func (r report) print(w io.Writer, failures bool) {
-	header := "| |"
-	for _, i := range r.Implementations {
-		header += fmt.Sprintf(" %s %s, %s |", i.Name, i.Version, i.Runtime)
-	}
-	fmt.Fprintf(w, "%s\n|%s\n", header, strings.Repeat(" --- |", len(r.Implementations)+1))
-	for _, file := range append(r.files(), "") {
-		row := "| " + file + " |"
-		if file == "" {
-			row = "| all |"
-		}
-		for _, i := range r.Implementations {
-			row += " " + i.score(file) + " |"
-		}
-		fmt.Fprintln(w, row)
-	}
-	for _, i := range r.Implementations {
-		for _, id := range i.ids() {
-			if e := i.Results[id]; failures && e.Result != nil && !e.passed() {
-				fmt.Fprintf(w, "\n%s on %s %s\n%s%s\n", id, i.Name, i.Version, e.Failure, e.Reason)
-			}
-		}
-	}
-}
-
-func (t tested) ids() []string {
-	var ids []string
-	for id := range t.Results {
-		ids = append(ids, id)
-	}
-	slices.Sort(ids)
-	return ids
-}
-
-// files returns the files of which a scenario applies to one of the implementations.
-func (r report) files() []string {
-	var files []string
-	for _, i := range r.Implementations {
-		for id, e := range i.Results {
-			if file, _, _ := strings.Cut(id, "/"); e.Result != nil && !slices.Contains(files, file) {
-				files = append(files, file)
-			}
-		}
-	}
-	slices.Sort(files)
-	return files
-}
-
-// score returns "passed/applicable" in a file, or in all if there is no file.
-func (t tested) score(file string) string {
-	passed, applicable := 0, 0
-	for id, e := range t.Results {
-		if e.Result == nil || file != "" && !strings.HasPrefix(id, file+"/") {
-			continue
-		}
-		applicable++
-		if e.passed() {
-			passed++
-		}
-	}
-	if applicable == 0 {
-		return "–"
-	}
-	return fmt.Sprintf("%d/%d", passed, applicable)
 }

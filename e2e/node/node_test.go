@@ -3,32 +3,60 @@ package main
 import (
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/eventsource-wasm/eventsource-wasm/e2e"
+	"github.com/eventsource-wasm/eventsource-wasm/e2e/node/clients"
 )
 
 // patience ends a scenario that hangs and measures nothing.
 const patience = 50 * time.Second
 
+// asClient makes the program of these tests the one that runs our Go client.
+const asClient = "EVENTSOURCE_AS_GO_CLIENT"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asClient) == "" {
+		os.Exit(m.Run())
+	}
+	if err := clients.Serve(map[string]clients.Client{"ours": clients.Ours}, os.Stdin, os.Stdout); err != nil {
+		panic(err)
+	}
+}
+
 // Ours passes every scenario that applies in the Node.js that is installed, or differences.json says why not: on script,
-// as a program imports it, and on Go.
+// as a program imports it, on Go, and as the client for Go.
 func TestOurs(t *testing.T) {
+	s := startSuite(t, patience)
+	for _, id := range []string{"ours", "ours-go", "go-ours"} {
+		t.Run(id, func(t *testing.T) {
+			chosen, err := find(id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			i := chosen[0].in(s.root)
+			if i.Client != "" {
+				t.Setenv(asClient, "yes")
+				i.Program = os.Args[0]
+			}
+			s.check(t, i)
+		})
+	}
+}
+
+func startSuite(t *testing.T, limit time.Duration) *suite {
+	t.Helper()
 	requireNode(t)
 	root, err := findRoot()
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := newSuite(root, patience)
+	s := newSuite(root, limit)
 	t.Cleanup(s.close)
-	chosen, err := find("ours,ours-go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, i := range chosen {
-		t.Run(i.id, func(t *testing.T) { s.check(t, i.in(root)) })
-	}
+	return s
 }
 
 // check runs what applies and fails for each failure. It runs nothing twice: what fails sometimes is a bug.
@@ -75,5 +103,105 @@ func requireNode(t *testing.T) {
 		t.Fatalf("%v: .ci/node should have installed Node.js 20.19 or later", err)
 	default:
 		t.Skipf("the scenarios do not run outside of a browser: %v; install Node.js 20.19 or later", err)
+	}
+}
+
+// What an implementation does to its process costs its own scenarios, each once, and is a failure of each.
+func TestBrokenImplementations(t *testing.T) {
+	s := startSuite(t, time.Second) // they all hang for ever
+	names := []string{"data that is empty is an event", "an empty type is message"}
+	for name, want := range map[string]e2e.Result{
+		"silent": {Unfinished: true, Failure: "The run took too long"},
+		"spins":  {Unfinished: true, Failure: "The process hangs."},
+		"exits":  {Failure: "out of here"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			i := implementation{Name: name, Module: filepath.Join(s.root, "e2e/node/testdata", name+".mjs"), runtime: node}
+			s := *s
+			if name == "spins" {
+				s.grace = 0
+			}
+			var got []e2e.Result
+			if err := s.run(t.Context(), i, "parsing", names, func(r e2e.Result) { got = append(got, r) }); err != nil {
+				t.Fatal(err)
+			}
+			if len(got) != len(names) {
+				t.Fatalf("%d results of %d scenarios: %+v", len(got), len(names), got)
+			}
+			for i, r := range got {
+				if r.Name != names[i] || r.Unfinished != want.Unfinished || !strings.Contains(r.Failure, want.Failure) {
+					t.Errorf("%+v, want %+v of %q", r, want, names[i])
+				}
+			}
+		})
+	}
+}
+
+// Nobody else is held to our additions and to what the standard leaves open, nor a Go client to what it cannot show.
+func TestCatalogue(t *testing.T) {
+	s := startSuite(t, patience)
+	tests := []struct {
+		scenario string
+		applies  map[string]bool
+	}{
+		{"parsing/data that is empty is an event", map[string]bool{"ours": true, "undici": true, "r3labs": true}},
+		{"options/a signal closes the source", map[string]bool{"ours": true, "undici": false, "r3labs": false}},
+		{"idl/constants cannot be changed", map[string]bool{"ours": true, "undici": true, "r3labs": false}},
+		{"futile/a connection to about:blank fails", map[string]bool{"ours": true, "undici": false, "r3labs": false}},
+		{"frames/in an about:blank frame a URL is relative to the page that made it, and a source receives", map[string]bool{"ours": false, "undici": false, "r3labs": false}},
+	}
+	for _, id := range []string{"ours", "undici", "r3labs"} {
+		chosen, err := find(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		scenarios, err := s.catalogue(t.Context(), chosen[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		why := map[string]string{}
+		for _, s := range scenarios {
+			why[s.File+"/"+s.Name] = s.Inapplicable
+		}
+		for _, test := range tests {
+			if reason, ok := why[test.scenario]; !ok || (reason == "") != test.applies[id] {
+				t.Errorf("%s on %s: known %v, reason %q, want it to apply: %v", test.scenario, id, ok, reason, test.applies[id])
+			}
+		}
+	}
+}
+
+func TestFindNamesWhatThereIs(t *testing.T) {
+	if _, err := find("ours,nobody"); err == nil || !strings.Contains(err.Error(), `"nobody"`) || !strings.Contains(err.Error(), "undici") {
+		t.Errorf("find: %v", err)
+	}
+	if all, err := find(ids()); err != nil || len(all) != len(implementations) {
+		t.Errorf("find of all ids: %d, %v", len(all), err)
+	}
+}
+
+func TestTable(t *testing.T) {
+	rows := []tested{
+		{Name: "a", Version: "1", Runtime: "Node 24", Results: map[string]e2e.Result{
+			"ids/x": {}, "ids/y": {Failure: "expected: …"}, "parsing/x": {Reason: "known"}, "parsing/y": {},
+		}},
+		{Name: "b", Version: "2", Runtime: "Go 1.26", Results: map[string]e2e.Result{"ids/x": {Unfinished: true, Failure: "hangs"}}},
+	}
+	const want = `| passed/applicable | a 1, Node 24 | b 2, Go 1.26 |
+| --- | --- | --- |
+| ids | 1/2 | 0/1 |
+| parsing | 1/2 | – |
+| all | 2/4 | 0/1 |
+`
+	var table strings.Builder
+	if printTable(&table, rows); table.String() != want {
+		t.Errorf("%s\nwant\n%s", table.String(), want)
+	}
+	var failures strings.Builder
+	printFailures(&failures, rows)
+	for _, part := range []string{"ids/y on a 1, Node 24\nexpected: …", "parsing/x on a 1, Node 24\nknown", "ids/x on b 2, Go 1.26\nhangs"} {
+		if !strings.Contains(failures.String(), part) {
+			t.Errorf("%q is not in\n%s", part, failures.String())
+		}
 	}
 }

@@ -20,11 +20,15 @@ import (
 // longest bounds a run of some scenarios in one process, by the age of its lab.
 const longest = time.Hour
 
+// grace is for starting a process on a busy machine, and for the end of a scenario.
+const grace = 30 * time.Second
+
 // A suite is the scripted server, and where the files of the runner are.
 type suite struct {
 	server *httptest.Server
 	root   string        // of the module
 	limit  time.Duration // what a scenario may take
+	grace  time.Duration // what its process may take beyond that
 }
 
 func newSuite(root string, limit time.Duration) *suite {
@@ -33,7 +37,7 @@ func newSuite(root string, limit time.Duration) *suite {
 		MaxLabs: 64,
 		LabAge:  longest,
 	}
-	return &suite{httptest.NewServer(handler.Handler()), root, limit}
+	return &suite{httptest.NewServer(handler.Handler()), root, limit, grace}
 }
 
 func (s *suite) close() { s.server.Close() }
@@ -94,7 +98,7 @@ func (s *suite) runProcess(ctx context.Context, i implementation, file string, n
 	running, cancel := context.WithCancel(ctx)
 	defer cancel()
 	// A process whose thread never comes to rest cannot end its scenario itself.
-	stuck := time.AfterFunc(2*s.limit, cancel)
+	stuck := time.AfterFunc(s.limit+s.grace, cancel)
 	defer stuck.Stop()
 	t := task{File: file, Names: names, Control: lab.Origins["control"], Origin: lab.Origins["A"], Limit: s.limit.Milliseconds(), implementation: i}
 	err = s.start(running, t, func(line []byte) error {
@@ -102,7 +106,7 @@ func (s *suite) runProcess(ctx context.Context, i implementation, file string, n
 		if err := json.Unmarshal(line, &r); err != nil {
 			return err
 		}
-		stuck.Reset(2 * s.limit)
+		stuck.Reset(s.limit + s.grace)
 		result(r)
 		done++
 		return nil

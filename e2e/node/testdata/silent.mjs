@@ -1,0 +1,4 @@
+// An EventSource that asks for nothing and says nothing.
+export class EventSource extends EventTarget {
+  close() {}
+}

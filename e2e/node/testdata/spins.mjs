@@ -1,0 +1,6 @@
+// An EventSource that never gives the thread back.
+export class EventSource {
+  constructor() {
+    for (;;);
+  }
+}
