@@ -11,7 +11,7 @@ TOOLCHAINS ?= go1.26.11,go1.27.4
 
 export PATH := $(CURDIR)/dist/tools/node_modules/.bin:$(PATH)
 
-.PHONY: run run-cluster test test-fast matrix toolchains forget demo build dist release bench bench-server docs soak conformance fuzz simulate screenshot lint unit e2e chromium proxies node
+.PHONY: run run-cluster test test-fast matrix toolchains forget demo build dist release bench bench-server docs soak conformance conformance-node fuzz simulate screenshot lint unit e2e chromium proxies node
 
 run: build docs demo ## serves the demo at http://localhost:8080, or at PORT=
 	@PORT=$(PORT) dist/tools/demo
@@ -55,12 +55,14 @@ lint: node
 	cd server/bench && go vet -mod=mod ./...
 	cd server/middleware && go vet -mod=mod ./...
 	cd docs/site && go vet ./...
+	cd e2e/node/goclients && go vet -mod=mod ./...
 	GOOS=js GOARCH=wasm go vet ./sse ./wasm/...
 	.ci/typescript
 	go tool staticcheck ./...
 	cd server/bench && $$(cd ../.. && go tool -n staticcheck) ./...
 	cd server/middleware && $$(cd ../.. && go tool -n staticcheck) ./...
 	cd docs/site && $$(cd ../.. && go tool -n staticcheck) ./...
+	cd e2e/node/goclients && $$(cd ../../.. && go tool -n staticcheck) ./...
 	GOOS=js GOARCH=wasm $$(go tool -n staticcheck) -checks inherit,-U1000 ./sse ./wasm/... # it takes exports for unused
 	.ci/words
 
@@ -107,6 +109,9 @@ soak: ## tests the server with chaos on real sockets, for DURATION=; SOAKFLAGS='
 conformance: build ## every scenario on native and on ours, in BROWSER=chromium, firefox or webkit; IMPL=native, wasm, or the URL or file of a script: dist/conformance.html and .json
 	@test "$(BROWSER)" != chromium || CI=true .ci/chromium
 	go run ./e2e/conformance -browser "$(BROWSER)" -impl "$(IMPL)"
+
+conformance-node: build node ## the scenarios that need no page, in Node, Deno and Bun, and on Go clients: a table, and dist/node.json; OF= names some of them
+	go run ./e2e/node $(if $(OF),-of $(OF))
 
 simulate: ## the server's streams against simulated sockets and a simulated clock: SEEDS= of them, from SEED= on; then mutations of the code, which it must find
 	go test -count=1 -timeout 0 ./server/internal/epoll -run '^TestSimulation$$' -seeds $(SEEDS) -seed $(SEED)

@@ -9,10 +9,11 @@ import { requestsAndMessages, start } from './goclient.mjs';
  * the class, unless it is the runtime's own; go is the file that makes every source of ours run on Go. Client is a Go client,
  * which program serves. Fence is the class that t.fence() needs: one that reconnects as the standard says.
  */
-export async function load({ name, own, module, go, client, program }) {
+export async function load({ file, name, own, module, go, client, program }) {
   if (client) {
-    const by = start(program);
-    return { EventSource: by(client), Fence: by('ours'), family: `go ${client}`, reduce: requestsAndMessages };
+    const by = start(program, file);
+    const reduce = (trace) => requestsAndMessages(asProgram(trace), file);
+    return { EventSource: by(client), Fence: start(program, 'parsing')('ours'), family: `go ${client}`, reduce };
   }
   const family = own ? 'wasm' : name;
   if (!module) return { EventSource: globalThis.EventSource, family, reduce: asProgram };

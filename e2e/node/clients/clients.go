@@ -16,7 +16,8 @@ import (
 )
 
 // A Client reads the stream at url by its requests through client, until ctx is done or it gives up. It calls message for
-// each event and lost whenever it reports that a connection is lost or cannot be made.
+// each event and lost whenever it reports that a connection is lost or cannot be made. Once lost has returned, the context may
+// be done: as in JavaScript, what hears of the loss can close the source before anything else happens.
 type Client func(ctx context.Context, url string, client *http.Client, message func(Message), lost func())
 
 // A Message is an event as the client gives it to a program. Data and types need not be UTF-8.
@@ -31,6 +32,7 @@ type command struct {
 	URL    string `json:"url"`              // opens it
 	Client string `json:"client,omitempty"` // by which client
 	Close  bool   `json:"close,omitempty"`
+	Done   bool   `json:"done,omitempty"` // with the event lost
 }
 
 // An event is a line of the output.
@@ -52,7 +54,7 @@ func Serve(clients map[string]Client, commands io.Reader, events io.Writer) erro
 		defer mu.Unlock()
 		out.Encode(e) // who does not read has gone, and the commands end
 	}
-	closers := map[int]context.CancelFunc{}
+	sources := map[int]*source{}
 	lines := bufio.NewScanner(commands)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
@@ -60,30 +62,50 @@ func Serve(clients map[string]Client, commands io.Reader, events io.Writer) erro
 		if err := json.Unmarshal(lines.Bytes(), &c); err != nil {
 			return fmt.Errorf("reading a command: %w", err)
 		}
-		if c.Close {
-			closers[c.ID]()
-			continue
-		}
-		client := clients[c.Client]
-		if client == nil {
+		switch s := sources[c.ID]; {
+		case s != nil && c.Close:
+			s.close()
+		case s != nil && c.Done:
+			s.heard <- struct{}{}
+		case clients[c.Client] == nil:
 			return fmt.Errorf("there is no client %q", c.Client)
+		default:
+			s := &source{id: c.ID, heard: make(chan struct{}, 1), tell: tell}
+			s.ctx, s.close = context.WithCancel(ctx)
+			sources[c.ID] = s
+			go s.run(clients[c.Client], c.URL)
 		}
-		source, cancel := context.WithCancel(ctx)
-		closers[c.ID] = cancel
-		go run(source, client, c, tell)
 	}
 	return lines.Err()
 }
 
-func run(ctx context.Context, client Client, c command, tell func(event)) {
-	transport := announcer{&http.Transport{}, func() { tell(event{ID: c.ID, Event: "open"}) }}
+// A source is one that JavaScript has opened.
+type source struct {
+	id    int
+	ctx   context.Context
+	close context.CancelFunc
+	heard chan struct{} // of the loss of a connection
+	tell  func(event)
+}
+
+func (s *source) run(client Client, url string) {
+	transport := announcer{&http.Transport{}, func() { s.tell(event{ID: s.id, Event: "open"}) }}
 	defer transport.CloseIdleConnections()
-	lost := func() { tell(event{ID: c.ID, Event: "lost"}) }
-	client(ctx, c.URL, &http.Client{Transport: transport}, func(m Message) {
-		tell(event{ID: c.ID, Event: "message", Type: []byte(m.Type), Data: m.Data})
-	}, lost)
-	if ctx.Err() == nil {
-		lost() // it has given up
+	client(s.ctx, url, &http.Client{Transport: transport}, func(m Message) {
+		s.tell(event{ID: s.id, Event: "message", Type: []byte(m.Type), Data: m.Data})
+	}, s.lost)
+	s.lost() // it has given up, unless it was closed
+}
+
+// lost returns when the loss was heard of.
+func (s *source) lost() {
+	if s.ctx.Err() != nil {
+		return
+	}
+	s.tell(event{ID: s.id, Event: "lost"})
+	select {
+	case <-s.heard:
+	case <-s.ctx.Done():
 	}
 }
 

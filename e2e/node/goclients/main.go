@@ -42,11 +42,11 @@ func launchDarkly(ctx context.Context, url string, client *http.Client, message 
 		launchdarkly.StreamOptionCanRetryFirstConnection(-1),
 		launchdarkly.StreamOptionErrorHandler(func(err error) launchdarkly.StreamErrorHandlerResult {
 			var status launchdarkly.SubscriptionError
-			over := ctx.Err() != nil || errors.As(err, &status)
-			if !over {
+			final := errors.As(err, &status)
+			if !final {
 				lost()
 			}
-			return launchdarkly.StreamErrorHandlerResult{CloseNow: over}
+			return launchdarkly.StreamErrorHandlerResult{CloseNow: final || ctx.Err() != nil}
 		}),
 	)
 	if err != nil {
