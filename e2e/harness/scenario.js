@@ -11,6 +11,8 @@ export class Scenario {
   /** What happened, in order, one line each. */
   trace = [];
   waitingFor = 'nothing';
+  /** How many times it has waited for something. */
+  steps = 0;
   exchanges = [];
   #lab;
   #before = streams;
@@ -152,6 +154,7 @@ export class Scenario {
   /** Names what the scenario waits for, for the message of a run that waits too long. */
   async waiting(what, promise) {
     this.waitingFor = what;
+    this.steps++;
     return promise;
   }
 }

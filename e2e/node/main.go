@@ -29,18 +29,18 @@ func main() {
 	of := flag.String("of", ids(), "run these comma-separated `implementations`")
 	files := flag.String("files", "", "run these comma-separated `files` of scenarios only")
 	out := flag.String("out", "dist/node.json", "write the results to this `file`")
-	limit := flag.Duration("limit", 10*time.Second, "end a scenario after this `long`; one that fails is run again, with twice that")
+	idle := flag.Duration("idle", 10*time.Second, "end a scenario that waits for the same thing this `long`; one that fails is run again, with twice that")
 	atATime := flag.Int("parallel", 8, "`processes` at a time")
 	failures := flag.Bool("failures", false, "print what fails")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := compare(ctx, *of, *files, *out, *limit, *atATime, *failures); err != nil {
+	if err := compare(ctx, *of, *files, *out, *idle, *atATime, *failures); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func compare(ctx context.Context, of, files, out string, limit time.Duration, atATime int, failures bool) error {
+func compare(ctx context.Context, of, files, out string, idle time.Duration, atATime int, failures bool) error {
 	root, err := findRoot()
 	if err != nil {
 		return err
@@ -55,7 +55,7 @@ func compare(ctx context.Context, of, files, out string, limit time.Duration, at
 	if err := prepare(ctx, root, chosen); err != nil {
 		return err
 	}
-	s := newSuite(root, limit)
+	s := newSuite(root, idle)
 	defer s.close()
 	var rows []tested
 	for _, i := range chosen {
@@ -69,23 +69,39 @@ func compare(ctx context.Context, of, files, out string, limit time.Duration, at
 	if failures {
 		printFailures(os.Stdout, rows)
 	}
-	data, err := json.MarshalIndent(rows, "", "  ")
+	data, err := json.MarshalIndent(map[string][]tested{"implementations": rows}, "", "  ")
 	if err != nil {
 		return err
 	}
 	return os.WriteFile(out, append(data, '\n'), 0o644)
 }
 
-// A tested implementation is a row of dist/node.json. Every scenario is in one of its maps, by "file/name".
+// A tested implementation is a row of the report. Every scenario is in one of its maps, by "file/name".
 type tested struct {
-	ID            string                `json:"id"`
-	Name          string                `json:"name"`
-	Version       string                `json:"version"`
-	Runtime       string                `json:"runtime"` // such as Node 24.21.0
-	Documentation string                `json:"documentation"`
-	Note          string                `json:"note,omitempty"`
-	Results       map[string]e2e.Result `json:"results"`
-	NotApplicable map[string]string     `json:"notApplicable"` // reasons
+	Name, Version string
+	Runtime       string // such as Node 24.21.0
+	URL, Note     string
+	Results       map[string]e2e.Result
+	NotApplicable map[string]string // reasons
+}
+
+// MarshalJSON returns the row as the scoreboard reads it.
+func (t tested) MarshalJSON() ([]byte, error) {
+	entries := map[string]any{}
+	for id, r := range t.Results {
+		entries[id] = r
+	}
+	for id, why := range t.NotApplicable {
+		entries[id] = map[string]string{"notApplicable": why}
+	}
+	return json.Marshal(struct {
+		Name    string         `json:"name"`
+		Version string         `json:"version"`
+		Runtime string         `json:"runtime"`
+		URL     string         `json:"url"`
+		Note    string         `json:"note,omitempty"`
+		Results map[string]any `json:"results"`
+	}{t.Name, t.Version, t.Runtime, t.URL, t.Note, entries})
 }
 
 // passed reports whether a scenario has shown what the standard says. A difference that is known is none the less one.
@@ -93,7 +109,7 @@ func passed(r e2e.Result) bool { return r.Failure == "" && r.Reason == "" }
 
 // test runs every scenario that applies. One that fails is run again by itself, and the second result counts.
 func (s *suite) test(ctx context.Context, i implementation, only string, atATime int) (tested, error) {
-	row := tested{ID: i.id, Name: i.Name, Documentation: i.URL, Note: i.note, Results: map[string]e2e.Result{}, NotApplicable: map[string]string{}}
+	row := tested{Name: i.Name, URL: i.URL, Note: i.note, Results: map[string]e2e.Result{}, NotApplicable: map[string]string{}}
 	var err error
 	if row.Version, row.Runtime, err = i.versions(ctx, s.root); err != nil {
 		return row, err
@@ -116,6 +132,7 @@ func (s *suite) test(ctx context.Context, i implementation, only string, atATime
 		return row, err
 	}
 	patient := *s
+	patient.idle *= 2
 	patient.limit *= 2
 	return row, patient.runAll(ctx, i, row.failures(), atATime, keep)
 }

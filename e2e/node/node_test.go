@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -119,7 +120,7 @@ func TestBrokenImplementations(t *testing.T) {
 			i := implementation{Name: name, Module: filepath.Join(s.root, "e2e/node/testdata", name+".mjs"), runtime: node}
 			s := *s
 			if name == "spins" {
-				s.grace = 0
+				s.limit, s.grace = s.idle, 0
 			}
 			var got []e2e.Result
 			if err := s.run(t.Context(), i, "parsing", names, func(r e2e.Result) { got = append(got, r) }); err != nil {
@@ -177,6 +178,22 @@ func TestFindNamesWhatThereIs(t *testing.T) {
 	}
 	if all, err := find(ids()); err != nil || len(all) != len(implementations) {
 		t.Errorf("find of all ids: %d, %v", len(all), err)
+	}
+}
+
+// The scoreboard reads this shape.
+func TestReport(t *testing.T) {
+	row := tested{
+		Name: "a", Version: "1", Runtime: "Node 24.21.0", URL: "https://a.example/", Note: "n",
+		Results:       map[string]e2e.Result{"ids/x": {Name: "x", Trace: []string{"GET A"}, Reason: "r", Failure: "f", Unfinished: true}},
+		NotApplicable: map[string]string{"frames/y": "needs a document"},
+	}
+	const want = `{"name":"a","version":"1","runtime":"Node 24.21.0","url":"https://a.example/","note":"n","results":{` +
+		`"frames/y":{"notApplicable":"needs a document"},` +
+		`"ids/x":{"name":"x","trace":["GET A"],"reason":"r","failure":"f","unfinished":true}}}`
+	got, err := json.Marshal(row)
+	if err != nil || string(got) != want {
+		t.Errorf("%s, %v, want\n%s", got, err, want)
 	}
 }
 

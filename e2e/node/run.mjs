@@ -2,7 +2,8 @@
 //   list                        only the catalogue, with why scenarios do not apply
 //   file, names                 the scenarios
 //   name, module, go, program   the implementation, see implementations.mjs
-//   control, limit              the lab's URL, and how long a scenario may take, in milliseconds
+//   control, origin             the lab's URL, and its origin A
+//   limit, idle                 how long a scenario may take, and wait for the same thing, in milliseconds
 import process from 'node:process';
 import { catalogue } from '../harness/catalogue.js';
 import { findDifference } from '../harness/judge.js';
@@ -45,7 +46,7 @@ async function runAll() {
     const scenario = scenarios.find((scenario) => scenario.name === name);
     current = new Scenario(EventSource, task.name, { ...lab, Fence });
     const difference = findDifference(differences, `${task.file}/${name}`, family);
-    const result = await run(scenario, current, { difference, limit: task.limit, reduce });
+    const result = await run(scenario, current, { difference, limit: task.limit, idle: task.idle, reduce });
     await write({ name, ...result });
     if (result.failure) return; // what it left behind is not the next one's
   }

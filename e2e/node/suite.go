@@ -20,6 +20,9 @@ import (
 // longest bounds a run of some scenarios in one process, by the age of its lab.
 const longest = time.Hour
 
+// many is how many times as long a scenario may take that does something.
+const many = 10
+
 // grace is for starting a process on a busy machine, and for the end of a scenario.
 const grace = 30 * time.Second
 
@@ -27,17 +30,19 @@ const grace = 30 * time.Second
 type suite struct {
 	server *httptest.Server
 	root   string        // of the module
-	limit  time.Duration // what a scenario may take
+	idle   time.Duration // for how long a scenario may wait for the same thing
+	limit  time.Duration // what it may take in all
 	grace  time.Duration // what its process may take beyond that
 }
 
-func newSuite(root string, limit time.Duration) *suite {
+// newSuite starts the server. Idle ends a scenario that hangs.
+func newSuite(root string, idle time.Duration) *suite {
 	handler := &e2e.Suite{
 		Dist:    http.FileServer(http.Dir(filepath.Join(root, "dist"))),
 		MaxLabs: 64,
 		LabAge:  longest,
 	}
-	return &suite{httptest.NewServer(handler.Handler()), root, limit, grace}
+	return &suite{httptest.NewServer(handler.Handler()), root, idle, many * idle, grace}
 }
 
 func (s *suite) close() { s.server.Close() }
@@ -57,7 +62,8 @@ type task struct {
 	Names   []string `json:"names,omitempty"`
 	Control string   `json:"control,omitempty"`
 	Origin  string   `json:"origin,omitempty"`
-	Limit   int64    `json:"limit,omitempty"` // in milliseconds
+	Limit   int64    `json:"limit,omitempty"` // in milliseconds, as is Idle
+	Idle    int64    `json:"idle,omitempty"`
 	implementation
 }
 
@@ -100,7 +106,8 @@ func (s *suite) runProcess(ctx context.Context, i implementation, file string, n
 	// A process whose thread never comes to rest cannot end its scenario itself.
 	stuck := time.AfterFunc(s.limit+s.grace, cancel)
 	defer stuck.Stop()
-	t := task{File: file, Names: names, Control: lab.Origins["control"], Origin: lab.Origins["A"], Limit: s.limit.Milliseconds(), implementation: i}
+	t := task{File: file, Names: names, Control: lab.Origins["control"], Origin: lab.Origins["A"], implementation: i}
+	t.Limit, t.Idle = s.limit.Milliseconds(), s.idle.Milliseconds()
 	err = s.start(running, t, func(line []byte) error {
 		var r e2e.Result
 		if err := json.Unmarshal(line, &r); err != nil {
