@@ -14,7 +14,7 @@ import (
 	"strings"
 )
 
-// An implementation is a class that run.mjs loads, and the runtime that it does so in.
+// An implementation is a class that run.js loads, and the runtime that it does so in.
 type implementation struct {
 	id      string // in -of
 	Name    string `json:"name"`
@@ -30,7 +30,7 @@ type implementation struct {
 	runtime runtime
 }
 
-// A runtime is a command that runs run.mjs.
+// A runtime is a command that runs run.js.
 type runtime struct {
 	name, command string
 	flags         []string
@@ -135,9 +135,9 @@ func (i implementation) installed(root string) implementation {
 	return i
 }
 
-// run returns the command that runs run.mjs with an argument.
+// run returns the command that runs run.js with an argument.
 func (r runtime) run(ctx context.Context, root, argument string) *exec.Cmd {
-	arguments := slices.Concat(r.flags, []string{filepath.Join(root, "e2e", "node", "run.mjs"), argument})
+	arguments := slices.Concat(r.flags, []string{filepath.Join(root, "e2e", "node", "run.js"), argument})
 	return exec.CommandContext(ctx, r.command, arguments...)
 }
 

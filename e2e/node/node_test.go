@@ -109,7 +109,7 @@ func requireNode(t *testing.T) {
 
 // What an implementation does to its process costs its own scenarios, each once, and is a failure of each.
 func TestBrokenImplementations(t *testing.T) {
-	s := startSuite(t, time.Second) // they all hang for ever
+	s := startSuite(t, time.Second) // they all hang forever
 	names := []string{"data that is empty is an event", "an empty type is message"}
 	for name, want := range map[string]e2e.Result{
 		"silent": {Unfinished: true, Failure: "The run took too long"},
@@ -117,7 +117,7 @@ func TestBrokenImplementations(t *testing.T) {
 		"exits":  {Failure: "out of here"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			i := implementation{Name: name, Module: filepath.Join(s.root, "e2e/node/testdata", name+".mjs"), runtime: node}
+			i := implementation{Name: name, Module: filepath.Join(s.root, "e2e/node/testdata", name+".js"), runtime: node}
 			s := *s
 			if name == "spins" {
 				s.limit, s.grace = s.idle, 0

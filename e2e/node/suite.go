@@ -55,7 +55,7 @@ type scenario struct {
 	Inapplicable string `json:"inapplicable"` // why it does not apply, if it does not
 }
 
-// A task is what run.mjs is told.
+// A task is the argument of run.js.
 type task struct {
 	List    bool     `json:"list,omitempty"`
 	File    string   `json:"file,omitempty"`
@@ -67,7 +67,7 @@ type task struct {
 	implementation
 }
 
-// mark begins the lines of run.mjs that are results.
+// mark begins the lines of run.js that are results.
 const mark = "result: "
 
 // catalogue returns all scenarios, in their order.
@@ -131,7 +131,7 @@ func (s *suite) runProcess(ctx context.Context, i implementation, file string, n
 	return 1, nil
 }
 
-// start runs run.mjs to its end and passes on its results.
+// start runs run.js to its end and passes on its results.
 func (s *suite) start(ctx context.Context, t task, result func(line []byte) error) error {
 	argument, err := json.Marshal(t)
 	if err != nil {

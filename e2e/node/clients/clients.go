@@ -1,5 +1,5 @@
 // Package clients lets scenarios of the conformance suite, which are JavaScript, open sources that a Go client reads. A
-// process is told on its standard input what to open and close, a line of JSON each, and tells on its standard output what
+// process reads on its standard input what to open and close, a line of JSON each, and writes to its standard output what
 // the sources receive.
 package clients
 
@@ -109,7 +109,7 @@ func (s *source) lost() {
 	}
 }
 
-// An announcer tells of responses that can be streams. Most clients do not: no scenario that they run depends on it.
+// An announcer reports responses that can be streams. Most clients do not, so no scenario that they run depends on it.
 type announcer struct {
 	*http.Transport
 	open func()

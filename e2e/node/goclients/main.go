@@ -1,5 +1,5 @@
 // Command goclients lets the scenarios of the conformance suite run on Go's clients of event streams. It is a module of its
-// own, so that they are no requirements of ours.
+// own, so that ours does not require them.
 //
 // Each client is used as its documentation says. Where it has options for them, its shortest wait is a millisecond without
 // jitter and backoff, as the scenarios set it, and an event may be as large as theirs.
@@ -30,7 +30,7 @@ func main() {
 	}
 }
 
-// launchDarkly gives up after an HTTP error by its error handler: without one, it tries again for ever.
+// launchDarkly gives up after an HTTP error by its error handler: without one, it tries again forever.
 func launchDarkly(ctx context.Context, url string, client *http.Client, message func(clients.Message), lost func()) {
 	request, err := http.NewRequestWithContext(ctx, "GET", url, nil)
 	if err != nil {

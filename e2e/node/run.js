@@ -1,7 +1,7 @@
 // Runs scenarios of one file outside of a browser and writes a line of JSON for each result. The argument says, as JSON:
 //   list                        only the catalogue, with why scenarios do not apply
 //   file, names                 the scenarios
-//   name, module, go, program   the implementation, see implementations.mjs
+//   name, module, go, program   the implementation, see implementations.js
 //   control, origin             the lab's URL, and its origin A
 //   limit, idle                 how long a scenario may take, and wait for the same thing, in milliseconds
 import process from 'node:process';
@@ -9,8 +9,8 @@ import { catalogue } from '../harness/catalogue.js';
 import { findDifference } from '../harness/judge.js';
 import { run } from '../harness/perform.js';
 import { Scenario } from '../harness/scenario.js';
-import { load } from './implementations.mjs';
-import { inapplicable, stale } from './applicable.mjs';
+import { load } from './implementations.js';
+import { inapplicable, stale } from './applicable.js';
 
 /** The mark of the lines that are ours: an implementation may write to the console, too. */
 const MARK = 'result: ';
@@ -54,7 +54,7 @@ async function runAll() {
 
 async function list() {
   const wrong = stale(catalogue);
-  if (wrong.length > 0) throw new Error(`applicable.mjs names what is no scenario: ${wrong.join('; ')}`);
+  if (wrong.length > 0) throw new Error(`applicable.js names scenarios that do not exist: ${wrong.join('; ')}`);
   await write(catalogue.map((scenario) => ({ ...scenario, inapplicable: inapplicable(scenario, task) })));
 }
 

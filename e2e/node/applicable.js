@@ -1,5 +1,5 @@
 // Which scenarios say nothing about an implementation outside of a browser, each with the reason. By file, or by file and
-// name, which goes before the file. No reason means that the scenario applies.
+// name, which goes before the file. An empty reason means that the scenario applies.
 
 const page = 'needs a document';
 const cors = 'CORS is of browsers: outside of one, a program has no origin';
@@ -125,7 +125,7 @@ export function inapplicable({ file, name, only, standard }, { own, client }) {
   return browserOnly[id] ?? browserOnly[file] ?? '';
 }
 
-/** Entries of the table that are of no scenario. */
+/** Keys of the tables that name no scenario. */
 export function stale(catalogue) {
   const known = new Set(catalogue.flatMap(({ file, name }) => [file, `${file}/${name}`]));
   return Object.keys({ ...browserOnly, ...ofOurs, ...ofGo }).filter((key) => !known.has(key));

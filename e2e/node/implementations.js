@@ -1,8 +1,8 @@
 // How the implementations are loaded that run outside of a browser.
 import { readFile } from 'node:fs/promises';
 import { pathToFileURL } from 'node:url';
-import { asProgram } from './applicable.mjs';
-import { requestsAndMessages, start } from './goclient.mjs';
+import { asProgram } from './applicable.js';
+import { requestsAndMessages, start } from './goclient.js';
 
 /**
  * The class, the implementation's name in differences.json, and how its traces are reduced. Module is the file that exports
@@ -18,7 +18,7 @@ export async function load({ file, name, own, module, go, client, program }) {
   const family = own ? 'wasm' : name;
   if (!module) return { EventSource: globalThis.EventSource, family, reduce: asProgram };
   const { EventSource, goOnly, install } = await import(pathToFileURL(module).href);
-  install?.(); // undici puts the classes of its events in the place of the runtime's
+  install?.(); // undici replaces the runtime's classes, those of events among them
   if (go) {
     globalThis.EVENTSOURCE_WASM_URL = new Uint8Array(await readFile(go)); // fetch takes no file
     await goOnly();
