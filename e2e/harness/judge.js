@@ -16,7 +16,8 @@ export function judge({ scenario, trace, problem, difference, timedOut = false }
   const expected = difference?.expect ?? scenario.expect;
   const failed = failure();
   if (failed && timedOut) return { trace, reason: '', unfinished: true, failure: `The run took too long: ${trace.at(-1)}.` };
-  return { trace, reason: difference?.reason ?? '', unfinished: false, failure: failed };
+  const differs = difference && !same(trace, scenario.expect);
+  return { trace, reason: differs ? difference.reason : '', unfinished: false, failure: failed };
 
   function failure() {
     if (problem) return `${problem}\n\ntrace until then:\n${list(trace)}`;
