@@ -12,6 +12,13 @@ import { Scenario } from '../harness/scenario.js';
 import { load } from './implementations.js';
 import { inapplicable, stale } from './applicable.js';
 
+// Scenarios may use what browsers have. Node 20 lacks this.
+Promise.withResolvers ??= function () {
+  let resolve, reject;
+  const promise = new this((...functions) => ([resolve, reject] = functions));
+  return { promise, resolve, reject };
+};
+
 /** The mark of the lines that are ours: an implementation may write to the console, too. */
 const MARK = 'result: ';
 
