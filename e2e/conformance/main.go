@@ -25,6 +25,7 @@ import (
 	"time"
 
 	"github.com/eventsource-wasm/eventsource-wasm/e2e"
+	"github.com/eventsource-wasm/eventsource-wasm/e2e/browsers"
 )
 
 var (
@@ -64,7 +65,7 @@ func (r run) start(ctx context.Context, stdout io.Writer) error {
 
 // run opens the suite's page in the browser, waits for its report, and writes that down.
 func (r run) run(ctx context.Context, stdout io.Writer) error {
-	engine, err := findEngine(r.browser)
+	engine, err := browsers.Find(r.browser)
 	if err != nil {
 		return err
 	}
@@ -87,7 +88,7 @@ func (r run) run(ctx context.Context, stdout io.Writer) error {
 	ctx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
 	ended := make(chan error, 1)
-	go func() { ended <- engine.show(ctx, "http://"+listener.Addr().String()+"/conformance/?"+r.query()) }()
+	go func() { ended <- engine.Show(ctx, "http://"+listener.Addr().String()+"/conformance/?"+r.query()) }()
 	select {
 	case data := <-reports:
 		cancel()

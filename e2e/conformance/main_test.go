@@ -20,6 +20,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/eventsource-wasm/eventsource-wasm/e2e/browsers"
 )
 
 // What the tests tell the browser that they are themselves; see actAsBrowser.
@@ -338,7 +340,11 @@ func TestChromium(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(dist, "eventsource.mjs")); err != nil {
 		t.Fatalf("%v: run `make build` first", err)
 	}
-	if _, err := engines[0].find(); err != nil {
+	chromium, err := browsers.Find("chromium")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := chromium.Path(); err != nil {
 		t.Fatal(err)
 	}
 	r := run{browser: "chromium", dist: filepath.Join(t.TempDir(), "dist"), files: "close", timeout: 5 * time.Minute}

@@ -7,13 +7,14 @@ import (
 	"io"
 
 	"github.com/eventsource-wasm/eventsource-wasm/e2e"
+	"github.com/eventsource-wasm/eventsource-wasm/e2e/browsers"
 )
 
 var errShowsElse = errors.New("some pages show something else than docs/engines says: update it")
 
 // reproduce runs the programs of docs/engines in the browser, and compares what they show with what the pages say.
 func (r run) reproduce(ctx context.Context, stdout io.Writer) error {
-	engine, err := findEngine(r.browser)
+	engine, err := browsers.Find(r.browser)
 	if err != nil {
 		return err
 	}
@@ -24,7 +25,7 @@ func (r run) reproduce(ctx context.Context, stdout io.Writer) error {
 	ctx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
 	for _, reproduction := range all {
-		got, runErr := reproduction.Run(ctx, engine.show)
+		got, runErr := reproduction.Run(ctx, engine.Show)
 		if runErr != nil {
 			return fmt.Errorf("%s: %w", reproduction.Name, runErr)
 		}

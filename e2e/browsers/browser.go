@@ -1,4 +1,5 @@
-package main
+// Package browsers starts the browsers of this machine, each with a profile of its own and without a window.
+package browsers
 
 import (
 	"bufio"
@@ -10,18 +11,18 @@ import (
 	"time"
 )
 
-// An engine is a kind of browser and how to start one that shows a page, without anything of its user's.
-type engine struct {
-	name     string
+// An Engine is a kind of browser and how to start one that shows a page, without anything of its user's.
+type Engine struct {
+	Name     string
 	binaries []string // the first that is found is taken; the environment variable of the engine's name goes before
 	hint     string   // how to install it
 	args     func(profile, url string) []string
 	display  bool // it needs a display, having no headless mode
 }
 
-var engines = []engine{
+var engines = []Engine{
 	{
-		name: "chromium",
+		Name: "chromium",
 		binaries: []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome",
 			"/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
 			"/Applications/Chromium.app/Contents/MacOS/Chromium"},
@@ -33,7 +34,7 @@ var engines = []engine{
 		},
 	},
 	{
-		name:     "firefox",
+		Name:     "firefox",
 		binaries: []string{"firefox-esr", "firefox", "/Applications/Firefox.app/Contents/MacOS/firefox"},
 		hint:     "on Debian, `apt-get install firefox-esr`",
 		args: func(profile, url string) []string {
@@ -41,7 +42,7 @@ var engines = []engine{
 		},
 	},
 	{
-		name: "webkit",
+		Name: "webkit",
 		binaries: []string{"MiniBrowser", "/usr/lib/x86_64-linux-gnu/webkit2gtk-4.1/MiniBrowser",
 			"/usr/lib/x86_64-linux-gnu/webkit2gtk-4.0/MiniBrowser"},
 		hint:    "on Debian, `apt-get install webkit2gtk-driver xvfb`",
@@ -50,20 +51,22 @@ var engines = []engine{
 	},
 }
 
-func findEngine(name string) (engine, error) {
+// Find returns the engine chromium, firefox or webkit. Whether the browser is installed shows when it is started.
+func Find(name string) (Engine, error) {
 	var names []string
 	for _, e := range engines {
-		if e.name == name {
+		if e.Name == name {
 			return e, nil
 		}
-		names = append(names, e.name)
+		names = append(names, e.Name)
 	}
-	return engine{}, fmt.Errorf("there is no browser %q: it is one of %s", name, strings.Join(names, ", "))
+	return Engine{}, fmt.Errorf("there is no browser %q: it is one of %s", name, strings.Join(names, ", "))
 }
 
-func (e engine) find() (string, error) {
+// Path returns where the browser is, or an error that says how to install it.
+func (e Engine) Path() (string, error) {
 	binaries := e.binaries
-	variable := strings.ToUpper(e.name)
+	variable := strings.ToUpper(e.Name)
 	if path := os.Getenv(variable); path != "" {
 		binaries = []string{path}
 	}
@@ -73,12 +76,12 @@ func (e engine) find() (string, error) {
 		}
 	}
 	return "", fmt.Errorf("no %s (looked for %s): install it, %s, or set %s to its path",
-		e.name, strings.Join(binaries, ", "), e.hint, variable)
+		e.Name, strings.Join(binaries, ", "), e.hint, variable)
 }
 
-// show runs the browser with the page until ctx is done.
-func (e engine) show(ctx context.Context, url string) error {
-	path, err := e.find()
+// Show runs the browser with the page until ctx is done.
+func (e Engine) Show(ctx context.Context, url string) error {
+	path, err := e.Path()
 	if err != nil {
 		return err
 	}
