@@ -8,15 +8,16 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"sync"
 	"time"
 
 	"github.com/evanw/esbuild/pkg/api"
+
+	"github.com/eventsource-wasm/eventsource-wasm/e2e/bench/peers"
 )
 
-//go:embed *.html peers
+//go:embed *.html
 var files embed.FS
 
 // scripts are the libraries that ours is compared with: all of them as peers.js, and each by itself as its name and .js.
@@ -29,21 +30,15 @@ func bundle(ctx context.Context) (scripts, error) {
 		return nil, err
 	}
 	defer os.RemoveAll(folder)
-	if err := os.CopyFS(folder, files); err != nil {
+	if err := peers.Install(ctx, folder); err != nil {
 		return nil, err
 	}
-	peers := filepath.Join(folder, "peers")
-	install := exec.CommandContext(ctx, "npm", "ci", "--prefer-offline", "--ignore-scripts", "--no-audit", "--no-fund")
-	install.Dir = peers
-	if output, err := install.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("installing the libraries to compare with: %w\n%s", err, output)
-	}
 	all := scripts{}
-	if all["peers.js"], err = script(filepath.Join(peers, "peers.mjs"), "const { peers } = bundle;"); err != nil {
+	if all["peers.js"], err = script(filepath.Join(folder, "peers.mjs"), "const { peers } = bundle;"); err != nil {
 		return nil, err
 	}
 	for _, name := range libraries {
-		if all[name+".js"], err = script(filepath.Join(peers, name+".mjs"), "const connect = bundle.default;"); err != nil {
+		if all[name+".js"], err = script(filepath.Join(folder, name+".mjs"), "const connect = bundle.default;"); err != nil {
 			return nil, err
 		}
 	}
