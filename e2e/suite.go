@@ -12,11 +12,12 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
 
-//go:embed harness scenarios differences.json
+//go:embed harness scenarios differences.json allowed.json
 var files embed.FS
 
 // Limits of a [Suite] whose fields are zero.
@@ -83,11 +84,27 @@ func (s *Suite) Handler() http.Handler {
 func (s *Suite) pages() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /", http.FileServerFS(files))
+	mux.HandleFunc("GET /harness/service.mjs", serveServiceWorker)
 	mux.Handle("GET /dist/", http.StripPrefix("/dist/", s.Dist))
 	if s.Script != nil {
 		mux.Handle("GET /script.js", s.Script)
 	}
 	return mux
+}
+
+// serveServiceWorker serves a service worker with the implementation in it: it can import nothing later.
+func serveServiceWorker(w http.ResponseWriter, r *http.Request) {
+	script, err := files.ReadFile("harness/service.mjs")
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	if implementation := r.FormValue("implementation"); strings.ContainsAny(implementation, "/.") {
+		specifier, _ := json.Marshal(implementation)
+		script = bytes.Replace(script, []byte("'/dist/eventsource.mjs'"), specifier, 1)
+	}
+	w.Header().Set("Content-Type", "text/javascript")
+	w.Write(script)
 }
 
 func (s *Suite) openLab(w http.ResponseWriter, r *http.Request) {

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -92,6 +93,42 @@ func TestConformancePage(t *testing.T) {
 		t.Errorf("the download is not the report: %v", err)
 	}
 	checkReportPage(t, report)
+}
+
+// The page runs the scenarios on the script whose URL is in its field, too.
+func TestConformancePageTakesAScript(t *testing.T) {
+	t.Parallel()
+	scripts := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/javascript")
+		w.Header().Set("Access-Control-Allow-Origin", "*")
+		io.WriteString(w, "export class EventSource extends globalThis.EventSource {}")
+	}))
+	t.Cleanup(scripts.Close)
+	reports := make(chan []byte, 1)
+	page := serveSuite(t, &Suite{Report: func(report []byte) { reports <- report }})
+	tab := newTab(t)
+	const begin = `document.getElementById('script').value = %q; document.getElementById('run').click()`
+	if err := chromedp.Do(tab, chromedp.Navigate(page+"?report&file=responses&implementation=native"),
+		waitFor(`!document.getElementById('run').hidden`),
+		chromedp.Evaluate[chromedp.Void](fmt.Sprintf(begin, "no URL")),
+		chromedp.Evaluate[chromedp.Void](fmt.Sprintf(begin, scripts.URL))); err != nil {
+		t.Fatal(err)
+	}
+	var report []byte
+	select {
+	case report = <-reports:
+	case <-tab.Done():
+		t.Fatal("the page never reported")
+	}
+	var got struct {
+		Totals map[string]struct{ AsTheStandard int }
+	}
+	if err := json.Unmarshal(report, &got); err != nil {
+		t.Fatal(err)
+	}
+	if len(got.Totals) != 2 || got.Totals[scripts.URL].AsTheStandard == 0 || got.Totals["native"].AsTheStandard == 0 {
+		t.Errorf("%+v in %.5000s", got.Totals, report)
+	}
 }
 
 // checkReportPage opens the page of a report from a server that has nothing else.

@@ -1,5 +1,5 @@
 // Runs the scenarios in the browser that opens the page, each in a frame and a lab of its own. The query says on what:
-//   implementation=native&implementation=wasm   those two are the default; any other is the URL of a script
+//   implementation=native&implementation=wasm   those two are the default; any other is the URL of a script, as the page's field
 //   file=parsing                                only these files of scenarios
 //   run                                         at once, without a click
 //   report                                      and then tell the server
@@ -16,8 +16,8 @@ const framesAtATime = engine === 'webkit' ? 2 : 4;
 // What ends a run that hangs: many times what the slowest has taken here so far, and less than the server waits. In milliseconds.
 const LEAST = 50_000, MOST = 160_000, TIMES = 10;
 
-const [run, going, progress, status, download, stage] =
-  ['run', 'going', 'progress', 'status', 'download', 'stage'].map((id) => document.getElementById(id));
+const [run, going, progress, status, download, stage, script] =
+  ['run', 'going', 'progress', 'status', 'download', 'stage', 'script'].map((id) => document.getElementById(id));
 
 function emptyReport() {
   const names = [...new Set(catalogue.map(({ file }) => file))];
@@ -25,7 +25,7 @@ function emptyReport() {
     browser: navigator.userAgent,
     engine,
     date: new Date().toISOString().slice(0, 10),
-    implementations: chosen('implementation', ['native', 'wasm']),
+    implementations: [...new Set([...chosen('implementation', ['native', 'wasm']), ...(script.value ? [script.value] : [])])],
     files: chosen('file', names).map((name) => ({ name, scenarios: catalogue.filter(({ file }) => file === name).map(reported) })),
   };
   report.totals = count(report);
@@ -92,6 +92,7 @@ async function request(url, init) {
 }
 
 async function start() {
+  if (!script.reportValidity()) return;
   const report = emptyReport();
   const table = new Table(report);
   [run.hidden, going.hidden, download.hidden, progress.value] = [true, false, true, 0];

@@ -1,7 +1,8 @@
-// A service worker, which can import nothing later: it has native and ours only.
-import { EventSource as wasm } from '/dist/eventsource.mjs';
+// A service worker cannot import anything later. For another implementation, the server replaces the URL of ours.
+import * as module from '/dist/eventsource.mjs';
 import { serve } from './remote.js';
 
-const implementation = new URLSearchParams(location.search).get('implementation');
+const isNative = new URLSearchParams(location.search).get('implementation') === 'native';
+const EventSource = isNative ? self.EventSource : module.EventSource ?? module.default ?? self.EventSource;
 
-addEventListener('message', ({ ports: [port] }) => serve(port, implementation === 'native' ? self.EventSource : wasm));
+addEventListener('message', ({ ports: [port] }) => serve(port, EventSource));

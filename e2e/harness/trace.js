@@ -8,17 +8,17 @@ const states = ['CONNECTING', 'OPEN', 'CLOSED'];
 export function watch(source, { labels, types = [], as }, write) {
   for (const type of new Set(['open', 'message', 'error', ...types])) {
     source.addEventListener(type, (event) => {
-      write((as ? `${as}: ` : '') + eventLine(event, labels), event);
+      write((as ? `${as}: ` : '') + eventLine(event, source.readyState, labels), event);
     });
   }
 }
 
-function eventLine(event, labels) {
-  const state = states[event.target.readyState];
+function eventLine(event, readyState, labels) {
+  const state = states[readyState];
   if (!('data' in event)) return event.type === 'open' && state === 'OPEN' ? 'open' : `${event.type} ${state}`;
   let line = `${event.type} ${text(event.data)}`;
   if (event.lastEventId !== '') line += ` id ${text(event.lastEventId)}`;
-  if (event.origin !== labels.A) line += ` from ${normalise(event.origin, labels)}`;
+  if (event.origin !== labels.A) line += ` from ${normalise(String(event.origin), labels)}`;
   if (state !== 'OPEN') line += ` ${state}`;
   return line;
 }

@@ -22,9 +22,10 @@ async function receive(t, chunks, types) {
   const source = new t.EventSource(server.url);
   const lines = [];
   const ended = new Promise((resolve) => {
-    watch(source, { labels: t.origins, types }, (line, { type, target }) => {
+    watch(source, { labels: t.origins, types }, (line, event) => {
       lines.push(line);
-      if (type !== 'error' || target.readyState !== t.EventSource.CONNECTING) return;
+      // The stream may have an event of that name.
+      if (event.type !== 'error' || ('data' in event && source.readyState !== 0)) return;
       source.close();
       resolve();
     });
