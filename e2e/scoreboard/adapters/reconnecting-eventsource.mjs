@@ -1,0 +1,1 @@
+export { default as EventSource } from 'reconnecting-eventsource';

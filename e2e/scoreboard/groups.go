@@ -1,0 +1,97 @@
+package main
+
+import "fmt"
+
+// A Group is a column of the board. Those that do not count into the total are of proposals, or of what the standard leaves
+// to the implementation.
+type Group struct {
+	ID     string `json:"id"`
+	Title  string `json:"title"`
+	Counts bool   `json:"counts"`
+	Note   string `json:"note,omitempty"`
+}
+
+var groups = []Group{
+	{"parsing", "Parsing", true, "fields, line ends, UTF-8, wherever the stream is cut"},
+	{"ids", "IDs", true, "the last event ID and the header Last-Event-ID"},
+	{"reconnection", "Reconnection", true, "when a connection is made again, and after how long"},
+	{"responses", "Responses", true, "status, Content-Type, content codings"},
+	{"requests", "URLs, requests", true, "how the URL is resolved, and what is sent"},
+	{"cors", "CORS", true, "other origins, credentials, cookies"},
+	{"redirects", "Redirects", true, ""},
+	{"lifecycle", "Lifecycle", true, "close(), frames and documents that go away"},
+	{"documents", "Documents", true, "frames, base URLs, encodings, Content-Security-Policy"},
+	{"events", "Events", true, "handlers, listeners, the order of tasks"},
+	{"idl", "IDL", true, "the shape of the class, as Web IDL defines it"},
+	{"workers", "Workers", true, "dedicated, shared, service, module, blob and data workers"},
+	{"headers", "headers", false, "a proposal, whatwg/html#2177: the option headers"},
+	{"stream", "fromReadableStream", false, "a proposal, whatwg/html#12272"},
+	{"bfcache", "back/forward cache", false, "a proposal, whatwg/html#12381; the events of the page are simulated"},
+	{"choice", "left open", false, "the standard leaves it to the implementation: what Chromium does"},
+}
+
+// additions is the group of scenarios of our own options and of how our script is loaded. Nobody else can pass them, so
+// the board does not run them.
+const additions = ""
+
+// ofFile has the group of the scenarios of each file.
+var ofFile = map[string]string{
+	"parsing": "parsing", "cuts": "parsing",
+	"ids":          "ids",
+	"reconnection": "reconnection", "retry": "reconnection",
+	"answers": "responses", "failures": "responses", "responses": "responses",
+	"construction": "requests", "requests": "requests", "futile": "requests",
+	"crossorigin": "cors",
+	"redirects":   "redirects",
+	"close":       "lifecycle", "lifetime": "lifecycle",
+	"frames":   "documents",
+	"handlers": "events", "order": "events",
+	"idl":     "idl",
+	"workers": "workers",
+	"headers": "headers",
+	"given":   "stream",
+
+	"inworker": additions, "llm": additions, "loading": additions, "options": additions, "reading": additions,
+	"resuming": additions, "shared": additions,
+}
+
+// ofScenario has the group of scenarios that are not of their file's.
+var ofScenario = map[string]string{
+	"headers/the request has the headers of the standard":                   "requests",
+	"headers/a request to another origin names the origin and not the page": "requests",
+
+	"resuming/an open connection ends when the page goes into the cache, and is made anew without an error when it is back": "bfcache",
+
+	"construction/the exceptions have the words of the browser":                "choice",
+	"retry/an empty reconnection time is the default again":                    "choice",
+	"retry/a reconnection time beyond 64 bits is ignored":                      "choice",
+	"order/the events of a chunk come before a timer that one of them sets":    "choice",
+	"order/the events of a chunk come before a message that one of them posts": "choice",
+
+	"responses/six connections go to one server, and a source that is closed makes room": "choice",
+
+	// The fetch begins in parallel, so close() may come too late for the request.
+	"close/a source closed in the task that constructs it makes no request":  "choice",
+	"close/a hundred sources opened and closed in one task make no request":  "choice",
+	"workers/in a dedicated worker a source closed at once makes no request": "choice",
+	"workers/in a module worker a source closed at once makes no request":    "choice",
+	"workers/in a shared worker a source closed at once makes no request":    "choice",
+	"workers/in a blob worker a source closed at once makes no request":      "choice",
+	"workers/in a service worker a source closed at once makes no request":   "choice",
+
+	// These are of other additions of ours.
+	"headers/a maxEventSize that is none is a TypeError which names it": additions,
+	"lifetime/only while there is a source are there listeners of ours": additions,
+}
+
+// groupOf returns the group of a scenario. A file without one is an error: nothing is left out by accident.
+func groupOf(file, name string) (string, error) {
+	if group, ok := ofScenario[file+"/"+name]; ok {
+		return group, nil
+	}
+	group, ok := ofFile[file]
+	if !ok {
+		return "", fmt.Errorf("the scenarios of %s.js have no group: add the file to groups.go", file)
+	}
+	return group, nil
+}
