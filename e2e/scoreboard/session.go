@@ -23,10 +23,10 @@ var pageFiles embed.FS
 
 const (
 	// limit ends a scenario in which something happens again and again.
-	limit = 90 * time.Second
+	limit = 3 * time.Minute
 
 	// defaultStuckAfter is more than a page takes to end a run by itself, on a slow machine too.
-	defaultStuckAfter = 4 * time.Minute
+	defaultStuckAfter = 6 * time.Minute
 )
 
 var errStuck = errors.New("the browser's page has stopped answering")
