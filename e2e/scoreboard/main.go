@@ -67,6 +67,9 @@ func (r run) run(ctx context.Context, stdout io.Writer) error {
 	if r.table != "" && r.files != nil {
 		return errors.New("a table of some files only would be wrong: leave out -files or -table")
 	}
+	if r.stages < 1 || r.patience < 1 {
+		return errors.New("-stages and -patience must be at least 1")
+	}
 	ctx, cancel := context.WithTimeoutCause(ctx, r.timeout, fmt.Errorf("not done after %v", r.timeout))
 	defer cancel()
 	chosen, scripts, err := r.choose(ctx)

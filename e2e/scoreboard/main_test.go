@@ -184,6 +184,7 @@ func TestWhatIsWrong(t *testing.T) {
 		"a browser":                 {run{browsers: []string{"netscape"}, of: []string{"native"}, dist: none}, "netscape"},
 		"an implementation":         {run{of: []string{"nativ"}, dist: none}, `no implementation "nativ"`},
 		"dist":                      {run{of: []string{"eventsource-wasm-go"}, dist: none}, "make build"},
+		"no stages":                 {run{of: []string{"native"}, patience: 1, dist: none}, "-stages"},
 		"a script":                  {run{of: []string{"native"}, implementation: "none.js", dist: none}, "none.js"},
 		"a table of some files":     {run{files: []string{"ids"}, table: "page.md"}, "-files"},
 		"the rows of other runners": {run{joined: []string{none + "/none.json"}, of: []string{"native"}, dist: none}, "none.json"},
@@ -191,6 +192,9 @@ func TestWhatIsWrong(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			test.run.timeout = time.Minute
+			if name != "no stages" {
+				test.run.stages, test.run.patience = 1, 1
+			}
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			if err := test.run.run(ctx, io.Discard); err == nil || !strings.Contains(err.Error(), test.says) {
