@@ -5,13 +5,14 @@ FUZZTIME ?= 30s
 DURATION ?= 10m
 PROTOCOL ?= http
 BROWSER ?= chromium
+BROWSERS ?= chromium
 SEEDS ?= 20000
 SEED ?= 0
 TOOLCHAINS ?= go1.26.11,go1.27.4
 
 export PATH := $(CURDIR)/dist/tools/node_modules/.bin:$(PATH)
 
-.PHONY: run run-cluster test test-fast matrix toolchains forget demo build dist release bench bench-server docs soak conformance conformance-node fuzz simulate screenshot lint unit e2e chromium proxies node
+.PHONY: run run-cluster test test-fast matrix toolchains forget demo build dist release bench bench-server docs soak conformance conformance-node scoreboard fuzz simulate screenshot lint unit e2e chromium proxies node
 
 run: build docs demo ## serves the demo at http://localhost:8080, or at PORT=
 	@PORT=$(PORT) dist/tools/demo
@@ -112,6 +113,9 @@ conformance: build ## every scenario on native and on ours, in BROWSER=chromium,
 
 conformance-node: build node ## the scenarios that need no page, in Node, Deno and Bun, and on Go clients: a table, and dist/node.json; OF= names some of them
 	go run ./e2e/node $(if $(OF),-of $(OF))
+
+scoreboard: build chromium node ## the suite on many implementations, the table in docs/conformance.md: dist/scoreboard.html and .json, a page and a badge for each; IMPL= is the URL or file of a script to run instead, beside native; BROWSERS=chromium,firefox,webkit
+	go run ./e2e/scoreboard -browsers "$(BROWSERS)" $(if $(IMPL),-impl "$(IMPL)",$(if $(SCOREBOARDFLAGS),,-table docs/conformance.md)) $(if $(wildcard dist/node.json),-join dist/node.json) $(SCOREBOARDFLAGS)
 
 simulate: ## the server's streams against simulated sockets and a simulated clock: SEEDS= of them, from SEED= on; then mutations of the code, which it must find
 	go test -count=1 -timeout 0 ./server/internal/epoll -run '^TestSimulation$$' -seeds $(SEEDS) -seed $(SEED)
