@@ -47,10 +47,9 @@ func readRows(path string, scenarios []Scenario) ([]*Implementation, error) {
 }
 
 func (row joinedRow) implementation(scenarios []Scenario) *Implementation {
-	runtime, _, _ := strings.Cut(row.Runtime, ".") // its major version
 	i := &Implementation{
-		ID:   slug(row.Name + "@" + strings.Fields(runtime + " ?")[0]),
-		Name: row.Name, Version: row.Version, Runtime: runtime, Documentation: row.URL, Note: row.Note,
+		ID:   slug(row.Name + "@" + strings.Fields(row.Runtime + " ?")[0]),
+		Name: row.Name, Version: row.Version, Runtime: row.Runtime, Documentation: row.URL, Note: row.Note,
 		Results: map[string]Outcome{},
 	}
 	for _, s := range scenarios {

@@ -194,7 +194,7 @@ func TestReadRows(t *testing.T) {
 	if i.Results["ids/a"].Verdict != Passed || i.Results["ids/b"].Reason != "It needs a page." || i.Results["ids/c"].Verdict != NotApplicable {
 		t.Errorf("%+v", i.Results)
 	}
-	if i.ID != "impl--..-undici--Node" || i.Runtime != "Node 22" || i.Documentation != "https://undici.example" {
+	if i.ID != "impl--..-undici--Node" || i.Runtime != "Node 22.1.0" || i.Documentation != "https://undici.example" {
 		t.Errorf("%+v", i)
 	}
 	put(`{`)
