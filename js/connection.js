@@ -5,7 +5,7 @@ import { LARGEST_PART, loadEngine, readyEngine } from './engine.js';
 import { Lifecycle, STANDARD_RETRY } from './lifecycle.js';
 import { essenceOf, EVENT_STREAM } from './mime.js';
 import { BETWEEN_EVENTS, DEFAULT_RECONNECTION_TIME } from './parser.js';
-import { request, retryAfter } from './request.js';
+import { request } from './request.js';
 import { CLOSED, CONNECTING, OPEN, Source } from './source.js';
 import { REQUESTING, STREAMING, WAITING } from './states.js';
 import { away, documentIsThere, untilLeft } from './unload.js';
@@ -127,12 +127,11 @@ export class Connection extends Source {
     });
   }
 
-  #send(to, lastEventId) {
+  #send(to, lastEventId, signal) {
     const { method, resume } = this.source;
     const get = method === 'GET' || (resume === 'get' && lastEventId !== '');
     // A redirect may have turned another method into GET (303 does), so the new URL may not accept that method.
     const url = get ? to : this.source.url;
-    this.#abort = new AbortController();
     const { reason, status } = this.details;
     this.details = { url, attempt: ++this.#attempt, resumed: lastEventId !== '' };
     this.#quietSince = performance.now();
@@ -140,14 +139,13 @@ export class Connection extends Source {
     this.#watchIdle();
     this.delivery.note('request', this.details);
     const attempt = { attempt: this.#attempt, lastEventId: this.lastEventId, reason, status };
-    return request(url, get ? 'GET' : method, lastEventId, this.source, attempt, this.#abort.signal);
+    return request(url, get ? 'GET' : method, lastEventId, this.source, attempt, signal);
   }
 
   /** Stands in for a request: the stream comes from the page. */
   #sendNothing(url, body) {
-    this.#abort = new AbortController();
     this.details = { url, attempt: 1, resumed: false };
-    return { response: { status: 200, url, headers: new Headers({ 'Content-Type': 'text/event-stream' }) }, body };
+    return { response: { status: 200, url, contentType: EVENT_STREAM, retryAfter: 0 }, body };
   }
 
   // The commands of the lifecycle.
@@ -156,8 +154,8 @@ export class Connection extends Source {
     this.#commanded = true;
     this.#url = url;
     const { stream } = this.source;
-    const sent = stream ? this.#sendNothing(url, stream) : this.#send(url, lastEventId);
-    const abort = this.#abort;
+    const abort = (this.#abort = new AbortController());
+    const sent = stream ? this.#sendNothing(url, stream) : this.#send(url, lastEventId, abort.signal);
     const { response, body, forbidden, reason, cause } = /** @type {any} */ (await sent);
     await away;
     if (abort !== this.#abort) return;
@@ -169,7 +167,7 @@ export class Connection extends Source {
         if (abort !== this.#abort) return;
       }
       this.#response = { origin: new URL(response.url || url).origin, body, url: response.url || url };
-      this.#input('respond', status, contentType, response.url, retryAfter(response.headers.get('Retry-After')));
+      this.#input('respond', status, contentType, response.url, response.retryAfter);
       this.#response = undefined;
     } else {
       this.#know({ reason, cause });
@@ -179,10 +177,9 @@ export class Connection extends Source {
   }
 
   /** Returns the status and type of a response. Those in `accept` become the ones that the standard requires. */
-  #accepted({ status, headers }) {
+  #accepted({ status, contentType }) {
     const { statuses, contentTypes } = this.source.accept;
-    const type = headers.get('Content-Type') ?? '';
-    return [statuses.includes(status) ? 200 : status, contentTypes.includes(essenceOf(type)) ? EVENT_STREAM : type];
+    return [statuses.includes(status) ? 200 : status, contentTypes.includes(essenceOf(contentType)) ? EVENT_STREAM : contentType];
   }
 
   announce(stable) {

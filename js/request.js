@@ -15,7 +15,7 @@ import { queueTask } from './task.js';
  * @param {import('./init.js').Init & { url: string }} source
  * @param {object} attempt the argument of functions for headers and body
  * @param {AbortSignal} signal
- * @returns {Promise<{ response?: Response, body?: Body, forbidden?: boolean, reason?: string, cause?: unknown }>} forbidden:
+ * @returns {Promise<{ response?: ReturnType<typeof read>, body?: Body, forbidden?: boolean, reason?: string, cause?: unknown }>} forbidden:
  *   the browser does not allow the request, so another attempt would fail, too
  */
 export async function request(url, method, lastEventId, source, attempt, signal) {
@@ -24,6 +24,7 @@ export async function request(url, method, lastEventId, source, attempt, signal)
   let reason = 'headers';
   try {
     const headers = await given(source.headers, attempt);
+    if (signal.aborted) return {};
     init.headers = headersFor(url, method, source.lastEventIdParam === '' ? lastEventId : '', source, headers);
     reason = 'body';
     if (method !== 'GET') Object.assign(init, { method, body: await given(source.body, attempt) });
@@ -31,13 +32,15 @@ export async function request(url, method, lastEventId, source, attempt, signal)
   } catch (cause) {
     return { reason, cause };
   }
+  if (signal.aborted) return {};
   if (source.lastEventIdParam !== '') url = withParam(url, source.lastEventIdParam, lastEventId);
   const policy = watchPolicy(url);
   try {
     const send = source.fetch ?? fetch;
-    const response = await send(url, init);
+    const answer = await send(url, init);
+    const response = read(answer, url);
     // A response from a service worker may have no body.
-    const body = new Body(response.body ?? new Response('').body, { ahead: true });
+    const body = new Body(answer.body ?? new Response('').body, { ahead: true });
     // The option fetch may ignore the signal, or respond after it.
     const cancel = () => body.cancel();
     if (signal.aborted) cancel();
@@ -49,6 +52,17 @@ export async function request(url, method, lastEventId, source, attempt, signal)
   } finally {
     policy.stop();
   }
+}
+
+/** Reads the members of a response. The option fetch may return any object: what cannot be read throws, like a network error. */
+function read({ status, url, headers }, requested) {
+  return {
+    status: status | 0,
+    url: url ? new URL(url, requested).href : '',
+    headers,
+    contentType: `${headers.get('Content-Type') ?? ''}`,
+    retryAfter: retryAfter(headers.get('Retry-After')),
+  };
 }
 
 /** Returns a value synchronously unless it is a function, so that the request is sent in the same task. */
@@ -89,7 +103,7 @@ function percentEncode(byte) {
 }
 
 /** Parses a date or a number of seconds (RFC 9110, section 10.2.3). Returns milliseconds, 0 for anything else. */
-export function retryAfter(value) {
+function retryAfter(value) {
   if (value === null) return 0;
   const milliseconds = /^\d+$/.test(value) ? Number(value) * 1000 : Date.parse(value) - Date.now();
   return Math.min(Math.max(milliseconds || 0, 0), Number.MAX_SAFE_INTEGER);

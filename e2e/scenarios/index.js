@@ -17,6 +17,7 @@ export { default as llm } from './llm.js';
 export { default as loading } from './loading.js';
 export { default as options } from './options.js';
 export { default as order } from './order.js';
+export { default as ownfetch } from './ownfetch.js';
 export { default as parsing } from './parsing.js';
 export { default as reading } from './reading.js';
 export { default as reconnection } from './reconnection.js';

@@ -1,0 +1,76 @@
+// The option `fetch` may resolve to anything, and a function may answer after its source was closed.
+import { scenario } from '../harness/addition.js';
+
+function lockedStream() {
+  const stream = new ReadableStream();
+  stream.getReader();
+  return stream;
+}
+
+/** An object that is like a response, as pages make them for their tests. */
+function like(text = 'data: x\n\n') {
+  return { status: 200, headers: new Headers({ 'Content-Type': 'text/event-stream' }), body: new Blob([text]).stream() };
+}
+
+export default [
+  ...[
+    ['nothing', () => undefined],
+    ['a response without headers', () => ({ status: 200, body: new Blob(['data: x\n\n']).stream() })],
+    ['headers without get', () => ({ ...like(), headers: { 'Content-Type': 'text/event-stream' } })],
+    ['an invalid URL', () => ({ ...like(), url: 'http://[' })],
+    ['a status that is no number', () => ({ ...like(), status: Symbol('200') })],
+    ['a body that is locked', () => ({ ...like(), body: lockedStream() })],
+    ['a body that is no stream', () => ({ ...like(), body: {} })],
+  ].map(([what, answer]) =>
+    scenario(`a fetch that resolves to ${what} is a network error`, async (t, server) => {
+      let calls = 0;
+      const source = t.open(server.url, { fetch: (...args) => (calls++ ? fetch(...args) : Promise.resolve(answer())), retry: { initial: 1 } });
+      source.onerror = ({ reason, cause }) => t.note(reason, cause.name);
+      await server.accept();
+      await t.until(source, 'open');
+    }, ['error CONNECTING', 'network TypeError', 'GET A', 'open']),
+  ),
+  scenario('a fetch may resolve to any object that is like a response, without a URL or with a relative one', async (t, server) => {
+    for (const url of [undefined, '', '/elsewhere?b']) {
+      const urls = [];
+      const given = { ...like('retry: 1\ndata: x\n\n'), url };
+      const source = t.open(server.at('A', '/a?b'), { fetch: async (url) => (urls.push(url), urls.length > 1 ? new Promise(() => {}) : given) });
+      await t.until(source, 'error');
+      while (urls.length < 2) await t.fence();
+      t.note(urls[1]);
+      source.close();
+    }
+  }, [
+    'open', 'message "x"', 'error CONNECTING', 'A/a?b',
+    'open', 'message "x"', 'error CONNECTING', 'A/a?b',
+    'open', 'message "x"', 'error CONNECTING', 'A/elsewhere?b',
+  ]),
+  ...['headers', 'body'].map((late) =>
+    scenario(`a source that is closed while a function gives its ${late} sends no request`, async (t, server) => {
+      const gives = [];
+      const functions = {
+        headers: () => (late === 'headers' ? new Promise((resolve) => gives.push(resolve)) : {}),
+        body: () => (late === 'body' ? new Promise((resolve) => gives.push(resolve)) : t.note('a body')),
+      };
+      const source = t.open(server.url, { method: 'POST', ...functions, fetch: () => t.note('a request') });
+      while (gives.length === 0) await t.fence();
+      source.close();
+      gives[0]();
+      await t.fence();
+      t.note('readyState', source.readyState);
+    }, ['readyState 2']),
+  ),
+  scenario('a function for headers that closes its source sends no request', async (t, server) => {
+    const called = Promise.withResolvers();
+    const source = t.open(server.url, {
+      headers() {
+        source.close();
+        called.resolve();
+      },
+      fetch: () => t.note('a request'),
+    });
+    await t.waiting('the call', called.promise);
+    await t.fence();
+    t.note('readyState', source.readyState);
+  }, ['readyState 2']),
+];
