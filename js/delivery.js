@@ -146,9 +146,10 @@ export class Delivery {
     try {
       if (parse) value = parse(data, type);
     } catch (cause) {
-      this.fire('error', { ...this.#details, reason: 'parse', willRetry: false, cause });
+      if (wanted()) this.fire('error', { ...this.#details, reason: 'parse', willRetry: false, cause });
       return;
     }
+    if (!wanted()) return; // parse has closed the source
     const event = new StreamEvent(type, value, origin, this.lastEventId);
     dispatchEvent(this.#target, event);
     if (wanted()) this.#call(onEvent, event);

@@ -107,6 +107,20 @@ export default [
     'GET A', 'open', '{"type":"tick","n":1} A', 'error OPEN', 'parse false 200 SyntaxError', '{"type":"tick","n":2} A',
     'error CONNECTING', 'ended true 200 no cause', 'GET A last-event-id: "7"', 'open',
   ]),
+  ...[['gives data', (data) => data], ['throws', () => { throw new Error(); }]].map(([what, ends]) =>
+    scenario(`a parse that closes its source and ${what} ends its events`, async (t, server) => {
+      const { source, connection } = await opened(t, server, {
+        onEvent: ({ data }) => t.note('onEvent', data),
+        parse(data) {
+          if (data !== '2') return data;
+          source.close();
+          return ends(data);
+        },
+      });
+      await connection.send('data: 1\n\ndata: 2\n\ndata: 3\n\n');
+      await connection.closed();
+      await t.fence();
+    }, ['GET A', 'open', 'message "1"', 'onEvent 1', 'connection closed by the client'])),
   scenario('comments are told in their order', async (t, server) => {
     const onComment = (comment) => `:${comment}\n` === OPENING || t.note('comment', comment);
     const { source, connection } = await opened(t, server, { onComment });
