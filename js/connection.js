@@ -37,8 +37,8 @@ export class Connection extends Source {
   /** The URL of the next request and the number of consecutive failures, for a new lifecycle if the engine ends. */
   #url;
   #failures = 0;
-  /** Whether events of a chunk are being delivered, and whether the parser must be reset after them. */
-  #delivering = false;
+  /** The #abort of the request whose events are being delivered, and whether the parser must be reset after them. */
+  #delivering;
   #resetDue = false;
   #suspended = false;
   /** Whether the engine has been requested. */
@@ -94,24 +94,30 @@ export class Connection extends Source {
    * Replaces the lifecycle after the engine has ended. Parses the bytes of an unfinished event again. If they were too many
    * to keep, reconnects, so that the server sends them again.
    */
-  #fallBack({ remains: { parser, since }, reconnectionTime }) {
-    const options = this.#options();
+  #fallBack({ remains: { parser, since } }) {
     const open = this.readyState === OPEN;
-    const lifecycle = new Lifecycle(this, options);
-    lifecycle.state = {
-      phase: open ? STREAMING : this.#abort ? REQUESTING : WAITING,
-      url: this.#url,
-      wait: 0,
-      failures: this.#failures,
-      retry: options.retry,
-      parser: { ...(parser ?? { ...BETWEEN_EVENTS, hasRetry: true, retry: reconnectionTime }), lastEventId: this.lastEventId },
-    };
-    this.#lifecycle = lifecycle;
+    const lifecycle = this.#restart(parser);
     this.#note('script', 'ended');
     lifecycle.parse(since);
     if (!open || parser) return lifecycle;
     lifecycle.interrupt(false);
     return undefined;
+  }
+
+  /** Replaces the lifecycle by one that continues after the last event that was delivered. */
+  #restart(parser = BETWEEN_EVENTS) {
+    const { hasRetry, reconnectionTime } = this.#lifecycle;
+    const options = this.#options();
+    this.#lifecycle = new Lifecycle(this, options);
+    this.#lifecycle.state = {
+      phase: this.readyState === OPEN ? STREAMING : this.#abort ? REQUESTING : WAITING,
+      url: this.#url,
+      wait: 0,
+      failures: this.#failures,
+      retry: options.retry,
+      parser: { ...parser, hasRetry, retry: reconnectionTime, lastEventId: this.lastEventId },
+    };
+    return this.#lifecycle;
   }
 
   #note(engine, reason) {
@@ -244,7 +250,7 @@ export class Connection extends Source {
     // After the computer slept, both the clock and the network call wake.
     if (this.#abort && Math.abs(Date.now() - this.#sentAt) < JUST_SENT) return;
     clearTimeout(this.#timer);
-    this.#input('wake');
+    this.#wake();
   }
 
   /** Closes the connection without an event until wake(), as whatwg/html#12381 proposes for the back/forward cache. */
@@ -252,8 +258,17 @@ export class Connection extends Source {
     if (!this.canRepeat || !this.#abort) return;
     this.#know({ reason: 'wake' });
     this.#suspended = true;
-    this.#input('wake');
+    this.#wake();
     this.#suspended = false;
+  }
+
+  /** Ends the connection. Those of its events that a loop has no room for are dropped, so the server must send them again. */
+  #wake() {
+    if (this.#abort && this.#delivering === this.#abort) {
+      this.#lifecycle.close();
+      this.#restart();
+    }
+    this.#input('wake');
   }
 
   /** Reconnects without an event if the connection has been silent for `silence` milliseconds. */
@@ -309,10 +324,11 @@ export class Connection extends Source {
         if (done && !this.source.flushAtEnd) break;
         const chunk = done ? END_OF_EVENT : value;
         if (chunk?.[Symbol.toStringTag] !== 'Uint8Array') throw new TypeError('A chunk is not a Uint8Array');
-        this.#delivering = true;
+        this.#delivering = abort;
         const all = this.#deliver(chunk, origin, wanted);
         const open = all === true || (await all);
-        this.#delivering = false;
+        if (!wanted()) return; // another stream may be delivering
+        this.#delivering = undefined;
         if (!open || done) break;
         if (this.#resetDue) this.#input('reset');
         this.#resetDue = false;

@@ -240,7 +240,7 @@ class Engine {
  */
 class GoSource {
   reconnectionTime;
-  #hasRetry;
+  hasRetry;
   #failed = false;
   #engine;
   #id;
@@ -252,7 +252,7 @@ class GoSource {
     this.#engine = engine;
     this.#id = id;
     this.#state = parser;
-    this.#hasRetry = parser.hasRetry;
+    this.hasRetry = parser.hasRetry;
     this.reconnectionTime = reconnectionTime;
   }
 
@@ -260,9 +260,9 @@ class GoSource {
     return this.#engine.ended;
   }
 
-  /** The state with which another parser can continue, except for the last event ID. */
+  /** The state with which another parser can continue, except for the last event ID and the reconnection time. */
   get remains() {
-    const parser = this.#state && { ...this.#state, failed: this.#failed, hasRetry: this.#hasRetry, retry: this.reconnectionTime };
+    const parser = this.#state && { ...this.#state, failed: this.#failed };
     return { parser, since: this.#since.copy() };
   }
 
@@ -281,7 +281,7 @@ class GoSource {
     const batch = this.#engine.parse(this.#id, part);
     if (!batch) return false;
     this.reconnectionTime = batch.reconnectionTime;
-    this.#hasRetry = batch.hasRetry;
+    this.hasRetry = batch.hasRetry;
     this.#failed = batch.failed;
     const start = part.length - batch.rest;
     if (start > 0) this.#mark(BETWEEN_EVENTS, part[start - 1] === CR);

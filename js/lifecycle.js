@@ -48,6 +48,10 @@ export class Lifecycle {
     return this.#parser.reconnectionTime;
   }
 
+  get hasRetry() {
+    return this.#parser.hasRetry;
+  }
+
   /** Calls the input with that name, like the engine's lifecycle. */
   input(name, ...values) {
     return this[name](...values);

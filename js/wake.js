@@ -52,7 +52,8 @@ function shown() {
 }
 
 function wakeAll(silence) {
-  for (const connection of [...connections]) connection.wake(silence);
+  // An error event of one may close another.
+  for (const connection of [...connections]) if (connections.has(connection)) connection.wake(silence);
 }
 
 /**

@@ -133,6 +133,49 @@ export default [
   }, [
     'GET A', 'open', 'message "x" id "1"', 'readyState 0', 'connection closed by the client', 'GET A last-event-id: "1"', 'open',
   ]),
+  ...[
+    ['the network is back', () => dispatchEvent(new Event('online')), ['error CONNECTING', 'reason "wake" willRetry true retryIn 0']],
+    ['the page was in the cache', () => ['pagehide', 'pageshow'].map((type) => dispatchEvent(new PageTransitionEvent(type, { persisted: true }))), []],
+  ].map(([what, happens, error]) =>
+    scenario(`events for which a loop had no room are asked for again when ${what}`, async (t, server) => {
+      const { source, clock, connection } = await awake(t, server, { buffer: { size: 2 } });
+      const events = source[Symbol.asyncIterator]();
+      const next = async (connection, text, count) => {
+        await connection.send(text);
+        for (let i = 0; i < count; i++) await t.until(source, 'message');
+      };
+      await next(connection, 'id: 1\ndata: a\n\nid: 2\ndata: b\n\nid: 3\ndata: c\n\nid: 4\n\n', 2);
+      for (const text of ['id: 3\ndata: c\n\nid: 4\ndata: d\n\nid: 5\ndata: e\n\n', 'data: e\nid: 5\n\ndata: f\n\n']) {
+        clock.jump(5000);
+        happens();
+        const again = await server.accept();
+        await t.until(source, 'open');
+        await next(again, text, 1);
+        t.note((await events.next()).value.data);
+        await t.until(source, 'message');
+      }
+      for (let i = 0; i < 4; i++) t.note((await events.next()).value.data);
+      clock.restore();
+    }, [
+      'GET A', 'open', 'message "a" id "1"', 'message "b" id "2"',
+      ...error, 'GET A last-event-id: "2"', 'open', 'message "c" id "3"', 'a', 'message "d" id "4"',
+      ...error, 'GET A last-event-id: "4"', 'open', 'message "e" id "5"', 'b', 'message "f" id "5"', 'c', 'd', 'e', 'f',
+    ])),
+  scenario('an error event of one source may close another that would be woken after it', async (t, server) => {
+    const { source, clock } = await awake(t, server);
+    const other = t.stream('A', '/other');
+    const closed = t.open(other.url, { wake: true }, { as: 'other' });
+    await other.accept();
+    await t.until(closed, 'open');
+    source.addEventListener('error', () => closed.close());
+    clock.jump(5000);
+    dispatchEvent(new Event('online'));
+    await server.accept();
+    await t.until(source, 'open');
+    await t.fence();
+    t.note('other', closed.readyState);
+    clock.restore();
+  }, ['GET A', 'open', 'GET A/other', 'other: open', ...renewed.slice(2), 'other 2']),
   scenario('without the option it stays, and its events come when the page is back, behind the listeners of pageshow', async (t, server) => {
     const source = t.open(server.url);
     const connection = await server.accept();
