@@ -73,13 +73,13 @@ function given(value, attempt) {
 /**
  * Returns the headers as pairs, because a Headers object sends all names in lower case.
  *
- * The URL may be at another origin because of a redirect. The Fetch Standard removes Authorization on such a redirect, so a
- * request that goes there directly must not contain it either.
+ * The URL may be at another origin because of a redirect. The Fetch Standard removes Authorization on such a redirect, and
+ * Node.js removes the other CREDENTIALS, too, so a request that goes there directly must not contain them either.
  */
 function headersFor(url, method, lastEventId, source, init) {
   const redirected = new URL(url).origin !== new URL(source.url).origin;
   const headers = new Headers(init);
-  if (redirected) headers.delete('Authorization');
+  if (redirected) CREDENTIALS.forEach((name) => headers.delete(name));
   if (method !== source.method) headers.delete('Content-Type'); // a GET without a body
   if (lastEventId !== '') headers.delete('Last-Event-ID');
   const pairs = [...headers];
@@ -87,6 +87,9 @@ function headersFor(url, method, lastEventId, source, init) {
   if (lastEventId !== '') pairs.push(['Last-Event-ID', lastEventId]);
   return pairs;
 }
+
+/** Browsers do not let a page set the last two. */
+const CREDENTIALS = ['Authorization', 'Proxy-Authorization', 'Cookie'];
 
 /** Sets a query parameter, or removes it if the value is empty. The rest of the URL stays unchanged. */
 function withParam(url, name, value) {

@@ -45,6 +45,25 @@ export default [
     'open', 'message "x"', 'error CONNECTING', 'A/a?b',
     'open', 'message "x"', 'error CONNECTING', 'A/elsewhere?b',
   ]),
+  scenario('no credentials among the headers are sent to another origin to which a response was redirected', async (t, server) => {
+    const sent = [];
+    const secrets = { authorization: 'a', cookie: 'b=c', 'Proxy-Authorization': 'd', 'X-Tenant': '7' };
+    const source = t.open(server.url, {
+      headers: () => secrets,
+      fetch: async (url, init) => {
+        sent.push(`${new URL(url).origin === location.origin} ${[...new Headers(init.headers).keys()]}`);
+        return { ...like('retry: 1\n\n'), url: sent.length === 1 ? server.at('A', '/moved') : server.at('B', '/moved') };
+      },
+    });
+    for (let i = 0; i < 3; i++) await t.until(source, 'error');
+    source.close();
+    t.note(sent[0], sent[1]);
+    t.note(sent[2]);
+  }, [
+    'open', 'error CONNECTING', 'open', 'error CONNECTING', 'open', 'error CONNECTING',
+    'true accept,authorization,cookie,proxy-authorization,x-tenant true accept,authorization,cookie,proxy-authorization,x-tenant',
+    'false accept,x-tenant',
+  ]),
   ...['headers', 'body'].map((late) =>
     scenario(`a source that is closed while a function gives its ${late} sends no request`, async (t, server) => {
       const gives = [];
