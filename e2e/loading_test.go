@@ -147,6 +147,10 @@ func TestModuleThatCannotBeHad(t *testing.T) {
 			w.Header().Set("Content-Type", "application/wasm")
 			w.Write(module)
 		}, "version", "does not match this script"},
+		{"it is another program", func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "application/wasm")
+			w.Write([]byte("\x00asm\x01\x00\x00\x00"))
+		}, "version", "does not match this script"},
 		{"its server is gone", func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusFound) // a port that browsers do not connect to
 		}, "network", "could not be loaded: check the address"},
@@ -210,7 +214,7 @@ func TestModuleThatNeverArrives(t *testing.T) {
 	}
 }
 
-// evaluateAndTell is evaluate with our lines of every level instead of errors.
+// evaluateAndTell is evaluate with our lines of every level, and promises that nothing caught, instead of errors.
 func evaluateAndTell[T any](t *testing.T, page, function string) (T, []string) {
 	t.Helper()
 	type told struct {
@@ -220,6 +224,7 @@ func evaluateAndTell[T any](t *testing.T, page, function string) (T, []string) {
 	wrapped := `async () => {
 		const lines = [];
 		for (const level of ['error', 'warn', 'info', 'log']) console[level] = (...values) => lines.push(values.join(' '));
+		addEventListener('unhandledrejection', ({ reason }) => lines.push('unhandled ' + reason));
 		return { result: await (` + function + `)(), lines };
 	}`
 	got, _ := evaluate[told](t, page, wrapped)

@@ -326,9 +326,9 @@ async function instantiate(url, cache) {
   });
   const go = new (defineGo(scope))();
   const instance = await WebAssembly.instantiate(module, go.importObject);
-  go.run(instance);
+  go.run(instance).catch(() => {}); // rejects if the module is another program
   if (build !== BUILD) {
-    throw failure('version', `${url} does not match this script: deploy both together`);
+    throw failure('version', `${typeof url === 'string' ? url : 'it'} does not match this script: deploy both together`);
   }
   return new Engine(go, instance);
 }
