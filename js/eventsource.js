@@ -102,7 +102,7 @@ class EventSource extends EventTarget {
   }
 
   [Symbol.asyncIterator]() {
-    return EventSource.#connectionOf(this).iterate();
+    return EventSource.#connectionOf(this).iterate(() => this.#connection.close()); // the connection may be replaced
   }
 
   static fromReadableStream(stream) {

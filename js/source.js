@@ -40,9 +40,9 @@ export class Source {
     return this.delivery.lastEventId;
   }
 
-  /** Returns the events from now on, for a loop. */
-  iterate() {
-    return this.delivery.iterate(this.readyState === CLOSED, () => this.close());
+  /** Returns the events from now on, for a loop. Leaving the loop calls `leave`. */
+  iterate(leave) {
+    return this.delivery.iterate(this.readyState === CLOSED, leave);
   }
 
   close() {

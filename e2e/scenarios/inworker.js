@@ -116,12 +116,20 @@ export default [
     const { info } = console;
     const said = new Promise((resolve) => (console.info = resolve));
     const source = t.open(server.url, { worker: url });
+    const loop = (async () => {
+      for await (const event of source) if (event.data === 'x') break; // which closes the source, whose connection is another by then
+    })();
     t.note((await said).replace(url, 'the worker'));
     console.info = info;
     const connection = await server.accept();
     await connection.send('data: x\n\n');
-    await t.until(source, 'message');
-  }, ['eventsource-wasm runs without its worker: the worker does not match this script: deploy both together', 'GET A', 'open', 'message "x"'],
+    await loop;
+    t.note('readyState', source.readyState);
+    await connection.closed();
+  }, [
+    'eventsource-wasm runs without its worker: the worker does not match this script: deploy both together', 'GET A', 'open', 'message "x"',
+    'readyState 2', 'connection closed by the client',
+  ],
   { alone: 'the page has another worker from then on' }),
   scenario('a function in place of fetch is refused', async (t) => refuse(t, [{ worker: true, fetch }, { worker: 1 }, { worker: '' }]), [
     'TypeError worker', 'TypeError worker', 'TypeError worker',
