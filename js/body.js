@@ -28,7 +28,8 @@ export class Body {
 
   /** Returns up to `size` bytes as text, or fewer if they take longer than LONGEST_WAIT. Consumes the body. */
   async text(size) {
-    const deadline = new Promise((resolve) => setTimeout(resolve, LONGEST_WAIT, { done: true }));
+    let timer; // would keep Node.js running
+    const deadline = new Promise((resolve) => (timer = setTimeout(resolve, LONGEST_WAIT, { done: true })));
     const decoder = new TextDecoder();
     let text = '';
     try {
@@ -41,6 +42,7 @@ export class Body {
     } catch {
       // return the text that has arrived
     }
+    clearTimeout(timer);
     return text;
   }
 

@@ -161,6 +161,25 @@ export default [
     }, [
       'GET A', 'error CLOSED', `reason "${reason}" body "try é "`, 'GET A', 'error CLOSED', `reason "${reason}" body undefined`,
     ], reason === 'status' ? failedToLoad : { console: [] })),
+  scenario('an error that tells the body leaves no timer', async (t, server) => {
+    const { setTimeout, clearTimeout } = globalThis;
+    const timers = new Set();
+    globalThis.setTimeout = (f, delay, ...args) => {
+      const timer = setTimeout(f, delay, ...args);
+      if (delay === 1000) timers.add(timer);
+      return timer;
+    };
+    globalThis.clearTimeout = (timer) => {
+      timers.delete(timer);
+      clearTimeout(timer);
+    };
+    const source = t.open(server.url, { errorBodySize: 100 });
+    const connection = await server.accept({ status: 500 });
+    await connection.end();
+    await t.until(source, 'error');
+    Object.assign(globalThis, { setTimeout, clearTimeout });
+    t.note('timers', timers.size);
+  }, ['GET A', 'error CLOSED', 'timers 0'], failedToLoad),
   scenario('an error does not wait long for a body that does not come', async (t, server) => {
     const { setTimeout } = globalThis;
     globalThis.setTimeout = (f, delay, ...args) => setTimeout(f, delay === 1000 ? 0 : delay, ...args);
