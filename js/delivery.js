@@ -153,7 +153,7 @@ export class Delivery {
     const event = new StreamEvent(type, value, origin, this.lastEventId);
     dispatchEvent(this.#target, event);
     if (wanted()) this.#call(onEvent, event);
-    if (!wanted()) return;
+    // If a listener has closed the source, no loop is left. If it has only ended the connection, loops must get the event.
     const full = [...this.#queues].map((queue) => queue.put(event)).filter(Boolean);
     if (full.length === 0) return;
     this.waits++;

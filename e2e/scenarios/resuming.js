@@ -161,6 +161,24 @@ export default [
       ...error, 'GET A last-event-id: "2"', 'open', 'message "c" id "3"', 'a', 'message "d" id "4"',
       ...error, 'GET A last-event-id: "4"', 'open', 'message "e" id "5"', 'b', 'message "f" id "5"', 'c', 'd', 'e', 'f',
     ])),
+  scenario('a loop has the event during which the connection is made anew', async (t, server) => {
+    const { source, clock, connection } = await awake(t, server);
+    const events = source[Symbol.asyncIterator]();
+    source.addEventListener('message', () => {
+      clock.jump(5000);
+      dispatchEvent(new Event('online'));
+    }, { once: true });
+    await connection.send('id: 1\ndata: a\n\nid: 2\ndata: b\n\n');
+    await t.until(source, 'message');
+    const again = await server.accept();
+    await again.send('id: 2\ndata: b\n\n');
+    await t.until(source, 'message');
+    t.note([await events.next(), await events.next()].map(({ value }) => value.data));
+    clock.restore();
+  }, [
+    'GET A', 'open', 'message "a" id "1"', 'error CONNECTING', 'reason "wake" willRetry true retryIn 0',
+    'GET A last-event-id: "1"', 'open', 'message "b" id "2"', '["a","b"]',
+  ]),
   scenario('an error event of one source may close another that would be woken after it', async (t, server) => {
     const { source, clock } = await awake(t, server);
     const other = t.stream('A', '/other');
