@@ -80,9 +80,9 @@ function handedOver(stream, options, there, back) {
   feed(source, stream.subarray(there, back), trace);
   source.close();
   if (trace.failed || back === stream.length) return trace.end(source);
-  const { remains } = source;
+  const { remains, hasRetry, reconnectionTime: retry } = source;
   const last = new Parser(options);
-  last.state = { ...remains.parser, lastEventId: trace.lastEventId };
+  last.state = { ...remains.parser, hasRetry, retry, lastEventId: trace.lastEventId };
   if (remains.since.length > 0) trace.add(last.parse(remains.since), true);
   trace.add(last.parse(stream.subarray(back)));
   return trace.end(last);
