@@ -13,7 +13,8 @@ import (
 // A Board is what the scoreboard knows, and what scoreboard.json holds.
 type Board struct {
 	Date            string            `json:"date"`
-	Suite           string            `json:"suite"` // tells this set of scenarios from others
+	Suite           string            `json:"suite"`           // tells this set of scenarios from others
+	Files           []string          `json:"files,omitempty"` // of the scenarios, if the board is of a part of the suite
 	Groups          []Group           `json:"groups"`
 	Scenarios       []Scenario        `json:"scenarios"`
 	Implementations []*Implementation `json:"implementations"`

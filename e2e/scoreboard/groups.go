@@ -51,7 +51,7 @@ var ofFile = map[string]string{
 	"headers": "headers",
 	"given":   "stream",
 
-	"inworker": additions, "llm": additions, "loading": additions, "options": additions, "reading": additions,
+	"inworker": additions, "llm": additions, "loading": additions, "options": additions, "ownfetch": additions, "reading": additions,
 	"resuming": additions, "shared": additions,
 }
 

@@ -52,7 +52,7 @@ func (s Scenario) holdsOpen(trace []string) bool {
 // header, or an event without its origin, would be hundreds of failures.
 var (
 	usualHeaders = regexp.MustCompile(` (accept|cache-control|pragma): (missing|"[^"]*")`)
-	eventOrigin  = regexp.MustCompile(` from \S+( CONNECTING| CLOSED)?$`)
+	eventOrigin  = regexp.MustCompile(` from \S*( CONNECTING| CLOSED)?$`)
 )
 
 // closedAtOnce reports whether the line is the request of a source that a scenario constructs to look at, and closes in the

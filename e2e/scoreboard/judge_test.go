@@ -45,6 +45,7 @@ func TestJudge(t *testing.T) {
 		"other headers are":                 {plain, e2e.Result{Trace: []string{`GET A last-event-id: "1"`, `open`, `message "x"`}}, Failed},
 		"usual headers are the subject":     {headers, e2e.Result{Trace: []string{"GET A pragma: missing"}}, Failed},
 		"an origin is not the subject":      {plain, e2e.Result{Trace: []string{`GET A`, `open`, `message "x" from undefined`}}, Passed},
+		"an empty origin is not either":     {plain, e2e.Result{Trace: []string{`GET A`, `open`, `message "x" from `}}, Passed},
 		"data is not an origin":             {plain, e2e.Result{Trace: []string{`GET A`, `open`, `message "x from y"`}}, Failed},
 		"a state is the subject":            {Scenario{Group: "lifecycle", Expect: []string{"error CONNECTING"}}, e2e.Result{Trace: []string{"error OPEN"}}, Failed},
 		"the state of open is the subject":  {Scenario{Group: "events", Expect: []string{"open"}}, e2e.Result{Trace: []string{"open CONNECTING"}}, Failed},

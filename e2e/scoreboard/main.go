@@ -31,7 +31,7 @@ func main() {
 	r := run{stuckAfter: defaultStuckAfter}
 	browserNames := flag.String("browsers", "chromium", "comma-separated `engines`: chromium, firefox, webkit")
 	of := flag.String("of", "", "measure only these comma-separated `implementations`")
-	files := flag.String("files", "", "run only these comma-separated `files` of scenarios; nothing is kept of an earlier board")
+	files := flag.String("files", "", "run only these comma-separated `files` of scenarios, and write to scoreboard-part/ in -dist")
 	flag.StringVar(&r.implementation, "impl", "", "the URL or file of a `script` to measure beside native")
 	flag.StringVar(&r.dist, "dist", "dist", "`folder` with the built files; the board is written there too")
 	joined := flag.String("join", "", "add the rows in these comma-separated `files`, which other runners have written")
@@ -76,7 +76,7 @@ func (r run) run(ctx context.Context, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	board := &Board{Date: time.Now().Format(time.DateOnly), Groups: groups}
+	board := &Board{Date: time.Now().Format(time.DateOnly), Groups: groups, Files: r.files}
 	for _, name := range r.browsers {
 		engine, err := browsers.Find(name)
 		if err != nil {
@@ -325,22 +325,23 @@ func pages(dist string, scripts map[string][]byte) http.Handler {
 	})
 }
 
-// publish writes all files. What an earlier board knows of others is kept, unless this one is a part only.
+// publish writes all files. It keeps what an earlier board of the same scenarios knows of other implementations.
 func (r run) publish(board *Board, stdout io.Writer) error {
-	path := filepath.Join(r.dist, "scoreboard.json")
-	if r.files == nil {
-		earlier, err := readBoard(path)
-		if err != nil {
-			return err
-		}
-		board.keep(earlier)
+	dir := r.dist
+	if r.files != nil {
+		dir = filepath.Join(dir, "scoreboard-part")
 	}
+	earlier, err := readBoard(filepath.Join(dir, "scoreboard.json"))
+	if err != nil {
+		return err
+	}
+	board.keep(earlier)
 	board.count()
-	if err := write(board, r.dist); err != nil {
+	if err := write(board, dir); err != nil {
 		return err
 	}
 	fmt.Fprint(stdout, board.text())
-	fmt.Fprintln(stdout, filepath.Join(r.dist, "scoreboard.html"))
+	fmt.Fprintln(stdout, filepath.Join(dir, "scoreboard.html"))
 	if r.table != "" {
 		return document(board, r.table)
 	}

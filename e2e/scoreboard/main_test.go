@@ -59,7 +59,8 @@ func TestChromium(t *testing.T) {
 	if err := r.run(t.Context(), &stdout); err != nil {
 		t.Fatal(err)
 	}
-	b, err := readBoard(filepath.Join(r.dist, "scoreboard.json"))
+	dir := filepath.Join(r.dist, "scoreboard-part")
+	b, err := readBoard(filepath.Join(dir, "scoreboard.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,14 +77,19 @@ func TestChromium(t *testing.T) {
 	checkNative(t, rows["native"])
 	checkOurs(t, b, rows["eventsource-wasm-script"])
 	if i := rows["eventsource"]; i != nil {
-		checkLibrary(t, i, r.dist)
+		checkLibrary(t, i, dir)
 	}
-	page := read(t, r.dist, "scoreboard.html")
+	page := read(t, dir, "scoreboard.html")
+	if !strings.Contains(page, "a part of the suite, the scenarios in idl, ids") {
+		t.Error("the page does not say that it is of a part of the suite")
+	}
 	for _, i := range b.Implementations {
 		if !strings.Contains(page, i.ID+".html") || !strings.Contains(stdout.String(), i.Total.String()) {
 			t.Errorf("%s is not on the page or the terminal:\n%s", i.ID, stdout.String())
 		}
-		read(t, r.dist, "scoreboard/"+i.ID+".svg")
+		if badge := read(t, dir, "scoreboard/"+i.ID+".svg"); !strings.Contains(badge, "in idl, ids") {
+			t.Errorf("the badge of %s does not say what it is about", i.ID)
+		}
 	}
 }
 
@@ -149,7 +155,8 @@ func TestScripts(t *testing.T) {
 		if err := r.run(t.Context(), io.Discard); err != nil {
 			t.Fatal(err)
 		}
-		b, err := readBoard(filepath.Join(r.dist, "scoreboard.json"))
+		dir := filepath.Join(r.dist, "scoreboard-part")
+		b, err := readBoard(filepath.Join(dir, "scoreboard.json"))
 		if err != nil {
 			t.Fatal(err)
 		}

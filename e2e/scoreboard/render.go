@@ -37,7 +37,7 @@ func write(b *Board, dir string) error {
 		return err
 	}
 	for _, i := range b.Implementations {
-		files[fileOf(i.ID, "svg")] = badge("EventSource conformance", i.Total)
+		files[fileOf(i.ID, "svg")] = badge(b.label(), i.Total)
 		if files[fileOf(i.ID, "html")], err = execute("implementation.html", implementationView(b, i)); err != nil {
 			return err
 		}
@@ -52,6 +52,14 @@ func write(b *Board, dir string) error {
 		}
 	}
 	return nil
+}
+
+// label says what a badge is about.
+func (b *Board) label() string {
+	if b.Files == nil {
+		return "EventSource conformance"
+	}
+	return "EventSource conformance in " + strings.Join(b.Files, ", ")
 }
 
 func fileOf(id, extension string) string { return "scoreboard/" + id + "." + extension }
@@ -79,6 +87,7 @@ func readBoard(path string) (*Board, error) {
 
 type boardPage struct {
 	Date     string
+	Part     string // the files of scenarios, if they are not all
 	Counting int
 	Groups   []Group
 	Rows     []row
@@ -93,7 +102,7 @@ type row struct {
 type cell struct{ Class, Label, Text, Href string }
 
 func boardView(b *Board) boardPage {
-	view := boardPage{Date: b.Date, Groups: b.Groups, Counting: b.counting()}
+	view := boardPage{Date: b.Date, Part: strings.Join(b.Files, ", "), Groups: b.Groups, Counting: b.counting()}
 	for _, i := range b.Implementations {
 		file := url.PathEscape(i.ID)
 		r := row{Name: i.Name, Version: i.Version, Beside: i.beside(), File: "scoreboard/" + file + ".html"}
@@ -217,11 +226,27 @@ func failureView(s Scenario, o Outcome) failure {
 	if trace == nil {
 		trace = expect // it was as expected until the problem
 	}
-	for n, text := range trace {
+	for n := 0; n < len(trace); n++ {
+		text := trace[n]
 		differs := n >= len(expect) || s.essenceOf(text) != s.essenceOf(expect[n])
-		f.Trace = append(f.Trace, line{text, differs && !s.closedAtOnce(text)})
+		if again := repeats(trace[n:]); n >= len(expect) && again > fewRepeats {
+			text = fmt.Sprintf("%s (%d times)", text, again)
+			n += again - 1
+		}
+		f.Trace = append(f.Trace, line{text, differs && !s.closedAtOnce(trace[n])})
 	}
 	return f
+}
+
+// fewRepeats is how often a line that is not expected is shown by itself.
+const fewRepeats = 3
+
+// repeats returns how often the first line comes in a row.
+func repeats(trace []string) (n int) {
+	for n < len(trace) && trace[n] == trace[0] {
+		n++
+	}
+	return n
 }
 
 // sections are those of the HTML Standard that scenarios name.

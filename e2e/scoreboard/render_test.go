@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -97,6 +98,24 @@ func checkXML(t *testing.T, name, text string) {
 		}
 		if element, ok := token.(xml.StartElement); ok && element.Name.Local == "script" {
 			t.Errorf("%s has a script", name)
+		}
+	}
+}
+
+func TestRepeatedLines(t *testing.T) {
+	s := Scenario{Expect: []string{"GET A", "GET A", "GET A", "GET A", "GET A"}}
+	for name, test := range map[string]struct{ trace, want []string }{
+		"expected": {s.Expect, s.Expect},
+		"few":      {append(slices.Clone(s.Expect), "x", "x", "x"), append(slices.Clone(s.Expect), "x", "x", "x")},
+		"many": {slices.Concat(s.Expect, slices.Repeat([]string{"x"}, 1000), []string{"y"}),
+			append(slices.Clone(s.Expect), "x (1000 times)", "y")},
+	} {
+		var got []string
+		for _, l := range failureView(s, Outcome{Trace: test.trace}).Trace {
+			got = append(got, l.Text)
+		}
+		if !slices.Equal(got, test.want) {
+			t.Errorf("%s: %q", name, got)
 		}
 	}
 }
