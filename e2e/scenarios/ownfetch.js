@@ -51,7 +51,7 @@ export default [
     const source = t.open(server.url, {
       headers: () => secrets,
       fetch: async (url, init) => {
-        sent.push(`${new URL(url).origin === location.origin} ${[...new Headers(init.headers).keys()]}`);
+        sent.push(`${new URL(url).origin === t.origins.A} ${[...new Headers(init.headers).keys()]}`);
         return { ...like('retry: 1\n\n'), url: sent.length === 1 ? server.at('A', '/moved') : server.at('B', '/moved') };
       },
     });
