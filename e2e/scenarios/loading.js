@@ -55,7 +55,7 @@ function workerWithWasmFrom(t, wasm, server) {
 
 export default [
   {
-    name: 'the classic script gives a page a source that works',
+    name: 'the classic script gives a page a working EventSource',
     ...own,
     async run(t) {
       const server = t.stream();
@@ -68,7 +68,7 @@ export default [
     expect: ['GET A', 'open', 'message "x"'],
   },
   {
-    name: 'no event waits for the wasm, which is loaded behind the first stream and then takes over',
+    name: 'events do not wait for the wasm, which takes over once it has loaded',
     ...own,
     async run(t) {
       const [wasm, server] = [t.stream('A', '/wasm'), t.stream()];
@@ -103,7 +103,7 @@ export default [
     ],
   },
   {
-    name: 'nor does one wait in a worker of the page',
+    name: 'events in a worker do not wait for the wasm',
     ...own,
     async run(t) {
       const [wasm, server] = [t.stream('A', '/wasm'), t.stream()];
@@ -131,7 +131,7 @@ export default [
     ],
   },
   {
-    name: 'a source closed before the wasm has come closes its connection',
+    name: 'a source closed before the wasm has loaded closes its connection',
     ...own,
     async run(t) {
       const [wasm, server] = [t.stream('A', '/wasm'), t.stream()];
@@ -147,7 +147,7 @@ export default [
     expect: ['GET A', 'open', 'GET A/wasm accept: "*/*" cache-control: missing pragma: missing', 'connection closed by the client'],
   },
   {
-    name: 'a page that sets EVENTSOURCE_WASM_URL to null never loads the wasm, and does without',
+    name: 'with EVENTSOURCE_WASM_URL = null, sources work and the wasm is never loaded',
     ...own,
     async run(t) {
       const server = t.stream();

@@ -28,7 +28,7 @@ const encode = (text) => [...new TextEncoder().encode(text)];
 
 export default [
   ...Object.entries(codings).map(([name, { head, block }]) => ({
-    name: `a stream in ${name} is decoded as it arrives`,
+    name: `a stream with Content-Encoding: ${name} is decoded as it arrives`,
     standard: coding,
     async run(t) {
       const server = t.stream();
@@ -47,7 +47,7 @@ export default [
     expect: ['GET A', 'open', 'message "x"', 'message "ü" id "1"', 'error CONNECTING', 'GET A last-event-id: "1"', 'open'],
   })),
   {
-    name: 'a stream that is not in the coding which it names is opened again',
+    name: 'a source reconnects after a body that does not match its Content-Encoding',
     standard: '9.2.3: a network error while the body is read, after it was opened',
     console: ['Failed to load resource'],
     async run(t) {
@@ -61,7 +61,7 @@ export default [
     expect: ['GET A', 'open', 'error CONNECTING'],
   },
   {
-    name: 'what comes after the Content-Length is not of the stream',
+    name: 'bytes after the Content-Length are ignored',
     standard: 'HTTP (RFC 9112, 6.3)',
     async run(t) {
       const server = t.stream();
@@ -74,7 +74,7 @@ export default [
     expect: ['GET A', 'open', 'message "x"', 'error CONNECTING'],
   },
   {
-    name: 'six connections go to one server, and a source that is closed makes room',
+    name: 'six sources connect to a server at a time, and closing one admits the next',
     standard: '9.2.1, a note: clients that support per-server connection limitations; 9.2.3 no limit on the wait',
     leftOut: { webkit: 'WebKitGTK opens so few connections in all that the page of the suite would wait for one itself.' },
     async run(t) {
