@@ -1,6 +1,6 @@
-// HTML Standard, 9.2.3 processResponse: which answers are an event stream, in what HTTP and Fetch let a server write.
+// HTML Standard, 9.2.3 processResponse: which responses are an event stream, among all that HTTP and Fetch allow.
 
-/** Answers with a stream and has the trace show whether it is one. */
+/** Sends a response. The trace shows whether the source accepts it as an event stream. */
 function answers(name, standard, respond, events, more) {
   return {
     name,
@@ -20,7 +20,7 @@ function answers(name, standard, respond, events, more) {
 const refused = { console: ['Failed to load resource', 'MIME type'] };
 const opened = ['open', 'message "x"', 'error CONNECTING'];
 
-/** A response of that type, or of those types in as many headers. */
+/** Sends a response with one Content-Type header for each of the types. */
 function typed(name, types, events, more) {
   const spellings = ['Content-Type', 'content-type', 'CONTENT-TYPE'];
   const headers = Object.fromEntries([types].flat().map((type, i) => [spellings[i], type]));

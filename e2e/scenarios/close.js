@@ -124,8 +124,7 @@ export default [
       const server = t.stream();
       const source = t.open(server.url);
       const connection = await server.accept();
-      // No retry of a millisecond here: the wait must last until the close, so it is long. The fence proves only that
-      // nothing happens at once.
+      // The wait must last until close(), so it is long. The fence proves only that nothing happens at once.
       await connection.send('retry: 100000\n\n');
       await connection.end();
       await t.until(source, 'error');

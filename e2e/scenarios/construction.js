@@ -5,7 +5,7 @@ const standard = '9.2.2 the EventSource(url, eventSourceInitDict) constructor';
 /** A URL that needs no document to be resolved against. */
 const somewhere = 'http://a.example/x';
 
-/** Constructs sources and closes each in the same task, so that none makes a request. */
+/** Constructs sources and closes each in the same task, so no request is made. */
 function constructs(name, calls, expect, place = standard) {
   return {
     name,

@@ -1,4 +1,4 @@
-// Fetch, the CORS protocol and credentials, as 9.2.2 gives them to a source: a potential-CORS request in mode "cors".
+// Fetch, the CORS protocol and credentials. By 9.2.2 a source makes a potential-CORS request in mode "cors".
 
 import { answerProbe } from '../harness/probe.js';
 
@@ -9,7 +9,7 @@ const refused = { console: ['blocked by CORS policy', 'Failed to load resource']
 const allow = (t, more) => ({ headers: { 'Access-Control-Allow-Origin': t.origins.A, ...more } });
 const credentials = { 'Access-Control-Allow-Credentials': 'true' };
 
-/** Opens a source on origin B and answers as given: it receives a message. */
+/** Opens a source on origin B, which receives a message after this response. */
 function receives(name, init, response, expect = ['GET B origin: "A"', 'open', 'message "x" from B']) {
   return {
     name,
@@ -25,7 +25,7 @@ function receives(name, init, response, expect = ['GET B origin: "A"', 'open', '
   };
 }
 
-/** Opens a source on origin B and answers as given: it fails, for good, and the connection is given up. */
+/** Opens a source on origin B, which fails and closes its connection after this response. */
 function fails(name, init, response) {
   return {
     name,
@@ -44,7 +44,7 @@ function fails(name, init, response) {
   };
 }
 
-/** Has the browser store a cookie for the path of the stream, which no other scenario has. */
+/** Makes the browser store a cookie for the path of the stream, which no other scenario uses. */
 async function storeCookie(t, origin, server) {
   const shop = t.stream(origin, '/shop', { record: false });
   const visit = fetch(shop.url, { credentials: 'include' });

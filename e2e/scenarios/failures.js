@@ -2,7 +2,7 @@
 
 const rejected = ['GET A', 'error CLOSED', 'connection closed by the client'];
 
-/** A response with a body that never ends by itself: that its connection is closed is the source's doing. */
+/** Sends a response whose body never ends, so only the source can close the connection. */
 function fails(name, response, body) {
   return {
     name,
@@ -21,10 +21,10 @@ function fails(name, response, body) {
   };
 }
 
-/** Long enough for browsers that look for the type of a response in its body. */
+/** Long enough for browsers that sniff the type of a response from its body. */
 const sniffable = `:${'x'.repeat(1024)}\n`;
 
-/** A response without a type, of whose body an event has come and no more. */
+/** Sends one event in a response without a Content-Type. The body ends only after readyState was noted. */
 function failsAtOnce(name, headers) {
   return {
     name,

@@ -3,7 +3,7 @@
 
 const standard = '9.2.3 fetch, processResponse: a network error that is known to be futile';
 
-/** What the browser itself says on the console of a request that it does not make. */
+/** What the browser logs on the console for a request that it does not make. */
 const console = ['Failed to load resource', 'Content Security Policy', 'Fetch API cannot load', 'Not allowed to load', 'blocked by CORS policy'];
 
 function fails(name, url) {

@@ -1,8 +1,8 @@
-// HTML Standard, 9.2.2: a source belongs to the document of its window, whose base URL, encoding and origin it has.
+// HTML Standard, 9.2.2: a source uses the base URL, encoding and origin of its window's document.
 
 const standard = '9.2.2 constructor, steps 2 to 6; HTML, the document base URL and the origin';
 
-/** Where a source of the window would connect to. It makes no request. */
+/** Notes the URL of a source in the window. It makes no request. */
 async function urlIn(t, window, url) {
   const EventSource = await t.in(window);
   t.attempt(url || 'empty', () => {
@@ -12,7 +12,7 @@ async function urlIn(t, window, url) {
   });
 }
 
-/** A frame in which what prepare does to it loads. */
+/** Adds a frame that prepare has set up, and returns its window after it has loaded. */
 async function frameWith(t, prepare) {
   const frame = document.createElement('iframe');
   const loaded = new Promise((resolve) => (frame.onload = resolve));
@@ -22,7 +22,7 @@ async function frameWith(t, prepare) {
   return frame.contentWindow;
 }
 
-/** A source in that window receives and reconnects, as in any other. */
+/** Opens a source in the window, which receives a message, reconnects and receives another. */
 async function receives(t, window) {
   const EventSource = await t.in(window);
   const server = t.stream();
@@ -37,7 +37,7 @@ async function receives(t, window) {
 
 const received = ['GET A', 'open', 'message "x" id "1"', 'error CONNECTING', 'GET A last-event-id: "1"', 'open', 'message "y" id "1"'];
 
-/** A source in a frame of the same origin, which the trace watches from outside, once it is open. */
+/** Opens a source in a frame of the same origin. The trace watches it from the page. */
 async function openInFrame(t) {
   const server = t.stream();
   const frame = await t.frame('<!doctype html><p>');
@@ -48,7 +48,7 @@ async function openInFrame(t) {
   return { frame, source, connection };
 }
 
-/** In a document that the page cannot reach into. */
+/** A scenario in a document that the page cannot access. */
 function apart(kind, origin, expect, name = kind) {
   return {
     name: `a source in a ${name} frame receives, reconnects and closes`,

@@ -1,8 +1,8 @@
-// Sources of streams that the page has, as the proposal whatwg/html#12272 has them: EventSource.fromReadableStream().
+// EventSource.fromReadableStream(), as proposed in whatwg/html#12272: a source that reads a stream of the page.
 
 const own = { only: 'wasm', standard: 'whatwg/html#12272, a proposal' };
 
-/** A source of a stream into which the scenario writes. */
+/** A source that reads a stream into which the scenario writes. */
 function given(t) {
   let canceled;
   const { readable, writable } = new TransformStream();
@@ -143,12 +143,12 @@ export default [
     const server = t.stream();
     const response = fetch(server.url, { cache: 'no-store', headers: { Accept: 'text/event-stream' } });
     const connection = await server.accept();
-    await connection.send(':\n'); // for Firefox, whose fetch waits for it
+    await connection.send(':\n'); // Firefox's fetch() waits for the first byte
     const source = t.watch(t.EventSource.fromReadableStream((await response).body));
     await connection.send('data: x\n\n');
     await t.until(source, 'message');
     source.close();
-    await connection.send(':\n'); // Firefox looks when something arrives
+    await connection.send(':\n'); // Firefox notices the cancellation when a byte arrives
     await connection.closed();
   }, ['GET A', 'open', 'message "x" from null', 'connection closed by the client']),
 ];

@@ -1,9 +1,9 @@
-// DOM, dispatch, and HTML, event handlers, as seen through the events of a source.
+// DOM event dispatch and HTML event handlers, tested with the events of a source.
 
 const handlers = 'HTML 8.1.8.1 Event handlers';
 const dispatch = 'DOM 2.9 Dispatching events';
 
-/** Sets up listeners on a source that is not watched by the trace, and sends it the stream. */
+/** Adds listeners to a source and sends it the stream. Only the listeners write to the trace. */
 function listens(name, listen, expect, { stream = 'data: x\n\n', standard = dispatch } = {}) {
   return {
     name,
@@ -12,7 +12,7 @@ function listens(name, listen, expect, { stream = 'data: x\n\n', standard = disp
       const server = t.stream('A', '', { record: false });
       const source = new t.EventSource(server.url);
       listen(t, source);
-      // Behind the listeners of the scenario: microtasks run before the next listener, and end it.
+      // Added after the scenario's listeners, whose microtasks run before this one.
       const last = new Promise((resolve) => source.addEventListener('last', resolve));
       const connection = await server.accept();
       await connection.send(`${stream}event: last\ndata\n\n`);

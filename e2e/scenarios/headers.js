@@ -1,4 +1,4 @@
-// The headers of the request: those of the standard, and those that a page adds, which is what this EventSource is for.
+// The headers of the request: those that the standard requires, and those of the option headers.
 
 import { answerProbe } from '../harness/probe.js';
 
@@ -6,7 +6,7 @@ const added = 'none: the option headers';
 
 const own = { only: 'wasm', standard: added };
 
-/** A request with headers must be allowed by another origin before it is made. */
+/** The CORS headers of a response, which a preflight needs too. */
 const allow = (t, more) => ({ headers: { 'Access-Control-Allow-Origin': t.origins.A, ...more } });
 
 function sends(name, headers, expect) {
@@ -45,7 +45,7 @@ export default [
       const { headers } = await server.accept();
       await t.until(source, 'open');
       const told = /^(accept|cache-control|pragma|referer|sec-fetch-.*)$/i;
-      // Client hints, which come with some requests and not with others, and priorities are the engine's own affair.
+      // Client hints and priorities vary by engine and request.
       const others = headers.filter(([name]) => !/^(sec-ch-.*|priority)$/i.test(name)).sort();
       for (const [name, value] of others) t.note(name, ...(told.test(name) ? [value.replace(/\?.*$/, '')] : []));
     },

@@ -1,8 +1,8 @@
-// HTML Standard, 9.2.2 The EventSource interface, and what Web IDL makes of it.
+// HTML Standard, 9.2.2 The EventSource interface, as Web IDL defines it in JavaScript.
 
 const standard = '9.2.2 interface EventSource; Web IDL';
 
-/** A scenario about the class alone: no request is made. */
+/** A scenario about the class. It makes no request. */
 function observes(name, run, expect) {
   return { name, standard, run, expect };
 }

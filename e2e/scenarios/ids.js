@@ -1,6 +1,6 @@
 // HTML Standard, 9.2.4 The `Last-Event-ID` header and 9.2.6 Interpreting an event stream: the field "id".
 
-/** Sends the stream, ends it, and lets the next request show the last event ID. */
+/** Sends the stream and ends it. The next request shows the last event ID. */
 function resumes(name, stream, expect, standard = '9.2.6 process the field "id"; 9.2.3 reestablish the connection') {
   return {
     name,

@@ -1,4 +1,4 @@
-// The option `worker`: what holds for a source holds for one whose connection is in a worker.
+// The option `worker`: scenarios of other files again with the connection in a worker, and those about the worker.
 import { again, own, refuse, scenario, tell } from '../harness/addition.js';
 import close from './close.js';
 import headers from './headers.js';
@@ -12,7 +12,7 @@ import retry from './retry.js';
 
 const groups = { close, headers, ids, llm, options, reading, reconnection, requests, retry };
 
-/** Those that do not hold, and why. */
+/** Scenarios that do not apply, and why. */
 const EXCEPT = {
   'the fetch option is used for every request': 'a function of the page cannot be called in its place',
   'a fetch option that rejects is a network error': 'likewise',

@@ -1,8 +1,8 @@
-// HTML Standard, 7.4.6.1 and 9.2.9: what becomes of a source whose document goes away, and of one that nobody refers to.
+// HTML Standard, 7.4.6.1 and 9.2.9: what happens to a source when its document goes away.
 
 const unloads = 'HTML 7.4.6 unloading document cleanup steps: "for each EventSource object, close it"; 9.2.9';
 
-/** A source in a frame that is open, and what the scenario then does to the frame. */
+/** Opens a source in a frame. Then act does something to the frame. */
 function framed(name, act, expect, more) {
   return {
     name,

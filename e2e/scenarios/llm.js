@@ -1,4 +1,5 @@
-// Options for streams that begin with POST and end, as those of language models do, and for servers that deviate.
+// Options for streams that begin with a POST and end, such as those of language models, and for servers that deviate from
+// the standard.
 import { failedToLoad, refuse, scenario, tell, warnings } from '../harness/addition.js';
 
 const posted = 'POST A content-length: "3" content-type: "text/plain;charset=UTF-8" origin: "A" body: "ask"';
@@ -6,7 +7,7 @@ const posted = 'POST A content-length: "3" content-type: "text/plain;charset=UTF
 /** A POST that resumes by GET. */
 const resuming = { method: 'POST', body: 'ask', resume: 'get', retry: { initial: 1 } };
 
-/** The message that a stream with an unfinished event leads to. */
+/** Sends chunks that end with an unfinished event. Message has the line of the event that is dispatched, if there is one. */
 const flushes = (name, chunks, message, init = { flushAtEnd: true }) =>
   scenario(`flushAtEnd: ${name}`, async (t, server) => {
     const source = t.open(server.url, init, { types: ['tick', 'end'] });
@@ -19,13 +20,13 @@ const flushes = (name, chunks, message, init = { flushAtEnd: true }) =>
     await t.until(source, 'end');
   }, ['GET A', 'open', ...message, 'error CONNECTING', ...after(message)]);
 
-/** What comes of the next connection. */
+/** The trace of the next connection. */
 function after(message) {
   const id = / id ("\w+")/.exec(message)?.[1];
   return [`GET A${id ? ` last-event-id: ${id}` : ''}`, 'open', ...['message "next"', 'end ""'].map((line) => (id ? `${line} id ${id}` : line))];
 }
 
-/** What a response leads to where `accept` has this. */
+/** Sends the response to a source with this `accept`. */
 const accepts = (name, accept, response, expect, more) =>
   scenario(name, async (t, server) => {
     const source = t.open(server.url, { accept });

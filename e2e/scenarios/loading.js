@@ -1,10 +1,10 @@
-// How the implementation comes into a page: the classic script, the module, and the wasm behind them.
+// How a page loads the implementation: the classic script, the module, and the wasm that they load.
 
 const own = { only: 'wasm', standard: 'none: how the script and its wasm are loaded', alone: 'the implementation is loaded once in a page' };
 
 const classic = '<script src="/dist/eventsource.js"></script>';
 
-/** A frame whose script asks the scripted server for its wasm. */
+/** A frame whose script loads its wasm from the scripted server. */
 function frameWithWasmFrom(t, server) {
   return t.frame(`<script>EVENTSOURCE_WASM_URL = '${server.url}'</script>${classic}`);
 }
@@ -28,7 +28,7 @@ function whenReady({ WebAssembly, setTimeout }) {
   });
 }
 
-/** A worker with a source, whose script asks the scripted server for its wasm. It posts what the source receives. */
+/** A worker with a source, whose script loads its wasm from the scripted server. It posts what the source receives. */
 function workerWithWasmFrom(t, wasm, server) {
   const script = `
     importScripts('${location.origin}/dist/eventsource.js');
@@ -77,7 +77,7 @@ export default [
       const diagnostics = [];
       const source = t.watch(new window.EventSource(server.url, { diagnostics }));
       const connection = await server.accept();
-      await t.until(source, 'open'); // or the next wait for one would take it
+      await t.until(source, 'open'); // or the next wait for an open event would take this one
       await connection.send('data: early\n\n', 'data: too\n\nid: 1\ndata: half an ');
       for (let i = 0; i < 2; i++) await t.until(source, 'message');
       await answerWithWasm(await wasm.request());

@@ -1,4 +1,4 @@
-// What native never gave: the members of the second argument that are ours, beside headers, and what events tell.
+// Our additions: options of the constructor other than headers, and the properties of events.
 
 import { failedToLoad, own, refuse, scenario, tell } from '../harness/addition.js';
 
@@ -8,7 +8,7 @@ function lockedStream() {
   return stream;
 }
 
-/** A response whose stream never ends. It notes when the stream is cancelled. */
+/** A response whose stream never ends. It notes when the stream is canceled. */
 function neverEnding(t, cancelled, headers = { 'Content-Type': 'text/event-stream' }) {
   const cancel = () => {
     t.note('cancelled');
@@ -19,7 +19,7 @@ function neverEnding(t, cancelled, headers = { 'Content-Type': 'text/event-strea
 
 const hour = 3_600_000;
 
-/** A clock of which an hour passes when it is told to. Shorter timers are the browser's. */
+/** A clock for timers of an hour, which passes when advance is called. Shorter timers are the browser's. */
 function ownClock() {
   const { performance, setTimeout } = globalThis;
   const realNow = performance.now.bind(performance);
@@ -260,7 +260,7 @@ export default [
     'url B/events?id=mine&last%20id=old&q=a+b%20c#f',
   ]),
   scenario('idleTimeout replaces a silent connection, before and after its response', async (t, server) => {
-    await t.fence(); // or the module may still be loading, and there is nobody to give up
+    await t.fence(); // loads the module, without which nothing would time out
     const clock = ownClock();
     const source = t.open(server.url, { idleTimeout: hour, retry: { initial: 1 } });
     tell(t, source, 'error', 'reason', 'willRetry');

@@ -1,9 +1,9 @@
-// HTML Standard, 9.2.6 and 8.1.7: in which order the events of sources come among each other, and among other tasks.
+// HTML Standard, 9.2.6 and 8.1.7: the order of a source's events, among themselves and among other tasks.
 
 const tasks = '9.2.6 dispatch the event, step 8; HTML 8.1.7.3: tasks of one task source run in order';
 const dispatching = 'DOM 2.9 Dispatching events';
 
-/** A source that is open, without a trace. */
+/** An open source that the trace does not watch. */
 async function openSource(t, path = '') {
   const server = t.stream('A', path, { record: false });
   const source = new t.EventSource(server.url);
@@ -15,10 +15,10 @@ async function openSource(t, path = '') {
   return { server, source, connection };
 }
 
-/** Waits for an event that the scenario has named last. */
+/** Resolves at the event of type last, which the scenario sends. */
 const last = (t, source) => t.waiting('the last event', new Promise((resolve) => source.addEventListener('last', resolve)));
 
-/** Sets up a source that is not watched by the trace, sends it the stream, and waits for its event named last. */
+/** Adds listeners to a source, sends it the stream, and waits for its event of type last. Only the listeners write to the trace. */
 function listens(name, standard, listen, expect, { stream = 'data: 1\n\ndata: 2\n\n' } = {}) {
   return {
     name,
@@ -110,7 +110,7 @@ export default [
       const ended = last(t, source);
       await connection.send('data: 1\n\n');
       running = true;
-      const request = new XMLHttpRequest(); // which runs no task while it waits
+      const request = new XMLHttpRequest(); // a synchronous request runs no tasks while it waits
       request.open('GET', `${t.origins.A}/differences.json`, false);
       request.send();
       running = false;
@@ -297,7 +297,7 @@ export default [
     async run(t) {
       const [one, other] = await two(t);
       one.source.onmessage = () => {
-        const request = new XMLHttpRequest(); // a synchronous one: nothing else runs meanwhile
+        const request = new XMLHttpRequest(); // a synchronous request runs no tasks while it waits
         request.open('GET', '/harness/catalogue.html', false);
         request.send();
         t.note('one: after', request.status);

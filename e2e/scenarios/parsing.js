@@ -4,12 +4,12 @@ const bom = [0xef, 0xbb, 0xbf];
 
 const interpretation = '9.2.6 Interpreting an event stream';
 
-/** Sends the chunks, ends the stream, and has the trace show the events between open and error. */
+/** Sends the chunks and ends the stream. Events are those between open and error. */
 function parses(name, chunks, events, { standard = interpretation, types } = {}) {
   return {
     name,
     standard,
-    chunks, // for cuts.js, which cuts them elsewhere
+    chunks, // for cuts.js, which cuts the stream elsewhere
     types,
     async run(t) {
       const server = t.stream();
@@ -26,7 +26,7 @@ function parses(name, chunks, events, { standard = interpretation, types } = {})
 
 const encode = (text) => Array.from(new TextEncoder().encode(text));
 
-/** A stream with all that is difficult about chunks: every line end, and characters of two, three and four bytes. */
+/** A stream that is hard to parse in chunks: all line ends, and characters of two, three and four bytes. */
 const rich = encode('id: é1\r\nevent: ünï\rdata: a\n:✓\r\ndata: 💡\r\n\r\nretry: 9\rid\rdata\r\rdata:✓ \n\ndata:x\r\r\n');
 const richEvents = ['ünï "a\\n💡" id "é1"', 'message ""', 'message "✓ "', 'message "x"'];
 

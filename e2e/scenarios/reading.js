@@ -1,8 +1,8 @@
-// Other ways to read a source: loops, all types, parsed data, comments; and its diagnostics.
+// Other ways to read a source (loops, all types, parsed data, comments), and its diagnostics.
 import { failedToLoad, own, refuse, scenario, tell } from '../harness/addition.js';
 import { OPENING } from '../harness/stream.js';
 
-/** A source that is open, and its connection. */
+/** An open source and its connection. */
 async function opened(t, server, init) {
   const source = t.open(server.url, init);
   const connection = await server.accept();
@@ -184,7 +184,7 @@ export default [
     const { setTimeout } = globalThis;
     globalThis.setTimeout = (f, delay, ...args) => setTimeout(f, delay === 1000 ? 0 : delay, ...args);
     const source = t.open(server.url, { errorBodySize: 100 });
-    // Without a first byte, Firefox tells nobody of the response.
+    // Firefox does not report a response before its first byte, so the harness sends one.
     source.onerror = ({ reason, body }) => t.note(reason, body === '' || body === OPENING ? 'nothing' : body);
     await server.accept({ status: 500 });
     await t.until(source, 'error');

@@ -1,4 +1,4 @@
-// HTML Standard, 9.2.3 Processing model, with Fetch's HTTP-redirect fetch below it.
+// HTML Standard, 9.2.3 Processing model, and the HTTP-redirect fetch of Fetch.
 
 import { answerProbe } from '../harness/probe.js';
 

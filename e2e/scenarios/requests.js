@@ -1,4 +1,4 @@
-// The request of a source as its server sees it: Fetch and HTTP below 9.2.2's constructor.
+// The request as the server sees it: what Fetch and HTTP make of the request that 9.2.2 describes.
 
 const standard = '9.2.2 constructor, steps 8 to 14; Fetch, HTTP-network-or-cache fetch';
 const referrers = 'Referrer Policy; Fetch, main fetch';
@@ -9,10 +9,10 @@ function header({ headers }, name) {
   return headers.find(([key]) => key.toLowerCase() === name)?.[1] ?? 'none';
 }
 
-/** Without what differs from run to run. */
+/** Leaves out the part of a URL that differs from run to run. */
 const shorten = (url) => url.replace(/\/harness\/run\.html\?.*/, '/harness/run.html?…');
 
-/** Opens a source in a frame of that markup and headers, and shows the Referer of its request and of its next. */
+/** Opens a source in a frame with this markup and these headers. The trace shows the Referer of its first two requests. */
 function refers(name, { html = '<!doctype html><p>', headers, origin = 'A' }, referer) {
   return {
     name,
@@ -35,7 +35,7 @@ function refers(name, { html = '<!doctype html><p>', headers, origin = 'A' }, re
   };
 }
 
-/** Twice the same request, of origin A or of another, with that referrer. */
+/** The trace of two equal requests with this referrer, to origin A or another. */
 function twice(origin, referer) {
   const request = origin === 'A' ? 'GET A' : `GET ${origin} origin: "A"`;
   return [request, `referer ${referer}`, 'open', 'error CONNECTING', request, `referer ${referer}`, 'open'];

@@ -1,11 +1,11 @@
-// Fetch and HTTP below 9.2.3: how a body travels is nothing that a source knows of.
+// Fetch and HTTP: a source does not see how a body is encoded and transferred.
 
 const coding = 'Fetch, HTTP-network fetch: handle content codings; 9.2.3 process the body as it arrives';
 
-/** Length and bytes of a block that is stored as it is, as Deflate (RFC 1951, 3.2.4) writes it. */
+/** A stored block, which is not compressed, in Deflate (RFC 1951, 3.2.4). */
 const stored = (bytes) => [0, bytes.length, 0, ~bytes.length & 0xff, 0xff, ...bytes];
 
-/** What each content coding makes of a stream that is flushed after each part: blocks that are stored as they are. */
+/** The content codings. Each part of a stream is a block without compression, as if the encoder were flushed after it. */
 const codings = {
   gzip: { head: [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff], block: stored },
   deflate: { head: [0x78, 0x01], block: stored },
@@ -84,7 +84,7 @@ export default [
       for (const source of sources) source.onerror = () => t.note('error');
       const open = () => sources.filter(({ readyState }) => readyState === 1);
       const open6 = () => new Promise((resolve) => {
-        for (const source of sources) source.onopen = () => open().length === 6 && resolve(); // whichever come first
+        for (const source of sources) source.onopen = () => open().length === 6 && resolve(); // any six
       });
       const first = open6();
       for (let i = 0; i < 6; i++) await server.accept(allow);

@@ -1,7 +1,7 @@
-// Options with which a source continues where it was: after a reload, and after a sleep.
+// Options that let a source continue after a reload (persist) and after a sleep (wake).
 import { own, refuse, scenario, tell, warnings } from '../harness/addition.js';
 
-/** Runs f with a member of the object that is another, and puts back the one that was there. */
+/** Replaces a property of the object while f runs. */
 async function replacing(object, name, descriptor, f) {
   const old = Object.getOwnPropertyDescriptor(object, name);
   Object.defineProperty(object, name, { configurable: true, ...descriptor });
@@ -12,7 +12,7 @@ async function replacing(object, name, descriptor, f) {
   }
 }
 
-/** A wall clock that stands still until it is moved, and the timers that look at it. It must be there before the source. */
+/** A wall clock that stands still until jump moves it. Create it before the source, which sets a timer that reads it. */
 function wallClock() {
   const { now } = Date;
   const start = Date.now();
@@ -35,9 +35,9 @@ function wallClock() {
 
 const hour = 3_600_000;
 
-/** A source with wake, which is open, and the clock. */
+/** An open source with wake, its connection and the clock. */
 async function awake(t, server, init) {
-  await t.fence(); // or the module may still be loading
+  await t.fence(); // waits until the module has loaded
   const clock = wallClock();
   const source = t.open(server.url, { wake: true, ...init });
   tell(t, source, 'error', 'reason', 'willRetry', 'retryIn');
@@ -114,7 +114,7 @@ export default [
       happens(clock);
       await server.accept();
       await t.until(source, 'open');
-      dispatchEvent(new Event('online')); // which says nothing new, so soon
+      dispatchEvent(new Event('online')); // too soon after the last one to have an effect
       await t.fence();
       t.note('readyState', source.readyState);
       clock.restore();

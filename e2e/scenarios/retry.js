@@ -1,13 +1,13 @@
 // HTML Standard, 9.2.6 Interpreting an event stream: the field "retry", and the reconnection time of 9.2.2.
 //
-// No scenario measures time. Two sources lose their connections, the one that is quick to return before the one that is
-// slow: however long the machine takes over it, the quick one's time is up first.
+// No scenario measures time. Two sources lose their connections, first the one with the shorter reconnection time. Its time is up
+// first on any machine, however slow.
 
 import { engine } from '../harness/engine.js';
 
 const standard = '9.2.6 process the field "retry"';
 
-/** The source with the stream quick returns before the one with the stream slow. */
+/** The source with the stream `quick` reconnects before the one with the stream `slow`. */
 function returnsBefore(name, { quick, slow }, place = standard) {
   return {
     name,
@@ -34,7 +34,7 @@ function returnsBefore(name, { quick, slow }, place = standard) {
   };
 }
 
-/** Opens a source that can be made to lose its connection at the end of a given stream. */
+/** Opens a source. Its connection ends when `lose` has sent a stream. */
 async function connect(t, name) {
   const server = t.stream('A', `/${name}`);
   const source = t.open(server.url, {}, { as: name });
@@ -54,7 +54,7 @@ async function connect(t, name) {
   };
 }
 
-/** The source never returns: not while another one, opened later, loses its connection and returns. */
+/** The source does not reconnect before another one that is opened later and loses its connection later. */
 function waits(name, stream, place = standard) {
   return {
     name,
@@ -73,7 +73,7 @@ function waits(name, stream, place = standard) {
   };
 }
 
-// Firefox takes no time to be shorter than half a second. What is to be longer than a millisecond there is longer yet.
+// Firefox raises reconnection times below half a second, so longer ones are needed there.
 const [middle, long] = (engine === 'firefox' ? [900, 1200] : [150, 300]).map((time) => `retry: ${time}\n`);
 
 export default [

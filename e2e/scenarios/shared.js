@@ -1,4 +1,4 @@
-// The option `shared`: what holds for a source holds for one that shares its connection, and what many do with one.
+// The option `shared`: scenarios of other files again with a shared connection, and those about sharing.
 import { again, refuse, scenario, warnings } from '../harness/addition.js';
 import close from './close.js';
 import headers from './headers.js';
@@ -11,7 +11,7 @@ import retry from './retry.js';
 
 const groups = { close, headers, ids, options, reading, reconnection, requests, retry };
 
-/** Those that do not hold, and why. */
+/** Scenarios that do not apply, and why. */
 const EXCEPT = {
   'a body value is sent once, and the source closes when its stream ends': 'only GET is shared',
   'a body value is not sent again after a failure, despite retry': 'likewise',
@@ -31,7 +31,7 @@ const EXCEPT = {
 
 const shared = { shared: true };
 
-/** Another page of the origin, in a frame, as far as sharing goes. */
+/** A frame of the same origin, which counts as another page for sharing. */
 async function page(t) {
   const { contentWindow } = await t.frame('<!doctype html><p>');
   const EventSource = await t.in(contentWindow);
@@ -50,7 +50,7 @@ export default [
     await t.until(two, 'open');
     t.note(two.readyState, two.lastEventId);
     await connection.send('id: 2\ndata: y\n\n');
-    await Promise.all([t.until(one, 'message'), t.until(two, 'message')]); // the first port is served first
+    await Promise.all([t.until(one, 'message'), t.until(two, 'message')]); // in this order: the worker posts to the first port first
     two.close();
     await connection.send('id: 3\ndata: z\n\n');
     await t.until(one, 'message');
