@@ -31,7 +31,7 @@ const browserOnly = {
   'forbidden/a URL blocked by the Content-Security-Policy fails the connection': page,
 
   'handlers/an exception in a listener is reported, and the other listeners are called': target,
-  'handlers/a message has the members of MessageEvent in order, and no own ones but isTrusted': target,
+  'handlers/a message has the members of MessageEvent in order, and only isTrusted as its own': target,
   'handlers/message is a MessageEvent that neither bubbles nor can be canceled': target,
   'handlers/capturing listeners are called first at the target': target,
   'handlers/microtasks run after each listener': target,

@@ -84,7 +84,7 @@ export default [
   fails('CORS with credentials: a response that allows any origin fails the connection', { withCredentials: true }, () => ({
     headers: { 'Access-Control-Allow-Origin': '*', ...credentials },
   })),
-  fails('CORS with credentials: a response that does not allow them fails the connection', { withCredentials: true }, (t) => allow(t)),
+  fails('CORS with credentials: a response that does not allow credentials fails the connection', { withCredentials: true }, (t) => allow(t)),
   fails('CORS with credentials: Access-Control-Allow-Credentials is case-sensitive', { withCredentials: true }, (t) =>
     allow(t, { 'Access-Control-Allow-Credentials': 'True' }),
   ),

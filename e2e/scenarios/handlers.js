@@ -120,7 +120,7 @@ export default [
     source.addEventListener('message', () => t.note('bubbling'));
     source.addEventListener('message', () => t.note('capturing'), true);
   }, ['capturing', 'bubbling']),
-  listens('aborting its signal removes a listener', (t, source) => {
+  listens('aborting its signal removes the listener', (t, source) => {
     const controller = new AbortController();
     source.addEventListener('message', ({ data }) => { t.note(data); controller.abort(); }, { signal: controller.signal });
   }, ['1'], { stream: 'data: 1\n\ndata: 2\n\n' }),
@@ -248,7 +248,7 @@ export default [
     stream: 'data: 1\n\ndata: 2\n\n',
     standard: 'HTML event loop: a microtask checkpoint after each task',
   }),
-  listens('a message has the members of MessageEvent in order, and no own ones but isTrusted', (t, source) => {
+  listens('a message has the members of MessageEvent in order, and only isTrusted as its own', (t, source) => {
     source.onmessage = (event) => {
       const members = (object) => {
         const names = [];

@@ -110,7 +110,7 @@ export default [
     await t.until(source, 'open');
   }, ['GET A', 'open', 'message "x" id "1"', 'error CONNECTING', 'reason "network" willRetry true retryIn 0', 'GET A last-event-id: "1"', 'open'],
   { alone: "it replaces the page's Worker before there is one, and ends it" }),
-  scenario('if the worker is of another build, the page connects by itself', async (t, server) => {
+  scenario('if the worker comes from another build, the page connects by itself', async (t, server) => {
     const stale = `Object.defineProperty(self, 'name', { value: 'another build' }); importScripts('${t.origins.A}/dist/eventsource.worker.js');`;
     const url = URL.createObjectURL(new Blob([stale], { type: 'text/javascript' }));
     const { info } = console;

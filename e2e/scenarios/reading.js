@@ -237,7 +237,7 @@ export default [
     '["close"]',
   ]),
   {
-    name: 'a member of the wrong type or out of its range is a TypeError that names it',
+    name: 'an option of the wrong type or out of range throws a TypeError that names it',
     ...own,
     run(t) {
       refuse(t, [
