@@ -107,8 +107,8 @@ export default [
     'GET A', 'open', '{"type":"tick","n":1} A', 'error OPEN', 'parse false 200 SyntaxError', '{"type":"tick","n":2} A',
     'error CONNECTING', 'ended true 200 no cause', 'GET A last-event-id: "7"', 'open',
   ]),
-  ...[['gives data', (data) => data], ['throws', () => { throw new Error(); }]].map(([what, ends]) =>
-    scenario(`a parse that closes its source and ${what} ends its events`, async (t, server) => {
+  ...[['returns data', (data) => data], ['throws', () => { throw new Error(); }]].map(([what, ends]) =>
+    scenario(`a parse function that closes its source and ${what} ends the events`, async (t, server) => {
       const { source, connection } = await opened(t, server, {
         onEvent: ({ data }) => t.note('onEvent', data),
         parse(data) {
@@ -161,7 +161,7 @@ export default [
     }, [
       'GET A', 'error CLOSED', `reason "${reason}" body "try é "`, 'GET A', 'error CLOSED', `reason "${reason}" body undefined`,
     ], reason === 'status' ? failedToLoad : { console: [] })),
-  scenario('an error that tells the body leaves no timer', async (t, server) => {
+  scenario('errorBodySize leaves no timer after the error', async (t, server) => {
     const { setTimeout, clearTimeout } = globalThis;
     const timers = new Set();
     globalThis.setTimeout = (f, delay, ...args) => {

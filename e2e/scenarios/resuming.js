@@ -135,9 +135,9 @@ export default [
   ]),
   ...[
     ['the network is back', () => dispatchEvent(new Event('online')), ['error CONNECTING', 'reason "wake" willRetry true retryIn 0']],
-    ['the page was in the cache', () => ['pagehide', 'pageshow'].map((type) => dispatchEvent(new PageTransitionEvent(type, { persisted: true }))), []],
+    ['the page leaves the back/forward cache', () => ['pagehide', 'pageshow'].map((type) => dispatchEvent(new PageTransitionEvent(type, { persisted: true }))), []],
   ].map(([what, happens, error]) =>
-    scenario(`events for which a loop had no room are asked for again when ${what}`, async (t, server) => {
+    scenario(`events behind a full buffer are requested again when ${what}`, async (t, server) => {
       const { source, clock, connection } = await awake(t, server, { buffer: { size: 2 } });
       const events = source[Symbol.asyncIterator]();
       const next = async (connection, text, count) => {
@@ -161,7 +161,7 @@ export default [
       ...error, 'GET A last-event-id: "2"', 'open', 'message "c" id "3"', 'a', 'message "d" id "4"',
       ...error, 'GET A last-event-id: "4"', 'open', 'message "e" id "5"', 'b', 'message "f" id "5"', 'c', 'd', 'e', 'f',
     ])),
-  scenario('a loop has the event during which the connection is made anew', async (t, server) => {
+  scenario('for await reads the event whose listener causes a wake', async (t, server) => {
     const { source, clock, connection } = await awake(t, server);
     const events = source[Symbol.asyncIterator]();
     source.addEventListener('message', () => {
@@ -179,7 +179,7 @@ export default [
     'GET A', 'open', 'message "a" id "1"', 'error CONNECTING', 'reason "wake" willRetry true retryIn 0',
     'GET A last-event-id: "1"', 'open', 'message "b" id "2"', '["a","b"]',
   ]),
-  scenario('an error event of one source may close another that would be woken after it', async (t, server) => {
+  scenario('an error listener of one source can close another before wake reaches it', async (t, server) => {
     const { source, clock } = await awake(t, server);
     const other = t.stream('A', '/other');
     const closed = t.open(other.url, { wake: true }, { as: 'other' });
