@@ -1,20 +1,20 @@
-// What the scenarios of options have in common: they are ours alone, and each has one stream.
+// Helpers for scenarios about our additions.
 
 export const own = { only: 'wasm', standard: 'none: an addition' };
 
-/** A scenario with one stream. The source is opened by run. */
+/** A scenario with one stream. Run opens the source. */
 export function scenario(name, run, expect, more) {
   return { name, ...own, run: (t) => run(t, t.stream()), expect, ...more };
 }
 
 export const failedToLoad = { console: ['Failed to load resource'] };
 
-/** What the next events of that type tell, as far as it is asked for. */
+/** Notes these properties of all further events of the type. */
 export function tell(t, source, type, ...names) {
   source.addEventListener(type, (event) => t.note(...names.map((name) => `${name} ${JSON.stringify(event[name])}`)));
 }
 
-/** Writes down which member each init is refused for. */
+/** Notes the name of the option for which each init is rejected. */
 export function refuse(t, inits) {
   for (const init of inits) {
     try {
@@ -26,7 +26,7 @@ export function refuse(t, inits) {
   }
 }
 
-/** A scenario's t whose sources are opened with further options. */
+/** A scenario's t that opens sources with further options. */
 function opensWith(t, further) {
   return new Proxy(t, {
     get(target, name) {
@@ -38,7 +38,7 @@ function opensWith(t, further) {
   });
 }
 
-/** The scenarios of these groups with further options, except for those that do not hold with them. */
+/** The scenarios of these groups with further options, except for those that do not apply then. */
 export function again(groups, further, except) {
   return Object.entries(groups).flatMap(([group, scenarios]) =>
     scenarios
@@ -47,7 +47,7 @@ export function again(groups, further, except) {
   );
 }
 
-/** Writes down what f, and what it waits for, warns of on the console. */
+/** Notes the console's warnings while f runs. */
 export async function warnings(t, f) {
   const { warn } = console;
   console.warn = (text) => t.note(text);

@@ -1,6 +1,6 @@
 import * as files from '../scenarios/index.js';
 
-/** What is to be known of a scenario without running it. */
+/** All scenarios, without their functions. */
 export const catalogue = Object.entries(files).flatMap(([file, scenarios]) =>
   scenarios.map(({ name, standard, only = '', leftOut = {}, console = [], alone = '', expect }) => (
     { file, name, standard, only, leftOut, console, alone, expect }

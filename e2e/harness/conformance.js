@@ -1,8 +1,8 @@
-// Runs the scenarios in the browser that opens the page, each in a frame and a lab of its own. The query says on what:
-//   implementation=native&implementation=wasm   those two are the default; any other is the URL of a script, as the page's field
+// Runs the scenarios in the browser that opens the page, each in its own frame and lab. The query has the parameters:
+//   implementation=native&implementation=wasm   the default is these two; others are URLs of scripts, as in the page's field
 //   file=parsing                                only these files of scenarios
-//   run                                         at once, without a click
-//   report                                      and then tell the server
+//   run                                         start without a click
+//   report                                      send the report to the server at the end
 import { catalogue } from './catalogue.js';
 import { engine } from './engine.js';
 import { Table, count } from './table.js';
@@ -10,10 +10,10 @@ import { Table, count } from './table.js';
 const query = new URLSearchParams(location.search);
 const chosen = (name, all) => (query.has(name) ? query.getAll(name) : all);
 
-// WebKitGTK opens seventeen connections in all, of which a run may hold eight.
+// WebKitGTK opens seventeen connections in total, and a run may need eight.
 const framesAtATime = engine === 'webkit' ? 2 : 4;
 
-// What ends a run that hangs: many times what the slowest has taken here so far, and less than the server waits. In milliseconds.
+// The limit for a run, in milliseconds: many times the duration of the slowest so far, and less than the server waits.
 const LEAST = 50_000, MOST = 160_000, TIMES = 10;
 
 const [run, going, progress, status, download, stage, script] =
@@ -56,7 +56,7 @@ async function runAll(report, table) {
 
 const limitAfter = ({ ms }) => Math.min(Math.max(LEAST, TIMES * ms), MOST);
 
-/** The result of a run, whose time counts if it came to an end. */
+/** The result of a run. Its duration counts if it finished. */
 async function measured(slowest, run) {
   const begun = performance.now();
   const result = await run().catch((error) => ({ trace: [], unfinished: true, failure: `The run did not start: ${error.message}` }));

@@ -1,4 +1,4 @@
-// A document that the page cannot reach into.
+// A document that the page cannot access.
 import { load } from './implementation.js';
 import { serve } from './remote.js';
 

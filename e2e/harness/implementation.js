@@ -1,6 +1,6 @@
 /**
- * How ours can run: as it is; in a browser without WebAssembly; with Go from the first input on; from one to the other at
- * every input; without its module in any browser; or with the option worker.
+ * The ways to run ours: wasm, as published; script, in a browser without WebAssembly; go, on Go from the first input;
+ * handover, changing the engine at every input; scripted, without the wasm; worker, with the option worker.
  */
 const ours = {
   wasm: { script: '/dist/eventsource.mjs', prepare() {} },
@@ -11,7 +11,7 @@ const ours = {
   worker: { script: '/dist/eventsource.mjs', prepare: ({ EventSource }) => ({ EventSource: inWorker(EventSource) }) },
 };
 
-/** The class itself, but that each source is constructed with the option worker. */
+/** The class, with the option worker added to each source. */
 function inWorker(EventSource) {
   const proxy = new Proxy(EventSource, {
     construct(target, args, newTarget) {
@@ -25,18 +25,18 @@ function inWorker(EventSource) {
   return proxy;
 }
 
-/** The implementation that it is a way to run of. */
+/** The name of the implementation in differences.json: wasm for all ways to run ours. */
 export const family = (implementation) => (implementation in ours ? 'wasm' : implementation);
 
 /**
- * The EventSource that an implementation is: 'native', a way to run ours, or the URL of a script, which is a module that
- * exports it (by its name or as the default) or one that sets the global.
+ * Returns the EventSource of an implementation: 'native', a way to run ours, or the URL of a script. The script is a module that
+ * exports EventSource, by name or as the default, or sets the global.
  */
 export function load(implementation) {
   return loadIn(globalThis, implementation, (url) => import(url));
 }
 
-/** The same in the realm of another window. */
+/** Like load, in the realm of another window. */
 export async function loadIn(window, implementation, importScript = importIn(window)) {
   if (implementation === 'native') return window.EventSource;
   if (!natives.has(window)) natives.set(window, window.EventSource);
@@ -51,7 +51,7 @@ export async function loadIn(window, implementation, importScript = importIn(win
   return found;
 }
 
-/** import() of a window's realm. It is written into the document, since a policy may forbid eval. */
+/** The window's import(). A script element defines it because a Content-Security-Policy may forbid eval(). */
 function importIn(window) {
   return (url) => {
     const script = window.document.createElement('script');
@@ -62,5 +62,5 @@ function importIn(window) {
   };
 }
 
-/** The browser's own, by window, which a script that only fills in what is missing would leave in its place. */
+/** The native EventSource by window. A polyfill that leaves it in place is not an implementation. */
 const natives = new WeakMap();

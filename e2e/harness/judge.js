@@ -1,16 +1,15 @@
 import { engine } from './engine.js';
 
-/** The row of what the implementation is known to do in the scenario in this browser's engine. */
+/** The known difference of the implementation in this scenario and engine, if there is one. */
 export function findDifference(differences, scenario, implementation) {
   return differences.find((d) =>
     d.scenario === scenario && d.implementation === implementation && (d.engines?.includes(engine) ?? true));
 }
 
 /**
- * Holds a trace against what the scenario expects or, where the implementation is known to differ, against the
- * difference. A difference that is no longer there is a failure too: the list of them is a promise. One that is there
- * sometimes, as the engine happens to be quick or slow, is marked so. A run that timed out, and was not known to, is
- * unfinished: it says nothing about the implementation.
+ * Compares a trace with the known difference or, without one, with what the scenario expects. A difference that no longer
+ * occurs is a failure too, so that the list stays correct, unless it is marked as occurring only sometimes. A run that timed
+ * out is unfinished unless the known difference is that timeout: it shows nothing about the implementation.
  */
 export function judge({ scenario, trace, problem, difference, timedOut = false }) {
   const expected = difference?.expect ?? scenario.expect;

@@ -1,8 +1,8 @@
-// Runs the scenarios of a file that the page's URL names, one after the other, for the scoreboard: it reports what happened
-// and judges nothing. The query says on what:
-//   control, file, name, implementation   as run.js has them
-//   patience                              how many moments nothing has to happen for the run to hang
-//   limit                                 what a run may take in all, in milliseconds
+// Runs the scenarios that the page's URL names, one after the other, for the scoreboard. It reports traces and does not judge
+// them. The query has the parameters:
+//   control, file, name, implementation   as in run.js
+//   patience                              a run hangs when nothing happens for this many moments
+//   limit                                 the longest duration of a run, in milliseconds
 import { load } from './implementation.js';
 import { hangs, waits } from './patience.js';
 import { Scenario } from './scenario.js';
@@ -10,12 +10,12 @@ import { Scenario } from './scenario.js';
 const { searchParams } = new URL(location);
 const { control, file, implementation, patience, limit } = Object.fromEntries(searchParams);
 
-// The page's own, which a scenario may replace.
+// The page's functions, which a scenario may replace.
 const { fetch } = globalThis;
 
 const request = (url, init) => fetch.call(globalThis, url, init);
 
-/** Ends the listeners of a scenario, and the wait for its end. */
+/** Removes the listeners of a scenario and ends the wait for its end. */
 let over = new AbortController();
 
 async function runAll() {
@@ -35,17 +35,17 @@ async function runAll() {
   }
 }
 
-/** A line without what the scoreboard does not compare; see essence in e2e/scoreboard/judge.go, which decides. */
+/** Leaves out of a line what the scoreboard does not compare. The rules are those of essence in e2e/scoreboard/judge.go. */
 const essence = (line) => line.replace(/ (accept|cache-control|pragma): (missing|"[^"]*")/g, '').replace(/ from \S+( CONNECTING| CLOSED)?$/, '$1').replace(/ (CONNECTING|OPEN|CLOSED)$/, '');
 
-/** Tells the lab, which answers when the next scenario may begin. */
+/** Reports a result to the lab, which answers when the next scenario may begin. */
 function report(result) {
   return request(`${control}/report`, { method: 'POST', body: JSON.stringify(result) });
 }
 
 /** Runs the scenario until it ends or hangs. */
 async function perform(scenario, t, expected) {
-  over.abort(); // that of the scenario before, which has been reported since it ended
+  over.abort(); // ends that of the scenario before, which has been reported
   over = new AbortController();
   const { signal } = over;
   addEventListener('error', (event) => {
@@ -81,5 +81,5 @@ async function perform(scenario, t, expected) {
   }
 }
 
-// Not awaited here: WebKit would never stop evaluating this module if the frame were removed meanwhile.
+// Not awaited: WebKit would evaluate this module forever if the frame were removed in the meantime.
 runAll().catch((error) => report({ failure: `The scenario could not run: ${error?.stack ?? error}` }));

@@ -4,21 +4,21 @@
 /** How the trace of a run that hangs ends. */
 export const waits = 'still waiting for ';
 
-/** The least that a moment takes, in milliseconds. */
+/** The shortest duration of a moment, in milliseconds. */
 const moments = 500;
 
 /**
- * How many moments a run still gets when its trace is wrong already, for the reader of the trace: so many in which nothing
- * happens, and so many in all.
+ * How many more moments a run gets once its trace is wrong, so that the trace shows what follows: this many in which nothing
+ * happens, and this many in total.
  */
 const afterwards = { still: 2, all: 20 };
 
-// The page's own, which a scenario may replace.
+// The page's functions, which a scenario may replace.
 const { setTimeout, performance } = globalThis;
 
 /**
- * Resolves when nothing has happened to t for as many moments as there is patience, when the limit is over, or when the
- * signal is aborted. A trace that begins like none of the expected ones has failed already, so it ends sooner.
+ * Resolves when nothing has happened to t for as many moments as patience says, when the limit is reached, or when the signal is
+ * aborted. A trace that differs from all expected ones has failed already, so its run ends sooner.
  */
 export async function hangs(t, { expected, essence, patience, limit, moment, signal }) {
   const begun = performance.now();

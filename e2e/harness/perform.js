@@ -1,7 +1,7 @@
-// Runs a scenario to its end and judges it. What only a page or only another runtime can do, it is given.
+// Runs a scenario and judges its trace, in a page or in another runtime.
 import { judge } from './judge.js';
 
-// A scenario that is known to hang is given less than the limit. The rest of it has to happen in that time. In milliseconds.
+// The limit for a scenario that is known to hang, in milliseconds. Everything before the hang must happen within it.
 const knownLimit = 5_000;
 
 /** How the trace of a run that hangs ends. */
@@ -10,8 +10,9 @@ const stillWaiting = 'still waiting for ';
 const waits = (lines = []) => lines.some((line) => line.startsWith(stillWaiting));
 
 /**
- * Runs the scenario with t and returns its result, without the name. The limit ends a run that hangs and measures nothing. With
- * idle, a run ends sooner in which the scenario waits for the same thing all that time. Both are in milliseconds. Reduce, if it is given, leaves out of a trace what the implementation cannot show.
+ * Runs the scenario with t and returns its result, without the name. The limit ends a run that hangs; it does not measure
+ * anything. With idle, a run also ends if the scenario waits for the same thing for that long. Both are in milliseconds. If
+ * given, reduce removes from a trace what the implementation cannot show.
  */
 export async function run(scenario, t, { difference, limit, idle = limit, reduce = (trace) => trace }) {
   const problem = await perform(scenario, t, waits(difference?.expect) ? { limit: knownLimit, idle: knownLimit } : { limit, idle });
@@ -24,7 +25,7 @@ export async function run(scenario, t, { difference, limit, idle = limit, reduce
   });
 }
 
-/** The end of a run includes that the server saw no request that was not awaited. */
+/** Runs the scenario and returns the error that ended it, or null. The end of the trace lists requests that were not awaited. */
 async function perform(scenario, t, limits) {
   const over = new AbortController();
   const expiry = expires(t, limits, over.signal).then(() => t.write(stillWaiting + t.waitingFor));
@@ -39,10 +40,10 @@ async function perform(scenario, t, limits) {
   }
 }
 
-// A scenario may replace the page's own.
+// A scenario may replace the page's functions.
 const { clearTimeout, setTimeout } = globalThis;
 
-/** Resolves when one of the limits is over. The signal ends the timers. */
+/** Resolves when one of the limits is reached. The signal ends the timers. */
 function expires(t, { limit, idle }, signal) {
   return new Promise((resolve) => {
     let timer;

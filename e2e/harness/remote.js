@@ -1,8 +1,8 @@
-// Sources in other realms, workers and documents that the page cannot reach into: the page's side of one, and the
-// realm's own side, which worker.js, worker.mjs and frame.js start.
+// Sources in other realms: workers, and documents that the page cannot access. This has the page's side, and the realm's side,
+// which worker.js, worker.mjs and frame.js start.
 import { watch } from './trace.js';
 
-/** Another realm as the page sees it. Its events go into the trace as those of the page's own sources do. */
+/** The page's side of another realm. The realm's events go into the trace like those of the page's sources. */
 export class Remote {
   #t;
   #port;
@@ -27,13 +27,13 @@ export class Remote {
     this.#port.postMessage({ close: true });
   }
 
-  /** Writes down a property of a source that the realm opens and closes at once. */
+  /** Notes a property of a source that the realm opens and closes in one task. */
   async noteClosed(url, property) {
     this.#port.postMessage({ note: { url, property } });
     await this.#t.until(this, 'note');
   }
 
-  /** Ends the realm, as its kind is ended. */
+  /** Ends the realm in the way of its kind. */
   terminate() {
     return this.#end();
   }
@@ -65,7 +65,7 @@ export async function start(kind, t) {
   }
 }
 
-/** The text of a worker whose URL says nothing. */
+/** The script of a worker whose URL has no parameters. */
 const inPlace = (script, t) => `self.implementation = '${t.implementation}'; self.base = '${t.origins.A}'; importScripts('${script}');`;
 
 function own(worker, t) {
@@ -96,7 +96,7 @@ function connect(realm, ...origin) {
   return port1;
 }
 
-/** The realm's side: opens sources on request and sends home what they receive. */
+/** The realm's side: opens sources on request and sends their events to the page. */
 export function serve(port, EventSource) {
   let source;
   port.onmessage = ({ data: { open, close, note } }) => {

@@ -1,4 +1,4 @@
-// Runs the scenarios of a file that the page's URL names, one after the other, and reports their traces to the lab.
+// Runs the scenarios that the page's URL names, one after the other, and reports their results to the lab.
 import { family, load } from './implementation.js';
 import { findDifference } from './judge.js';
 import { run } from './perform.js';
@@ -7,7 +7,7 @@ import { Scenario } from './scenario.js';
 const { searchParams } = new URL(location);
 const { control, file, implementation, limit = 50_000 } = Object.fromEntries(searchParams);
 
-/** Ends the listeners of a scenario. */
+/** Removes the listeners of a scenario. */
 let over = new AbortController();
 
 async function runAll() {
@@ -26,14 +26,14 @@ async function runAll() {
   }
 }
 
-/** Tells the lab, which answers when the next scenario may begin. */
+/** Reports a result to the lab, which answers when the next scenario may begin. */
 function report(result) {
   return fetch(`${control}/report`, { method: 'POST', body: JSON.stringify(result) });
 }
 
-/** Writes down the exceptions that nothing catches. */
+/** Writes uncaught exceptions to the trace. */
 function catchUncaught(t) {
-  over.abort(); // that of the scenario before, which has been reported since it ended
+  over.abort(); // removes those of the scenario before, which has been reported
   over = new AbortController();
   const until = { signal: over.signal };
   addEventListener('error', (event) => {
@@ -46,5 +46,5 @@ function catchUncaught(t) {
   }, until);
 }
 
-// Not awaited here: if the frame is removed meanwhile, WebKit evaluates this module forever.
+// Not awaited: WebKit would evaluate this module forever if the frame were removed in the meantime.
 runAll().catch((error) => report({ failure: `the page could not run the scenario: ${error.stack}` }));

@@ -6,12 +6,12 @@ import { normalise, requestLine, watch } from './trace.js';
 /** The streams of all scenarios of this page. */
 let streams = 0;
 
-/** What a scenario is written with: the implementation under test, the scripted server, and the trace. */
+/** The API for scenarios: the implementation under test, the scripted server, and the trace. */
 export class Scenario {
-  /** What happened, in order, one line each. */
+  /** What happened, in order, one line for each step. */
   trace = [];
   waitingFor = 'nothing';
-  /** How many times it has waited for something. */
+  /** How many times the scenario has waited for something. */
   steps = 0;
   exchanges = [];
   #lab;
@@ -26,12 +26,12 @@ export class Scenario {
     this.#lab = lab;
   }
 
-  /** A URL of the scripted server that nobody has asked for yet. */
+  /** A new URL of the scripted server. */
   stream(origin = 'A', path = '', { record = true } = {}) {
     return new Stream(this, { id: `${this.#lab.number}-${++streams}`, origin, path, record });
   }
 
-  /** Constructs an EventSource and writes its events down: open, message, error and the types given. */
+  /** Constructs an EventSource and writes its events to the trace: open, message, error and the given types. */
   open(url, init, options) {
     return this.watch(new this.EventSource(url, init), options);
   }
@@ -46,7 +46,7 @@ export class Scenario {
     return source;
   }
 
-  /** Starts another realm that opens sources by itself, of one of the kinds that start knows. */
+  /** Starts another realm, which can open sources. See start for the kinds. */
   async realm(kind) {
     const realm = new Remote(this, await this.waiting(`the ${kind} realm`, start(kind, this)));
     this.#sources.push(realm);
@@ -54,7 +54,7 @@ export class Scenario {
     return realm;
   }
 
-  /** An iframe with the document that html is, served by the scripted server. */
+  /** An iframe with the HTML document, which the scripted server serves. */
   async frame(html, { type = 'text/html', headers = {} } = {}) {
     const server = this.stream('A', '/page', { record: false });
     const frame = document.createElement('iframe');
@@ -68,14 +68,14 @@ export class Scenario {
     return frame;
   }
 
-  /** The implementation under test as the given window has it. */
+  /** The implementation under test in the realm of the given window. */
   in(window) {
     return loadIn(window, this.implementation);
   }
 
   /**
-   * Waits for the next event of that type of source, or of a worker's sources, which is the first one that was not
-   * waited for yet: it may have come already.
+   * Waits for the next event of this type from the source, or from a worker's sources. It may have been fired already: each
+   * call takes the first event that no earlier call took.
    */
   async until(source, type) {
     await this.begin();
@@ -88,12 +88,12 @@ export class Scenario {
   }
 
   /**
-   * Lets a source that is opened now connect, lose its connection, wait the shortest time, connect again and receive
-   * an event. What an earlier source would have done by then, it will not do.
+   * Opens another source and waits while it connects, loses its connection, reconnects after the shortest time and receives an
+   * event. What an earlier source has not done by then, it will not do.
    */
   async fence() {
     const server = this.stream('A', '/fence', { record: false });
-    const { Fence = this.EventSource } = this.#lab; // another one, if this does not reconnect as the standard says
+    const { Fence = this.EventSource } = this.#lab; // another one if this one does not reconnect as the standard says
     const source = new Fence(server.url);
     const received = new Promise((resolve) => (source.onmessage = resolve));
     const first = await server.accept();
@@ -104,12 +104,12 @@ export class Scenario {
     source.close();
   }
 
-  /** Writes down the values, each by its JSON unless it is a string. */
+  /** Writes the values to the trace: strings as they are, others as JSON. */
   note(...values) {
     this.write(values.map((value) => (typeof value === 'string' ? value : String(JSON.stringify(value)))).join(' '));
   }
 
-  /** Writes down what calling f comes to. */
+  /** Notes what f returns or throws. */
   attempt(what, f) {
     try {
       this.note(`${what}:`, f());
@@ -120,16 +120,16 @@ export class Scenario {
     }
   }
 
-  /** Writes down an exception that nothing caught. */
+  /** Writes an uncaught exception to the trace. */
   uncaught(message) {
-    this.write(`uncaught ${message.replace(/^Uncaught /, '')}`); // which Chromium and WebKit say, and Firefox does not
+    this.write(`uncaught ${message.replace(/^Uncaught /, '')}`); // a prefix in Chromium and WebKit
   }
 
   write(line) {
     if (!this.#finished) this.trace.push(normalise(line, this.origins));
   }
 
-  /** Ends the trace with the requests that were made and never awaited, and gives up what is still waited for. */
+  /** Ends the trace with the requests that were not awaited, and stops waiting. */
   async finish() {
     this.#finished = true;
     for (const source of this.#sources) attempt(() => source.close());
@@ -144,14 +144,14 @@ export class Scenario {
   }
 
   async control(what, path, init) {
-    const { fetch = globalThis.fetch } = this.#lab; // outside of a page, one that names the page's origin
+    const { fetch = globalThis.fetch } = this.#lab; // outside of a page, one that sends the page's origin
     const response = await this.waiting(what, fetch(`${this.origins.control}/${path}`, { signal: this.#abort.signal, ...init }));
     if (!response.ok) throw new Error(`${path}: ${await response.text()}`);
     const body = await response.text();
     return body && JSON.parse(body);
   }
 
-  /** Names what the scenario waits for, for the message of a run that waits too long. */
+  /** Waits for the promise. If the run takes too long, its trace names what it waited for. */
   async waiting(what, promise) {
     this.waitingFor = what;
     this.steps++;
@@ -159,14 +159,14 @@ export class Scenario {
   }
 }
 
-/** Does what an implementation may fail at, once nothing is written down any more. */
+/** Calls f and ignores exceptions, after the end of the trace. */
 function attempt(f) {
   try {
     f();
   } catch {}
 }
 
-/** The events that were not waited for yet and those who wait for one, by type. */
+/** By type, the events that no one has taken and the callers that wait for one. */
 class Inbox {
   #types = new Map();
 

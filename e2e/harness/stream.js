@@ -1,14 +1,14 @@
-// The scripted server as the page sees it. The server itself knows bytes only: all that is HTTP is written here.
+// The page's side of the scripted server. The server knows only bytes; all HTTP is written here.
 import { engine } from './engine.js';
 import { requestLine } from './trace.js';
 
-// Firefox tells nobody of a response, not even of its status, before the first byte of the body is there.
+// Firefox does not report a response, not even its status, before the first byte of the body.
 const needsFirstByte = engine === 'firefox';
 
 /** The first bytes of a body that make Firefox report the response. */
 export const OPENING = ':-\n';
 
-/** A URL of the scripted server and the requests for it, on any origin and with any path behind it. */
+/** A URL of the scripted server and the requests for it, at any origin and with any path appended. */
 export class Stream {
   #id;
   #t;
@@ -26,7 +26,7 @@ export class Stream {
     return `${this.#t.origins[origin]}/stream/${this.#id}${path}`;
   }
 
-  /** Waits for the next request and writes it down. */
+  /** Waits for the next request and writes it to the trace. */
   async request() {
     await this.#t.begin();
     const request = await this.#t.control(`request for ${this.url}`, `request?stream=${this.#id}`);
@@ -44,7 +44,7 @@ export class Stream {
   }
 }
 
-/** A request and, on the same connection, the answer to it. */
+/** A request and its response on the same connection. */
 export class Exchange {
   #t;
   #id;
@@ -59,8 +59,8 @@ export class Exchange {
 
   /**
    * Sends the head of a response. Its body is chunked unless the headers say otherwise: a header whose value is null is
-   * left out, and without Transfer-Encoding and Content-Length the body ends when the connection is closed. What comes
-   * of the head alone, without a body, is to be seen in every engine only if the scenario asks for it.
+   * left out, and without Transfer-Encoding and Content-Length the body ends when the connection is closed. In Firefox the
+   * harness may add a first byte to the body; headAlone prevents that.
    */
   async respond({ status = 200, headers = {}, headAlone = false } = {}) {
     const all = { 'Content-Type': 'text/event-stream', Connection: 'close', ...headers };
@@ -72,7 +72,7 @@ export class Exchange {
     this.#waitsForBody = needsFirstByte && this.#chunked && !headAlone;
   }
 
-  /** Sends a comment if the engine would not report the response without it. No trace shows it. */
+  /** Sends a comment if the engine would not report the response without it. The trace does not show it. */
   async begin() {
     if (this.#waitsForBody) await this.send(OPENING);
   }
@@ -82,8 +82,8 @@ export class Exchange {
   }
 
   /**
-   * Sends chunks, each a string or bytes, one write and one round trip of the page each, which is what keeps
-   * them apart on their way: the answer to the control request comes behind the chunk.
+   * Sends chunks, each a string or bytes. Each is one write and one round trip of the page, which keeps the chunks apart: the
+   * answer to the control request comes after the chunk.
    */
   async send(...chunks) {
     this.#waitsForBody = false;
@@ -93,25 +93,25 @@ export class Exchange {
     }
   }
 
-  /** Ends the body as it should end. */
+  /** Ends the body properly. */
   async end() {
     if (this.#chunked) await this.#write('0\r\n\r\n');
     await this.truncate();
   }
 
-  /** Closes the connection, which is the end of a body that has no other, and a truncation of one that has. */
+  /** Closes the connection. This ends a body without a length or chunks, and truncates any other. */
   async truncate() {
     this.#waitsForBody = false;
     await this.#t.control('end', `end?request=${this.#id}`, { method: 'POST' });
   }
 
-  /** Breaks the connection with a TCP reset. What the client has not read by then is lost. */
+  /** Breaks the connection with a TCP reset. Bytes that the client has not read are lost. */
   async reset() {
     this.#waitsForBody = false;
     await this.#t.control('reset', `reset?request=${this.#id}`, { method: 'POST' });
   }
 
-  /** Waits until the client has closed the connection and writes it down. */
+  /** Waits until the client has closed the connection and writes that to the trace. */
   async closed() {
     await this.#t.begin();
     await this.#t.control('the client to close the connection', `closed?request=${this.#id}`);

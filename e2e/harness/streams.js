@@ -1,18 +1,18 @@
-// Feeds the streams that the server makes from seeds to native and to both engines of ours, and compares what they make of them.
+// Sends random streams, which the server makes from seeds, to native and to both engines of ours, and compares the events.
 import { EventSource as script } from '/dist/eventsource.mjs';
 import { EventSource as go, goOnly } from '/dist/test/eventsource.mjs';
 
 await goOnly();
-globalThis.EVENTSOURCE_WASM_URL = null; // for the other
+globalThis.EVENTSOURCE_WASM_URL = null; // the script engine
 const implementations = { native: EventSource, script, go };
 
-// Of six connections to a host: each stream takes one for each implementation.
+// Streams at a time. Each takes three of the six connections to a host.
 const inFlight = 2;
 
-// Far above what any stream needs: it ends a run that hangs and measures nothing.
+// In milliseconds, far above what any stream needs. It only ends a run that hangs.
 const limit = 20_000;
 
-/** Compares count streams from the first seed on. */
+/** Compares count streams, beginning with seed first. */
 export async function compare({ first, count, types }) {
   const result = { segments: 0, differences: [] };
   let next = first;
@@ -38,7 +38,7 @@ function difference(seed, native, ours, line) {
   return { seed, segment, name: ours.name, native: native.lines[line] ?? 'nothing', ours: ours.lines[line] ?? 'nothing' };
 }
 
-/** Receives a stream and the one after the reconnection, which tells the Last-Event-ID that the server has seen. */
+/** Receives a stream and the one after the reconnection, which contains the Last-Event-ID that the server received. */
 function receive(name, seed, types) {
   const lines = [];
   let segments = 0;

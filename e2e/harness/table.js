@@ -1,4 +1,4 @@
-// The report of a run as a page that anyone can read: while it is made, and later from its file.
+// Shows the report of a run as a page, both during the run and later from its file.
 
 const titles = { native: 'Native', wasm: 'eventsource-wasm' };
 const names = { as: 'asTheStandard', explained: 'explained', unexplained: 'unexplained', unfinished: 'unfinished' };
@@ -75,7 +75,7 @@ export class Table {
   }
 }
 
-/** How many results of each implementation are of each outcome. */
+/** Counts the results of each implementation by outcome. */
 export function count({ implementations, files }) {
   return Object.fromEntries(implementations.map((implementation) => {
     const totals = { asTheStandard: 0, explained: 0, unexplained: 0, unfinished: 0 };

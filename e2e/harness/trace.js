@@ -1,10 +1,9 @@
-// How events and requests are written down, one line each. What is usual is left out (a message's origin A and state
-// OPEN, the headers that the standard gives every request), so that a line shows what is particular to it, and so that
-// what is unusual shows itself in a scenario that did not look for it.
+// Formats events and requests as lines of a trace. A line leaves out what is usual: a message's origin A and state OPEN, and
+// the headers that the standard requires. So anything unusual is visible, even in a scenario that is not about it.
 
 const states = ['CONNECTING', 'OPEN', 'CLOSED'];
 
-/** Writes one line for each event of source, from its first one on. */
+/** Writes one line for each event of the source. */
 export function watch(source, { labels, types = [], as }, write) {
   for (const type of new Set(['open', 'message', 'error', ...types])) {
     source.addEventListener(type, (event) => {
@@ -23,7 +22,7 @@ function eventLine(event, readyState, labels) {
   return line;
 }
 
-/** Long text is shown by its length: a scenario that sends it compares it by itself. */
+/** Shows long text by its length. A scenario that sends long text compares it. */
 function text(value) {
   if (typeof value !== 'string') return `${typeof value} ${value}`;
   if (value.length > 200) return `of ${value.length} code units`;
@@ -36,10 +35,10 @@ function escape(char) {
 
 const expectedHeaders = { accept: 'text/event-stream', 'cache-control': 'no-cache', pragma: 'no-cache' };
 
-// Headers that are the browser's own affair.
+// Headers that the standard leaves to the browser.
 const browserHeaders = /^(host|connection|user-agent|accept-encoding|accept-language|referer|priority|dnt|sec-.*)$/;
 
-// A preflight need not say that it comes from no cache.
+// A preflight need not have the headers about caches.
 const preflightHeaders = new RegExp(`${browserHeaders.source}|^(cache-control|pragma)$`);
 
 export function requestLine({ method, origin, target, headers, body }, labels) {
@@ -53,14 +52,14 @@ export function requestLine({ method, origin, target, headers, body }, labels) {
   return `${method} ${normalise(origin + target, labels)}${lines.join('')}`;
 }
 
-/** A header's value arrives with each byte as a code point: beyond ASCII the bytes are what is of interest. */
+/** A header's value has a code point for each byte. The bytes are shown in hex if one is beyond ASCII. */
 function headerValue(value, labels) {
   if (value === undefined) return 'missing';
   if (/^[\x20-\x7e]*$/.test(value)) return JSON.stringify(normalise(value, labels));
   return `<${Array.from(value, (byte) => byte.charCodeAt().toString(16).padStart(2, '0')).join(' ')}>`;
 }
 
-/** Names the origins by their labels and drops the part of a stream's path that differs from run to run. */
+/** Replaces origins by their labels and drops the part of a stream's path that differs from run to run. */
 export function normalise(string, labels) {
   for (const [label, origin] of Object.entries(labels)) string = string.replaceAll(origin, label);
   return string.replace(/\/stream\/\d+-\d+/g, '');

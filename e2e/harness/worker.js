@@ -1,5 +1,5 @@
-// A classic worker, dedicated or shared, that has the implementation under test as its global EventSource. A blob or
-// data: worker imports this script and says what its URL cannot: the implementation, and the base of relative URLs.
+// A classic worker, dedicated or shared, with the implementation under test as its global EventSource. A blob: or data: worker
+// sets the implementation and the base of relative URLs, which its URL cannot contain, and imports this script.
 const implementation = self.implementation ?? new URLSearchParams(location.search).get('implementation');
 const base = self.base ?? '';
 if (implementation === 'wasm' || implementation === 'script') importScripts(`${base}/dist/eventsource.js`);

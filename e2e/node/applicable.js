@@ -22,94 +22,94 @@ const browserOnly = {
   shared: 'needs several documents of an origin',
   workers: "needs a page's workers",
 
-  'construction/a query is encoded as the document is': page,
+  "construction/the query is encoded in the document's encoding": page,
   'construction/the URL is converted to a string': relative,
   'construction/the URL is resolved against the document': relative,
-  'construction/the base element of the document counts': page,
-  'construction/the empty URL is that of the document': page,
+  'construction/a relative URL is resolved against the base element': page,
+  "construction/the empty URL resolves to the document's URL": page,
 
-  'futile/what the Content-Security-Policy blocks fails the connection': page,
+  'forbidden/a URL blocked by the Content-Security-Policy fails the connection': page,
 
-  'handlers/a listener that throws is reported and the others are called': target,
-  'handlers/a message has the members of a MessageEvent in their order, and none of its own': target,
-  'handlers/a message is a MessageEvent that neither bubbles nor can be cancelled': target,
-  'handlers/capturing listeners come first at the target': target,
+  'handlers/an exception in a listener is reported, and the other listeners are called': target,
+  'handlers/a message has the members of MessageEvent in order, and only isTrusted as its own': target,
+  'handlers/message is a MessageEvent that neither bubbles nor can be canceled': target,
+  'handlers/capturing listeners are called first at the target': target,
   'handlers/microtasks run after each listener': target,
 
-  'headers/a request to another origin names the origin and not the page': browserHeaders,
-  'headers/headers are asked of another origin in a preflight': cors,
-  'headers/headers that a page may not set are left out': 'outside of browsers, fetch forbids no header',
-  'headers/headers that another origin does not allow fail the connection': cors,
-  'headers/the request has the headers of the standard': browserHeaders,
+  "headers/the Referer sent to another origin is the page's origin": browserHeaders,
+  'headers/headers for another origin need a CORS preflight': cors,
+  'headers/forbidden headers are left out': 'outside of browsers, fetch forbids no header',
+  'headers/headers that the preflight response does not allow fail the connection': cors,
+  'headers/the request has the standard headers': browserHeaders,
 
   'idl/a source cannot be cloned': "shows the runtime's own structuredClone, to which an EventTarget is any object",
-  'idl/a source has no properties of its own': target,
-  'idl/a subclass is constructed and dispatches as its base does': target,
+  'idl/a source has no own properties': target,
+  'idl/a subclass can be constructed and receives messages': target,
 
-  'ids/an id of the control character 01 is sent as it is': control,
-  'ids/an id of the control character 7f is sent as it is': control,
+  'ids/an id with the control character 01 is sent unchanged': control,
+  'ids/an id with the control character 7f is sent unchanged': control,
 
-  'llm/the network wakes a POST that can resume': pageEvents,
+  'llm/wake resumes a POST by GET when the network is back': pageEvents,
 
-  'options/credentials, as in {"credentials":"omit"}, decide over cookies to origin A': cookies,
-  'options/credentials, as in {"credentials":"same-origin"}, decide over cookies to origin A': cookies,
-  'options/credentials, as in {"credentials":"include"}, decide over cookies to origin B': cookies,
-  'options/credentials, as in {"withCredentials":true,"credentials":"include"}, decide over cookies to origin B': cookies,
-  'options/credentials, as in {}, decide over cookies to origin B': cookies,
-  'options/events tell of the response and of the reason, and look as Event to those who do not ask': target,
+  'options/options {"credentials":"omit"} send no cookies to the same origin': cookies,
+  'options/options {"credentials":"same-origin"} send cookies to the same origin': cookies,
+  'options/options {"credentials":"include"} send cookies to another origin': cookies,
+  'options/options {"withCredentials":true,"credentials":"include"} send cookies to another origin': cookies,
+  'options/options {} send no cookies to another origin': cookies,
+  'options/open and error events describe the response and reason, and are plain Events': target,
 
-  'order/a listener of one source that takes long holds the events of the other, and loses none': synchronous,
-  'order/an event that is being dispatched cannot be dispatched, and can be afterwards': target,
+  'order/a slow listener of one source delays the events of another and loses none': synchronous,
+  'order/an event cannot be dispatched again during its dispatch, but can be afterwards': target,
   'order/no listener is called while another script runs': synchronous,
 
-  'reading/onEvent is called with events of all types, behind their listeners, and what it throws stops nothing': target,
+  'reading/onEvent is called after the listeners of every event, and may throw': target,
 
-  'redirects/a redirect from a foreign origin without its consent fails the connection': cors,
-  'redirects/a redirect to another origin needs its consent': cors,
+  'redirects/CORS: a redirect from another origin without Access-Control-Allow-Origin fails the connection': cors,
+  'redirects/CORS: a redirect to another origin without Access-Control-Allow-Origin fails the connection': cors,
 
-  'requests/a page may set its policy in its markup': page,
-  'requests/a page that tells its origin sends that': page,
-  'requests/a page that tells others all sends its URL to them': page,
-  'requests/a page without referrer sends none': page,
-  'requests/a request is of mode cors, of no destination, and not of a user': browserHeaders,
-  'requests/the referrer at another origin is the origin': page,
-  'requests/the referrer is the page': page,
+  'requests/a meta element can set the referrer policy': page,
+  "requests/Referrer-Policy: origin sends the page's origin": page,
+  "requests/Referrer-Policy: unsafe-url sends the page's URL to another origin": page,
+  'requests/Referrer-Policy: no-referrer sends no Referer': page,
+  'requests/the request has mode cors, an empty destination and no user activation': browserHeaders,
+  "requests/the Referer sent to another origin is the page's origin": page,
+  'requests/the Referer is the URL of the page': page,
 
-  'resuming/a member of the wrong type is a TypeError that names it': '',
+  'resuming/an option of the wrong type throws a TypeError that names it': '',
 
-  'responses/a stream in zstd is decoded as it arrives': zstd,
-  'responses/six connections go to one server, and a source that is closed makes room': 'the limit is of browsers',
+  'responses/a stream with Content-Encoding: zstd is decoded as it arrives': zstd,
+  'responses/six sources connect to a server at a time, and closing one admits the next': 'the limit is of browsers',
 };
 
 // What is expected of ours and of nobody else: mostly what Chromium does where the standard leaves it open.
 const open = 'the standard leaves it open';
-const futile = 'the standard lets a client give up on, or try again, what it knows to be futile';
+const choice = 'the standard lets a client choose between failing and retrying here';
 
 const ofOurs = {
-  'handlers/a message can be initialised anew once it has been dispatched': target,
-  'order/the events of a chunk come before a message that one of them posts': open,
-  'order/the events of a chunk come before a timer that one of them sets': open,
+  'handlers/initMessageEvent() changes a message after its dispatch, not during it': target,
+  'order/all events of a chunk are dispatched before a port message that one of them posts': open,
+  'order/all events of a chunk are dispatched before a timer that one of them sets': open,
   'retry/a reconnection time beyond 64 bits is ignored': open,
-  'retry/an empty reconnection time is the default again': open,
-  'futile/a connection to about:blank fails': futile,
-  'futile/a connection to ftp://127.0.0.1/ fails': futile,
-  'futile/a connection to javascript:0 fails': futile,
-  'futile/a connection to mailto:someone@a.example fails': futile,
-  'futile/a connection to unheard-of:x fails': futile,
-  'futile/a port that browsers do not connect to is tried again': futile,
-  'redirects/a redirect that leads back to itself is given up after twenty and tried again': futile,
-  'redirects/a redirect to a data URL is a network error and tried again': futile,
-  'redirects/a redirect to a scheme that is not fetched is a network error and tried again': futile,
-  'redirects/a redirect to what is no URL is a network error and tried again': futile,
+  'retry/an empty retry restores the default reconnection time': open,
+  'forbidden/a connection to about:blank fails': choice,
+  'forbidden/a connection to ftp://127.0.0.1/ fails': choice,
+  'forbidden/a connection to javascript:0 fails': choice,
+  'forbidden/a connection to mailto:someone@a.example fails': choice,
+  'forbidden/a connection to unheard-of:x fails': choice,
+  'forbidden/a connection to a blocked port is retried': choice,
+  'redirects/a redirect loop is a network error after 20 redirects and is retried': choice,
+  'redirects/a redirect to a data URL is a network error and is retried': choice,
+  'redirects/a redirect to an unsupported scheme is a network error and is retried': choice,
+  'redirects/a redirect to an invalid URL is a network error and is retried': choice,
 };
 
 // The files that are about the bytes of a connection, which all clients in Go are for.
 const wire = ['answers', 'cuts', 'failures', 'ids', 'parsing', 'reconnection', 'retry'];
 
 const ofGo = {
-  'ids/an id of the control character 01 is sent as it is': 'net/http sends no header with a control character',
-  'ids/an id of the control character 7f is sent as it is': 'net/http sends no header with a control character',
-  'reconnection/a source opens before the body of its response has begun': 'shows the event open, which most clients in Go do not have',
+  'ids/an id with the control character 01 is sent unchanged': 'net/http sends no header with a control character',
+  'ids/an id with the control character 7f is sent unchanged': 'net/http sends no header with a control character',
+  'reconnection/a source opens when the response headers arrive, before the body': 'shows the event open, which most clients in Go do not have',
 };
 
 /** The standard of scenarios that are not about it: they hold ours to what a browser says or has. */

@@ -110,7 +110,7 @@ func requireNode(t *testing.T) {
 // What an implementation does to its process costs its own scenarios, each once, and is a failure of each.
 func TestBrokenImplementations(t *testing.T) {
 	s := startSuite(t, time.Second) // they all hang forever
-	names := []string{"data that is empty is an event", "an empty type is message"}
+	names := []string{"empty data dispatches an event", "an empty event type means message"}
 	for name, want := range map[string]e2e.Result{
 		"silent": {Unfinished: true, Failure: "The run took too long"},
 		"spins":  {Unfinished: true, Failure: "The process hangs."},
@@ -145,11 +145,11 @@ func TestCatalogue(t *testing.T) {
 		scenario string
 		applies  map[string]bool
 	}{
-		{"parsing/data that is empty is an event", map[string]bool{"ours": true, "undici": true, "r3labs": true}},
-		{"options/a signal closes the source", map[string]bool{"ours": true, "undici": false, "r3labs": false}},
+		{"parsing/empty data dispatches an event", map[string]bool{"ours": true, "undici": true, "r3labs": true}},
+		{"options/aborting the signal closes the source", map[string]bool{"ours": true, "undici": false, "r3labs": false}},
 		{"idl/constants cannot be changed", map[string]bool{"ours": true, "undici": true, "r3labs": false}},
-		{"futile/a connection to about:blank fails", map[string]bool{"ours": true, "undici": false, "r3labs": false}},
-		{"frames/in an about:blank frame a URL is relative to the page that made it, and a source receives", map[string]bool{"ours": false, "undici": false, "r3labs": false}},
+		{"forbidden/a connection to about:blank fails", map[string]bool{"ours": true, "undici": false, "r3labs": false}},
+		{"frames/a source in an about:blank frame uses the base URL of its parent page", map[string]bool{"ours": false, "undici": false, "r3labs": false}},
 	}
 	for _, id := range []string{"ours", "undici", "r3labs"} {
 		chosen, err := find(id)

@@ -1,6 +1,6 @@
-// HTML Standard, 9.2.3 processResponse: which answers are an event stream, in what HTTP and Fetch let a server write.
+// HTML Standard, 9.2.3 processResponse: which responses are an event stream, among all that HTTP and Fetch allow.
 
-/** Answers with a stream and has the trace show whether it is one. */
+/** Sends a response. The trace shows whether the source accepts it as an event stream. */
 function answers(name, standard, respond, events, more) {
   return {
     name,
@@ -20,7 +20,7 @@ function answers(name, standard, respond, events, more) {
 const refused = { console: ['Failed to load resource', 'MIME type'] };
 const opened = ['open', 'message "x"', 'error CONNECTING'];
 
-/** A response of that type, or of those types in as many headers. */
+/** Sends a response with one Content-Type header for each of the types. */
 function typed(name, types, events, more) {
   const spellings = ['Content-Type', 'content-type', 'CONTENT-TYPE'];
   const headers = Object.fromEntries([types].flat().map((type, i) => [spellings[i], type]));
@@ -34,30 +34,30 @@ function typed(name, types, events, more) {
 const failed = ['error CLOSED'];
 
 export default [
-  answers('an unknown coding is no coding', 'Fetch, handle content codings: the bytes as they are, if the coding is not supported', async (exchange) => {
+  answers('an unsupported Content-Encoding is ignored', 'Fetch, handle content codings: the bytes as they are, if the coding is not supported', async (exchange) => {
     await exchange.respond({ headers: { 'Content-Encoding': 'unheard-of' } });
     await exchange.send('data: x\n\n');
     await exchange.end();
   }, opened),
 
-  answers('a Content-Length of zero is an empty stream', 'HTTP/1.1, 6.3 Message Body Length', async (exchange) => {
+  answers('a response with Content-Length: 0 is an empty stream', 'HTTP/1.1, 6.3 Message Body Length', async (exchange) => {
     await exchange.respond({ headers: { 'Content-Length': 0 } });
     await exchange.truncate();
   }, ['open', 'error CONNECTING']),
   ...[102, 103].map((status) =>
-    answers(`an informational ${status} before the response is passed over`, 'HTTP Semantics, 15.2 Informational 1xx', async (exchange) => {
+    answers(`an informational ${status} response is skipped`, 'HTTP Semantics, 15.2 Informational 1xx', async (exchange) => {
       await exchange.respond({ status, headers: { 'Content-Type': null, Connection: null, 'Transfer-Encoding': null } });
       await exchange.respond();
       await exchange.send('data: x\n\n');
       await exchange.end();
     }, opened),
   ),
-  answers('trailers are nothing to a source', 'HTTP Semantics, 6.5 Trailer Fields', async (exchange) => {
+  answers('a source ignores trailers', 'HTTP Semantics, 6.5 Trailer Fields', async (exchange) => {
     await exchange.respond({ headers: { 'Transfer-Encoding': ' chunked' } });
     await exchange.send('9\r\ndata: x\n\n\r\n0\r\nContent-Type: text/plain\r\nRetry-After: 9\r\n\r\n');
     await exchange.truncate();
   }, opened),
-  answers('an attachment, a language, a location and an old date are nothing to a source', '9.2.3 processResponse: status and Content-Type', async (exchange) => {
+  answers('Content-Disposition, Location, Expires and Retry-After are ignored', '9.2.3 processResponse: status and Content-Type', async (exchange) => {
     await exchange.respond({
       headers: {
         'Content-Disposition': 'attachment; filename="x"',
@@ -79,19 +79,19 @@ export default [
     }, failed, refused),
   ),
 
-  typed('a type in a second header overrides the first', ['text/plain', 'text/event-stream'], opened),
-  typed('an event stream in the first of two headers is of the second type', ['text/event-stream', 'text/plain'], failed, refused),
-  typed('the last of two equal types counts', ['text/event-stream', 'text/event-stream; x=y'], opened),
-  typed('a wildcard after the type is passed over', 'text/event-stream, */*', opened),
-  typed('what is no type after the type is passed over', 'text/event-stream, nonsense', opened),
-  typed('a semicolon without a parameter is no harm', 'text/event-stream;', opened),
-  typed('parameters that are none are no harm', 'text/event-stream; ; =; a; b="', opened),
-  typed('a type with more words is none', 'text/event-stream foo', failed, refused),
-  typed('a type with a space in it is none', 'text / event-stream', failed, refused),
-  typed('a type in quotes is none', '"text/event-stream"', failed, refused),
-  typed('a wildcard is no event stream', '*/*', failed, refused),
-  typed('text/* is no event stream', 'text/*', failed, refused),
-  typed('text/event-stream+json is no event stream', 'text/event-stream+json', failed, refused),
+  typed('a second Content-Type header overrides the first', ['text/plain', 'text/event-stream'], opened),
+  typed('a text/plain header after a text/event-stream header fails the connection', ['text/event-stream', 'text/plain'], failed, refused),
+  typed('two text/event-stream headers open the connection', ['text/event-stream', 'text/event-stream; x=y'], opened),
+  typed('a wildcard after text/event-stream is ignored', 'text/event-stream, */*', opened),
+  typed('an invalid MIME type after text/event-stream is ignored', 'text/event-stream, nonsense', opened),
+  typed('a semicolon without a parameter is ignored', 'text/event-stream;', opened),
+  typed('malformed MIME type parameters are ignored', 'text/event-stream; ; =; a; b="', opened),
+  typed('text/event-stream followed by another word fails the connection', 'text/event-stream foo', failed, refused),
+  typed('spaces around the slash of the MIME type fail the connection', 'text / event-stream', failed, refused),
+  typed('a quoted MIME type fails the connection', '"text/event-stream"', failed, refused),
+  typed('the MIME type */* fails the connection', '*/*', failed, refused),
+  typed('the MIME type text/* fails the connection', 'text/*', failed, refused),
+  typed('text/event-stream+json fails the connection', 'text/event-stream+json', failed, refused),
   typed('text/xml fails the connection', 'text/xml', failed, refused),
   typed('application/json fails the connection', 'application/json', failed, refused),
   typed('multipart/mixed fails the connection', 'multipart/mixed; boundary=x', failed, refused),

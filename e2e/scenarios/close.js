@@ -41,7 +41,7 @@ export default [
     expect: ['GET A', 'readyState 2', 'connection closed by the client'],
   },
   {
-    name: 'an open source that is closed closes the connection, without an event',
+    name: 'closing an open source closes the connection without an event',
     standard,
     async run(t) {
       const server = t.stream();
@@ -72,7 +72,7 @@ export default [
     expect: ['GET A', 'open', 'connection closed by the client'],
   },
   {
-    name: 'a source closed in a message listener receives no more of the same chunk',
+    name: 'a source closed in a message listener ignores the rest of the chunk',
     standard,
     async run(t) {
       const server = t.stream();
@@ -88,7 +88,7 @@ export default [
     expect: ['GET A', 'open', 'message "1"', 'the next listener of the event', 'connection closed by the client'],
   },
   {
-    name: 'a source closed in a microtask of a message listener receives no more of the same chunk',
+    name: "a source closed in a message listener's microtask ignores the rest of the chunk",
     standard,
     async run(t) {
       const server = t.stream();
@@ -124,8 +124,7 @@ export default [
       const server = t.stream();
       const source = t.open(server.url);
       const connection = await server.accept();
-      // No retry of a millisecond here: the wait must last until the close, so it is long. The fence proves only that
-      // nothing happens at once.
+      // The wait must last until close(), so it is long. The fence proves only that nothing happens at once.
       await connection.send('retry: 100000\n\n');
       await connection.end();
       await t.until(source, 'error');
@@ -153,7 +152,7 @@ export default [
     expect: ['GET A', 'open', 'error CONNECTING', 'GET A', 'connection closed by the client', 'readyState 2'],
   },
   {
-    name: 'closing a source that failed changes nothing',
+    name: 'closing a failed source has no effect',
     standard,
     console: ['Failed to load resource'],
     async run(t) {
@@ -168,7 +167,7 @@ export default [
     expect: ['GET A', 'error CLOSED', 'readyState 2'],
   },
   {
-    name: 'a source may be closed any number of times',
+    name: 'closing a closed source has no effect',
     standard,
     async run(t) {
       const server = t.stream();
@@ -184,7 +183,7 @@ export default [
     expect: ['GET A', 'open', 'connection closed by the client', 'readyState 2 A false'],
   },
   {
-    name: 'a source may close another in a listener',
+    name: 'a listener can close another source',
     standard,
     async run(t) {
       const [one, two] = [t.stream('A', '/one'), t.stream('A', '/two')];
@@ -213,7 +212,7 @@ export default [
     ],
   },
   {
-    name: 'a listener may replace its source by a new one',
+    name: 'a listener can close its source and open a new one',
     standard,
     async run(t) {
       const server = t.stream();

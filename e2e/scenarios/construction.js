@@ -5,7 +5,7 @@ const standard = '9.2.2 the EventSource(url, eventSourceInitDict) constructor';
 /** A URL that needs no document to be resolved against. */
 const somewhere = 'http://a.example/x';
 
-/** Constructs sources and closes each in the same task, so that none makes a request. */
+/** Constructs sources and closes each in the same task, so no request is made. */
 function constructs(name, calls, expect, place = standard) {
   return {
     name,
@@ -25,7 +25,7 @@ function constructs(name, calls, expect, place = standard) {
 
 export default [
   {
-    name: 'a new source is CONNECTING, with its URL and without credentials',
+    name: 'a new source has its URL, readyState CONNECTING and withCredentials false',
     standard,
     run(t) {
       const source = t.open(t.stream().url);
@@ -37,7 +37,7 @@ export default [
     expect: ['A false 0 0 1 2', 'null null null', 'A false 2'],
   },
   {
-    name: 'new and a URL are required',
+    name: 'the constructor requires new and a URL',
     standard: `${standard}; Web IDL`,
     run(t) {
       t.attempt('without new', () => t.EventSource('/x'));
@@ -47,7 +47,7 @@ export default [
     expect: ['without new: throws TypeError', 'by call: throws TypeError', 'without arguments: throws TypeError'],
   },
   {
-    name: 'the exceptions have the words of the browser',
+    name: "exceptions have the browser's messages",
     standard: 'none: a page sees these words in its reports',
     run(t) {
       for (const f of [() => t.EventSource('/x'), () => new t.EventSource(), () => new t.EventSource('http://['), () => new t.EventSource('/x', 1), () => new t.EventSource(Symbol('x'))]) {
@@ -67,7 +67,7 @@ export default [
     ],
   },
   constructs(
-    'a URL that cannot be parsed is a SyntaxError',
+    'a URL that cannot be parsed throws a SyntaxError',
     {
       'no host': () => ['http://'],
       'bad host': () => ['http://['],
@@ -79,7 +79,7 @@ export default [
     `${standard}, step 4`,
   ),
   constructs(
-    'a host with a forbidden code point is a SyntaxError',
+    'a forbidden code point in the host throws a SyntaxError',
     Object.fromEntries(
       ['http://this is invalid/', 'https://a%20b/', 'ws://a b/', 'http://a%2fb/', 'http://a<b/', 'http://a^b/', 'http://a%7Fb/'].map((url) => [url, () => [url]]),
     ),
@@ -89,7 +89,7 @@ export default [
     `${standard}, step 4; URL 3.5 host parsing: "If asciiDomain contains a forbidden domain code point, return failure"`,
   ),
   constructs(
-    'what is forbidden in a host is allowed elsewhere',
+    'code points forbidden in the host are allowed elsewhere in the URL',
     Object.fromEntries(['http://u%20v@b/', 'http://b/%20?%20', 'http://a!$b/', 'x://a%20b/'].map((url) => [url, () => [url]])),
     ['http://u%20v@b/: http://u v@b/', 'http://b/%20?%20: http://b/ ? ', 'http://a!$b/: http://a!$b/', 'x://a%20b/: x://a b/'],
     `${standard}, step 4; URL 3.5`,
@@ -125,7 +125,7 @@ export default [
     `${standard}, step 3: encoding-parse a URL`,
   ),
   {
-    name: 'the empty URL is that of the document',
+    name: "the empty URL resolves to the document's URL",
     standard: `${standard}, step 3: encoding-parse a URL`,
     run(t) {
       const source = t.open('');
@@ -167,7 +167,7 @@ export default [
     `${standard}: USVString url`,
   ),
   constructs(
-    'the dictionary may be an object, null or undefined',
+    'the second argument may be an object, null or undefined',
     {
       'withCredentials by default': () => [somewhere],
       'withCredentials of undefined': () => [somewhere, undefined],
@@ -221,7 +221,7 @@ export default [
     `${standard}: EventSourceInit; Web IDL`,
   ),
   constructs(
-    'withCredentials may be inherited, and a getter of it may throw',
+    'withCredentials may be inherited, and its getter may throw',
     {
       'withCredentials inherited': () => [somewhere, Object.create({ withCredentials: true })],
       'withCredentials of a getter': () => [somewhere, { get withCredentials() { return true; } }],
@@ -241,7 +241,7 @@ export default [
     expect: ['url', 'withCredentials', 'construct: throws SyntaxError DOMException 12'],
   },
   {
-    name: 'no event comes before the task that constructs has ended',
+    name: 'no event fires before the task of the constructor ends',
     standard: `${standard}, step 15: in parallel`,
     async run(t) {
       const server = t.stream();
@@ -256,7 +256,7 @@ export default [
     expect: ['task 0', 'microtask 0', 'GET A', 'open', 'after open 1'],
   },
   {
-    name: 'the base element of the document counts',
+    name: 'a relative URL is resolved against the base element',
     standard: `${standard}, step 3: encoding-parse a URL`,
     async run(t) {
       const { contentWindow } = await t.frame(`<base href="${t.origins.B}/base/">`);
@@ -268,7 +268,7 @@ export default [
     expect: ['B/base/x'],
   },
   {
-    name: 'a query is encoded as the document is',
+    name: "the query is encoded in the document's encoding",
     standard: `${standard}, step 3: encoding-parse a URL`,
     async run(t) {
       const { contentWindow } = await t.frame('<p>', { type: 'text/html; charset=windows-1252' });

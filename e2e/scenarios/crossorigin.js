@@ -1,4 +1,4 @@
-// Fetch, the CORS protocol and credentials, as 9.2.2 gives them to a source: a potential-CORS request in mode "cors".
+// Fetch, the CORS protocol and credentials. By 9.2.2 a source makes a potential-CORS request in mode "cors".
 
 import { answerProbe } from '../harness/probe.js';
 
@@ -9,7 +9,7 @@ const refused = { console: ['blocked by CORS policy', 'Failed to load resource']
 const allow = (t, more) => ({ headers: { 'Access-Control-Allow-Origin': t.origins.A, ...more } });
 const credentials = { 'Access-Control-Allow-Credentials': 'true' };
 
-/** Opens a source on origin B and answers as given: it receives a message. */
+/** Opens a source on origin B, which receives a message after this response. */
 function receives(name, init, response, expect = ['GET B origin: "A"', 'open', 'message "x" from B']) {
   return {
     name,
@@ -25,7 +25,7 @@ function receives(name, init, response, expect = ['GET B origin: "A"', 'open', '
   };
 }
 
-/** Opens a source on origin B and answers as given: it fails, for good, and the connection is given up. */
+/** Opens a source on origin B, which fails and closes its connection after this response. */
 function fails(name, init, response) {
   return {
     name,
@@ -44,7 +44,7 @@ function fails(name, init, response) {
   };
 }
 
-/** Has the browser store a cookie for the path of the stream, which no other scenario has. */
+/** Makes the browser store a cookie for the path of the stream, which no other scenario uses. */
 async function storeCookie(t, origin, server) {
   const shop = t.stream(origin, '/shop', { record: false });
   const visit = fetch(shop.url, { credentials: 'include' });
@@ -71,38 +71,38 @@ function cookies(name, origin, init, expect) {
 }
 
 export default [
-  fails('without the consent of the other origin the connection fails', {}, () => ({})),
-  receives('any origin may be allowed', {}, () => ({ headers: { 'Access-Control-Allow-Origin': '*' } })),
-  receives('the origin of the page may be allowed', {}, (t) => allow(t)),
-  fails('the consent to yet another origin fails the connection', {}, (t) => ({
+  fails('CORS: a response without Access-Control-Allow-Origin fails the connection', {}, () => ({})),
+  receives('CORS: a response that allows any origin opens the connection', {}, () => ({ headers: { 'Access-Control-Allow-Origin': '*' } })),
+  receives("CORS: a response that allows the page's origin opens the connection", {}, (t) => allow(t)),
+  fails('CORS: a response that allows a different origin fails the connection', {}, (t) => ({
     headers: { 'Access-Control-Allow-Origin': t.origins.C },
   })),
-  fails('the consent to two origins fails the connection', {}, (t) => ({
+  fails('CORS: a response that allows two origins fails the connection', {}, (t) => ({
     headers: { 'Access-Control-Allow-Origin': `${t.origins.A}, ${t.origins.C}` },
   })),
-  receives('with credentials the origin of the page may be allowed', { withCredentials: true }, (t) => allow(t, credentials)),
-  fails('with credentials any origin is not enough', { withCredentials: true }, () => ({
+  receives("CORS with credentials: a response that allows the page's origin opens the connection", { withCredentials: true }, (t) => allow(t, credentials)),
+  fails('CORS with credentials: a response that allows any origin fails the connection', { withCredentials: true }, () => ({
     headers: { 'Access-Control-Allow-Origin': '*', ...credentials },
   })),
-  fails('with credentials the consent to credentials is needed', { withCredentials: true }, (t) => allow(t)),
-  fails('the consent to credentials is case-sensitive', { withCredentials: true }, (t) =>
+  fails('CORS with credentials: a response that does not allow credentials fails the connection', { withCredentials: true }, (t) => allow(t)),
+  fails('CORS with credentials: Access-Control-Allow-Credentials is case-sensitive', { withCredentials: true }, (t) =>
     allow(t, { 'Access-Control-Allow-Credentials': 'True' }),
   ),
-  fails('a refused status of the other origin fails the connection', {}, (t) => ({ status: 403, ...allow(t) })),
-  cookies('cookies go to the same origin', 'A', {}, ['GET A cookie: "flavour=oat"', 'open', 'message "x"']),
-  cookies('cookies go to the same origin with credentials too', 'A', { withCredentials: true }, [
+  fails('CORS: status 403 fails the connection', {}, (t) => ({ status: 403, ...allow(t) })),
+  cookies('cookies are sent to the same origin', 'A', {}, ['GET A cookie: "flavour=oat"', 'open', 'message "x"']),
+  cookies('cookies are sent to the same origin with withCredentials', 'A', { withCredentials: true }, [
     'GET A cookie: "flavour=oat"',
     'open',
     'message "x"',
   ]),
-  cookies('cookies do not go to another origin', 'B', {}, ['GET B origin: "A"', 'open', 'message "x" from B']),
-  cookies('cookies go to another origin with credentials', 'B', { withCredentials: true }, [
+  cookies('cookies are not sent to another origin', 'B', {}, ['GET B origin: "A"', 'open', 'message "x" from B']),
+  cookies('cookies are sent to another origin with withCredentials', 'B', { withCredentials: true }, [
     'GET B cookie: "flavour=oat" origin: "A"',
     'open',
     'message "x" from B',
   ]),
   {
-    name: 'a cookie that the stream sets is sent on reconnection',
+    name: 'a cookie set by the response is sent on reconnection',
     standard: '9.2.3 reestablish the connection; Fetch, credentials',
     async run(t) {
       const server = t.stream();
@@ -118,7 +118,7 @@ export default [
     expect: ['GET A', 'open', 'error CONNECTING', 'GET A cookie: "flavour=oat"', 'open'],
   },
   {
-    name: 'a cookie that another origin sets without credentials is not stored',
+    name: 'a cookie set by another origin is not stored without withCredentials',
     standard: 'Fetch, credentials',
     async run(t) {
       const server = t.stream('B');
@@ -134,7 +134,7 @@ export default [
     expect: ['GET B origin: "A"', 'open', 'GET B origin: "A"', 'open'],
   },
   {
-    name: 'a source on another origin reconnects to it',
+    name: 'CORS: a source reconnects to another origin',
     standard: '9.2.3 reestablish the connection',
     async run(t) {
       const server = t.stream('B');
@@ -149,7 +149,7 @@ export default [
     expect: ['GET B origin: "A"', 'open', 'error CONNECTING', 'GET B origin: "A"', 'open', 'message "x" from B'],
   },
   {
-    name: 'a source that is refused on reconnection fails',
+    name: 'CORS: a reconnection without Access-Control-Allow-Origin fails the connection',
     standard: '9.2.3 fail the connection; Fetch, CORS check',
     ...refused,
     async run(t) {
@@ -167,7 +167,7 @@ export default [
     expect: ['GET B origin: "A"', 'open', 'error CONNECTING', 'GET B origin: "A"', 'error CLOSED'],
   },
   {
-    name: 'the last event ID goes to another origin',
+    name: 'CORS: Last-Event-ID is sent to another origin',
     standard: '9.2.3 reestablish the connection, step 5; 9.2.4',
     async run(t) {
       const server = t.stream('B');

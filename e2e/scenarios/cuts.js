@@ -1,12 +1,12 @@
-// HTML Standard, 9.2.5: a stream is a sequence of bytes. Where the network cuts it does not matter: every short stream
-// of parsing.js again, cut in two at each byte.
+// HTML Standard, 9.2.5: a stream is a sequence of bytes, and where the network cuts it does not matter. These scenarios repeat
+// the short streams of parsing.js, cut in two at each byte.
 
 import { watch } from '../harness/trace.js';
 import parsing from './parsing.js';
 
 const standard = '9.2.5 Parsing an event stream, which knows no chunks';
 
-// In bytes, of a stream that can be repeated in one connection and of one that takes a connection for each cut.
+// The longest streams tested, in bytes: those that can be repeated in one connection, and those that need a connection a cut.
 const longest = 60;
 const longestAlone = 30;
 
@@ -16,7 +16,7 @@ function join(chunks) {
   return chunks.flatMap((chunk) => (typeof chunk === 'string' ? [...new TextEncoder().encode(chunk)] : [...chunk]));
 }
 
-/** The lines of the events that a source receives, from open to error, whose stream comes in these chunks and ends. */
+/** Sends the chunks and ends the stream. Returns the lines of all events that the source receives, from open to error. */
 async function receive(t, chunks, types) {
   const server = t.stream('A', '', { record: false });
   const source = new t.EventSource(server.url);
@@ -37,7 +37,7 @@ async function receive(t, chunks, types) {
   return lines;
 }
 
-/** The stream over and over, whole first and then with one cut, which moves on by a byte each time. */
+/** Yields the chunks of the repeated stream: first without a cut, then with one that moves by a byte each time. */
 function* repeated(bytes) {
   yield bytes;
   let rest = [];
@@ -48,7 +48,7 @@ function* repeated(bytes) {
   yield rest;
 }
 
-/** Writes what was received of each repetition, once if it is always the same. */
+/** Sends the stream repeatedly in one connection. Writes what each repetition gave, once if it was always the same. */
 async function repeat(t, bytes, types, size) {
   const [open, ...lines] = await receive(t, [...repeated(bytes)], types);
   const error = lines.pop();
@@ -65,7 +65,7 @@ async function repeat(t, bytes, types, size) {
   t.note(error);
 }
 
-/** The same in a connection for each cut, for a stream that depends on its beginning or its end. */
+/** The same with one connection for each cut, for streams that depend on their beginning or end. */
 async function reconnect(t, bytes, types) {
   const cuts = [[bytes], bytes.map((byte) => [byte]), ...bytes.slice(1).map((_, i) => [bytes.slice(0, i + 1), bytes.slice(i + 1)])];
   const n = cuts.length;
@@ -83,7 +83,7 @@ async function reconnect(t, bytes, types) {
   }
 }
 
-/** Tells whether the stream ends with a blank line and does not begin with anything that counts there only. */
+/** Reports whether the stream ends with a blank line and has no special beginning, such as a byte order mark. */
 function isRepeatable(bytes) {
   return bytes[0] < 0x80 && /(\n|\r)\r?\n$/.test(String.fromCharCode(...bytes.slice(-3)));
 }

@@ -2,7 +2,7 @@
 
 const rejected = ['GET A', 'error CLOSED', 'connection closed by the client'];
 
-/** A response with a body that never ends by itself: that its connection is closed is the source's doing. */
+/** Sends a response whose body never ends, so only the source can close the connection. */
 function fails(name, response, body) {
   return {
     name,
@@ -21,10 +21,10 @@ function fails(name, response, body) {
   };
 }
 
-/** Long enough for browsers that look for the type of a response in its body. */
+/** Long enough for browsers that sniff the type of a response from its body. */
 const sniffable = `:${'x'.repeat(1024)}\n`;
 
-/** A response without a type, of whose body an event has come and no more. */
+/** Sends one event in a response without a Content-Type. The body ends only after readyState was noted. */
 function failsAtOnce(name, headers) {
   return {
     name,
@@ -67,7 +67,7 @@ export default [
   ...statuses.map((status) => fails(`status ${status} fails the connection`, { status })),
   ...withoutBody.map((status) => fails(`status ${status} fails the connection`, { status })),
   {
-    name: 'a failed connection fails once and for ever',
+    name: 'a failed source fires one error event and never reconnects',
     standard: '9.2.3 fail the connection',
     console: ['Failed to load resource'],
     async run(t) {
@@ -82,21 +82,21 @@ export default [
     },
     expect: [...rejected, 'readyState 2'],
   },
-  fails('an event stream as text/plain fails the connection', {
+  fails('text/plain fails the connection', {
     headers: { 'Content-Type': 'text/plain', 'X-Content-Type-Options': 'nosniff' },
   }),
   fails('text/html fails the connection', { headers: { 'Content-Type': 'text/html' } }),
-  fails('a response without a type fails the connection', { headers: { 'Content-Type': null } }, sniffable),
-  failsAtOnce('a response without a type fails the connection before its body has come'),
-  failsAtOnce('a response without a type that is not to be sniffed fails the connection before its body has come', {
+  fails('a response without a Content-Type fails the connection', { headers: { 'Content-Type': null } }, sniffable),
+  failsAtOnce('a response without a Content-Type fails the connection before its body ends'),
+  failsAtOnce('a nosniff response without a Content-Type fails the connection before its body ends', {
     'X-Content-Type-Options': 'nosniff',
   }),
-  fails('an empty type fails the connection', { headers: { 'Content-Type': '' } }, sniffable),
-  fails('a type that merely begins like an event stream fails the connection', {
+  fails('an empty Content-Type fails the connection', { headers: { 'Content-Type': '' } }, sniffable),
+  fails('a MIME type that only begins with text/event-stream fails the connection', {
     headers: { 'Content-Type': 'text/event-streams' },
   }),
   fails('application/event-stream fails the connection', { headers: { 'Content-Type': 'application/event-stream' } }),
-  fails('a type with another type after it is of the last type', {
+  fails('text/plain after text/event-stream fails the connection', {
     headers: { 'Content-Type': 'text/event-stream, text/plain', 'X-Content-Type-Options': 'nosniff' },
   }),
   ...['iso-8859-1', 'utf-16', 'windows-1252', 'UTF8'].map((charset) =>
@@ -105,11 +105,11 @@ export default [
       console: ['has a charset'],
     }),
   ),
-  opens('charset utf-8 is an event stream', { 'Content-Type': 'text/event-stream; charset=utf-8' }),
-  opens('charset "UTF-8" in quotes and capitals is an event stream', { 'Content-Type': 'text/event-stream;charset="UTF-8"' }),
-  opens('an empty charset is an event stream', { 'Content-Type': 'text/event-stream; charset=' }),
-  opens('an unknown parameter is ignored', { 'Content-Type': 'text/event-stream; version=1; foo="bar;baz"' }),
-  opens('the type is not case-sensitive', { 'Content-Type': 'TEXT/Event-Stream' }),
-  opens('a type with another type before it is of the last type', { 'Content-Type': 'text/plain, text/event-stream' }),
-  opens('spaces around the type are ignored', { 'Content-Type': ' \ttext/event-stream \t; charset=utf-8' }),
+  opens('charset utf-8 opens the connection', { 'Content-Type': 'text/event-stream; charset=utf-8' }),
+  opens('charset "UTF-8" in quotes and capitals opens the connection', { 'Content-Type': 'text/event-stream;charset="UTF-8"' }),
+  opens('an empty charset opens the connection', { 'Content-Type': 'text/event-stream; charset=' }),
+  opens('an unknown MIME type parameter is ignored', { 'Content-Type': 'text/event-stream; version=1; foo="bar;baz"' }),
+  opens('the MIME type is case-insensitive', { 'Content-Type': 'TEXT/Event-Stream' }),
+  opens('text/event-stream after text/plain opens the connection', { 'Content-Type': 'text/plain, text/event-stream' }),
+  opens('spaces around the MIME type are ignored', { 'Content-Type': ' \ttext/event-stream \t; charset=utf-8' }),
 ];

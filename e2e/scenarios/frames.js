@@ -1,8 +1,8 @@
-// HTML Standard, 9.2.2: a source belongs to the document of its window, whose base URL, encoding and origin it has.
+// HTML Standard, 9.2.2: a source uses the base URL, encoding and origin of its window's document.
 
 const standard = '9.2.2 constructor, steps 2 to 6; HTML, the document base URL and the origin';
 
-/** Where a source of the window would connect to. It makes no request. */
+/** Notes the URL of a source in the window. It makes no request. */
 async function urlIn(t, window, url) {
   const EventSource = await t.in(window);
   t.attempt(url || 'empty', () => {
@@ -12,7 +12,7 @@ async function urlIn(t, window, url) {
   });
 }
 
-/** A frame in which what prepare does to it loads. */
+/** Adds a frame that prepare has set up, and returns its window after it has loaded. */
 async function frameWith(t, prepare) {
   const frame = document.createElement('iframe');
   const loaded = new Promise((resolve) => (frame.onload = resolve));
@@ -22,7 +22,7 @@ async function frameWith(t, prepare) {
   return frame.contentWindow;
 }
 
-/** A source in that window receives and reconnects, as in any other. */
+/** Opens a source in the window, which receives a message, reconnects and receives another. */
 async function receives(t, window) {
   const EventSource = await t.in(window);
   const server = t.stream();
@@ -37,7 +37,7 @@ async function receives(t, window) {
 
 const received = ['GET A', 'open', 'message "x" id "1"', 'error CONNECTING', 'GET A last-event-id: "1"', 'open', 'message "y" id "1"'];
 
-/** A source in a frame of the same origin, which the trace watches from outside, once it is open. */
+/** Opens a source in a frame of the same origin. The trace watches it from the page. */
 async function openInFrame(t) {
   const server = t.stream();
   const frame = await t.frame('<!doctype html><p>');
@@ -48,10 +48,10 @@ async function openInFrame(t) {
   return { frame, source, connection };
 }
 
-/** In a document that the page cannot reach into. */
-function apart(kind, origin, expect, more) {
+/** A scenario in a document that the page cannot access. */
+function apart(kind, origin, expect, name = kind) {
   return {
-    name: `in a frame that is ${kind} a source receives, reconnects and is closed`,
+    name: `a source in a ${name} frame receives, reconnects and closes`,
     standard,
     async run(t) {
       const server = t.stream();
@@ -69,13 +69,12 @@ function apart(kind, origin, expect, more) {
       realm.close();
     },
     expect,
-    ...more,
   };
 }
 
 export default [
   {
-    name: 'in an about:blank frame a URL is relative to the page that made it, and a source receives',
+    name: 'a source in an about:blank frame uses the base URL of its parent page',
     standard,
     async run(t) {
       const window = await frameWith(t, () => {});
@@ -85,7 +84,7 @@ export default [
     expect: ['/x: A/x', ...received],
   },
   {
-    name: 'in a srcdoc frame a URL is relative to the page that made it, and a source receives',
+    name: 'a source in a srcdoc frame uses the base URL of its parent page',
     standard,
     async run(t) {
       const window = await frameWith(t, (frame) => (frame.srcdoc = '<!doctype html><p>'));
@@ -95,7 +94,7 @@ export default [
     expect: ['x: A/harness/x', ...received],
   },
   {
-    name: 'in a blob document a relative URL cannot be resolved, and a source receives',
+    name: 'a source in a blob document needs an absolute URL',
     standard,
     async run(t) {
       const blob = URL.createObjectURL(new Blob(['<!doctype html><p>'], { type: 'text/html' }));
@@ -106,7 +105,7 @@ export default [
     expect: ['/x: throws SyntaxError DOMException 12', ...received],
   },
   {
-    name: 'a base element that comes later does not move a source',
+    name: 'a base element added later does not change the URL of a source',
     standard,
     async run(t) {
       const { contentWindow: window } = await t.frame('<!doctype html><p>');
@@ -125,7 +124,7 @@ export default [
     ['utf-16', '%C3%A9%E2%9C%93'], // "If encoding is UTF-16BE/LE, then return UTF-8."
     ['shift_jis', '%26%23233%3B%26%2310003%3B'],
   ].map(([encoding, query]) => ({
-    name: `in a document in ${encoding} the query of a URL is in that encoding, unless it is UTF-16`,
+    name: `the query of a URL is in the output encoding of a ${encoding} document`,
     standard: '9.2.2 constructor, step 3: encoding-parse; URL, get an output encoding',
     async run(t) {
       const { contentWindow: window } = await t.frame('', { type: `text/html; charset=${encoding}` });
@@ -140,7 +139,7 @@ export default [
     'error CONNECTING',
     'GET A origin: "B"',
     'open',
-  ]),
+  ], 'cross-origin'),
   apart('sandboxed', () => 'null', [
     'GET A origin: "null"',
     'open',
@@ -150,7 +149,7 @@ export default [
     'open',
   ]),
   {
-    name: 'the URL of the document is that of the moment',
+    name: 'relative URLs follow history.replaceState()',
     standard: '9.2.2 constructor, step 3; HTML 7.4.4, URL and history update steps',
     async run(t) {
       const { contentWindow: window } = await t.frame('<!doctype html><p>');
@@ -160,7 +159,7 @@ export default [
     expect: ['x: A/moved/x', '?x: A/moved/here?x', '#x: A/moved/here?q#x', 'empty: A/moved/here?q'],
   },
   {
-    name: 'the window that a class is of counts, not the one that calls it',
+    name: 'a relative URL is resolved in the window of the class, not of the caller',
     standard: "9.2.2 constructor, step 2: this's relevant settings object",
     async run(t) {
       const { contentWindow: window } = await t.frame('<!doctype html><base href="/elsewhere/">');
@@ -172,7 +171,7 @@ export default [
     expect: ['A/elsewhere/x true false false'],
   },
   {
-    name: "a class of another window throws that window's exceptions",
+    name: "the class of another window throws that window's exceptions",
     standard: 'Web IDL 3.14: an exception is of the realm of the function',
     async run(t) {
       const { contentWindow: window } = await t.frame('<!doctype html><p>');
@@ -188,7 +187,7 @@ export default [
     expect: ['SyntaxError true false', 'TypeError false true', 'TypeError false true'],
   },
   {
-    name: 'members of one window take the sources of another',
+    name: "the members of one window's class accept sources of another window",
     standard: 'Web IDL 3.7.6: a platform object that implements the interface, whatever its realm',
     async run(t) {
       const { contentWindow: window } = await t.frame('<!doctype html><p>');
@@ -205,7 +204,7 @@ export default [
     expect: ['url: A/x', 'readyState: 0', 'close: undefined', 'readyState 2'],
   },
   {
-    name: 'a listener that removes the frame of its source receives no more of the same chunk',
+    name: 'a source whose listener removes its frame ignores the rest of the chunk',
     standard: '9.2.9 forcibly close; 9.2.6 dispatch the event, step 8: unless CLOSED',
     async run(t) {
       const { frame, source, connection } = await openInFrame(t);
@@ -219,7 +218,7 @@ export default [
     expect: ['GET A', 'open', 'message "1"', 'connection closed by the client', 'readyState 2'],
   },
   {
-    name: 'a frame that goes to a fragment, or nowhere by a 204, keeps its source',
+    name: 'navigating a frame to a fragment or a 204 response keeps its source open',
     standard: 'HTML 7.4.2.3.3 Fragment navigations; 7.4.5: a response with status 204 leaves the document',
     async run(t) {
       const { frame, source, connection } = await openInFrame(t);
@@ -236,7 +235,7 @@ export default [
     expect: ['GET A', 'open', 'message "1"', 'message "2"'],
   },
   {
-    name: 'document.open() keeps a source, which is closed when the frame is removed',
+    name: 'document.open() keeps a source open until its frame is removed',
     standard: 'HTML 8.4.1 document open steps, which do not unload the document; 9.2.3: forcibly close',
     async run(t) {
       const { frame, source, connection } = await openInFrame(t);
@@ -254,7 +253,7 @@ export default [
     expect: ['GET A', 'open', 'message "1"', 'connection closed by the client', 'readyState 2'],
   },
   {
-    name: 'after document.open() a source waits for its reconnection no longer when the frame is removed',
+    name: 'after document.open(), removing the frame cancels the reconnection',
     standard: 'HTML 8.4.1 document open steps, which do not unload the document; 9.2.3: forcibly close',
     async run(t) {
       const { frame, source, connection } = await openInFrame(t);
@@ -276,7 +275,7 @@ export default [
     ['strict-origin-when-cross-origin', 'A/page', 'A/'],
     ['unsafe-url', 'A/page', 'A/page'],
   ].map(([policy, same, cross]) => ({
-    name: `in a document with the referrer policy ${policy} the Referer is as it says`,
+    name: `the Referer follows the document's referrer policy ${policy}`,
     standard: "9.2.2: request's client is the document's settings object, whose policy it takes; Referrer Policy 3",
     async run(t) {
       const { contentWindow: window } = await t.frame('<!doctype html><p>', { headers: { 'Referrer-Policy': policy } });

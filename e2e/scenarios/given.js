@@ -1,8 +1,8 @@
-// Sources of streams that the page has, as the proposal whatwg/html#12272 has them: EventSource.fromReadableStream().
+// EventSource.fromReadableStream(), as proposed in whatwg/html#12272: a source that reads a stream of the page.
 
 const own = { only: 'wasm', standard: 'whatwg/html#12272, a proposal' };
 
-/** A source of a stream into which the scenario writes. */
+/** A source that reads a stream into which the scenario writes. */
 function given(t) {
   let canceled;
   const { readable, writable } = new TransformStream();
@@ -23,14 +23,14 @@ function given(t) {
 const scenario = (name, run, expect, more) => ({ name, ...own, run, expect, ...more });
 
 export default [
-  scenario('a stream that is given is locked at once, and its source is CONNECTING', async (t) => {
+  scenario('fromReadableStream() locks the stream and returns a CONNECTING source', async (t) => {
     const { source, readable } = given(t);
     t.note(source instanceof t.EventSource, source.constructor === t.EventSource, readable.locked);
     t.note(source.url, source.withCredentials, source.readyState, source.lastEventId || 'no id', source.reconnectionTime > 0);
     await t.until(source, 'open');
     source.close();
   }, ['true true true', 'about:event-stream false 0 no id true', 'open']),
-  scenario('events of a stream that is given have the origin "null"', async (t) => {
+  scenario('fromReadableStream(): messages have the origin null', async (t) => {
     const { source, send, end } = given(t);
     await send('data: x\nid: 1\n');
     await send('\ndata: cut');
@@ -39,14 +39,14 @@ export default [
     await t.until(source, 'error');
     t.note(source.lastEventId);
   }, ['open', 'message "x" id "1" from null', 'error CLOSED', '1']),
-  scenario('what has been piped into a stream that is given has been parsed', async (t) => {
+  scenario('fromReadableStream(): all piped bytes are parsed when pipeTo() resolves', async (t) => {
     const { readable, writable } = new TransformStream();
     const source = t.watch(t.EventSource.fromReadableStream(readable));
     await new Blob(['id: 42\ndata: first\n\n']).stream().pipeTo(writable, { preventClose: true });
     t.note(source.lastEventId);
     source.close();
   }, ['open', 'message "first" id "42" from null', '42']),
-  scenario('a stream that is given and ends is the end of its source', async (t) => {
+  scenario('fromReadableStream(): the source closes when the stream ends', async (t) => {
     const { source, send, end } = given(t);
     source.addEventListener('error', ({ reason, willRetry }) => t.note(reason, willRetry));
     await send('retry: 1\n\n');
@@ -56,20 +56,20 @@ export default [
     await t.fence();
     t.note('readyState', source.readyState);
   }, ['open', 'error CLOSED', 'ended false', 'readyState 2']),
-  scenario('a stream that is given and fails is the end of its source', async (t) => {
+  scenario('fromReadableStream(): the source closes when the stream fails', async (t) => {
     const { source, fail } = given(t);
     source.addEventListener('error', ({ reason, cause }) => t.note(reason, cause.message));
     await t.until(source, 'open');
     fail(new Error('broken'));
     await t.until(source, 'error');
   }, ['open', 'error CLOSED', 'network broken']),
-  scenario('a chunk that is no Uint8Array is the end of the source', async (t) => {
+  scenario('fromReadableStream(): a chunk that is not a Uint8Array closes the source', async (t) => {
     const readable = new ReadableStream({ start: (controller) => controller.enqueue('data: x\n\n') });
     const source = t.watch(t.EventSource.fromReadableStream(readable));
     source.addEventListener('error', ({ cause }) => t.note(cause.name));
     await t.until(source, 'error');
   }, ['open', 'error CLOSED', 'TypeError']),
-  scenario('close() cancels a stream that is given', async (t) => {
+  scenario('fromReadableStream(): close() cancels the stream', async (t) => {
     const { source, canceled } = given(t);
     await t.until(source, 'open');
     const wait = canceled();
@@ -77,7 +77,7 @@ export default [
     await t.waiting('the stream to be canceled', wait);
     t.note('readyState', source.readyState);
   }, ['open', 'readyState 2']),
-  scenario('the last event ID and the reconnection time can be asked for', async (t) => {
+  scenario('fromReadableStream(): lastEventId and reconnectionTime show the current values', async (t) => {
     const { source, send } = given(t);
     source.onmessage = () => t.note(source.lastEventId || 'no id', source.reconnectionTime);
     await send('retry: 7\nid: é\ndata: a\n\n');
@@ -89,7 +89,7 @@ export default [
     source.close();
     t.note(source.lastEventId, source.reconnectionTime);
   }, ['open', 'message "a" id "é" from null', 'é 7', 'message "b" from null', 'no id 7', '2', '2 7']),
-  scenario('so they can of a source that makes its requests', async (t) => {
+  scenario('lastEventId and reconnectionTime of a source with a URL show the current values', async (t) => {
     const server = t.stream();
     const source = t.open(server.url, { lastEventId: '0' });
     t.note(source.lastEventId, source.reconnectionTime > 0);
@@ -98,7 +98,7 @@ export default [
     await t.until(source, 'message');
     t.note(source.lastEventId, source.reconnectionTime);
   }, ['0 true', 'GET A last-event-id: "0"', 'open', 'message "a" id "1"', '1 7']),
-  scenario('reset() forgets what has arrived of an event, and takes the next byte for the first of a stream', async (t) => {
+  scenario('reset() discards a partial event, and the next byte starts a new stream', async (t) => {
     const { source, send } = given(t);
     await send('id: 1\ndata: a\n\ndata: cut');
     await t.until(source, 'message');
@@ -107,7 +107,7 @@ export default [
     await t.until(source, 'message');
     t.note('readyState', source.readyState);
   }, ['open', 'message "a" id "1" from null', 'message "b" id "1" from null', 'readyState 1']),
-  scenario('reset() is for what has arrived before it, even if nothing has been read of that', async (t) => {
+  scenario('reset() applies to all bytes that arrived before it, even if not yet read', async (t) => {
     const { source, send } = given(t);
     const sent = send('data: a\n\ndata: cut');
     source.reset(); // nothing has arrived
@@ -122,7 +122,7 @@ export default [
     await send('data: e\n\n');
     for (let i = 0; i < 3; i++) await t.until(source, 'message');
   }, ['open', ...['a', 'b', 'c', 'd', 'e'].map((data) => `message "${data}" from null`)]),
-  scenario('reset() leaves a source alone that makes its requests', async (t) => {
+  scenario('reset() has no effect on a source with a URL', async (t) => {
     const server = t.stream();
     const source = t.open(server.url);
     const connection = await server.accept();
@@ -132,23 +132,23 @@ export default [
     await connection.send('\n\n');
     await t.until(source, 'message');
   }, ['GET A', 'open', 'message "a"', 'message "b"']),
-  scenario('what is no stream, or is locked, is a TypeError', (t) => {
+  scenario('fromReadableStream() throws a TypeError unless it gets an unlocked stream', (t) => {
     const locked = new ReadableStream();
     locked.getReader();
     for (const values of [[], [undefined], [{}], ['x'], [locked]]) {
       t.attempt(values.length, () => t.EventSource.fromReadableStream(...values));
     }
   }, ['0: throws TypeError', '1: throws TypeError', '1: throws TypeError', '1: throws TypeError', '1: throws TypeError']),
-  scenario('the body of a response can be given', async (t) => {
+  scenario('fromReadableStream() accepts the body of a response', async (t) => {
     const server = t.stream();
     const response = fetch(server.url, { cache: 'no-store', headers: { Accept: 'text/event-stream' } });
     const connection = await server.accept();
-    await connection.send(':\n'); // for Firefox, whose fetch waits for it
+    await connection.send(':\n'); // Firefox's fetch() waits for the first byte
     const source = t.watch(t.EventSource.fromReadableStream((await response).body));
     await connection.send('data: x\n\n');
     await t.until(source, 'message');
     source.close();
-    await connection.send(':\n'); // Firefox looks when something arrives
+    await connection.send(':\n'); // Firefox notices the cancellation when a byte arrives
     await connection.closed();
   }, ['GET A', 'open', 'message "x" from null', 'connection closed by the client']),
 ];

@@ -1,9 +1,9 @@
-// DOM, dispatch, and HTML, event handlers, as seen through the events of a source.
+// DOM event dispatch and HTML event handlers, tested with the events of a source.
 
 const handlers = 'HTML 8.1.8.1 Event handlers';
 const dispatch = 'DOM 2.9 Dispatching events';
 
-/** Sets up listeners on a source that is not watched by the trace, and sends it the stream. */
+/** Adds listeners to a source and sends it the stream. Only the listeners write to the trace. */
 function listens(name, listen, expect, { stream = 'data: x\n\n', standard = dispatch } = {}) {
   return {
     name,
@@ -12,7 +12,7 @@ function listens(name, listen, expect, { stream = 'data: x\n\n', standard = disp
       const server = t.stream('A', '', { record: false });
       const source = new t.EventSource(server.url);
       listen(t, source);
-      // Behind the listeners of the scenario: microtasks run before the next listener, and end it.
+      // Added after the scenario's listeners, whose microtasks run before this one.
       const last = new Promise((resolve) => source.addEventListener('last', resolve));
       const connection = await server.accept();
       await connection.send(`${stream}event: last\ndata\n\n`);
@@ -26,23 +26,23 @@ function listens(name, listen, expect, { stream = 'data: x\n\n', standard = disp
 const flags = ['bubbles', 'cancelable', 'composed', 'defaultPrevented', 'returnValue', 'cancelBubble'];
 
 export default [
-  listens('listeners and the handler are called in the order of their registration', (t, source) => {
+  listens('listeners and the handler are called in registration order', (t, source) => {
     source.addEventListener('message', () => t.note('first'));
     source.onmessage = () => t.note('handler');
     source.addEventListener('message', () => t.note('second'));
   }, ['first', 'handler', 'second'], { standard: handlers }),
-  listens('a handler that is replaced keeps its place', (t, source) => {
+  listens('a replaced handler keeps its place', (t, source) => {
     source.onmessage = () => t.note('old');
     source.addEventListener('message', () => t.note('listener'));
     source.onmessage = () => t.note('new');
   }, ['new', 'listener'], { standard: handlers }),
-  listens('a handler that is set again after null takes the last place', (t, source) => {
+  listens('a handler set again after null takes the last place', (t, source) => {
     source.onmessage = () => t.note('old');
     source.addEventListener('message', () => t.note('listener'));
     source.onmessage = null;
     source.onmessage = () => t.note('new');
   }, ['listener', 'new'], { standard: handlers }),
-  listens('a handler that is null is not called', (t, source) => {
+  listens('a handler set to null is not called', (t, source) => {
     source.onmessage = () => t.note('handler');
     source.onmessage = null;
     source.addEventListener('message', () => t.note('listener'));
@@ -52,12 +52,12 @@ export default [
     source.onmessage = 'x';
     source.addEventListener('message', () => t.note('listener', source.onmessage));
   }, ['listener null'], { standard: handlers }),
-  listens('a handler that is an object keeps its place and is not called', (t, source) => {
+  listens('an object set as a handler keeps its place but is not called', (t, source) => {
     source.onmessage = { handleEvent: () => t.note('never') };
     source.addEventListener('message', () => t.note('listener'));
     source.addEventListener('message', () => (source.onmessage = () => t.note('handler')), { once: true });
   }, ['listener', 'handler', 'listener'], { stream: 'data: 1\n\ndata: 2\n\n', standard: handlers }),
-  listens('a listener that is an object has its handleEvent called', (t, source) => {
+  listens('an object added as a listener has its handleEvent() called', (t, source) => {
     const object = {
       handleEvent(event) {
         t.note(this === object, event.data);
@@ -65,25 +65,25 @@ export default [
     };
     source.addEventListener('message', object);
   }, ['true x']),
-  listens('handlers of one event do not hear of another', (t, source) => {
+  listens('a handler is called only for its own event', (t, source) => {
     source.onmessage = () => t.note('message');
     source.onopen = () => t.note('open');
     source.onerror = () => t.note('error');
     source.onlast = () => t.note('there is no such handler');
   }, ['open', 'message'], { standard: handlers }),
-  listens('a handler is called for events that the stream names so', (t, source) => {
+  listens('onopen and onerror are called for streamed events of these types', (t, source) => {
     source.onopen = (event) => t.note('open', event.data);
     source.onerror = (...args) => t.note('error', args.length, args[0].data);
   }, ['open undefined', 'open x', 'error 1 y'], { stream: 'event: open\ndata: x\n\nevent: error\ndata: y\n\n', standard: handlers }),
-  listens('this is the source, and undefined matters not', (t, source) => {
+  listens('listeners and handlers are called with the source as this', (t, source) => {
     source.addEventListener('message', function () { t.note(this === source); });
     source.onmessage = function () { t.note(this === source); };
   }, ['true', 'true']),
-  listens('the value that a handler returns does not matter', (t, source) => {
+  listens('the return value of a handler is ignored', (t, source) => {
     source.onmessage = () => false;
     source.addEventListener('message', (event) => t.note(event.defaultPrevented, event.returnValue));
   }, ['false true'], { standard: handlers }),
-  listens('a listener that throws is reported and the others are called', (t, source) => {
+  listens('an exception in a listener is reported, and the other listeners are called', (t, source) => {
     source.addEventListener('message', () => { throw new Error('in a listener'); });
     source.onmessage = () => { throw new Error('in the handler'); };
     source.addEventListener('message', () => t.note('the last listener', source.readyState));
@@ -95,46 +95,46 @@ export default [
     'uncaught Error: in the handler',
     'the last listener 1',
   ], { stream: 'data: 1\n\ndata: 2\n\n' }),
-  listens('open and message listeners that throw stop nothing', (t, source) => {
+  listens('exceptions in open and message handlers do not stop the stream', (t, source) => {
     source.onopen = () => { throw new Error('in onopen'); };
     source.onmessage = ({ data }) => { throw new Error(data); };
   }, ['uncaught Error: in onopen', 'uncaught Error: 1', 'uncaught Error: 2'], {
     stream: 'data: 1\n\ndata: 2\n\n',
   }),
-  listens('a listener for once is called once', (t, source) => {
+  listens('a listener added with once is called once', (t, source) => {
     source.addEventListener('message', ({ data }) => t.note(data), { once: true });
   }, ['1'], { stream: 'data: 1\n\ndata: 2\n\n' }),
-  listens('a listener that is removed is not called, in the same event already', (t, source) => {
+  listens('a listener removed during an event is not called for it', (t, source) => {
     const second = () => t.note('second');
     source.addEventListener('message', () => { t.note('first'); source.removeEventListener('message', second); });
     source.addEventListener('message', second);
   }, ['first', 'first'], { stream: 'data: 1\n\ndata: 2\n\n' }),
-  listens('a listener added in an event waits for the next', (t, source) => {
+  listens('a listener added during an event is first called for the next one', (t, source) => {
     source.addEventListener('message', () => source.addEventListener('message', ({ data }) => t.note(data)), { once: true });
   }, ['2'], { stream: 'data: 1\n\ndata: 2\n\n' }),
-  listens('a listener is called once however often it is added, and capture makes another of it', (t, source) => {
+  listens('a listener added twice is called once, unless capture differs', (t, source) => {
     const listener = () => t.note('called');
     for (const capture of [false, false, true]) source.addEventListener('message', listener, capture);
   }, ['called', 'called']),
-  listens('capturing listeners come first at the target', (t, source) => {
+  listens('capturing listeners are called first at the target', (t, source) => {
     source.addEventListener('message', () => t.note('bubbling'));
     source.addEventListener('message', () => t.note('capturing'), true);
   }, ['capturing', 'bubbling']),
-  listens('a listener is removed by its signal', (t, source) => {
+  listens('aborting its signal removes the listener', (t, source) => {
     const controller = new AbortController();
     source.addEventListener('message', ({ data }) => { t.note(data); controller.abort(); }, { signal: controller.signal });
   }, ['1'], { stream: 'data: 1\n\ndata: 2\n\n' }),
-  listens('stopImmediatePropagation stops the other listeners', (t, source) => {
+  listens('stopImmediatePropagation() stops the remaining listeners', (t, source) => {
     source.addEventListener('message', (event) => { t.note('first'); event.stopImmediatePropagation(); });
     source.onmessage = () => t.note('never');
   }, ['first']),
 
-  listens('all listeners get the same event, and each message another', (t, source) => {
+  listens('all listeners get the same event object, and each message has its own', (t, source) => {
     const events = new Set();
     source.onmessage = (event) => events.add(event);
     source.addEventListener('message', (event) => t.note(events.has(event), events.size));
   }, ['true 1', 'true 2'], { stream: 'data: 1\n\ndata: 2\n\n' }),
-  listens('a message is a MessageEvent that neither bubbles nor can be cancelled', (t, source) => {
+  listens('message is a MessageEvent that neither bubbles nor can be canceled', (t, source) => {
     source.onmessage = (event) => {
       t.note(Object.prototype.toString.call(event), event instanceof MessageEvent, event.constructor === MessageEvent);
       for (const flag of flags) t.note(flag, event[flag]);
@@ -157,7 +157,7 @@ export default [
     'ports true [] true true',
     'own []',
   ], { standard: '9.2.6 dispatch the event, step 5' }),
-  listens('open is an Event that neither bubbles nor can be cancelled', (t, source) => {
+  listens('open is an Event that neither bubbles nor can be canceled', (t, source) => {
     source.onopen = (event) => {
       t.note(Object.prototype.toString.call(event), event.constructor === Event);
       for (const flag of flags) t.note(flag, event[flag]);
@@ -174,7 +174,7 @@ export default [
     'target true',
   ], { standard: '9.2.3 announce the connection' }),
   {
-    name: 'error is an Event that neither bubbles nor can be cancelled',
+    name: 'error is an Event that neither bubbles nor can be canceled',
     standard: '9.2.3 reestablish the connection, step 1; DOM fire an event',
     async run(t) {
       const server = t.stream();
@@ -200,7 +200,7 @@ export default [
       'cancelBubble false',
     ],
   },
-  listens('the event knows its target while it is dispatched and after', (t, source) => {
+  listens('target is set during and after dispatch, currentTarget only during it', (t, source) => {
     let kept;
     source.addEventListener('message', (event) => {
       kept = event;
@@ -211,11 +211,11 @@ export default [
       t.note(kept.target === source, kept.currentTarget, kept.eventPhase, kept.composedPath());
     });
   }, ['true true true 2', '[true]', 'true null 0 []']),
-  listens('a timestamp is of the time of the event', (t, source) => {
+  listens('timeStamp is the time of the event', (t, source) => {
     const before = performance.now();
     source.onmessage = ({ timeStamp }) => t.note(before <= timeStamp && timeStamp <= performance.now());
   }, ['true']),
-  listens('events come from the browser, not from a script', (t, source) => {
+  listens('open and message events are trusted', (t, source) => {
     source.onopen = ({ type, isTrusted }) => t.note(type, 'trusted', isTrusted);
     source.onmessage = ({ type, isTrusted }) => t.note(type, 'trusted', isTrusted);
   }, ['open trusted true', 'message trusted true'], { standard: 'DOM fire an event: isTrusted' }),
@@ -248,7 +248,7 @@ export default [
     stream: 'data: 1\n\ndata: 2\n\n',
     standard: 'HTML event loop: a microtask checkpoint after each task',
   }),
-  listens('a message has the members of a MessageEvent in their order, and none of its own', (t, source) => {
+  listens('a message has the members of MessageEvent in order, and only isTrusted as its own', (t, source) => {
     source.onmessage = (event) => {
       const members = (object) => {
         const names = [];
@@ -259,7 +259,7 @@ export default [
       t.note(JSON.stringify(new MessageEvent('copy', event).data), 'data' in event, Object.keys(event));
     };
   }, ['["isTrusted"] true', '"x" true ["isTrusted"]'], { standard: 'HTML 9.1 The MessageEvent interface' }),
-  listens('a message can be initialised anew once it has been dispatched', (t, source) => {
+  listens('initMessageEvent() changes a message after its dispatch, not during it', (t, source) => {
     source.onmessage = (event) => {
       event.initMessageEvent('never', true, true, 'while it is dispatched');
       t.note(event.type, event.bubbles, event.data, event.ports.length);
@@ -272,10 +272,10 @@ export default [
       });
     };
   }, ['message false x 0', 'later true 7 http://a.example id', 'true true 1'], { stream: 'data: x\n\nevent: ', standard: 'HTML 9.1 initMessageEvent()' }),
-  listens("a message's prototype is that of MessageEvent", (t, source) => {
+  listens('the prototype of a message is MessageEvent.prototype', (t, source) => {
     source.onmessage = (event) => t.note(Object.getPrototypeOf(event) === MessageEvent.prototype);
   }, ['true'], { standard: 'HTML 9.1 The MessageEvent interface' }),
-  listens('readyState is OPEN in an open listener, and each listener sees it', (t, source) => {
+  listens('readyState is OPEN in every open listener', (t, source) => {
     source.addEventListener('open', () => t.note(source.readyState));
     source.onopen = () => t.note(source.readyState);
   }, ['1', '1'], { standard: '9.2.3 announce the connection' }),

@@ -1,4 +1,4 @@
-// The headers of the request: those of the standard, and those that a page adds, which is what this EventSource is for.
+// The headers of the request: those that the standard requires, and those of the option headers.
 
 import { answerProbe } from '../harness/probe.js';
 
@@ -6,7 +6,7 @@ const added = 'none: the option headers';
 
 const own = { only: 'wasm', standard: added };
 
-/** A request with headers must be allowed by another origin before it is made. */
+/** The CORS headers of a response, which a preflight needs too. */
 const allow = (t, more) => ({ headers: { 'Access-Control-Allow-Origin': t.origins.A, ...more } });
 
 function sends(name, headers, expect) {
@@ -37,7 +37,7 @@ function refuses(name, headers, expect) {
 
 export default [
   {
-    name: 'the request has the headers of the standard',
+    name: 'the request has the standard headers',
     standard: '9.2.2 constructor, steps 8 to 14',
     async run(t) {
       const server = t.stream();
@@ -45,7 +45,7 @@ export default [
       const { headers } = await server.accept();
       await t.until(source, 'open');
       const told = /^(accept|cache-control|pragma|referer|sec-fetch-.*)$/i;
-      // Client hints, which come with some requests and not with others, and priorities are the engine's own affair.
+      // Client hints and priorities vary by engine and request.
       const others = headers.filter(([name]) => !/^(sec-ch-.*|priority)$/i.test(name)).sort();
       for (const [name, value] of others) t.note(name, ...(told.test(name) ? [value.replace(/\?.*$/, '')] : []));
     },
@@ -67,7 +67,7 @@ export default [
     ],
   },
   {
-    name: 'a request to another origin names the origin and not the page',
+    name: "the Referer sent to another origin is the page's origin",
     standard: 'Fetch, the default referrer policy',
     async run(t) {
       const server = t.stream('B');
@@ -86,7 +86,7 @@ export default [
     ],
   },
   {
-    name: 'headers are sent with the first request and with every further one',
+    name: 'headers are sent with every request',
     standard: added,
     async run(t) {
       const server = t.stream();
@@ -108,11 +108,11 @@ export default [
     ],
   },
   sends('headers may be a Headers object', () => new Headers({ 'X-A': '1', 'X-B': '2' }), 'GET A x-a: "1" x-b: "2"'),
-  sends('headers may be pairs, and those of one name are joined', () => [['X-A', '1'], ['x-a', '2']], 'GET A x-a: "1, 2"'),
+  sends('headers may be pairs, and values of the same name are joined', () => [['X-A', '1'], ['x-a', '2']], 'GET A x-a: "1, 2"'),
   sends('headers may be empty', () => ({}), 'GET A'),
-  sends('values are trimmed and may be beyond ASCII', () => ({ 'X-A': ' \té ' }), 'GET A x-a: <e9>'),
-  sends('Accept may be another', () => ({ Accept: '*/*' }), 'GET A accept: "*/*"'),
-  sends('headers that a page may not set are left out', () => ({ Cookie: 'a=b', Host: 'x', 'X-A': '1' }), 'GET A x-a: "1"'),
+  sends('header values are trimmed and may be Latin-1', () => ({ 'X-A': ' \té ' }), 'GET A x-a: <e9>'),
+  sends('headers can replace Accept', () => ({ Accept: '*/*' }), 'GET A accept: "*/*"'),
+  sends('forbidden headers are left out', () => ({ Cookie: 'a=b', Host: 'x', 'X-A': '1' }), 'GET A x-a: "1"'),
   {
     name: 'headers are read when the source is constructed',
     ...own,
@@ -128,7 +128,7 @@ export default [
     expect: ['GET A x-a: "first"', 'open'],
   },
   {
-    name: 'headers are asked of another origin in a preflight',
+    name: 'headers for another origin need a CORS preflight',
     ...own,
     async run(t) {
       const server = t.stream('B');
@@ -147,7 +147,7 @@ export default [
     ],
   },
   {
-    name: 'headers that another origin does not allow fail the connection',
+    name: 'headers that the preflight response does not allow fail the connection',
     ...own,
     console: ['blocked by CORS policy', 'Failed to load resource'],
     async run(t) {
@@ -166,7 +166,7 @@ export default [
     ],
   },
   {
-    name: 'a source with the wrong token fails and is not tried again',
+    name: 'status 401 for a wrong token fails the connection',
     ...own,
     console: ['Failed to load resource'],
     async run(t) {
@@ -180,7 +180,7 @@ export default [
     expect: ['GET A authorization: "Bearer wrong"', 'error CLOSED', 'connection closed by the client'],
   },
   {
-    name: 'Authorization does not follow a redirect to another origin, nor does it go there on reconnection',
+    name: 'a redirect to another origin drops Authorization, also on reconnection',
     only: 'wasm',
     standard: 'Fetch, HTTP-redirect fetch: remove Authorization when the origin changes',
     async run(t) {
@@ -208,7 +208,7 @@ export default [
     ],
   },
   {
-    name: 'a Last-Event-ID of the page is sent until the stream has one',
+    name: 'a Last-Event-ID header is sent until the stream sets an ID',
     ...own,
     async run(t) {
       const server = t.stream();
@@ -223,7 +223,7 @@ export default [
     expect: ['GET A last-event-id: "mine"', 'open', 'error CONNECTING', 'GET A last-event-id: "1"', 'open'],
   },
   {
-    name: 'a maxEventSize that is none is a TypeError which names it',
+    name: 'an invalid maxEventSize throws a TypeError that names it',
     only: 'wasm',
     standard: 'none: the option maxEventSize',
     async run(t) {
@@ -239,9 +239,9 @@ export default [
     },
     expect: Array(10).fill('TypeError true'),
   },
-  refuses('a header name that is no token is a TypeError', () => ({ 'a b': '1' }), 'TypeError'),
-  refuses('a header value with a line feed inside is a TypeError', () => ({ 'X-A': 'a\nb' }), 'TypeError'),
-  refuses('a header value beyond Latin-1 is a TypeError', () => ({ 'X-A': '✓' }), 'TypeError'),
-  refuses('headers that are no object are a TypeError', () => 'X-A: 1', 'TypeError'),
-  refuses('a pair of three is a TypeError', () => [['X-A', '1', '2']], 'TypeError'),
+  refuses('an invalid header name throws a TypeError', () => ({ 'a b': '1' }), 'TypeError'),
+  refuses('a line feed in a header value throws a TypeError', () => ({ 'X-A': 'a\nb' }), 'TypeError'),
+  refuses('a header value beyond Latin-1 throws a TypeError', () => ({ 'X-A': '✓' }), 'TypeError'),
+  refuses('headers that are not an object throw a TypeError', () => 'X-A: 1', 'TypeError'),
+  refuses('a header pair with three items throws a TypeError', () => [['X-A', '1', '2']], 'TypeError'),
 ];

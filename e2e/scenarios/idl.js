@@ -1,8 +1,8 @@
-// HTML Standard, 9.2.2 The EventSource interface, and what Web IDL makes of it.
+// HTML Standard, 9.2.2 The EventSource interface, as Web IDL defines it in JavaScript.
 
 const standard = '9.2.2 interface EventSource; Web IDL';
 
-/** A scenario about the class alone: no request is made. */
+/** A scenario about the class. It makes no request. */
 function observes(name, run, expect) {
   return { name, standard, run, expect };
 }
@@ -76,7 +76,7 @@ export default [
     ['interface true', 'prototype true', 'constructor true'],
   ),
   observes(
-    'the interface object is a native function by its text',
+    'the class is a function, and its prototype has the tag EventSource',
     (t) => {
       t.note(Object.prototype.toString.call(t.EventSource), typeof t.EventSource);
       t.note(Object.prototype.toString.call(t.EventSource.prototype));
@@ -94,7 +94,7 @@ export default [
     ['assign OPEN: throws TypeError', 'assign OPEN of the prototype: throws TypeError', 'delete CLOSED: throws TypeError', '0 1 2'],
   ),
   observes(
-    'attributes cannot be read from another object',
+    'attribute getters throw on an object that is not an EventSource',
     (t) => {
       for (const name of [...attributes, ...handlers]) {
         const { get } = Object.getOwnPropertyDescriptor(t.EventSource.prototype, name);
@@ -109,7 +109,7 @@ export default [
     ]),
   ),
   observes(
-    'close and the handlers cannot be used on another object',
+    'close() and handler setters throw on an object that is not an EventSource',
     (t) => {
       const { close } = t.EventSource.prototype;
       for (const receiver of [undefined, null, {}, Object.create(t.EventSource.prototype)]) {
@@ -138,7 +138,7 @@ export default [
     [...attributes.map((name) => `${name}: throws TypeError`), '2 false'],
   ),
   observes(
-    'a source has no properties of its own',
+    'a source has no own properties',
     (t) => {
       const source = t.open(`${t.origins.A}/stream/none`);
       source.close();
@@ -168,7 +168,7 @@ export default [
     ['structuredClone: throws DataCloneError DOMException 25', 'postMessage: throws DataCloneError DOMException 25'],
   ),
   observes(
-    'a handler attribute keeps objects and takes all else for null',
+    'handler attributes keep functions and objects, and turn other values into null',
     (t) => {
       const source = t.open(`${t.origins.A}/stream/none`);
       source.close();
@@ -197,7 +197,7 @@ export default [
     ]),
   ),
   {
-    name: 'a subclass is constructed and dispatches as its base does',
+    name: 'a subclass can be constructed and receives messages',
     standard: '9.2.2 the EventSource(url, eventSourceInitDict) constructor; Web IDL',
     async run(t) {
       const server = t.stream();
@@ -219,7 +219,7 @@ export default [
     expect: ['true true ["own"] sub A true', 'GET A', 'open', 'message "x"'],
   },
   observes(
-    'Reflect.construct takes the prototype of its new target',
+    'Reflect.construct() uses the prototype of newTarget',
     (t) => {
       class Other {}
       const source = Reflect.construct(t.EventSource, [`${t.origins.A}/stream/none`], Other);
@@ -230,7 +230,7 @@ export default [
     ['true false false', '2'],
   ),
   observes(
-    'what inherits from a source or wraps it is none',
+    'an object that inherits from or proxies a source is not a source',
     (t) => {
       const source = t.open(`${t.origins.A}/stream/none`);
       source.close();
@@ -246,7 +246,7 @@ export default [
     ['an heir: throws TypeError', 'a proxy: throws TypeError', 'a proxy of the class: 2'],
   ),
   observes(
-    'the members of the class can be replaced and taken back, as any',
+    'prototype members can be replaced and restored',
     (t) => {
       const { prototype } = t.EventSource;
       const close = Object.getOwnPropertyDescriptor(prototype, 'close');
@@ -260,7 +260,7 @@ export default [
     ['replaced', 'undefined'],
   ),
   observes(
-    'a handler of the prototype cannot be read, nor one set on an heir',
+    'handlers cannot be read or set on the prototype',
     (t) => {
       for (const name of handlers) {
         t.attempt(name, () => t.EventSource.prototype[name]);
@@ -270,7 +270,7 @@ export default [
     handlers.flatMap((name) => [`${name}: throws TypeError`, `set ${name}: throws TypeError`]),
   ),
   observes(
-    'the class is a constructor of EventTarget, and its functions are no constructors',
+    'methods and getters of the class are not constructors',
     (t) => {
       const { prototype } = t.EventSource;
       t.note(Object.getPrototypeOf(prototype) === EventTarget.prototype, Object.isExtensible(t.EventSource), Object.isFrozen(prototype));
@@ -281,7 +281,7 @@ export default [
     ['true true false', 'new close: throws TypeError', 'new getter: throws TypeError', 'false false'],
   ),
   observes(
-    'dispatchEvent on a source calls its listeners and changes no state',
+    'dispatchEvent() calls the listeners of a closed source and changes no state',
     (t) => {
       const source = t.open(`${t.origins.A}/stream/none`);
       source.close();

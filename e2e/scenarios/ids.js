@@ -1,6 +1,6 @@
 // HTML Standard, 9.2.4 The `Last-Event-ID` header and 9.2.6 Interpreting an event stream: the field "id".
 
-/** Sends the stream, ends it, and lets the next request show the last event ID. */
+/** Sends the stream and ends it. The next request shows the last event ID. */
 function resumes(name, stream, expect, standard = '9.2.6 process the field "id"; 9.2.3 reestablish the connection') {
   return {
     name,
@@ -20,7 +20,7 @@ function resumes(name, stream, expect, standard = '9.2.6 process the field "id";
 }
 
 export default [
-  resumes('the id of an event is its lastEventId and is sent on reconnection', 'id: 7\ndata: x\n\n', [
+  resumes("an id is the event's lastEventId and is sent on reconnection", 'id: 7\ndata: x\n\n', [
     'GET A',
     'open',
     'message "x" id "7"',
@@ -29,7 +29,7 @@ export default [
     'open',
     'message "resumed" id "7"',
   ]),
-  resumes('an id holds for the events after it', 'id: 7\ndata: x\n\ndata: y\n\n', [
+  resumes('an id applies to the events after it', 'id: 7\ndata: x\n\ndata: y\n\n', [
     'GET A',
     'open',
     'message "x" id "7"',
@@ -40,24 +40,24 @@ export default [
     'message "resumed" id "7"',
   ]),
   resumes(
-    'an id without data is taken at the blank line',
+    'an id without data takes effect at the blank line',
     'id: 7\n\n',
     ['GET A', 'open', 'error CONNECTING', 'GET A last-event-id: "7"', 'open', 'message "resumed" id "7"'],
     '9.2.6 dispatch the event, step 1, which precedes the empty data of step 2',
   ),
   resumes(
-    'the id of an event that the end of the stream cuts off is not taken',
+    'the id of an event without a final blank line is ignored',
     'id: 1\ndata: x\n\nid: 2\ndata: y\n',
     ['GET A', 'open', 'message "x" id "1"', 'error CONNECTING', 'GET A last-event-id: "1"', 'open', 'message "resumed" id "1"'],
     '9.2.6: once the end of the file is reached, any pending data must be discarded',
   ),
   resumes(
-    'the id of the only event, cut off, is not taken',
+    'the id of the only event, without a final blank line, is ignored',
     'id: 2\ndata: y\n',
     ['GET A', 'open', 'error CONNECTING', 'GET A', 'open', 'message "resumed"'],
     '9.2.6: once the end of the file is reached, any pending data must be discarded',
   ),
-  resumes('an id in a line that is cut off is not taken', 'id: 1\ndata: x\n\nid: 2', [
+  resumes('an id in an unterminated line is ignored', 'id: 1\ndata: x\n\nid: 2', [
     'GET A',
     'open',
     'message "x" id "1"',
@@ -66,7 +66,7 @@ export default [
     'open',
     'message "resumed" id "1"',
   ]),
-  resumes('an empty id unsets the last event ID', 'id: 7\ndata: x\n\nid:\ndata: y\n\n', [
+  resumes('an empty id clears the last event ID', 'id: 7\ndata: x\n\nid:\ndata: y\n\n', [
     'GET A',
     'open',
     'message "x" id "7"',
@@ -76,7 +76,7 @@ export default [
     'open',
     'message "resumed"',
   ]),
-  resumes('a line of only "id" unsets the last event ID', 'id: 7\ndata: x\n\nid\ndata: y\n\n', [
+  resumes('an id field without a colon clears the last event ID', 'id: 7\ndata: x\n\nid\ndata: y\n\n', [
     'GET A',
     'open',
     'message "x" id "7"',
@@ -105,7 +105,7 @@ export default [
     'open',
     'message "resumed" id "7"',
   ]),
-  resumes('the last of several ids counts', 'id: 1\nid: 2\ndata: x\nid: 3\n\n', [
+  resumes('the last of several ids wins', 'id: 1\nid: 2\ndata: x\nid: 3\n\n', [
     'GET A',
     'open',
     'message "x" id "3"',
@@ -114,7 +114,7 @@ export default [
     'open',
     'message "resumed" id "3"',
   ]),
-  resumes('an id is kept as it is inside, with one space removed at its start', 'id:  a: b c\ndata: x\n\n', [
+  resumes('an id keeps its spaces and colons, except one leading space', 'id:  a: b c\ndata: x\n\n', [
     'GET A',
     'open',
     'message "x" id " a: b c"',
@@ -141,7 +141,7 @@ export default [
     'open',
     'message "resumed" id "✓💡"',
   ], '9.2.3 reestablish the connection: the last event ID string, encoded as UTF-8'),
-  resumes('an id of invalid UTF-8 is sent as it was decoded', [...new TextEncoder().encode('data: x\nid:'), 0xff, 0x0a, 0x0a], [
+  resumes('an id with invalid UTF-8 is sent with replacement characters', [...new TextEncoder().encode('data: x\nid:'), 0xff, 0x0a, 0x0a], [
     'GET A',
     'open',
     'message "x" id "�"',
@@ -150,7 +150,7 @@ export default [
     'open',
     'message "resumed" id "�"',
   ], '9.2.3 reestablish the connection: the last event ID string, encoded as UTF-8'),
-  resumes('a long id is kept and sent whole', `id: ${'0123456789'.repeat(15)}\ndata: x\n\n`, [
+  resumes('a long id is kept and sent in full', `id: ${'0123456789'.repeat(15)}\ndata: x\n\n`, [
     'GET A',
     'open',
     `message "x" id "${'0123456789'.repeat(15)}"`,
@@ -160,7 +160,7 @@ export default [
     `message "resumed" id "${'0123456789'.repeat(15)}"`,
   ]),
   {
-    name: 'an id outlives any number of reconnections and changes with the stream',
+    name: 'an id is kept across reconnections until the stream changes it',
     standard: '9.2.3 reestablish the connection',
     async run(t) {
       const server = t.stream();
@@ -193,7 +193,7 @@ export default [
     ],
   },
   {
-    name: 'an id survives a connection that breaks before its response',
+    name: 'an id survives a connection that breaks before the response',
     standard: '9.2.3 reestablish the connection',
     console: ['Failed to load resource'],
     async run(t) {
@@ -220,7 +220,7 @@ export default [
   },
   ...['01', '7f'].map((byte) =>
     resumes(
-      `an id of the control character ${byte} is sent as it is`,
+      `an id with the control character ${byte} is sent unchanged`,
       [0x69, 0x64, 0x3a, parseInt(byte, 16), 0x0a, 0x64, 0x61, 0x74, 0x61, 0x0a, 0x0a],
       [
         'GET A',
@@ -235,7 +235,7 @@ export default [
     ),
   ),
   {
-    name: 'each source has a last event ID of its own',
+    name: 'each source has its own last event ID',
     standard: '9.2.2 the last event ID string of an EventSource object',
     async run(t) {
       const server = t.stream();

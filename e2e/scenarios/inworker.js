@@ -1,4 +1,4 @@
-// The option `worker`: what holds for a source holds for one whose connection is in a worker.
+// The option `worker`: scenarios of other files again with the connection in a worker, and those about the worker.
 import { again, own, refuse, scenario, tell } from '../harness/addition.js';
 import close from './close.js';
 import headers from './headers.js';
@@ -12,21 +12,21 @@ import retry from './retry.js';
 
 const groups = { close, headers, ids, llm, options, reading, reconnection, requests, retry };
 
-/** Those that do not hold, and why. */
+/** Scenarios that do not apply, and why. */
 const EXCEPT = {
-  'fetch of the page is used for every request': 'a function of the page cannot be called in its place',
-  'a fetch that rejects is a network error': 'likewise',
-  'a response of a fetch that does not know the signal ends with the source': 'likewise',
-  'a response of a fetch that does not know the signal ends when it is refused': 'likewise',
-  'a response that comes after close() is cancelled': 'likewise',
-  'one that breaks is': "the warning is on the worker's console, which DevTools shows with the page's",
-  'the network wakes a POST that can resume': "the scenario's clock is the page's",
-  'a connection on which nothing arrives for long is made anew, before its response and after': "the scenario's clock is the page's",
+  'the fetch option is used for every request': 'a function of the page cannot be called in its place',
+  'a fetch option that rejects is a network error': 'likewise',
+  'close() cancels the response of a fetch option that ignores the signal': 'likewise',
+  'a rejected response of a fetch option that ignores the signal is canceled': 'likewise',
+  'a response that arrives after close() is canceled': 'likewise',
+  'a POST stream that breaks logs a warning': "the warning is on the worker's console, which DevTools shows with the page's",
+  'wake resumes a POST by GET when the network is back': "the scenario's clock is the page's",
+  'idleTimeout replaces a silent connection, before and after its response': "the scenario's clock is the page's",
 };
 
 export default [
   ...again(groups, { worker: true }, EXCEPT),
-  scenario('a stream may be longer than the worker may be ahead of the page', async (t, server) => {
+  scenario("a stream longer than the worker's flow-control window arrives in full", async (t, server) => {
     const source = t.open(server.url, { worker: true });
     const connection = await server.accept();
     await t.until(source, 'open');
@@ -41,7 +41,7 @@ export default [
     await t.until(source, 'message');
     t.note(events, length);
   }, ['GET A', 'open', 'message "last"', '30 3000000']),
-  scenario('a loop that is behind holds the stream, and loses nothing', async (t, server) => {
+  scenario('a slow loop pauses the stream in the worker and loses nothing', async (t, server) => {
     const source = t.open(server.url, { worker: true, buffer: { size: 1, full: 'wait' } });
     const events = source[Symbol.asyncIterator]();
     const connection = await server.accept();
@@ -55,7 +55,7 @@ export default [
     await connection.closed();
   }, ['GET A', 'open', 'all', 'connection closed by the client']),
   {
-    name: 'a form is posted as by the page',
+    name: 'a worker posts a FormData body as multipart/form-data',
     ...own,
     async run(t) {
       const server = t.stream('A', '', { record: false });
@@ -68,7 +68,7 @@ export default [
     },
     expect: ['3 true'],
   },
-  scenario('where there is no worker the source is the page\'s own', async (t, server) => {
+  scenario('if the worker does not start, the page connects by itself', async (t, server) => {
     const { Worker } = globalThis;
     let failing;
     globalThis.Worker = class {
@@ -89,7 +89,7 @@ export default [
     source.close();
     await connection.closed();
   }, ['GET A', 'open', 'message "x" id "1"', 'connection closed by the client']),
-  scenario('a worker that ends takes the connection with it, and the page goes on from the last event', async (t, server) => {
+  scenario('if the worker ends, the page reconnects from the last event', async (t, server) => {
     const { Worker } = globalThis;
     let worker;
     globalThis.Worker = class extends Worker {
@@ -110,7 +110,7 @@ export default [
     await t.until(source, 'open');
   }, ['GET A', 'open', 'message "x" id "1"', 'error CONNECTING', 'reason "network" willRetry true retryIn 0', 'GET A last-event-id: "1"', 'open'],
   { alone: "it replaces the page's Worker before there is one, and ends it" }),
-  scenario("a worker of another build is left, and the page's own connection takes its place", async (t, server) => {
+  scenario('if the worker comes from another build, the page connects by itself', async (t, server) => {
     const stale = `Object.defineProperty(self, 'name', { value: 'another build' }); importScripts('${t.origins.A}/dist/eventsource.worker.js');`;
     const url = URL.createObjectURL(new Blob([stale], { type: 'text/javascript' }));
     const { info } = console;
@@ -131,7 +131,7 @@ export default [
     'readyState 2', 'connection closed by the client',
   ],
   { alone: 'the page has another worker from then on' }),
-  scenario('a function in place of fetch is refused', async (t) => refuse(t, [{ worker: true, fetch }, { worker: 1 }, { worker: '' }]), [
+  scenario('worker throws a TypeError for an invalid value or together with fetch', async (t) => refuse(t, [{ worker: true, fetch }, { worker: 1 }, { worker: '' }]), [
     'TypeError worker', 'TypeError worker', 'TypeError worker',
   ]),
 ];

@@ -1,8 +1,8 @@
-// HTML Standard, 7.4.6.1 and 9.2.9: what becomes of a source whose document goes away, and of one that nobody refers to.
+// HTML Standard, 7.4.6.1 and 9.2.9: what happens to a source when its document goes away.
 
 const unloads = 'HTML 7.4.6 unloading document cleanup steps: "for each EventSource object, close it"; 9.2.9';
 
-/** A source in a frame that is open, and what the scenario then does to the frame. */
+/** Opens a source in a frame. Then act does something to the frame. */
 function framed(name, act, expect, more) {
   return {
     name,
@@ -24,7 +24,7 @@ function framed(name, act, expect, more) {
 
 export default [
   framed(
-    'a source whose frame is removed closes the connection',
+    'removing the frame of a source closes the connection',
     async (t, { frame, source, connection }) => {
       frame.remove();
       await connection.closed();
@@ -34,7 +34,7 @@ export default [
     ['GET A', 'open', 'connection closed by the client', 'readyState 2'],
   ),
   framed(
-    'a source whose frame is navigated closes the connection',
+    'navigating the frame of a source closes the connection',
     async (t, { frame, source, connection }) => {
       const elsewhere = t.stream('A', '/elsewhere', { record: false });
       const loaded = new Promise((resolve) => (frame.onload = resolve));
@@ -74,7 +74,7 @@ export default [
     { standard: 'HTML 8.4.1 document open steps, which unload nothing' },
   ),
   framed(
-    'a source whose frame is removed while it waits is not heard of again',
+    'removing the frame of a reconnecting source closes it without an event',
     async (t, { frame, source, connection, server }) => {
       await connection.end();
       await server.request();
@@ -86,7 +86,7 @@ export default [
     ['GET A', 'open', 'error CONNECTING', 'GET A', 'readyState 2'],
   ),
   framed(
-    'in a frame that was removed a source can be made and makes no request',
+    'a source constructed in a removed frame makes no request',
     async (t, { frame, EventSource, connection, server }) => {
       frame.remove();
       await connection.closed();
@@ -98,7 +98,7 @@ export default [
     ['GET A', 'open', 'connection closed by the client', 'new: 0', 'readyState 0'],
   ),
   framed(
-    'the page\'s own listeners of pagehide find the source as it was',
+    'pagehide listeners of the page see an open source',
     async (t, { frame, source, connection }) => {
       frame.contentWindow.addEventListener('pagehide', () => t.note('pagehide', source.readyState));
       frame.remove();
@@ -108,7 +108,7 @@ export default [
     ['GET A', 'open', 'pagehide 1', 'connection closed by the client', 'readyState 2'],
   ),
   {
-    name: 'only while there is a source are there listeners of ours',
+    name: 'the library has page listeners only while a source is open',
     only: 'wasm',
     standard: 'none: other code of the page is not to notice ours',
     async run(t) {

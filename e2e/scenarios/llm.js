@@ -1,4 +1,5 @@
-// Options for streams that begin with POST and end, as those of language models do, and for servers that deviate.
+// Options for streams that begin with a POST and end, such as those of language models, and for servers that deviate from
+// the standard.
 import { failedToLoad, refuse, scenario, tell, warnings } from '../harness/addition.js';
 
 const posted = 'POST A content-length: "3" content-type: "text/plain;charset=UTF-8" origin: "A" body: "ask"';
@@ -6,9 +7,9 @@ const posted = 'POST A content-length: "3" content-type: "text/plain;charset=UTF
 /** A POST that resumes by GET. */
 const resuming = { method: 'POST', body: 'ask', resume: 'get', retry: { initial: 1 } };
 
-/** The message that a stream with an unfinished event leads to. */
+/** Sends chunks that end with an unfinished event. Message has the line of the event that is dispatched, if there is one. */
 const flushes = (name, chunks, message, init = { flushAtEnd: true }) =>
-  scenario(`at the end of a stream ${name}`, async (t, server) => {
+  scenario(`flushAtEnd: ${name}`, async (t, server) => {
     const source = t.open(server.url, init, { types: ['tick', 'end'] });
     const connection = await server.accept();
     await connection.send('retry: 1\n\n', ...chunks);
@@ -19,13 +20,13 @@ const flushes = (name, chunks, message, init = { flushAtEnd: true }) =>
     await t.until(source, 'end');
   }, ['GET A', 'open', ...message, 'error CONNECTING', ...after(message)]);
 
-/** What comes of the next connection. */
+/** The trace of the next connection. */
 function after(message) {
   const id = / id ("\w+")/.exec(message)?.[1];
   return [`GET A${id ? ` last-event-id: ${id}` : ''}`, 'open', ...['message "next"', 'end ""'].map((line) => (id ? `${line} id ${id}` : line))];
 }
 
-/** What a response leads to where `accept` has this. */
+/** Sends the response to a source with this `accept`. */
 const accepts = (name, accept, response, expect, more) =>
   scenario(name, async (t, server) => {
     const source = t.open(server.url, { accept });
@@ -36,7 +37,7 @@ const accepts = (name, accept, response, expect, more) =>
   }, ['GET A', ...expect], more);
 
 export default [
-  scenario('a stream that was posted and ends in order is no failure to warn of', (t, server) => warnings(t, async () => {
+  scenario('a POST stream that ends normally logs no warning', (t, server) => warnings(t, async () => {
     const source = t.open(server.url, { method: 'POST', body: 'ask' });
     tell(t, source, 'error', 'reason', 'willRetry');
     const connection = await server.accept();
@@ -45,7 +46,7 @@ export default [
     await connection.end();
     await t.until(source, 'error');
   }), [posted, 'open', 'message "x"', 'error CLOSED', 'reason "ended" willRetry false']),
-  scenario('one that breaks is', (t, server) => warnings(t, async () => {
+  scenario('a POST stream that breaks logs a warning', (t, server) => warnings(t, async () => {
     const source = t.open(server.url, { method: 'POST', body: 'ask' });
     tell(t, source, 'error', 'reason', 'willRetry');
     const connection = await server.accept();
@@ -57,7 +58,7 @@ export default [
     posted, 'open', 'message "x"', 'EventSource: the connection has failed: the network failed', 'error CLOSED',
     'reason "network" willRetry false',
   ], failedToLoad),
-  scenario('a request that is no GET is made once without a body, too', async (t, server) => {
+  scenario('a DELETE request without a body is sent once', async (t, server) => {
     const source = t.open(server.url, { method: 'DELETE', retry: { initial: 1 } });
     tell(t, source, 'error', 'reason', 'willRetry');
     const connection = await server.accept();
@@ -66,7 +67,7 @@ export default [
     await t.until(source, 'error');
     await t.fence();
   }, ['DELETE A origin: "A"', 'open', 'error CLOSED', 'reason "ended" willRetry false']),
-  scenario('what began with POST resumes by GET where it was redirected to, for as long as there is a last event ID', async (t, server) => {
+  scenario('a POST resumes by GET at the redirected URL while there is a last event ID', async (t, server) => {
     const source = t.open(server.url, { ...resuming, headers: { 'Content-Type': 'application/json', 'X-Test': 'x' } });
     tell(t, source, 'error', 'reason', 'willRetry');
     const first = await server.accept({ status: 303, headers: { Location: server.at('A', '/answer') } });
@@ -87,7 +88,7 @@ export default [
     'GET A/answer x-test: "x"', 'open', 'message "a" id "1"', 'error CONNECTING', 'reason "ended" willRetry true',
     'GET A/answer last-event-id: "1" x-test: "x"', 'open', 'message "b"', 'error CLOSED', 'reason "network" willRetry false',
   ], failedToLoad),
-  scenario('a POST that no ID came of is not repeated', async (t, server) => {
+  scenario('a POST stream without an ID is not requested again', async (t, server) => {
     const source = t.open(server.url, resuming);
     tell(t, source, 'error', 'reason', 'willRetry');
     const connection = await server.accept();
@@ -97,12 +98,12 @@ export default [
     await t.until(source, 'error');
     await t.fence();
   }, [posted, 'open', 'message "a"', 'error CLOSED', 'reason "ended" willRetry false']),
-  scenario('a source that starts with an ID starts with GET', async (t, server) => {
+  scenario('a resuming POST with a lastEventId starts with GET', async (t, server) => {
     const source = t.open(server.url, { ...resuming, lastEventId: '7' });
     await server.accept();
     await t.until(source, 'open');
   }, ['GET A last-event-id: "7"', 'open']),
-  scenario('a function in place of the body is asked while there is no ID', async (t, server) => {
+  scenario('a POST with a body function is repeated until there is a last event ID', async (t, server) => {
     const source = t.open(server.url, { ...resuming, body: () => 'ask' });
     const first = await server.accept();
     await t.until(source, 'open');
@@ -116,7 +117,7 @@ export default [
     await server.accept();
     await t.until(source, 'open');
   }, [posted, 'open', 'error CONNECTING', posted, 'open', 'error CONNECTING', 'GET A last-event-id: "1"', 'open']),
-  scenario('the network wakes a POST that can resume', async (t, server) => {
+  scenario('wake resumes a POST by GET when the network is back', async (t, server) => {
     const source = t.open(server.url, { ...resuming, wake: true });
     tell(t, source, 'error', 'reason', 'willRetry', 'retryIn');
     const first = await server.accept();
@@ -132,13 +133,13 @@ export default [
   }, [
     posted, 'open', 'message "a" id "1"', 'error CONNECTING', 'reason "wake" willRetry true retryIn 0', 'GET A last-event-id: "1"', 'open',
   ]),
-  flushes('an event without its blank line is delivered', ['id: 1\nevent: tick\ndata: a\nda', 'ta: b\n'], ['tick "a\\nb" id "1"']),
-  flushes('a line without its end is, too', ['data: a\n', 'data'], ['message "a\\n"']),
-  flushes('CR alone ends the line', ['data: a\r'], ['message "a"']),
-  flushes('an event with its blank line is delivered once', ['data: a\r\n\r'], ['message "a"']),
-  flushes('what has no data is no event', ['event: tick\n: a'], []),
-  flushes('an event without its blank line is discarded where nothing is said', ['id: 1\ndata: a\n'], [], {}),
-  scenario('an event that a broken connection has cut off is discarded', async (t, server) => {
+  flushes('an event without a final blank line is delivered', ['id: 1\nevent: tick\ndata: a\nda', 'ta: b\n'], ['tick "a\\nb" id "1"']),
+  flushes('an unterminated line is delivered', ['data: a\n', 'data'], ['message "a\\n"']),
+  flushes('a final CR ends the line', ['data: a\r'], ['message "a"']),
+  flushes('an event with a final blank line is delivered once', ['data: a\r\n\r'], ['message "a"']),
+  flushes('a block without data dispatches no event', ['event: tick\n: a'], []),
+  flushes('by default an event without a final blank line is discarded', ['id: 1\ndata: a\n'], [], {}),
+  scenario('flushAtEnd: an event cut off by a broken connection is discarded', async (t, server) => {
     const source = t.open(server.url, { flushAtEnd: true });
     const connection = await server.accept();
     await connection.send('retry: 1\n\nid: 1\ndata: a');
@@ -148,7 +149,7 @@ export default [
     await server.accept();
     await t.until(source, 'open');
   }, ['GET A', 'open', 'error CONNECTING', 'GET A', 'open'], failedToLoad),
-  scenario('a source that is closed by the last event hears no more', async (t, server) => {
+  scenario('flushAtEnd: a source closed by a message receives no more', async (t, server) => {
     const source = t.open(server.url, { flushAtEnd: true });
     source.onmessage = () => source.close();
     const connection = await server.accept();
@@ -164,25 +165,25 @@ export default [
     await t.until(other, 'message');
     await t.fence();
   }, ['GET A', 'open', 'message "a"', 'POST A/other content-length: "0" origin: "A"', 'open', 'message "c"']),
-  accepts('a status that is accepted opens the connection', { statuses: [201, 202] }, { status: 201 }, ['open', 'status 201']),
-  accepts('one that is not fails it', { statuses: [201] }, { status: 202 }, ['error CLOSED', 'reason "status" status 202']),
-  accepts('204 has no stream', { statuses: [200] }, { status: 204 }, ['error CLOSED', 'reason "status" status 204']),
-  accepts('a type that is accepted opens the connection, whatever its parameters', { contentTypes: ['Text/Plain'] }, {
+  accepts('accept: a listed status opens the connection', { statuses: [201, 202] }, { status: 201 }, ['open', 'status 201']),
+  accepts('accept: an unlisted status fails the connection', { statuses: [201] }, { status: 202 }, ['error CLOSED', 'reason "status" status 202']),
+  accepts('accept: status 204 fails the connection', { statuses: [200] }, { status: 204 }, ['error CLOSED', 'reason "status" status 204']),
+  accepts('accept: a listed content type opens the connection, whatever its parameters', { contentTypes: ['Text/Plain'] }, {
     headers: { 'Content-Type': 'TEXT/plain; charset=utf-8' },
   }, ['open', 'status 200']),
-  accepts('no type can be accepted, too', { contentTypes: [''] }, { headers: { 'Content-Type': null } }, ['open', 'status 200']),
-  accepts('a type that is not accepted fails the connection', { contentTypes: ['text/plain'] }, {
+  accepts('accept: a missing Content-Type can be listed', { contentTypes: [''] }, { headers: { 'Content-Type': null } }, ['open', 'status 200']),
+  accepts('accept: an unlisted content type fails the connection', { contentTypes: ['text/plain'] }, {
     headers: { 'Content-Type': 'text/html' },
   }, ['error CLOSED', 'reason "content-type" status 200']),
-  accepts('text/event-stream stays accepted', { statuses: [201], contentTypes: ['text/plain'] }, {}, ['open', 'status 200']),
-  scenario('what is accepted is a stream, and no error to read the body of', async (t, server) => {
+  accepts('accept: status 200 and text/event-stream stay accepted', { statuses: [201], contentTypes: ['text/plain'] }, {}, ['open', 'status 200']),
+  scenario('accept: errorBodySize does not affect an accepted response', async (t, server) => {
     const source = t.open(server.url, { accept: { statuses: [202], contentTypes: ['application/octet-stream'] }, errorBodySize: 100 });
     const connection = await server.accept({ status: 202, headers: { 'Content-Type': 'application/octet-stream' } });
     await connection.send('data: a\n\n');
     await t.until(source, 'message');
   }, ['GET A', 'open', 'message "a"']),
   {
-    ...scenario('a member of the wrong type is a TypeError that names it', (t) => refuse(t, [
+    ...scenario('an option of the wrong type throws a TypeError that names it', (t) => refuse(t, [
       { resume: 'post' }, { resume: true }, { flushAtEnd: 1 }, { accept: true }, { accept: null }, { accept: { statuses: 201 } },
       { accept: { statuses: [204] } }, { accept: { statuses: ['201'] } }, { accept: { statuses: [404] } },
       { accept: { contentTypes: 'text/plain' } }, { accept: { contentTypes: ['text/plain; charset=utf-8'] } },

@@ -1,10 +1,10 @@
-// How the implementation comes into a page: the classic script, the module, and the wasm behind them.
+// How a page loads the implementation: the classic script, the module, and the wasm that they load.
 
 const own = { only: 'wasm', standard: 'none: how the script and its wasm are loaded', alone: 'the implementation is loaded once in a page' };
 
 const classic = '<script src="/dist/eventsource.js"></script>';
 
-/** A frame whose script asks the scripted server for its wasm. */
+/** A frame whose script loads its wasm from the scripted server. */
 function frameWithWasmFrom(t, server) {
   return t.frame(`<script>EVENTSOURCE_WASM_URL = '${server.url}'</script>${classic}`);
 }
@@ -28,7 +28,7 @@ function whenReady({ WebAssembly, setTimeout }) {
   });
 }
 
-/** A worker with a source, whose script asks the scripted server for its wasm. It posts what the source receives. */
+/** A worker with a source, whose script loads its wasm from the scripted server. It posts what the source receives. */
 function workerWithWasmFrom(t, wasm, server) {
   const script = `
     importScripts('${location.origin}/dist/eventsource.js');
@@ -55,7 +55,7 @@ function workerWithWasmFrom(t, wasm, server) {
 
 export default [
   {
-    name: 'the classic script gives a page a source that works',
+    name: 'the classic script gives a page a working EventSource',
     ...own,
     async run(t) {
       const server = t.stream();
@@ -68,7 +68,7 @@ export default [
     expect: ['GET A', 'open', 'message "x"'],
   },
   {
-    name: 'no event waits for the wasm, which is loaded behind the first stream and then takes over',
+    name: 'events do not wait for the wasm, which takes over once it has loaded',
     ...own,
     async run(t) {
       const [wasm, server] = [t.stream('A', '/wasm'), t.stream()];
@@ -77,7 +77,7 @@ export default [
       const diagnostics = [];
       const source = t.watch(new window.EventSource(server.url, { diagnostics }));
       const connection = await server.accept();
-      await t.until(source, 'open'); // or the next wait for one would take it
+      await t.until(source, 'open'); // or the next wait for an open event would take this one
       await connection.send('data: early\n\n', 'data: too\n\nid: 1\ndata: half an ');
       for (let i = 0; i < 2; i++) await t.until(source, 'message');
       await answerWithWasm(await wasm.request());
@@ -103,7 +103,7 @@ export default [
     ],
   },
   {
-    name: 'nor does one wait in a worker of the page',
+    name: 'events in a worker do not wait for the wasm',
     ...own,
     async run(t) {
       const [wasm, server] = [t.stream('A', '/wasm'), t.stream()];
@@ -131,7 +131,7 @@ export default [
     ],
   },
   {
-    name: 'a source closed before the wasm has come closes its connection',
+    name: 'a source closed before the wasm has loaded closes its connection',
     ...own,
     async run(t) {
       const [wasm, server] = [t.stream('A', '/wasm'), t.stream()];
@@ -147,7 +147,7 @@ export default [
     expect: ['GET A', 'open', 'GET A/wasm accept: "*/*" cache-control: missing pragma: missing', 'connection closed by the client'],
   },
   {
-    name: 'a page that sets EVENTSOURCE_WASM_URL to null never loads the wasm, and does without',
+    name: 'with EVENTSOURCE_WASM_URL = null, sources work and the wasm is never loaded',
     ...own,
     async run(t) {
       const server = t.stream();

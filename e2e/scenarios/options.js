@@ -1,4 +1,4 @@
-// What native never gave: the members of the second argument that are ours, beside headers, and what events tell.
+// Our additions: options of the constructor other than headers, and the properties of events.
 
 import { failedToLoad, own, refuse, scenario, tell } from '../harness/addition.js';
 
@@ -8,7 +8,7 @@ function lockedStream() {
   return stream;
 }
 
-/** A response whose stream never ends. It notes when the stream is cancelled. */
+/** A response whose stream never ends. It notes when the stream is canceled. */
 function neverEnding(t, cancelled, headers = { 'Content-Type': 'text/event-stream' }) {
   const cancel = () => {
     t.note('cancelled');
@@ -19,7 +19,7 @@ function neverEnding(t, cancelled, headers = { 'Content-Type': 'text/event-strea
 
 const hour = 3_600_000;
 
-/** A clock of which an hour passes when it is told to. Shorter timers are the browser's. */
+/** A clock for timers of an hour, which passes when advance is called. Shorter timers are the browser's. */
 function ownClock() {
   const { performance, setTimeout } = globalThis;
   const realNow = performance.now.bind(performance);
@@ -40,7 +40,7 @@ function ownClock() {
 
 export default [
   scenario(
-    'a function in place of headers is called before every request, and answers a 401 with a fresh token',
+    'a headers function is called before every request and can answer a 401',
     async (t, server) => {
       const tokens = ['stale', 'fresh', 'later'];
       const source = t.open(server.url, {
@@ -78,9 +78,9 @@ export default [
   ...[
     ['throws', () => { throw new Error('no token'); }],
     ['rejects', () => Promise.reject(new Error('no token'))],
-    ['gives what are no headers', () => ({ 'a b': 'c' })],
+    ['returns invalid headers', () => ({ 'a b': 'c' })],
   ].map(([what, fails]) =>
-    scenario(`a function in place of headers that ${what} is an error, and is called again`, async (t, server) => {
+    scenario(`a headers function that ${what} causes an error and is called again`, async (t, server) => {
       let calls = 0;
       const source = t.open(server.url, { headers: () => (calls++ ? {} : fails()), retry: { initial: 1 } });
       source.onerror = ({ reason, willRetry, cause }) => t.note(reason, willRetry, cause instanceof Error);
@@ -88,7 +88,7 @@ export default [
       await t.until(source, 'open');
     }, ['error CONNECTING', 'headers true true', 'GET A', 'open']),
   ),
-  scenario('a source whose headers are still to come is closed', async (t, server) => {
+  scenario('a source can be closed while its headers function is pending', async (t, server) => {
     let give;
     const source = t.open(server.url, { headers: () => new Promise((resolve) => (give = resolve)) });
     await t.fence();
@@ -97,7 +97,7 @@ export default [
     await t.fence();
     t.note('readyState', source.readyState);
   }, ['readyState 2']),
-  scenario('a signal closes the source', async (t, server) => {
+  scenario('aborting the signal closes the source', async (t, server) => {
     const controller = new AbortController();
     const source = t.open(server.url, { signal: controller.signal });
     const connection = await server.accept();
@@ -106,13 +106,13 @@ export default [
     t.note('readyState', source.readyState);
     await connection.closed();
   }, ['GET A', 'open', 'readyState 2', 'connection closed by the client']),
-  scenario('a signal that was aborted before makes a source that is CLOSED', async (t, server) => {
+  scenario('a source with an aborted signal is CLOSED', async (t, server) => {
     const source = t.open(server.url, { signal: AbortSignal.abort() });
     t.note('readyState', source.readyState);
     source.close();
     await t.fence();
   }, ['readyState 2']),
-  scenario('fetch of the page is used for every request', async (t, server) => {
+  scenario('the fetch option is used for every request', async (t, server) => {
     const source = t.open(server.at('A', '/asked'), {
       fetch: (url, init) => {
         t.note(url, init.cache, init.credentials, init.headers);
@@ -136,19 +136,19 @@ export default [
     'GET A/sent last-event-id: "7"',
     'open',
   ]),
-  scenario('a response of a fetch that does not know the signal ends with the source', async (t, server) => {
+  scenario('close() cancels the response of a fetch option that ignores the signal', async (t, server) => {
     const { promise, resolve: cancelled } = Promise.withResolvers();
     const source = t.open(server.url, { fetch: async () => neverEnding(t, cancelled) });
     await t.until(source, 'open');
     source.close();
     await t.waiting('the end of the stream', promise);
   }, ['open', 'cancelled']),
-  scenario('a response of a fetch that does not know the signal ends when it is refused', async (t, server) => {
+  scenario('a rejected response of a fetch option that ignores the signal is canceled', async (t, server) => {
     const { promise, resolve: cancelled } = Promise.withResolvers();
     t.open(server.url, { fetch: async () => neverEnding(t, cancelled, { 'Content-Type': 'text/html' }) });
     await t.waiting('the end of the stream', promise);
   }, ['cancelled', 'error CLOSED']),
-  scenario('a response that comes after close() is cancelled', async (t, server) => {
+  scenario('a response that arrives after close() is canceled', async (t, server) => {
     const [asked, answer, done] = [Promise.withResolvers(), Promise.withResolvers(), Promise.withResolvers()];
     const source = t.open(server.url, {
       fetch() {
@@ -161,7 +161,7 @@ export default [
     answer.resolve(neverEnding(t, done.resolve));
     await t.waiting('the end of the stream', done.promise);
   }, ['cancelled']),
-  scenario('a fetch that rejects is a network error', async (t, server) => {
+  scenario('a fetch option that rejects is a network error', async (t, server) => {
     let calls = 0;
     const source = t.open(server.url, {
       fetch: (...args) => (calls++ ? fetch(...args) : Promise.reject(new Error('offline'))),
@@ -171,7 +171,7 @@ export default [
     await server.accept();
     await t.until(source, 'open');
   }, ['error CONNECTING', 'network offline', 'GET A', 'open']),
-  scenario('a source starts from the last event ID that it is given', async (t, server) => {
+  scenario('the lastEventId option is sent with the first request', async (t, server) => {
     const source = t.open(server.url, { lastEventId: 'é1' });
     tell(t, source, 'open', 'resumed', 'attempt');
     const first = await server.accept();
@@ -179,7 +179,7 @@ export default [
     await t.until(source, 'message');
     await t.until(source, 'message');
   }, ['GET A last-event-id: <c3 a9 31>', 'open', 'resumed true attempt 1', 'message "x" id "é1"', 'message "y"']),
-  scenario('statuses that are listed are tried again, and Retry-After is waited for', async (t, server) => {
+  scenario('retry repeats requests after status 429 and 503 and respects Retry-After', async (t, server) => {
     const source = t.open(server.url, { retry: { initial: 1, factor: 1, jitter: 0 } });
     tell(t, source, 'error', 'reason', 'status', 'attempt', 'willRetry', 'retryIn');
     for (const after of ['0', 'Thu, 01 Jan 1970 00:00:00 GMT', 'soon']) {
@@ -194,7 +194,7 @@ export default [
     'GET A', 'error CONNECTING', 'reason "status" status 503 attempt 3 willRetry true retryIn 1',
     'GET A', 'error CONNECTING', 'reason "status" status 429 attempt 4 willRetry true retryIn 7200000',
   ], failedToLoad),
-  scenario('the connection fails after as many attempts in a row as there may be', async (t, server) => {
+  scenario('the connection fails after retry.attempts failures in a row', async (t, server) => {
     const source = t.open(server.url, { retry: { initial: 1, attempts: 2 } });
     tell(t, source, 'error', 'reason', 'status', 'willRetry');
     for (let i = 0; i < 2; i++) {
@@ -206,13 +206,13 @@ export default [
     'GET A', 'error CONNECTING', 'reason "status" status 500 willRetry true',
     'GET A', 'error CLOSED', 'reason "status" status 500 willRetry false',
   ], failedToLoad),
-  scenario('204 ends a source whatever its policy', async (t, server) => {
+  scenario('status 204 fails the connection despite retry', async (t, server) => {
     const source = t.open(server.url, { retry: { initial: 1 } });
     await server.accept({ status: 204 });
     await t.until(source, 'error');
     await t.fence();
   }, ['GET A', 'error CLOSED']),
-  scenario('events tell of the response and of the reason, and look as Event to those who do not ask', async (t, server) => {
+  scenario('open and error events describe the response and reason, and are plain Events', async (t, server) => {
     const source = t.open(server.url);
     for (const type of ['open', 'error']) {
       source.addEventListener(type, (event) => {
@@ -235,7 +235,7 @@ export default [
     'GET A last-event-id: "1"',
     'error CLOSED', '404 none A 1 true', 'status false unsaid', 'true isTrusted [object Event]',
   ], failedToLoad),
-  scenario('the last event ID is a query parameter where that is asked for', async (t) => {
+  scenario('lastEventIdParam sends the last event ID as a query parameter', async (t) => {
     const server = t.stream('B', '/events?id=mine&last%20id=old&q=a+b%20c#f');
     const allow = { headers: { 'Access-Control-Allow-Origin': t.origins.A } };
     const source = t.open(server.url, { lastEventIdParam: 'last id' });
@@ -259,8 +259,8 @@ export default [
     'open',
     'url B/events?id=mine&last%20id=old&q=a+b%20c#f',
   ]),
-  scenario('a connection on which nothing arrives for long is made anew, before its response and after', async (t, server) => {
-    await t.fence(); // or the module may still be loading, and there is nobody to give up
+  scenario('idleTimeout replaces a silent connection, before and after its response', async (t, server) => {
+    await t.fence(); // loads the module, without which nothing would time out
     const clock = ownClock();
     const source = t.open(server.url, { idleTimeout: hour, retry: { initial: 1 } });
     tell(t, source, 'error', 'reason', 'willRetry');
@@ -282,7 +282,7 @@ export default [
     'GET A', 'open', 'message "x"', 'readyState 1',
     'error CONNECTING', 'reason "idle" willRetry true', 'connection closed by the client', 'GET A',
   ]),
-  scenario('a body that is a value is sent once, and the source ends with its stream', async (t, server) => {
+  scenario('a body value is sent once, and the source closes when its stream ends', async (t, server) => {
     const source = t.open(server.url, { method: 'POST', body: new URLSearchParams({ ask: 'é' }) });
     tell(t, source, 'error', 'reason', 'willRetry');
     const connection = await server.accept();
@@ -295,7 +295,7 @@ export default [
     'POST A content-length: "10" content-type: "application/x-www-form-urlencoded;charset=UTF-8" origin: "A" body: "ask=%C3%A9"',
     'open', 'message "x" id "1"', 'error CLOSED', 'reason "ended" willRetry false',
   ]),
-  scenario('a body that is a value is not sent again after a failure, whatever the policy', async (t, server) => {
+  scenario('a body value is not sent again after a failure, despite retry', async (t, server) => {
     const source = t.open(server.url, { method: 'POST', body: 'x', retry: { initial: 1 } });
     tell(t, source, 'error', 'reason', 'status', 'willRetry');
     await (await server.accept({ status: 503 })).end();
@@ -305,7 +305,7 @@ export default [
     'POST A content-length: "1" content-type: "text/plain;charset=UTF-8" origin: "A" body: "x"',
     'error CLOSED', 'reason "status" status 503 willRetry false',
   ], failedToLoad),
-  scenario('a function in place of the body is called for every request', async (t, server) => {
+  scenario('a body function is called for every request', async (t, server) => {
     const source = t.open(server.url, {
       method: 'post',
       headers: { 'Content-Type': 'application/json' },
@@ -325,7 +325,7 @@ export default [
       ' body: "{\\"attempt\\":1,\\"lastEventId\\":\\"1\\",\\"reason\\":\\"ended\\",\\"status\\":200}"',
     'open',
   ]),
-  scenario('a function in place of the body that throws is an error, and is called again', async (t, server) => {
+  scenario('a body function that throws causes an error and is called again', async (t, server) => {
     let calls = 0;
     const body = () => {
       if (calls++ === 0) throw new Error('nothing to say');
@@ -339,7 +339,7 @@ export default [
     'error CONNECTING', 'reason "body" willRetry true',
     'PUT A content-length: "1" content-type: "text/plain;charset=UTF-8" origin: "A" body: "y"', 'open',
   ]),
-  scenario('a request that is no GET and was redirected is made anew where it was first', async (t, server) => {
+  scenario('a redirected POST reconnects to its original URL', async (t, server) => {
     const source = t.open(server.url, { method: 'POST', body: () => '' });
     const first = await server.accept({ status: 303, headers: { Location: server.at('A', '/result') } });
     await first.end();
@@ -361,7 +361,7 @@ export default [
     [{ withCredentials: true, credentials: 'include' }, 'B', 'sent', true],
     [{}, 'B', 'none', false],
   ].map(([init, origin, cookie, withCredentials]) =>
-    scenario(`credentials, as in ${JSON.stringify(init)}, decide over cookies to origin ${origin}`, async (t) => {
+    scenario(`options ${JSON.stringify(init)} send ${cookie === 'sent' ? 'cookies' : 'no cookies'} to ${origin === 'A' ? 'the same' : 'another'} origin`, async (t) => {
       const server = t.stream(origin, '', { record: false });
       document.cookie = `a=b; path=${new URL(server.url).pathname}; SameSite=Lax`;
       const source = t.open(server.url, init);
@@ -374,7 +374,7 @@ export default [
     }, [`withCredentials ${withCredentials}`, 'open', cookie]),
   ),
   {
-    name: 'a member of the wrong type or out of its range is a TypeError that names it',
+    name: 'an option of the wrong type or out of range throws a TypeError that names it',
     ...own,
     run(t) {
       const inits = [

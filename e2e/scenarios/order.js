@@ -1,9 +1,9 @@
-// HTML Standard, 9.2.6 and 8.1.7: in which order the events of sources come among each other, and among other tasks.
+// HTML Standard, 9.2.6 and 8.1.7: the order of a source's events, among themselves and among other tasks.
 
 const tasks = '9.2.6 dispatch the event, step 8; HTML 8.1.7.3: tasks of one task source run in order';
 const dispatching = 'DOM 2.9 Dispatching events';
 
-/** A source that is open, without a trace. */
+/** An open source that the trace does not watch. */
 async function openSource(t, path = '') {
   const server = t.stream('A', path, { record: false });
   const source = new t.EventSource(server.url);
@@ -15,10 +15,10 @@ async function openSource(t, path = '') {
   return { server, source, connection };
 }
 
-/** Waits for an event that the scenario has named last. */
+/** Resolves at the event of type last, which the scenario sends. */
 const last = (t, source) => t.waiting('the last event', new Promise((resolve) => source.addEventListener('last', resolve)));
 
-/** Sets up a source that is not watched by the trace, sends it the stream, and waits for its event named last. */
+/** Adds listeners to a source, sends it the stream, and waits for its event of type last. Only the listeners write to the trace. */
 function listens(name, standard, listen, expect, { stream = 'data: 1\n\ndata: 2\n\n' } = {}) {
   return {
     name,
@@ -59,7 +59,7 @@ async function two(t) {
 
 export default [
   {
-    name: 'two sources take turns as their servers do',
+    name: 'events of two sources are dispatched in the order of their arrival',
     standard: tasks,
     async run(t) {
       const one = await openSource(t);
@@ -77,7 +77,7 @@ export default [
     expect: ['1a', '2a', '2b', '1b'],
   },
   {
-    name: 'a microtask of a listener runs before a timer and a message channel',
+    name: 'microtasks of a listener run before its timers and port messages',
     standard: 'HTML 8.1.7.3: a microtask checkpoint comes after each task',
     async run(t) {
       const { source, connection } = await openSource(t);
@@ -110,7 +110,7 @@ export default [
       const ended = last(t, source);
       await connection.send('data: 1\n\n');
       running = true;
-      const request = new XMLHttpRequest(); // which runs no task while it waits
+      const request = new XMLHttpRequest(); // a synchronous request runs no tasks while it waits
       request.open('GET', `${t.origins.A}/differences.json`, false);
       request.send();
       running = false;
@@ -121,7 +121,7 @@ export default [
     expect: ['1 false', '2 false'],
   },
   {
-    name: 'a source that is constructed in a listener of another opens and receives by itself',
+    name: 'a source constructed in a listener of another source opens and receives',
     standard: '9.2.2 constructor; 9.2.3',
     async run(t) {
       const outer = t.stream('A', '/outer');
@@ -151,7 +151,7 @@ export default [
     ],
   },
   {
-    name: 'an error listener that throws does not keep the source from reconnecting',
+    name: 'an error listener that throws does not prevent the reconnection',
     standard: '9.2.3 reestablish the connection; DOM, inner invoke, step 10: report the exception',
     async run(t) {
       const server = t.stream();
@@ -167,7 +167,7 @@ export default [
     expect: ['GET A', 'open', 'error CONNECTING', 'uncaught Error: in onerror', 'GET A', 'open'],
   },
   {
-    name: 'an event that a listener dispatches is dispatched within it',
+    name: 'dispatchEvent() in a listener dispatches synchronously',
     standard: dispatching,
     async run(t) {
       const { source, connection } = await openSource(t);
@@ -185,7 +185,7 @@ export default [
     expect: ['begin streamed', 'begin synthetic', 'trusted false', 'end synthetic', 'end streamed'],
   },
   {
-    name: 'an event that is being dispatched cannot be dispatched, and can be afterwards',
+    name: 'an event cannot be dispatched again during its dispatch, but can be afterwards',
     standard: `${dispatching}: "If event's dispatch flag is set […] throw an InvalidStateError"`,
     async run(t) {
       const { source, connection } = await openSource(t);
@@ -222,7 +222,7 @@ export default [
     expect: ['error no data 1', 'open no data 1', 'message mine 1', 'message theirs 1', 'message still mine 2'],
   },
   listens(
-    'the events of a chunk come before a timer that one of them sets',
+    'all events of a chunk are dispatched before a timer that one of them sets',
     `${tasks}, of one task source before that of timers: Chromium dispatches a chunk in one task`,
     (t, source) => {
       const [timer, fired] = pending();
@@ -235,7 +235,7 @@ export default [
     ['1', '2', 'timer of 1', 'timer of 2'],
   ),
   listens(
-    'the events of a chunk come before a message that one of them posts',
+    'all events of a chunk are dispatched before a port message that one of them posts',
     `${tasks}, of one task source before that of messages: Chromium dispatches a chunk in one task`,
     (t, source) => {
       const [message, received] = pending();
@@ -249,12 +249,12 @@ export default [
     },
     ['1', '2', 'message of 1', 'message of 2'],
   ),
-  listens('a promise that resolves in a listener is seen before the next event', tasks, (t, source) => {
+  listens('reactions to a promise resolved in a listener run before the next event', tasks, (t, source) => {
     const [promise, resolve] = pending();
     promise.then(() => t.note('resolved'));
     source.onmessage = ({ data }) => { t.note(data); resolve(); };
   }, ['1', 'resolved', '2']),
-  listens('microtasks of a listener run in their order', tasks, (t, source) => {
+  listens('microtasks of a listener run in the order they were queued', tasks, (t, source) => {
     source.addEventListener('message', ({ data }) => {
       t.note(data);
       queueMicrotask(() => t.note(data, 'first'));
@@ -262,7 +262,7 @@ export default [
     });
   }, ['1', '1 first', '1 second', '2', '2 first', '2 second']),
   {
-    name: 'the open event comes in a task of its own, before the events of the first chunk',
+    name: 'open is dispatched in its own task, before the events of the first chunk',
     standard: '9.2.3 announce the connection: queue a task',
     async run(t) {
       const server = t.stream('A', '', { record: false });
@@ -274,7 +274,7 @@ export default [
     expect: ['open', 'microtask of open 1', 'message "x"'],
   },
   {
-    name: 'the state has changed before the listener, and is still the same in its microtask and timer',
+    name: 'readyState is CONNECTING in an error listener, its microtask and its timer',
     standard: '9.2.3 reestablish the connection, step 1',
     async run(t) {
       const server = t.stream('A', '', { record: false });
@@ -292,12 +292,12 @@ export default [
     expect: ['open', 'error CONNECTING', 'microtask 0', 'timer 0'],
   },
   {
-    name: 'a listener of one source that takes long holds the events of the other, and loses none',
+    name: 'a slow listener of one source delays the events of another and loses none',
     standard: tasks,
     async run(t) {
       const [one, other] = await two(t);
       one.source.onmessage = () => {
-        const request = new XMLHttpRequest(); // a synchronous one: nothing else runs meanwhile
+        const request = new XMLHttpRequest(); // a synchronous request runs no tasks while it waits
         request.open('GET', '/harness/catalogue.html', false);
         request.send();
         t.note('one: after', request.status);
@@ -308,23 +308,23 @@ export default [
     },
     expect: ['one: open', 'two: open', 'one: message "1"', 'one: after 200', 'one: message "2"', 'one: after 200', 'two: message "3"'],
   },
-  listens('removeEventListener removes no handler, even if it is given its function', 'HTML 8.1.8.1 Event handlers', (t, source) => {
+  listens('removeEventListener() does not remove a handler', 'HTML 8.1.8.1 Event handlers', (t, source) => {
     source.onmessage = ({ data }) => t.note('handler', data);
     source.removeEventListener('message', source.onmessage);
   }, ['handler 1', 'handler 2']),
-  listens('a function that is handler and listener is called twice', 'HTML 8.1.8.1 Event handlers', (t, source) => {
+  listens('a function that is both handler and listener is called twice', 'HTML 8.1.8.1 Event handlers', (t, source) => {
     const f = ({ data }) => t.note(data);
     source.onmessage = f;
     source.addEventListener('message', f);
   }, ['1', '1', '2', '2']),
-  listens('a handler that is set while its event is dispatched, after its place, waits for the next', 'HTML 8.1.8.1 Event handlers', (t, source) => {
+  listens('a handler set during an event is first called for the next one', 'HTML 8.1.8.1 Event handlers', (t, source) => {
     source.addEventListener('message', ({ data }) => { source.onmessage ??= () => t.note('handler', data); });
   }, ['handler 1'], { stream: 'data: 1\n\ndata: 2\n\n' }),
   listens('a handler that removes itself is not called again', 'HTML 8.1.8.1 Event handlers', (t, source) => {
     source.onmessage = ({ data }) => { t.note(data); source.onmessage = null; };
   }, ['1']),
   {
-    name: 'a dispatchEvent and an addEventListener of the page do not come between',
+    name: 'overriding dispatchEvent and addEventListener on a source does not affect delivery',
     standard: '9.2.6 dispatch the event, step 8: dispatch is not a call of a method',
     async run(t) {
       const server = t.stream();
@@ -338,7 +338,7 @@ export default [
     expect: ['GET A', 'open', 'message "x"', 'handler x'],
   },
   {
-    name: 'properties that a page puts on a source do not hide its state from it',
+    name: 'own properties that a page sets on a source do not affect its connection',
     standard: '9.2.3: the URL of the object, not the property',
     async run(t) {
       const server = t.stream();

@@ -1,4 +1,4 @@
-// The option `fetch` may resolve to anything, and a function may answer after its source was closed.
+// The option `fetch` may resolve to anything, and option functions may answer after their source was closed.
 import { scenario } from '../harness/addition.js';
 
 function lockedStream() {
@@ -7,7 +7,7 @@ function lockedStream() {
   return stream;
 }
 
-/** An object that is like a response, as pages make them for their tests. */
+/** An object like a Response, as pages create them in tests. */
 function like(text = 'data: x\n\n') {
   return { status: 200, headers: new Headers({ 'Content-Type': 'text/event-stream' }), body: new Blob([text]).stream() };
 }
@@ -16,13 +16,13 @@ export default [
   ...[
     ['nothing', () => undefined],
     ['a response without headers', () => ({ status: 200, body: new Blob(['data: x\n\n']).stream() })],
-    ['headers without get', () => ({ ...like(), headers: { 'Content-Type': 'text/event-stream' } })],
+    ['headers without get()', () => ({ ...like(), headers: { 'Content-Type': 'text/event-stream' } })],
     ['an invalid URL', () => ({ ...like(), url: 'http://[' })],
-    ['a status that is no number', () => ({ ...like(), status: Symbol('200') })],
-    ['a body that is locked', () => ({ ...like(), body: lockedStream() })],
-    ['a body that is no stream', () => ({ ...like(), body: {} })],
+    ['a status that is not a number', () => ({ ...like(), status: Symbol('200') })],
+    ['a locked body', () => ({ ...like(), body: lockedStream() })],
+    ['a body that is not a stream', () => ({ ...like(), body: {} })],
   ].map(([what, answer]) =>
-    scenario(`a fetch that resolves to ${what} is a network error`, async (t, server) => {
+    scenario(`a fetch option that resolves to ${what} is a network error`, async (t, server) => {
       let calls = 0;
       const source = t.open(server.url, { fetch: (...args) => (calls++ ? fetch(...args) : Promise.resolve(answer())), retry: { initial: 1 } });
       source.onerror = ({ reason, cause }) => t.note(reason, cause.name);
@@ -30,7 +30,7 @@ export default [
       await t.until(source, 'open');
     }, ['error CONNECTING', 'network TypeError', 'GET A', 'open']),
   ),
-  scenario('a fetch may resolve to any object that is like a response, without a URL or with a relative one', async (t, server) => {
+  scenario('a fetch option may resolve to a Response-like object without an absolute URL', async (t, server) => {
     for (const url of [undefined, '', '/elsewhere?b']) {
       const urls = [];
       const given = { ...like('retry: 1\ndata: x\n\n'), url };
@@ -45,7 +45,7 @@ export default [
     'open', 'message "x"', 'error CONNECTING', 'A/a?b',
     'open', 'message "x"', 'error CONNECTING', 'A/elsewhere?b',
   ]),
-  scenario('no credentials among the headers are sent to another origin to which a response was redirected', async (t, server) => {
+  scenario('after a redirect to another origin, the fetch option gets no credential headers', async (t, server) => {
     const sent = [];
     const secrets = { authorization: 'a', cookie: 'b=c', 'Proxy-Authorization': 'd', 'X-Tenant': '7' };
     const source = t.open(server.url, {
@@ -65,7 +65,7 @@ export default [
     'false accept,x-tenant',
   ]),
   ...['headers', 'body'].map((late) =>
-    scenario(`a source that is closed while a function gives its ${late} sends no request`, async (t, server) => {
+    scenario(`a source closed while its ${late} function is pending makes no request`, async (t, server) => {
       const gives = [];
       const functions = {
         headers: () => (late === 'headers' ? new Promise((resolve) => gives.push(resolve)) : {}),
@@ -79,7 +79,7 @@ export default [
       t.note('readyState', source.readyState);
     }, ['readyState 2']),
   ),
-  scenario('a function for headers that closes its source sends no request', async (t, server) => {
+  scenario('a headers function that closes its source causes no request', async (t, server) => {
     const called = Promise.withResolvers();
     const source = t.open(server.url, {
       headers() {

@@ -4,12 +4,12 @@ const bom = [0xef, 0xbb, 0xbf];
 
 const interpretation = '9.2.6 Interpreting an event stream';
 
-/** Sends the chunks, ends the stream, and has the trace show the events between open and error. */
+/** Sends the chunks and ends the stream. Events are those between open and error. */
 function parses(name, chunks, events, { standard = interpretation, types } = {}) {
   return {
     name,
     standard,
-    chunks, // for cuts.js, which cuts them elsewhere
+    chunks, // for cuts.js, which cuts the stream elsewhere
     types,
     async run(t) {
       const server = t.stream();
@@ -26,61 +26,61 @@ function parses(name, chunks, events, { standard = interpretation, types } = {})
 
 const encode = (text) => Array.from(new TextEncoder().encode(text));
 
-/** A stream with all that is difficult about chunks: every line end, and characters of two, three and four bytes. */
+/** A stream that is hard to parse in chunks: all line ends, and characters of two, three and four bytes. */
 const rich = encode('id: é1\r\nevent: ünï\rdata: a\n:✓\r\ndata: 💡\r\n\r\nretry: 9\rid\rdata\r\rdata:✓ \n\ndata:x\r\r\n');
 const richEvents = ['ünï "a\\n💡" id "é1"', 'message ""', 'message "✓ "', 'message "x"'];
 
 export default [
-  parses('a line with a blank line after it is an event', ['data: x\n\n'], ['message "x"']),
+  parses('a data line followed by a blank line is an event', ['data: x\n\n'], ['message "x"']),
   parses('data lines are joined by line feeds', ['data: a\ndata: b\ndata\ndata: c\n\n'], ['message "a\\nb\\n\\nc"']),
-  parses('data that is empty is an event', ['data\n\n', 'data:\n\n', 'data: \n\n'], ['message ""', 'message ""', 'message ""']),
-  parses('two empty data lines are one line feed', ['data\ndata\n\n'], ['message "\\n"']),
-  parses('a block without data is no event', ['event: x\n\n', ': comment\n\n', 'id\n\n', '\n\n\n', 'data: y\n\n'], ['message "y"'], {
+  parses('empty data dispatches an event', ['data\n\n', 'data:\n\n', 'data: \n\n'], ['message ""', 'message ""', 'message ""']),
+  parses('two empty data lines make one line feed', ['data\ndata\n\n'], ['message "\\n"']),
+  parses('a block without data dispatches no event', ['event: x\n\n', ': comment\n\n', 'id\n\n', '\n\n\n', 'data: y\n\n'], ['message "y"'], {
     standard: '9.2.6 dispatch the event, step 2',
     types: ['x'],
   }),
-  parses('a type without data does not reach the next event', ['event: x\n\ndata: y\n\n'], ['message "y"'], {
+  parses('an event type without data does not apply to the next event', ['event: x\n\ndata: y\n\n'], ['message "y"'], {
     standard: '9.2.6 dispatch the event, step 2: set the data buffer and the event type buffer to the empty string',
     types: ['x'],
   }),
-  parses('a type holds for one event only', ['event: x\ndata: 1\n\ndata: 2\n\n'], ['x "1"', 'message "2"'], { types: ['x'] }),
-  parses('the last of several types counts', ['event: x\nevent: y\ndata: 1\n\n'], ['y "1"'], { types: ['x', 'y'] }),
-  parses('an empty type is message', ['event: x\nevent:\ndata: 1\n\n', 'event\ndata: 2\n\n'], ['message "1"', 'message "2"'], {
+  parses('an event type applies to one event only', ['event: x\ndata: 1\n\ndata: 2\n\n'], ['x "1"', 'message "2"'], { types: ['x'] }),
+  parses('the last of several event types wins', ['event: x\nevent: y\ndata: 1\n\n'], ['y "1"'], { types: ['x', 'y'] }),
+  parses('an empty event type means message', ['event: x\nevent:\ndata: 1\n\n', 'event\ndata: 2\n\n'], ['message "1"', 'message "2"'], {
     types: ['x'],
   }),
-  parses('a type may follow the data', ['data: 1\nevent: x\n\n'], ['x "1"'], { types: ['x'] }),
-  parses('a type may be message', ['event: message\ndata: 1\n\n'], ['message "1"']),
-  parses('a type is case-sensitive and keeps its spaces', ['event:  x \ndata: 1\n\n', 'event: X\ndata: 2\n\n'], [' x  "1"', 'X "2"'], {
+  parses('an event type may follow the data', ['data: 1\nevent: x\n\n'], ['x "1"'], { types: ['x'] }),
+  parses('an event type may be message', ['event: message\ndata: 1\n\n'], ['message "1"']),
+  parses('an event type is case-sensitive and keeps its spaces', ['event:  x \ndata: 1\n\n', 'event: X\ndata: 2\n\n'], [' x  "1"', 'X "2"'], {
     types: ['x', ' x ', 'X'],
   }),
-  parses('a type may be any text', ['event: 💡\ndata: 1\n\n', 'event: __proto__\ndata: 2\n\n'], ['💡 "1"', '__proto__ "2"'], {
+  parses('an event type may be any text', ['event: 💡\ndata: 1\n\n', 'event: __proto__\ndata: 2\n\n'], ['💡 "1"', '__proto__ "2"'], {
     types: ['💡', '__proto__'],
   }),
-  parses('exactly one space after the colon is removed', ['data:x\n\ndata: x\n\ndata:  x\n\ndata:\tx\n\ndata: x \n\n'], [
+  parses('one space after the colon is removed, and no more', ['data:x\n\ndata: x\n\ndata:  x\n\ndata:\tx\n\ndata: x \n\n'], [
     'message "x"',
     'message "x"',
     'message " x"',
     'message "\\tx"',
     'message "x "',
   ]),
-  parses('only the first colon ends the name', ['data:a:b\n\ndata::c\n\ndata: :d\n\n'], [
+  parses('only the first colon ends the field name', ['data:a:b\n\ndata::c\n\ndata: :d\n\n'], [
     'message "a:b"',
     'message ":c"',
     'message ":d"',
   ]),
-  parses('names are case-sensitive', ['Data: x\nDATA: y\ndata: z\nEvent: e\nID: 1\n\n'], ['message "z"'], { types: ['e'] }),
-  parses('names with spaces around them are unknown', [' data: x\ndata : y\n\tdata: z\ndata: ok\n\n'], ['message "ok"']),
-  parses('unknown names are ignored', ['dat: x\ndataa: x\nfoo\nfoo: bar\nnull: x\ndata: ok\n\n'], ['message "ok"']),
+  parses('field names are case-sensitive', ['Data: x\nDATA: y\ndata: z\nEvent: e\nID: 1\n\n'], ['message "z"'], { types: ['e'] }),
+  parses('field names with spaces around them are unknown', [' data: x\ndata : y\n\tdata: z\ndata: ok\n\n'], ['message "ok"']),
+  parses('unknown field names are ignored', ['dat: x\ndataa: x\nfoo\nfoo: bar\nnull: x\ndata: ok\n\n'], ['message "ok"']),
   parses('comments are ignored', [':\n: data: x\n:data: y\n::\ndata: a\n: between\ndata: b\n\n'], ['message "a\\nb"']),
-  parses('a line that is not ended is not part of the stream', ['data: x\n\ndata: y'], ['message "x"'], {
+  parses('an unterminated last line is discarded', ['data: x\n\ndata: y'], ['message "x"'], {
     standard: '9.2.5: the end of the file ends no line that a blank line must follow',
   }),
-  parses('an event without a blank line is discarded', ['data: x\n\ndata: y\n'], ['message "x"'], {
+  parses('an event without a final blank line is discarded', ['data: x\n\ndata: y\n'], ['message "x"'], {
     standard: '9.2.6: once the end of the file is reached, any pending data must be discarded',
   }),
-  parses('an event that ends with CR at the end of the stream is complete', ['data: x\n\ndata: y\r\r'], ['message "x"', 'message "y"']),
+  parses('a CR at the end of the stream ends the last event', ['data: x\n\ndata: y\r\r'], ['message "x"', 'message "y"']),
   {
-    name: 'what a stream leaves unfinished does not reach the next one',
+    name: 'an unfinished event does not carry over to the next connection',
     standard: '9.2.6: once the end of the file is reached, any pending data must be discarded',
     async run(t) {
       const server = t.stream();
@@ -95,7 +95,7 @@ export default [
     expect: ['GET A', 'open', 'error CONNECTING', 'GET A', 'open', 'message "new"'],
   },
   {
-    name: 'a stream that ends with CR leaves no line feed to skip in the next one',
+    name: 'a CR at the end of one connection does not affect a line feed that begins the next',
     standard: '9.2.5 Parsing an event stream',
     async run(t) {
       const server = t.stream();
@@ -120,17 +120,17 @@ export default [
   parses('no other character ends a line', ['data: a\vb\fc\u0085d\u2028e\u2029f\n\n'], [
     'message "a\\u000bb\\fc\\u0085d\u2028e\u2029f"',
   ]),
-  parses('CR LF in two chunks is one line end', ['data: a\r', '\ndata: b\r', '\n\r', '\ndata: c\n\n'], [
+  parses('CR LF split across two chunks is one line end', ['data: a\r', '\ndata: b\r', '\n\r', '\ndata: c\n\n'], [
     'message "a\\nb"',
     'message "c"',
   ]),
-  parses('CR LF with an empty line of LF in between chunks', ['data: a\r', '\n', '\n', 'data: b\r', '\r', '\n', 'data: c\n\n'], [
+  parses('a line feed after CR LF split across chunks is a blank line', ['data: a\r', '\n', '\n', 'data: b\r', '\r', '\n', 'data: c\n\n'], [
     'message "a"',
     'message "b"',
     'message "c"',
   ]),
   {
-    name: 'a CR dispatches at once, without waiting for the byte after it',
+    name: 'a CR dispatches an event without waiting for the next byte',
     standard: '9.2.5: a single CR is an end of line',
     async run(t) {
       const server = t.stream();
@@ -145,12 +145,12 @@ export default [
     },
     expect: ['GET A', 'open', 'message "x"', 'message "y"', 'message "z"'],
   },
-  parses('any sequence of bytes arrives alike byte by byte', rich.map((byte) => [byte]), richEvents, {
+  parses('a stream parses the same when sent byte by byte', rich.map((byte) => [byte]), richEvents, {
     standard: '9.2.5 Parsing an event stream',
     types: ['ünï'],
   }),
   parses(
-    'a stream may be cut in two anywhere',
+    'a stream parses the same when cut in two anywhere',
     rich.flatMap((_, i) => [rich.slice(0, i), rich.slice(i)]).filter((chunk) => chunk.length > 0),
     rich.flatMap(() => richEvents),
     { standard: '9.2.5 Parsing an event stream', types: ['ünï'] },
@@ -159,26 +159,26 @@ export default [
   parses('a byte order mark at the start is removed', [[...bom, ...encode('data: x\n\n')]], ['message "x"'], {
     standard: '9.2.5: UTF-8 decode, which strips one leading byte order mark',
   }),
-  parses('a byte order mark may come byte by byte', [[0xef], [0xbb], [0xbf], 'data: x\n\n'], ['message "x"'], {
+  parses('a byte order mark may arrive byte by byte', [[0xef], [0xbb], [0xbf], 'data: x\n\n'], ['message "x"'], {
     standard: '9.2.5: UTF-8 decode, which strips one leading byte order mark',
   }),
-  parses('a second byte order mark belongs to the name', [[...bom, ...bom, ...encode('data: x\n\ndata: y\n\n')]], ['message "y"'], {
+  parses('a second byte order mark is part of the field name', [[...bom, ...bom, ...encode('data: x\n\ndata: y\n\n')]], ['message "y"'], {
     standard: '9.2.5: UTF-8 decode, which strips one leading byte order mark',
   }),
-  parses('a byte order mark at the start of a later line belongs to the name', [
+  parses('a byte order mark on a later line is part of the field name', [
     [...encode('data: x\n'), ...bom, ...encode('data: y\n\n')],
   ], ['message "x"'], { standard: '9.2.5: UTF-8 decode, which strips one leading byte order mark' }),
-  parses('a byte order mark in data is data', [[...encode('data: x'), ...bom, ...encode('y\n\ndata:'), ...bom, ...encode('z\n\n')]], [
+  parses('a byte order mark in data is kept', [[...encode('data: x'), ...bom, ...encode('y\n\ndata:'), ...bom, ...encode('z\n\n')]], [
     'message "x\\ufeffy"',
     'message "\\ufeffz"',
   ], { standard: '9.2.5: UTF-8 decode, which strips one leading byte order mark' }),
   ...[['LF', '\n'], ['CR', '\r'], ['CRLF', '\r\n']].map(([name, end]) =>
-    parses(`a byte order mark may have a line end ${name} right behind it`, [[...bom, ...encode(`${end}data: x\n\ndata: y\n\n`)]], [
+    parses(`a byte order mark directly before ${name} is removed`, [[...bom, ...encode(`${end}data: x\n\ndata: y\n\n`)]], [
       'message "x"',
       'message "y"',
     ], { standard: '9.2.5: UTF-8 decode, which strips one leading byte order mark' }),
   ),
-  parses('a part of a byte order mark is a replacement character', [[0xef, 0xbb, ...encode('data: x\n\ndata: y\n\n')]], ['message "y"'], {
+  parses('an incomplete byte order mark becomes a replacement character', [[0xef, 0xbb, ...encode('data: x\n\ndata: y\n\n')]], ['message "y"'], {
     standard: 'Encoding, UTF-8 decoder',
   }),
   {
@@ -198,36 +198,36 @@ export default [
     expect: ['GET A', 'open', 'message "x"', 'error CONNECTING', 'GET A', 'open', 'message "y"'],
   },
 
-  parses('characters of two, three and four bytes arrive byte by byte', [
+  parses('characters of two, three and four bytes may arrive byte by byte', [
     ...encode('data: é✓💡\n\n').map((byte) => [byte]),
   ], ['message "é✓💡"'], { standard: 'Encoding, UTF-8 decoder' }),
   parses('invalid bytes become replacement characters', [
     [...encode('data: a'), 0xff, ...encode('b'), 0xc0, 0x80, ...encode('c'), 0xed, 0xa0, 0x80, ...encode('d\n\n')],
   ], ['message "a�b��c���d"'], { standard: 'Encoding, UTF-8 decoder' }),
-  parses('a sequence that is cut short is one replacement character', [
+  parses('a truncated UTF-8 sequence becomes one replacement character', [
     [...encode('data: a'), 0xe2, 0x9c, ...encode('b'), 0xf0, 0x9f, 0x92, ...encode('c\n\n')],
   ], ['message "a�b�c"'], { standard: 'Encoding, UTF-8 decoder' }),
-  parses('a sequence cut short at the end of a line does not take the line end', [
+  parses('a truncated UTF-8 sequence does not include the line end', [
     [...encode('data: a'), 0xe2, 0x9c, ...encode('\n\ndata: b'), 0xf0, ...encode('\r\rdata: c\n\n')],
   ], ['message "a�"', 'message "b�"', 'message "c"'], { standard: 'Encoding, UTF-8 decoder' }),
-  parses('continuation bytes in the next event do not complete the sequence of the last', [
+  parses('a UTF-8 sequence does not continue in the next event', [
     [...encode('data: a'), 0xe2],
     encode('\n\ndata: '),
     [0x9c, 0x93, ...encode('b\n\n')],
   ], ['message "a�"', 'message "��b"'], { standard: 'Encoding, UTF-8 decoder' }),
-  parses('invalid bytes in a name make it another name', [
+  parses('invalid bytes make a field name unknown', [
     [...encode('da'), 0xff, ...encode('ta: x\ndata: y\n\n')],
   ], ['message "y"'], { standard: 'Encoding, UTF-8 decoder' }),
-  parses('a noncharacter and the last code point are data', ['data: \uffff\ufffe\u{10ffff}\n\n'], [
+  parses('noncharacters and U+10FFFF are kept in data', ['data: \uffff\ufffe\u{10ffff}\n\n'], [
     'message "\uffff\ufffe\u{10ffff}"',
   ], { standard: 'Encoding, UTF-8 decoder' }),
-  parses('NUL is data, and a character of types and names', ['data: a\0b\n\nda\0ta: x\nevent: c\0d\ndata: y\n\n'], [
+  parses('NUL is kept in data, event types and field names', ['data: a\0b\n\nda\0ta: x\nevent: c\0d\ndata: y\n\n'], [
     'message "a\\u0000b"',
     'c\0d "y"',
   ], { types: ['c\0d'] }),
 
   {
-    name: 'an event of a mebibyte arrives whole',
+    name: 'an event of 1 MiB arrives in full',
     standard: interpretation,
     async run(t) {
       const server = t.stream();
@@ -240,7 +240,7 @@ export default [
     expect: ['GET A', 'open', 'message of 1050000 code units', 'as it was sent: true'],
   },
   {
-    name: 'events of a hundred kilobytes arrive whole in many chunks',
+    name: 'events of 100 kB arrive in full from many chunks',
     standard: interpretation,
     async run(t) {
       const server = t.stream();
@@ -273,7 +273,7 @@ export default [
     expect: ['GET A', 'open', ...Array.from({ length: 1000 }, (_, i) => `message "${i}" id "${i}"`)],
   },
   {
-    name: 'an event named open or error is a MessageEvent and changes nothing',
+    name: 'an event of type open or error is a MessageEvent and changes no state',
     standard: '9.2.6 dispatch the event, step 5: the type may be any',
     async run(t) {
       const server = t.stream();

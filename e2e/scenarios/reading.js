@@ -1,8 +1,8 @@
-// Other ways to read a source: loops, all types, parsed data, comments; and its diagnostics.
+// Other ways to read a source (loops, all types, parsed data, comments), and its diagnostics.
 import { failedToLoad, own, refuse, scenario, tell } from '../harness/addition.js';
 import { OPENING } from '../harness/stream.js';
 
-/** A source that is open, and its connection. */
+/** An open source and its connection. */
 async function opened(t, server, init) {
   const source = t.open(server.url, init);
   const connection = await server.accept();
@@ -13,7 +13,7 @@ async function opened(t, server, init) {
 const text = (events) => events.map((event) => `${event.type} ${event.data}`).join(', ');
 
 export default [
-  scenario('a loop has the events of all types, over reconnections, and to leave it closes the source', async (t, server) => {
+  scenario('for await reads all types across reconnections, and break closes the source', async (t, server) => {
     const source = t.open(server.url);
     const loop = (async () => {
       const seen = [];
@@ -32,7 +32,7 @@ export default [
   }, [
     'GET A', 'open', 'message "y"', 'error CONNECTING', 'GET A', 'open', 'message "last"', 'a x, message y, message last 2 true',
   ]),
-  scenario('a loop ends when the source is closed, with the events that are left', async (t, server) => {
+  scenario('for await reads the remaining events and ends when the source is closed', async (t, server) => {
     const { source, connection } = await opened(t, server);
     const events = source[Symbol.asyncIterator]();
     await connection.send('data: x\n\ndata: y\n\n');
@@ -42,7 +42,7 @@ export default [
     const rest = [await events.next(), await events.next(), await events.next(), await source[Symbol.asyncIterator]().next()];
     t.note(rest.map(({ value, done }) => value?.data ?? done));
   }, ['GET A', 'open', 'message "x"', 'message "y"', '["x","y",true,true]']),
-  scenario('a loop throws when the source fails, and not when its one stream has ended', async (t, server) => {
+  scenario('for await throws when the source fails, and ends when its only stream ends', async (t, server) => {
     const refused = t.open(server.url);
     const failing = refused[Symbol.asyncIterator]().next().catch((error) => t.note(error.message, error.cause.status));
     await (await server.accept({ status: 403 })).end();
@@ -56,7 +56,7 @@ export default [
     ['oldest', 'b c'],
     ['newest', 'a b'],
   ].map(([full, kept]) =>
-    scenario(`a full buffer drops the ${full}`, async (t, server) => {
+    scenario(`a full buffer drops the ${full} event`, async (t, server) => {
       const { source, connection } = await opened(t, server, { buffer: { size: 2, full } });
       const events = source[Symbol.asyncIterator]();
       await connection.send('data: a\n\ndata: b\n\ndata: c\n\n');
@@ -64,7 +64,7 @@ export default [
       source.close();
       t.note([await events.next(), await events.next()].map(({ value }) => value.data).join(' '), (await events.next()).done);
     }, ['GET A', 'open', 'message "a"', 'message "b"', 'message "c"', `${kept} true`])),
-  scenario('a full buffer makes the stream wait, and loses nothing', async (t, server) => {
+  scenario('a full buffer pauses the stream and loses nothing', async (t, server) => {
     const { source, connection } = await opened(t, server, { buffer: { size: 2 } });
     const events = source[Symbol.asyncIterator]();
     await connection.send('data: a\n\ndata: b\n\ndata: c\n\ndata: d\n\n');
@@ -77,7 +77,7 @@ export default [
     source.close();
     t.note([await events.next(), await events.next(), await events.next()].map(({ value }) => value?.data));
   }, ['GET A', 'open', 'message "a"', 'message "b"', 'waits', 'a', 'message "c"', '["b","c",null]']),
-  scenario('onEvent is called with events of all types, behind their listeners, and what it throws stops nothing', async (t, server) => {
+  scenario('onEvent is called after the listeners of every event, and may throw', async (t, server) => {
     const { source, connection } = await opened(t, server, {
       onEvent(event) {
         t.note('onEvent', event.type, event.data, event.target === source);
@@ -91,7 +91,7 @@ export default [
     'GET A', 'open', 'onEvent * 1 true', 'uncaught Error: thrown', 'message "2"', 'onEvent message 2 true', 'error "3"', 'onEvent error 3 true',
     'connection closed by the client',
   ]),
-  scenario('parse makes the data, and its failure is an error event of a stream that goes on', async (t, server) => {
+  scenario('parse converts data; if it throws, an error event fires and the stream goes on', async (t, server) => {
     const source = t.open(server.url, { parse: (data, type) => ({ type, ...JSON.parse(data) }) });
     const connection = await server.accept();
     source.addEventListener('tick', ({ data, origin }) => t.note(data, origin));
@@ -107,8 +107,8 @@ export default [
     'GET A', 'open', '{"type":"tick","n":1} A', 'error OPEN', 'parse false 200 SyntaxError', '{"type":"tick","n":2} A',
     'error CONNECTING', 'ended true 200 no cause', 'GET A last-event-id: "7"', 'open',
   ]),
-  ...[['gives data', (data) => data], ['throws', () => { throw new Error(); }]].map(([what, ends]) =>
-    scenario(`a parse that closes its source and ${what} ends its events`, async (t, server) => {
+  ...[['returns data', (data) => data], ['throws', () => { throw new Error(); }]].map(([what, ends]) =>
+    scenario(`a parse function that closes its source and ${what} ends the events`, async (t, server) => {
       const { source, connection } = await opened(t, server, {
         onEvent: ({ data }) => t.note('onEvent', data),
         parse(data) {
@@ -121,7 +121,7 @@ export default [
       await connection.closed();
       await t.fence();
     }, ['GET A', 'open', 'message "1"', 'onEvent 1', 'connection closed by the client'])),
-  scenario('comments are told in their order', async (t, server) => {
+  scenario('onComment is called with comments in order', async (t, server) => {
     const onComment = (comment) => `:${comment}\n` === OPENING || t.note('comment', comment);
     const { source, connection } = await opened(t, server, { onComment });
     await connection.send(': a é\n:\ndata: x\n: b', 'c\n\n:d\n');
@@ -131,9 +131,9 @@ export default [
   }, ['GET A', 'open', 'comment a é', 'comment ', 'comment bc', 'message "x"', 'comment d', 'message "y"']),
   ...[
     ['data', {}, 'data: 12345\n\n'],
-    ['a comment, where it is told,', { onComment() {} }, ':12345\n'],
+    ['with onComment, a comment', { onComment() {} }, ':12345\n'],
   ].map(([what, init, larger]) =>
-    scenario(`${what} larger than maxEventSize makes the connection fail`, async (t, server) => {
+    scenario(`${what} larger than maxEventSize fails the connection`, async (t, server) => {
       const { source, connection } = await opened(t, server, { maxEventSize: 4, ...init });
       tell(t, source, 'error', 'reason', 'willRetry');
       await connection.send(`data: 1234\n\n${larger}data: x\n\n`);
@@ -145,7 +145,7 @@ export default [
     ['a status', { status: 503 }, 'status'],
     ['a content type', { headers: { 'Content-Type': 'text/html' } }, 'content-type'],
   ].map(([what, response, reason]) =>
-    scenario(`an error for ${what} tells the first bytes of the body, if they are asked for`, async (t, server) => {
+    scenario(`errorBodySize adds the start of the body to an error for ${what}`, async (t, server) => {
       const source = t.open(server.url, { errorBodySize: 7 });
       tell(t, source, 'error', 'reason', 'body');
       const connection = await server.accept(response);
@@ -161,7 +161,7 @@ export default [
     }, [
       'GET A', 'error CLOSED', `reason "${reason}" body "try é "`, 'GET A', 'error CLOSED', `reason "${reason}" body undefined`,
     ], reason === 'status' ? failedToLoad : { console: [] })),
-  scenario('an error that tells the body leaves no timer', async (t, server) => {
+  scenario('errorBodySize leaves no timer after the error', async (t, server) => {
     const { setTimeout, clearTimeout } = globalThis;
     const timers = new Set();
     globalThis.setTimeout = (f, delay, ...args) => {
@@ -180,17 +180,17 @@ export default [
     Object.assign(globalThis, { setTimeout, clearTimeout });
     t.note('timers', timers.size);
   }, ['GET A', 'error CLOSED', 'timers 0'], failedToLoad),
-  scenario('an error does not wait long for a body that does not come', async (t, server) => {
+  scenario('errorBodySize does not delay an error for long if no body arrives', async (t, server) => {
     const { setTimeout } = globalThis;
     globalThis.setTimeout = (f, delay, ...args) => setTimeout(f, delay === 1000 ? 0 : delay, ...args);
     const source = t.open(server.url, { errorBodySize: 100 });
-    // Without a first byte, Firefox tells nobody of the response.
+    // Firefox does not report a response before its first byte, so the harness sends one.
     source.onerror = ({ reason, body }) => t.note(reason, body === '' || body === OPENING ? 'nothing' : body);
     await server.accept({ status: 500 });
     await t.until(source, 'error');
     globalThis.setTimeout = setTimeout;
   }, ['GET A', 'error CLOSED', 'status nothing'], failedToLoad),
-  scenario('an array of diagnostics that the page freezes meanwhile stops nothing', async (t, server) => {
+  scenario('freezing the diagnostics array does not stop the source', async (t, server) => {
     const diagnostics = [];
     const source = t.open(server.url, { diagnostics });
     const connection = await server.accept();
@@ -202,7 +202,7 @@ export default [
     await server.accept();
     await t.until(source, 'open');
   }, ['GET A', 'open', 'message "x"', 'error CONNECTING', 'GET A', 'open']),
-  scenario('diagnostics are the last things that happened, without secrets, and debug logs them', async (t) => {
+  scenario('diagnostics keep the latest steps without secrets, and debug logs them', async (t) => {
     const server = t.stream('A', '/path?token=secret');
     const { debug } = console;
     const logged = [];
@@ -237,7 +237,7 @@ export default [
     '["close"]',
   ]),
   {
-    name: 'a member of the wrong type or out of its range is a TypeError that names it',
+    name: 'an option of the wrong type or out of range throws a TypeError that names it',
     ...own,
     run(t) {
       refuse(t, [

@@ -2,7 +2,7 @@
 
 export default [
   {
-    name: 'a source opens before the body of its response has begun',
+    name: 'a source opens when the response headers arrive, before the body',
     standard: '9.2.3 announce the connection: when the response has come, not its body',
     async run(t) {
       const server = t.stream();
@@ -16,7 +16,7 @@ export default [
     expect: ['GET A', 'open', 'readyState 1'],
   },
   {
-    name: 'a stream that ends is opened again',
+    name: 'a source reconnects after its stream ends',
     standard: '9.2.3 reestablish the connection',
     async run(t) {
       const server = t.stream();
@@ -32,7 +32,7 @@ export default [
     expect: ['GET A', 'open', 'message "before"', 'error CONNECTING', 'GET A', 'open', 'message "after"'],
   },
   {
-    name: 'a stream that is reset is opened again',
+    name: 'a source reconnects after its connection is reset',
     standard: '9.2.3 fetch, processResponseEndOfBody: a network error',
     console: ['Failed to load resource'],
     async run(t) {
@@ -49,7 +49,7 @@ export default [
     expect: ['GET A', 'open', 'message "before"', 'error CONNECTING', 'GET A', 'open', 'message "after"'],
   },
   {
-    name: 'a chunked stream without its last chunk is opened again',
+    name: 'a source reconnects after a chunked stream without its last chunk',
     standard: '9.2.3 fetch, processResponseEndOfBody: a network error',
     console: ['Failed to load resource'],
     async run(t) {
@@ -66,7 +66,7 @@ export default [
     expect: ['GET A', 'open', 'message "before"', 'error CONNECTING', 'GET A', 'open'],
   },
   {
-    name: 'a stream shorter than its Content-Length is opened again',
+    name: 'a source reconnects after a stream shorter than its Content-Length',
     standard: '9.2.3 fetch, processResponseEndOfBody: a network error',
     console: ['Failed to load resource'],
     async run(t) {
@@ -83,7 +83,7 @@ export default [
     expect: ['GET A', 'open', 'message "before"', 'error CONNECTING', 'GET A', 'open'],
   },
   {
-    name: 'a stream of exactly its Content-Length is opened again',
+    name: 'a source reconnects after a stream of exactly its Content-Length',
     standard: '9.2.3 reestablish the connection',
     async run(t) {
       const server = t.stream();
@@ -98,7 +98,7 @@ export default [
     expect: ['GET A', 'open', 'message "whole"', 'error CONNECTING', 'GET A', 'open'],
   },
   {
-    name: 'a stream that is delimited by the end of its connection is opened again',
+    name: 'a source reconnects after a stream that ends with its connection',
     standard: '9.2.3 reestablish the connection',
     async run(t) {
       const server = t.stream();
@@ -113,7 +113,7 @@ export default [
     expect: ['GET A', 'open', 'message "whole"', 'error CONNECTING', 'GET A', 'open'],
   },
   {
-    name: 'a stream with an empty body opens and is opened again',
+    name: 'a source opens and reconnects after an empty body',
     standard: '9.2.3 announce the connection, then reestablish it',
     async run(t) {
       const server = t.stream();
@@ -126,7 +126,7 @@ export default [
     expect: ['GET A', 'open', 'error CONNECTING'],
   },
   {
-    name: 'a connection that breaks before its response is tried again without an open event',
+    name: 'a connection that breaks before the response is retried without an open event',
     standard: '9.2.3 fetch, processResponse: a network error',
     console: ['Failed to load resource'],
     async run(t) {
@@ -144,7 +144,7 @@ export default [
     expect: ['GET A', 'open', 'error CONNECTING', 'GET A', 'error CONNECTING', 'GET A', 'error CONNECTING', 'GET A', 'open'],
   },
   {
-    name: 'a reset before the response is tried again',
+    name: 'a connection reset before the response is retried',
     standard: '9.2.3 fetch, processResponse: a network error',
     console: ['Failed to load resource'],
     async run(t) {
@@ -179,7 +179,7 @@ export default [
     expect: ['GET A', 'open', 'error CONNECTING', 'GET A', 'error CLOSED', 'connection closed by the client'],
   },
   {
-    name: 'ten reconnections each announce themselves',
+    name: 'each of ten connections fires an open event',
     standard: '9.2.3 reestablish the connection',
     async run(t) {
       const server = t.stream();
@@ -201,7 +201,7 @@ export default [
     ]).flat(),
   },
   {
-    name: 'one source that reconnects leaves the others alone',
+    name: 'a source that reconnects does not affect another',
     standard: '9.2.3 reestablish the connection',
     async run(t) {
       const steady = t.stream('A', '/steady');

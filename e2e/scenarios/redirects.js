@@ -1,4 +1,4 @@
-// HTML Standard, 9.2.3 Processing model, with Fetch's HTTP-redirect fetch below it.
+// HTML Standard, 9.2.3 Processing model, and the HTTP-redirect fetch of Fetch.
 
 import { answerProbe } from '../harness/probe.js';
 
@@ -36,7 +36,7 @@ export default [
     ],
   })),
   ...[300, 304, 305, 306].map((status) => ({
-    name: `a ${status} with a Location is no redirect and fails the connection`,
+    name: `a ${status} with a Location is not a redirect and fails the connection`,
     standard: 'Fetch: a redirect status is 301, 302, 303, 307 or 308',
     console: ['Failed to load resource'],
     async run(t) {
@@ -63,7 +63,7 @@ export default [
     expect: ['GET A', 'error CLOSED', 'connection closed by the client'],
   },
   {
-    name: 'several redirects are followed, relative ones against the URL before',
+    name: 'several redirects are followed, each relative to the previous URL',
     standard: 'Fetch, HTTP-redirect fetch',
     async run(t) {
       const server = t.stream('A', '/a/');
@@ -78,7 +78,7 @@ export default [
     expect: ['GET A/a/', 'GET A/a/b', 'GET A/a/c/d', 'GET A/a/c/d?e', 'open', 'url A/a/'],
   },
   {
-    name: 'a reconnection may be redirected further',
+    name: 'a reconnection may be redirected again',
     standard: reestablish,
     async run(t) {
       const server = t.stream();
@@ -113,7 +113,7 @@ export default [
     ],
   },
   {
-    name: 'a redirect to another origin needs its consent',
+    name: 'CORS: a redirect to another origin without Access-Control-Allow-Origin fails the connection',
     standard: 'Fetch, CORS check',
     console: ['blocked by CORS policy', 'Failed to load resource'],
     async run(t) {
@@ -128,7 +128,7 @@ export default [
     expect: ['GET A', 'GET B origin: "A"', 'error CLOSED'],
   },
   {
-    name: 'events after a redirect to another origin have that origin',
+    name: 'messages after a redirect to another origin have that origin',
     standard: '9.2.6 dispatch the event, step 5: the origin of the final URL',
     async run(t) {
       const server = t.stream();
@@ -156,7 +156,7 @@ export default [
     ],
   },
   {
-    name: 'a redirect from one foreign origin to another hides the origin of the page',
+    name: 'a redirect from another origin to a third sends Origin: null',
     standard: 'Fetch, HTTP-redirect fetch: the request is redirect-tainted',
     async run(t) {
       const server = t.stream('B');
@@ -169,7 +169,7 @@ export default [
     expect: ['GET B origin: "A"', 'GET C origin: "null"', 'open', 'message "x" from C'],
   },
   {
-    name: 'a redirect from a foreign origin without its consent fails the connection',
+    name: 'CORS: a redirect from another origin without Access-Control-Allow-Origin fails the connection',
     standard: 'Fetch, CORS check',
     console: ['blocked by CORS policy', 'Failed to load resource'],
     async run(t) {
@@ -183,7 +183,7 @@ export default [
     expect: ['GET B origin: "A"', 'error CLOSED'],
   },
   {
-    name: 'a redirect that leads back to itself is given up after twenty and tried again',
+    name: 'a redirect loop is a network error after 20 redirects and is retried',
     standard: 'Fetch, HTTP-redirect fetch: a redirect count of 20 is a network error',
     console: ['Failed to load resource'],
     async run(t) {
@@ -198,10 +198,10 @@ export default [
   },
   ...Object.entries({
     'data:text/event-stream,data:%20x%0A%0A': 'a data URL',
-    'ftp://127.0.0.1/': 'a scheme that is not fetched',
-    'http://[': 'what is no URL',
+    'ftp://127.0.0.1/': 'an unsupported scheme',
+    'http://[': 'an invalid URL',
   }).map(([location, what]) => ({
-    name: `a redirect to ${what} is a network error and tried again`,
+    name: `a redirect to ${what} is a network error and is retried`,
     standard: 'Fetch, HTTP-redirect fetch: a location that is failure, or whose scheme is not HTTP(S), is a network error',
     console: ['Failed to load resource', 'blocked by CORS policy', 'Not allowed', 'Fetch API cannot load'],
     async run(t) {
@@ -215,7 +215,7 @@ export default [
     expect: ['GET A', 'error CONNECTING'],
   })),
   {
-    name: 'a redirect with a fragment, or without one, changes no URL',
+    name: 'a redirect with a fragment does not change the URL of the source',
     standard: '9.2.2 attribute url; Fetch, a response\'s location URL',
     async run(t) {
       const server = t.stream('A', '#mine');
@@ -231,7 +231,7 @@ export default [
     expect: ['GET A', 'GET A/b', 'open', 'error CONNECTING', 'GET A/b', 'open', 'message "x"', 'A#mine'],
   },
   {
-    name: 'a source that is closed while it is redirected closes the connection',
+    name: 'closing a source during a redirect closes the connection',
     standard: '9.2.2 close(): abort any instances of the fetch algorithm',
     async run(t) {
       const server = t.stream();

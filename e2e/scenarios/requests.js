@@ -1,4 +1,4 @@
-// The request of a source as its server sees it: Fetch and HTTP below 9.2.2's constructor.
+// The request as the server sees it: what Fetch and HTTP make of the request that 9.2.2 describes.
 
 const standard = '9.2.2 constructor, steps 8 to 14; Fetch, HTTP-network-or-cache fetch';
 const referrers = 'Referrer Policy; Fetch, main fetch';
@@ -9,10 +9,10 @@ function header({ headers }, name) {
   return headers.find(([key]) => key.toLowerCase() === name)?.[1] ?? 'none';
 }
 
-/** Without what differs from run to run. */
+/** Leaves out the part of a URL that differs from run to run. */
 const shorten = (url) => url.replace(/\/harness\/run\.html\?.*/, '/harness/run.html?…');
 
-/** Opens a source in a frame of that markup and headers, and shows the Referer of its request and of its next. */
+/** Opens a source in a frame with this markup and these headers. The trace shows the Referer of its first two requests. */
 function refers(name, { html = '<!doctype html><p>', headers, origin = 'A' }, referer) {
   return {
     name,
@@ -35,7 +35,7 @@ function refers(name, { html = '<!doctype html><p>', headers, origin = 'A' }, re
   };
 }
 
-/** Twice the same request, of origin A or of another, with that referrer. */
+/** The trace of two equal requests with this referrer, to origin A or another. */
 function twice(origin, referer) {
   const request = origin === 'A' ? 'GET A' : `GET ${origin} origin: "A"`;
   return [request, `referer ${referer}`, 'open', 'error CONNECTING', request, `referer ${referer}`, 'open'];
@@ -43,7 +43,7 @@ function twice(origin, referer) {
 
 export default [
   {
-    name: 'a request is of mode cors, of no destination, and not of a user',
+    name: 'the request has mode cors, an empty destination and no user activation',
     standard: 'Fetch Metadata; 9.2.2 constructor, step 9: a potential-CORS request whose destination is the empty string',
     async run(t) {
       for (const origin of ['A', 'B']) {
@@ -62,7 +62,7 @@ export default [
     ],
   },
   {
-    name: 'no header is sent twice, and none has a body to tell of',
+    name: 'no header is sent twice, and none describes a body',
     standard,
     async run(t) {
       const server = t.stream();
@@ -78,7 +78,7 @@ export default [
     expect: ['GET A', 'twice []', 'of a body []', 'open'],
   },
   {
-    name: 'the fragment of a URL is not sent, and is of the URL',
+    name: 'the fragment of a URL is not sent, but stays in the url attribute',
     standard: '9.2.2 attribute url; HTTP Semantics, 7.1 Determining the Target Resource',
     async run(t) {
       const server = t.stream('A', '/x?q#f');
@@ -94,7 +94,7 @@ export default [
     expect: ['GET A/x?q', 'open', 'error CONNECTING', 'GET A/x?q', 'open', 'A/x?q#f'],
   },
   {
-    name: 'a response is not stored, and none that is stored is used',
+    name: 'responses are neither stored in the cache nor taken from it',
     standard: "9.2.2 constructor, step 12: set request's cache mode to 'no-store'",
     async run(t) {
       const server = t.stream();
@@ -111,7 +111,7 @@ export default [
     expect: ['GET A', 'open', 'message "0"', 'error CONNECTING', 'GET A', 'open', 'message "1"', 'error CONNECTING'],
   },
   {
-    name: 'two sources of one URL make two requests',
+    name: 'two sources with the same URL make two requests',
     standard,
     async run(t) {
       const server = t.stream();
@@ -124,7 +124,7 @@ export default [
     expect: ['GET A', 'GET A', 'two connections true', 'source: open', 'source: open'],
   },
   {
-    name: 'the referrer is the page',
+    name: 'the Referer is the URL of the page',
     standard: referrers,
     async run(t) {
       const server = t.stream();
@@ -136,9 +136,9 @@ export default [
     },
     expect: ['GET A', 'referer A/harness/run.html?…', 'open'],
   },
-  refers('the referrer at another origin is the origin', { origin: 'B' }, twice('B', 'A/')),
-  refers('a page without referrer sends none', { headers: { 'Referrer-Policy': 'no-referrer' } }, twice('A', 'none')),
-  refers('a page that tells its origin sends that', { headers: { 'Referrer-Policy': 'origin' } }, twice('A', 'A/')),
-  refers('a page that tells others all sends its URL to them', { origin: 'B', headers: { 'Referrer-Policy': 'unsafe-url' } }, twice('B', 'A/page')),
-  refers('a page may set its policy in its markup', { html: '<!doctype html><meta name="referrer" content="no-referrer">' }, twice('A', 'none')),
+  refers("the Referer sent to another origin is the page's origin", { origin: 'B' }, twice('B', 'A/')),
+  refers('Referrer-Policy: no-referrer sends no Referer', { headers: { 'Referrer-Policy': 'no-referrer' } }, twice('A', 'none')),
+  refers("Referrer-Policy: origin sends the page's origin", { headers: { 'Referrer-Policy': 'origin' } }, twice('A', 'A/')),
+  refers("Referrer-Policy: unsafe-url sends the page's URL to another origin", { origin: 'B', headers: { 'Referrer-Policy': 'unsafe-url' } }, twice('B', 'A/page')),
+  refers('a meta element can set the referrer policy', { html: '<!doctype html><meta name="referrer" content="no-referrer">' }, twice('A', 'none')),
 ];

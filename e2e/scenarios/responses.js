@@ -1,11 +1,11 @@
-// Fetch and HTTP below 9.2.3: how a body travels is nothing that a source knows of.
+// Fetch and HTTP: a source does not see how a body is encoded and transferred.
 
 const coding = 'Fetch, HTTP-network fetch: handle content codings; 9.2.3 process the body as it arrives';
 
-/** Length and bytes of a block that is stored as it is, as Deflate (RFC 1951, 3.2.4) writes it. */
+/** A stored block, which is not compressed, in Deflate (RFC 1951, 3.2.4). */
 const stored = (bytes) => [0, bytes.length, 0, ~bytes.length & 0xff, 0xff, ...bytes];
 
-/** What each content coding makes of a stream that is flushed after each part: blocks that are stored as they are. */
+/** The content codings. Each part of a stream is a block without compression, as if the encoder were flushed after it. */
 const codings = {
   gzip: { head: [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff], block: stored },
   deflate: { head: [0x78, 0x01], block: stored },
@@ -28,7 +28,7 @@ const encode = (text) => [...new TextEncoder().encode(text)];
 
 export default [
   ...Object.entries(codings).map(([name, { head, block }]) => ({
-    name: `a stream in ${name} is decoded as it arrives`,
+    name: `a stream with Content-Encoding: ${name} is decoded as it arrives`,
     standard: coding,
     async run(t) {
       const server = t.stream();
@@ -47,7 +47,7 @@ export default [
     expect: ['GET A', 'open', 'message "x"', 'message "ü" id "1"', 'error CONNECTING', 'GET A last-event-id: "1"', 'open'],
   })),
   {
-    name: 'a stream that is not in the coding which it names is opened again',
+    name: 'a source reconnects after a body that does not match its Content-Encoding',
     standard: '9.2.3: a network error while the body is read, after it was opened',
     console: ['Failed to load resource'],
     async run(t) {
@@ -61,7 +61,7 @@ export default [
     expect: ['GET A', 'open', 'error CONNECTING'],
   },
   {
-    name: 'what comes after the Content-Length is not of the stream',
+    name: 'bytes after the Content-Length are ignored',
     standard: 'HTTP (RFC 9112, 6.3)',
     async run(t) {
       const server = t.stream();
@@ -74,7 +74,7 @@ export default [
     expect: ['GET A', 'open', 'message "x"', 'error CONNECTING'],
   },
   {
-    name: 'six connections go to one server, and a source that is closed makes room',
+    name: 'six sources connect to a server at a time, and closing one admits the next',
     standard: '9.2.1, a note: clients that support per-server connection limitations; 9.2.3 no limit on the wait',
     leftOut: { webkit: 'WebKitGTK opens so few connections in all that the page of the suite would wait for one itself.' },
     async run(t) {
@@ -84,7 +84,7 @@ export default [
       for (const source of sources) source.onerror = () => t.note('error');
       const open = () => sources.filter(({ readyState }) => readyState === 1);
       const open6 = () => new Promise((resolve) => {
-        for (const source of sources) source.onopen = () => open().length === 6 && resolve(); // whichever come first
+        for (const source of sources) source.onopen = () => open().length === 6 && resolve(); // any six
       });
       const first = open6();
       for (let i = 0; i < 6; i++) await server.accept(allow);

@@ -1,7 +1,7 @@
-// Options with which a source continues where it was: after a reload, and after a sleep.
+// Options that let a source continue after a reload (persist) and after a sleep (wake).
 import { own, refuse, scenario, tell, warnings } from '../harness/addition.js';
 
-/** Runs f with a member of the object that is another, and puts back the one that was there. */
+/** Replaces a property of the object while f runs. */
 async function replacing(object, name, descriptor, f) {
   const old = Object.getOwnPropertyDescriptor(object, name);
   Object.defineProperty(object, name, { configurable: true, ...descriptor });
@@ -12,7 +12,7 @@ async function replacing(object, name, descriptor, f) {
   }
 }
 
-/** A wall clock that stands still until it is moved, and the timers that look at it. It must be there before the source. */
+/** A wall clock that stands still until jump moves it. Create it before the source, which sets a timer that reads it. */
 function wallClock() {
   const { now } = Date;
   const start = Date.now();
@@ -35,9 +35,9 @@ function wallClock() {
 
 const hour = 3_600_000;
 
-/** A source with wake, which is open, and the clock. */
+/** An open source with wake, its connection and the clock. */
 async function awake(t, server, init) {
-  await t.fence(); // or the module may still be loading
+  await t.fence(); // waits until the module has loaded
   const clock = wallClock();
   const source = t.open(server.url, { wake: true, ...init });
   tell(t, source, 'error', 'reason', 'willRetry', 'retryIn');
@@ -50,7 +50,7 @@ const renewed = ['GET A', 'open', 'error CONNECTING', 'reason "wake" willRetry t
 
 export default [
   ...['session', 'local'].map((storage) =>
-    scenario(`the last event ID is kept in ${storage}Storage, for the next source with the same key`, async (t, server) => {
+    scenario(`persist keeps the last event ID in ${storage}Storage for the next source`, async (t, server) => {
       const kept = globalThis[`${storage}Storage`];
       const persist = { key: server.url, storage };
       const source = t.open(server.url, { persist, lastEventId: 'begin' });
@@ -69,7 +69,7 @@ export default [
       'GET A last-event-id: "begin"', 'open', 'message "x" id "a1"', 'kept a1', 'lastEventId a1',
       'GET A last-event-id: "a1"', 'open', 'message "y"', 'kept nothing',
     ])),
-  scenario('a page that goes away keeps the last event ID, of an event without data too', async (t, server) => {
+  scenario('persist keeps the last event ID when the page goes away, even if it came without data', async (t, server) => {
     const frame = await t.frame('<!doctype html>');
     const EventSource = await t.in(frame.contentWindow);
     const source = t.watch(new EventSource(server.url, { persist: server.url }));
@@ -84,10 +84,10 @@ export default [
     sessionStorage.removeItem(server.url);
   }, ['GET A', 'open', 'message "x"', 'message "y" id "2"', 'GET A last-event-id: "2"', 'open']),
   ...[
-    ['withheld', (f) => replacing(globalThis, 'sessionStorage', { get() { throw new DOMException('denied', 'SecurityError'); } }, f), 'denied'],
+    ['blocked', (f) => replacing(globalThis, 'sessionStorage', { get() { throw new DOMException('denied', 'SecurityError'); } }, f), 'denied'],
     ['full', (f) => replacing(Storage.prototype, 'setItem', { value() { throw new DOMException('full', 'QuotaExceededError'); } }, f), 'full'],
   ].map(([what, broken, message]) =>
-    scenario(`a storage that is ${what} costs the page a warning`, (t, server) => warnings(t, () => broken(async () => {
+    scenario(`persist logs a warning if the storage is ${what}`, (t, server) => warnings(t, () => broken(async () => {
       const source = t.open(server.url, { persist: server.url });
       await (await server.accept()).send('id: 1\ndata: x\n\n');
       await t.until(source, 'message');
@@ -97,7 +97,7 @@ export default [
       `EventSource: persist cannot use sessionStorage: ${message}`,
       ...(what === 'full' ? [] : ['GET A', 'open', 'message "x" id "1"']),
     ])),
-  scenario('what a storage has and no stream could have sent is not sent', async (t, server) => {
+  scenario('persist ignores a stored ID that no stream could have sent', async (t, server) => {
     sessionStorage.setItem(server.url, 'a\nb');
     const source = t.open(server.url, { persist: server.url });
     await server.accept();
@@ -109,17 +109,17 @@ export default [
     ['the network is back', (clock) => { clock.jump(5000); dispatchEvent(new Event('online')); }],
     ['the computer has slept', (clock) => clock.jump(hour)],
   ].map(([what, happens]) =>
-    scenario(`an open connection is made anew when ${what}`, async (t, server) => {
+    scenario(`wake replaces an open connection when ${what}`, async (t, server) => {
       const { source, clock } = await awake(t, server);
       happens(clock);
       await server.accept();
       await t.until(source, 'open');
-      dispatchEvent(new Event('online')); // which says nothing new, so soon
+      dispatchEvent(new Event('online')); // too soon after the last one to have an effect
       await t.fence();
       t.note('readyState', source.readyState);
       clock.restore();
     }, [...renewed, 'readyState 1'])),
-  scenario('an open connection ends when the page goes into the cache, and is made anew without an error when it is back', async (t, server) => {
+  scenario('wake disconnects in the back/forward cache and reconnects afterwards without an error', async (t, server) => {
     const { source, clock, connection } = await awake(t, server);
     await connection.send('id: 1\ndata: x\n\n');
     await t.until(source, 'message');
@@ -135,9 +135,9 @@ export default [
   ]),
   ...[
     ['the network is back', () => dispatchEvent(new Event('online')), ['error CONNECTING', 'reason "wake" willRetry true retryIn 0']],
-    ['the page was in the cache', () => ['pagehide', 'pageshow'].map((type) => dispatchEvent(new PageTransitionEvent(type, { persisted: true }))), []],
+    ['the page leaves the back/forward cache', () => ['pagehide', 'pageshow'].map((type) => dispatchEvent(new PageTransitionEvent(type, { persisted: true }))), []],
   ].map(([what, happens, error]) =>
-    scenario(`events for which a loop had no room are asked for again when ${what}`, async (t, server) => {
+    scenario(`events behind a full buffer are requested again when ${what}`, async (t, server) => {
       const { source, clock, connection } = await awake(t, server, { buffer: { size: 2 } });
       const events = source[Symbol.asyncIterator]();
       const next = async (connection, text, count) => {
@@ -161,7 +161,7 @@ export default [
       ...error, 'GET A last-event-id: "2"', 'open', 'message "c" id "3"', 'a', 'message "d" id "4"',
       ...error, 'GET A last-event-id: "4"', 'open', 'message "e" id "5"', 'b', 'message "f" id "5"', 'c', 'd', 'e', 'f',
     ])),
-  scenario('a loop has the event during which the connection is made anew', async (t, server) => {
+  scenario('for await reads the event whose listener causes a wake', async (t, server) => {
     const { source, clock, connection } = await awake(t, server);
     const events = source[Symbol.asyncIterator]();
     source.addEventListener('message', () => {
@@ -179,7 +179,7 @@ export default [
     'GET A', 'open', 'message "a" id "1"', 'error CONNECTING', 'reason "wake" willRetry true retryIn 0',
     'GET A last-event-id: "1"', 'open', 'message "b" id "2"', '["a","b"]',
   ]),
-  scenario('an error event of one source may close another that would be woken after it', async (t, server) => {
+  scenario('an error listener of one source can close another before wake reaches it', async (t, server) => {
     const { source, clock } = await awake(t, server);
     const other = t.stream('A', '/other');
     const closed = t.open(other.url, { wake: true }, { as: 'other' });
@@ -194,7 +194,7 @@ export default [
     t.note('other', closed.readyState);
     clock.restore();
   }, ['GET A', 'open', 'GET A/other', 'other: open', ...renewed.slice(2), 'other 2']),
-  scenario('without the option it stays, and its events come when the page is back, behind the listeners of pageshow', async (t, server) => {
+  scenario('without wake, events wait in the back/forward cache until after pageshow', async (t, server) => {
     const source = t.open(server.url);
     const connection = await server.accept();
     await t.until(source, 'open');
@@ -214,7 +214,7 @@ export default [
     await t.until(late, 'open');
   }, ['GET A', 'open', 'GET A/other', 'readyState 1 0', 'pageshow', 'message "x"', 'late: open']),
   ...[['', {}], [', with wake', { wake: true }]].map(([how, init]) =>
-    scenario(`a page that was frozen makes a connection anew that stays silent, and no other${how}`, async (t, server) => {
+    scenario(`after a freeze, only a connection that stays silent is replaced${how}`, async (t, server) => {
       await t.fence();
       const { setTimeout } = globalThis;
       let look;
@@ -245,7 +245,7 @@ export default [
       'GET A', 'open', 'message "x" id "1"', 'GET A/lively', 'other: open', 'other: message "y"', 'connection closed by the client',
       'readyState 0 1', 'GET A last-event-id: "1"', 'open', 'message "z" id "1"',
     ])),
-  scenario('where no event says that a page was frozen, a tab that is shown wakes what has been silent for long', async (t, server) => {
+  scenario('without freeze events, wake replaces a silent connection when its tab is shown', async (t, server) => {
     const { setTimeout, performance } = globalThis;
     const now = performance.now.bind(performance);
     const { prototype } = Document;
@@ -270,7 +270,7 @@ export default [
     if (onresume) Object.defineProperty(prototype, 'onresume', onresume);
     clock.restore();
   }, ['GET A', 'open', 'readyState 1', 'error CONNECTING', 'reason "wake" willRetry true retryIn 0', 'GET A', 'open']),
-  scenario('a delay is not waited for any more when the network is back', async (t, server) => {
+  scenario('wake reconnects without further delay when the network is back', async (t, server) => {
     const { source, clock, connection } = await awake(t, server);
     await connection.send('retry: 7200000\nid: 1\n\n');
     await connection.end();
@@ -282,7 +282,7 @@ export default [
   }, [
     'GET A', 'open', 'error CONNECTING', 'reason "ended" willRetry true retryIn 7200000', 'GET A last-event-id: "1"', 'open',
   ]),
-  scenario('nothing wakes a connection because its tab was hidden, its clock was set back, or without the option', async (t, server) => {
+  scenario('wake does not react to a hidden tab or a clock set back, and is off by default', async (t, server) => {
     const { source, clock, connection } = await awake(t, server);
     clock.jump(9000);
     clock.jump(-hour);
@@ -304,7 +304,7 @@ export default [
   }, [
     'GET A', 'open', 'GET A/plain', 'without: open', 'message "x"', 'error CONNECTING', 'reason "wake" willRetry true retryIn 0', 'without 1',
   ]),
-  scenario('a body that is sent once is not sent again by what wakes the others', async (t, server) => {
+  scenario('wake does not resend a body that is sent once', async (t, server) => {
     const { source, clock, connection } = await awake(t, server, { method: 'POST', body: 'x' });
     clock.jump(hour);
     dispatchEvent(new Event('online'));
@@ -313,7 +313,7 @@ export default [
     clock.restore();
   }, ['POST A content-length: "1" content-type: "text/plain;charset=UTF-8" origin: "A" body: "x"', 'open', 'message "y"']),
   {
-    name: 'a member of the wrong type is a TypeError that names it',
+    name: 'an option of the wrong type throws a TypeError that names it',
     ...own,
     run(t) {
       refuse(t, [{ wake: 1 }, { persist: '' }, { persist: true }, { persist: null }, { persist: { key: 'a', storage: 'cookie' } }]);

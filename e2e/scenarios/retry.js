@@ -1,13 +1,13 @@
 // HTML Standard, 9.2.6 Interpreting an event stream: the field "retry", and the reconnection time of 9.2.2.
 //
-// No scenario measures time. Two sources lose their connections, the one that is quick to return before the one that is
-// slow: however long the machine takes over it, the quick one's time is up first.
+// No scenario measures time. Two sources lose their connections, first the one with the shorter reconnection time. Its time is up
+// first on any machine, however slow.
 
 import { engine } from '../harness/engine.js';
 
 const standard = '9.2.6 process the field "retry"';
 
-/** The source with the stream quick returns before the one with the stream slow. */
+/** The source with the stream `quick` reconnects before the one with the stream `slow`. */
 function returnsBefore(name, { quick, slow }, place = standard) {
   return {
     name,
@@ -34,7 +34,7 @@ function returnsBefore(name, { quick, slow }, place = standard) {
   };
 }
 
-/** Opens a source that can be made to lose its connection at the end of a given stream. */
+/** Opens a source. Its connection ends when `lose` has sent a stream. */
 async function connect(t, name) {
   const server = t.stream('A', `/${name}`);
   const source = t.open(server.url, {}, { as: name });
@@ -54,7 +54,7 @@ async function connect(t, name) {
   };
 }
 
-/** The source never returns: not while another one, opened later, loses its connection and returns. */
+/** The source does not reconnect before another one that is opened later and loses its connection later. */
 function waits(name, stream, place = standard) {
   return {
     name,
@@ -73,35 +73,35 @@ function waits(name, stream, place = standard) {
   };
 }
 
-// Firefox takes no time to be shorter than half a second. What is to be longer than a millisecond there is longer yet.
+// Firefox raises reconnection times below half a second, so longer ones are needed there.
 const [middle, long] = (engine === 'firefox' ? [900, 1200] : [150, 300]).map((time) => `retry: ${time}\n`);
 
 export default [
-  returnsBefore('the reconnection time is as the stream sets it', { quick: 'retry: 1\n\n', slow: `${long}\n` }),
-  returnsBefore('the reconnection time is set without a blank line', { quick: 'retry: 1\n', slow: long }),
-  returnsBefore('the last reconnection time counts', { quick: 'retry: 5000\nretry: 1\n', slow: `retry: 1\n${long}` }),
-  returnsBefore('a reconnection time in a line that is cut off is not set', { quick: 'retry: 1\nretry: 3000', slow: long }),
-  returnsBefore('a reconnection time of zero is possible', { quick: 'retry: 0\n', slow: long }),
-  returnsBefore('leading zeros do not matter', { quick: 'retry: 00000000000000000000000001\n', slow: long }),
-  returnsBefore('one space before the digits is not of the value', { quick: 'retry:1\n', slow: `${long}retry:  1\n` }),
+  returnsBefore('retry sets the reconnection time', { quick: 'retry: 1\n\n', slow: `${long}\n` }),
+  returnsBefore('retry takes effect without a blank line', { quick: 'retry: 1\n', slow: long }),
+  returnsBefore('the last of several reconnection times wins', { quick: 'retry: 5000\nretry: 1\n', slow: `retry: 1\n${long}` }),
+  returnsBefore('a reconnection time in an unterminated line is ignored', { quick: 'retry: 1\nretry: 3000', slow: long }),
+  returnsBefore('the reconnection time may be zero', { quick: 'retry: 0\n', slow: long }),
+  returnsBefore('leading zeros of a reconnection time are ignored', { quick: 'retry: 00000000000000000000000001\n', slow: long }),
+  returnsBefore('one space before the digits of a reconnection time is removed, and no more', { quick: 'retry:1\n', slow: `${long}retry:  1\n` }),
   ...['-1', '+1', '1 ', '1.0', '0x1', '1e0', '1ms', 'x', '١', '1\0', '1_0'].map((value) =>
     returnsBefore(`a reconnection time of ${JSON.stringify(value)} is ignored`, {
       quick: middle,
       slow: `${long}retry: ${value}\n`,
     }),
   ),
-  returnsBefore('the name of the field is case-sensitive', { quick: middle, slow: `${long}Retry: 1\nRETRY: 1\n` }),
+  returnsBefore('the field name retry is case-sensitive', { quick: middle, slow: `${long}Retry: 1\nRETRY: 1\n` }),
   returnsBefore(
-    'an empty reconnection time is the default again',
+    'an empty retry restores the default reconnection time',
     { quick: 'retry: 2000\n', slow: 'retry: 1\nretry\n' },
     `${standard}: the value is not digits only; Chromium takes its default of three seconds`,
   ),
-  waits('a reconnection time beyond 31 bits is a long wait, not none', 'retry: 2147483648\n'),
-  waits('a reconnection time beyond 32 bits is a long wait, not none', 'retry: 4294967297\n'),
-  waits('a reconnection time of 53 bits is a long wait, not none', 'retry: 9007199254740992\n'),
+  waits('a reconnection time beyond 31 bits does not overflow', 'retry: 2147483648\n'),
+  waits('a reconnection time beyond 32 bits does not overflow', 'retry: 4294967297\n'),
+  waits('a reconnection time of 53 bits does not overflow', 'retry: 9007199254740992\n'),
   returnsBefore('a reconnection time beyond 64 bits is ignored', { quick: 'retry: 1\nretry: 18446744073709551616\n', slow: long }),
   {
-    name: 'a reconnection time holds over several reconnections',
+    name: 'a reconnection time applies to all further reconnections',
     standard: '9.2.3 reestablish the connection, step 2',
     async run(t) {
       const [one, two] = [await connect(t, 'quick'), await connect(t, 'slow')];

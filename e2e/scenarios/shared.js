@@ -1,4 +1,4 @@
-// The option `shared`: what holds for a source holds for one that shares its connection, and what many do with one.
+// The option `shared`: scenarios of other files again with a shared connection, and those about sharing.
 import { again, refuse, scenario, warnings } from '../harness/addition.js';
 import close from './close.js';
 import headers from './headers.js';
@@ -11,27 +11,27 @@ import retry from './retry.js';
 
 const groups = { close, headers, ids, options, reading, reconnection, requests, retry };
 
-/** Those that do not hold, and why. */
+/** Scenarios that do not apply, and why. */
 const EXCEPT = {
-  'a body that is a value is sent once, and the source ends with its stream': 'only GET is shared',
-  'a body that is a value is not sent again after a failure, whatever the policy': 'likewise',
-  'a function in place of the body is called for every request': 'likewise',
-  'a function in place of the body that throws is an error, and is called again': 'likewise',
-  'a request that is no GET and was redirected is made anew where it was first': 'likewise',
-  'fetch of the page is used for every request': 'a function of the page cannot be called in its place',
-  'a fetch that rejects is a network error': 'likewise',
-  'a response of a fetch that does not know the signal ends with the source': 'likewise',
-  'a response of a fetch that does not know the signal ends when it is refused': 'likewise',
-  'a response that comes after close() is cancelled': 'likewise',
-  'a connection on which nothing arrives for long is made anew, before its response and after': "the scenario's clock is the page's",
+  'a body value is sent once, and the source closes when its stream ends': 'only GET is shared',
+  'a body value is not sent again after a failure, despite retry': 'likewise',
+  'a body function is called for every request': 'likewise',
+  'a body function that throws causes an error and is called again': 'likewise',
+  'a redirected POST reconnects to its original URL': 'likewise',
+  'the fetch option is used for every request': 'a function of the page cannot be called in its place',
+  'a fetch option that rejects is a network error': 'likewise',
+  'close() cancels the response of a fetch option that ignores the signal': 'likewise',
+  'a rejected response of a fetch option that ignores the signal is canceled': 'likewise',
+  'a response that arrives after close() is canceled': 'likewise',
+  'idleTimeout replaces a silent connection, before and after its response': "the scenario's clock is the page's",
   'a source closed in its error listener does not reconnect': 'the worker, which is told by a message, may have begun to',
-  'two sources of one URL make two requests': 'they make one',
-  'each source has a last event ID of its own': 'as they do here, by the same connection',
+  'two sources with the same URL make two requests': 'they make one',
+  'each source has its own last event ID': 'as they do here, by the same connection',
 };
 
 const shared = { shared: true };
 
-/** Another page of the origin, in a frame, as far as sharing goes. */
+/** A frame of the same origin, which counts as another page for sharing. */
 async function page(t) {
   const { contentWindow } = await t.frame('<!doctype html><p>');
   const EventSource = await t.in(contentWindow);
@@ -40,7 +40,7 @@ async function page(t) {
 
 export default [
   ...again(groups, shared, EXCEPT),
-  scenario('pages share a connection, and one that joins sees it open', async (t, server) => {
+  scenario('pages share a connection, and a page that joins gets an open event', async (t, server) => {
     const one = t.watch(new t.EventSource(server.url, shared), { as: 'one' });
     const connection = await server.accept();
     await t.until(one, 'open');
@@ -50,7 +50,7 @@ export default [
     await t.until(two, 'open');
     t.note(two.readyState, two.lastEventId);
     await connection.send('id: 2\ndata: y\n\n');
-    await Promise.all([t.until(one, 'message'), t.until(two, 'message')]); // the first port is served first
+    await Promise.all([t.until(one, 'message'), t.until(two, 'message')]); // in this order: the worker posts to the first port first
     two.close();
     await connection.send('id: 3\ndata: z\n\n');
     await t.until(one, 'message');
@@ -60,7 +60,7 @@ export default [
     'GET A', 'one: open', 'one: message "x" id "1"', 'two: open', '1 ', 'one: message "y" id "2"', 'two: message "y" id "2"', 'one: message "z" id "3"',
     'connection closed by the client',
   ]),
-  scenario('the connection breaks for all, is made again once, and fails for all', async (t, server) => {
+  scenario('a shared connection breaks for all pages, reconnects once and fails for all', async (t, server) => {
     const one = t.watch(new t.EventSource(server.url, shared), { as: 'one' });
     const connection = await server.accept();
     await t.until(one, 'open');
@@ -81,7 +81,7 @@ export default [
   }, [
     'GET A', 'one: open', 'two: open', 'one: error CONNECTING', 'two: error CONNECTING', 'GET A last-event-id: "1"', 'one: error CLOSED', 'two: error CLOSED', 'GET A', 'three: open',
   ]),
-  scenario('headers by value are of what makes two sources share', async (t, server) => {
+  scenario('sources share a connection only if their headers are equal', async (t, server) => {
     const stale = t.watch(new t.EventSource(server.url, { ...shared, headers: { Authorization: 'Bearer a' } }), { as: 'a' });
     await server.accept();
     await t.until(stale, 'open');
@@ -94,7 +94,7 @@ export default [
     const { held, pending } = await navigator.locks.query();
     t.note([...held, ...pending].some(({ name }) => /Bearer|stream|http/.test(name)));
   }, ['GET A authorization: "Bearer a"', 'a: open', 'the same: open', 'GET A authorization: "Bearer b"', 'another: open', 'false']),
-  scenario('a function in place of the headers is asked of the newest page, and of another when that has gone', async (t, server) => {
+  scenario("the headers function of the newest page is called, and another page's after it closes", async (t, server) => {
     const asked = (name, answer) => ({ headers: ({ status }) => (t.note(name, status), answer(name)) });
     const authorize = (name) => ({ Authorization: name });
     const one = t.watch(new t.EventSource(server.url, { ...shared, ...asked('one', authorize), retry: { initial: 1, statuses: [401] } }), { as: 'one' });
@@ -119,7 +119,7 @@ export default [
     'one undefined', 'GET A authorization: "one"', 'one: open', 'two: open', 'one: error CONNECTING', 'two: error CONNECTING', 'two 200', 'one 200',
     'GET A authorization: "one"', 'one: error CONNECTING', 'one 401', 'GET A authorization: "one"', 'one: open',
   ], { console: ['Failed to load resource'] }),
-  scenario('options that belong to the connection are those of the first, and who wants others is told', (t, server) => warnings(t, async () => {
+  scenario("the first page's connection options apply, and other values log a warning", (t, server) => warnings(t, async () => {
     const one = t.watch(new t.EventSource(server.url, { ...shared, idleTimeout: 1_000_000 }), { as: 'one' });
     await server.accept();
     await t.until(one, 'open');
@@ -128,7 +128,7 @@ export default [
   }), [
     'GET A', 'one: open', 'EventSource: the shared connection to A has different values for retry, idleTimeout', 'two: open',
   ]),
-  scenario('one that begins with a last event ID gets what has come since', async (t, server) => {
+  scenario('a page that joins with a last event ID receives the events after it', async (t, server) => {
     const one = t.watch(new t.EventSource(server.url, shared), { as: 'one' });
     const connection = await server.accept();
     await t.until(one, 'open');
@@ -143,7 +143,7 @@ export default [
     'GET A', 'one: open', 'one: message "a" id "1"', 'one: message "b" id "2"', 'one: message "d" id "3"', 'two: open', 'two: tick "c" id "3"', 'two: message "d" id "3"',
     'GET A last-event-id: "x"', 'three: open',
   ]),
-  scenario('messages of another shape change nothing', async (t, server) => {
+  scenario('malformed messages between pages are ignored', async (t, server) => {
     const one = t.watch(new t.EventSource(server.url, shared), { as: 'one' });
     const connection = await server.accept();
     await t.until(one, 'open');
@@ -159,7 +159,7 @@ export default [
     await connection.send('data: x\n\n');
     await t.until(one, 'message');
   }, ['GET A', 'one: open', 'one: message "x"']),
-  scenario('where its script cannot be loaded a source has a connection of its own', async (t, server) => {
+  scenario('a source whose shared worker does not load has its own connection', async (t, server) => {
     const { SharedWorker } = globalThis;
     globalThis.SharedWorker = class extends SharedWorker {
       constructor(url, name) {
@@ -171,7 +171,7 @@ export default [
     globalThis.SharedWorker = SharedWorker;
     await t.until(source, 'open');
   }, ['GET A', 'open'], { console: ['Failed to load resource', 'Failed to fetch a worker script'] }),
-  scenario('in a frame that is sandboxed a source has a connection of its own', async (t, server) => {
+  scenario('a source in a sandboxed frame has its own connection', async (t, server) => {
     const realm = await t.realm('sandboxed');
     for (const _ of 'ab') {
       realm.open(server.url, shared);
@@ -179,7 +179,7 @@ export default [
       await t.until(realm, 'open');
     }
   }, ['GET A origin: "null"', 'open', 'GET A origin: "null"', 'open']),
-  scenario('what cannot be shared is refused', async (t) => refuse(t, [{ ...shared, fetch }, { ...shared, method: 'POST' }, { shared: 1 }]), [
+  scenario('shared throws a TypeError for an invalid value or options that cannot be shared', async (t) => refuse(t, [{ ...shared, fetch }, { ...shared, method: 'POST' }, { shared: 1 }]), [
     'TypeError shared', 'TypeError shared', 'TypeError shared',
   ]),
 ];

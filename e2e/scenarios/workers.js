@@ -8,7 +8,7 @@ const kinds = ['dedicated', 'module', 'shared', 'blob', 'service'];
 
 export default [
   ...kinds.map((kind) => ({
-    name: `in a ${kind} worker a source receives, reconnects and is closed`,
+    name: `a source in a ${kind} worker receives, reconnects and closes`,
     standard,
     async run(t) {
       const server = t.stream();
@@ -37,7 +37,7 @@ export default [
     ],
   })),
   ...kinds.map((kind) => ({
-    name: `in a ${kind} worker a source fails`,
+    name: `a source in a ${kind} worker fails on status 404`,
     standard,
     console: ['Failed to load resource'],
     async run(t) {
@@ -51,7 +51,7 @@ export default [
     expect: ['GET A', 'error CLOSED', 'connection closed by the client'],
   })),
   ...['dedicated', 'module', 'shared', 'service'].map((kind) => ({
-    name: `in a ${kind} worker a URL is resolved against the worker's`,
+    name: `a URL in a ${kind} worker is resolved against the worker's URL`,
     standard: '9.2.2 constructor, step 3; HTML, a worker environment settings object',
     async run(t) {
       const worker = await t.realm(kind);
@@ -61,7 +61,7 @@ export default [
     expect: ['A/harness/x', 'A/x', `A/harness/${scripts[kind] ?? 'worker.js'}?x`, 'throws SyntaxError'],
   })),
   {
-    name: 'in a data: worker, whose origin is opaque, a source receives and reconnects',
+    name: 'a source in a data: worker, whose origin is opaque, receives and reconnects',
     standard: '9.2.2; HTML, a worker environment settings object: "a unique opaque origin"',
     async run(t) {
       const server = t.stream();
@@ -92,7 +92,7 @@ export default [
     ],
   },
   {
-    name: 'in a blob worker a relative URL cannot be resolved',
+    name: 'a relative URL in a blob worker cannot be resolved',
     standard: '9.2.2 constructor, step 4; HTML, a worker environment settings object',
     async run(t) {
       const worker = await t.realm('blob');
@@ -101,7 +101,7 @@ export default [
     expect: ['throws SyntaxError'],
   },
   ...kinds.map((kind) => ({
-    name: `in a ${kind} worker a source closed at once makes no request`,
+    name: `a source closed at once in a ${kind} worker makes no request`,
     standard: '9.2.2 close()',
     async run(t) {
       const [unused, server] = [t.stream(), t.stream()];
@@ -114,7 +114,7 @@ export default [
     expect: ['2', 'GET A', 'open'],
   })),
   {
-    name: 'a worker that is terminated closes the connection',
+    name: 'terminating a worker closes the connection',
     standard: '9.2.3: if the document or worker is destroyed; 9.2.9 Garbage collection',
     async run(t) {
       const server = t.stream();

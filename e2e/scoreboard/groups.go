@@ -40,7 +40,7 @@ var ofFile = map[string]string{
 	"ids":          "ids",
 	"reconnection": "reconnection", "retry": "reconnection",
 	"answers": "responses", "failures": "responses", "responses": "responses",
-	"construction": "requests", "requests": "requests", "futile": "requests",
+	"construction": "requests", "requests": "requests", "forbidden": "requests",
 	"crossorigin": "cors",
 	"redirects":   "redirects",
 	"close":       "lifecycle", "lifetime": "lifecycle",
@@ -57,31 +57,31 @@ var ofFile = map[string]string{
 
 // ofScenario has the group of scenarios that are not of their file's.
 var ofScenario = map[string]string{
-	"headers/the request has the headers of the standard":                   "requests",
-	"headers/a request to another origin names the origin and not the page": "requests",
+	"headers/the request has the standard headers":                    "requests",
+	"headers/the Referer sent to another origin is the page's origin": "requests",
 
-	"resuming/an open connection ends when the page goes into the cache, and is made anew without an error when it is back": "bfcache",
+	"resuming/wake disconnects in the back/forward cache and reconnects afterwards without an error": "bfcache",
 
-	"construction/the exceptions have the words of the browser":                "choice",
-	"retry/an empty reconnection time is the default again":                    "choice",
-	"retry/a reconnection time beyond 64 bits is ignored":                      "choice",
-	"order/the events of a chunk come before a timer that one of them sets":    "choice",
-	"order/the events of a chunk come before a message that one of them posts": "choice",
+	"construction/exceptions have the browser's messages":                                     "choice",
+	"retry/an empty retry restores the default reconnection time":                             "choice",
+	"retry/a reconnection time beyond 64 bits is ignored":                                     "choice",
+	"order/all events of a chunk are dispatched before a timer that one of them sets":         "choice",
+	"order/all events of a chunk are dispatched before a port message that one of them posts": "choice",
 
-	"responses/six connections go to one server, and a source that is closed makes room": "choice",
+	"responses/six sources connect to a server at a time, and closing one admits the next": "choice",
 
 	// The fetch begins in parallel, so close() may come too late for the request.
 	"close/a source closed in the task that constructs it makes no request":  "choice",
 	"close/a hundred sources opened and closed in one task make no request":  "choice",
-	"workers/in a dedicated worker a source closed at once makes no request": "choice",
-	"workers/in a module worker a source closed at once makes no request":    "choice",
-	"workers/in a shared worker a source closed at once makes no request":    "choice",
-	"workers/in a blob worker a source closed at once makes no request":      "choice",
-	"workers/in a service worker a source closed at once makes no request":   "choice",
+	"workers/a source closed at once in a dedicated worker makes no request": "choice",
+	"workers/a source closed at once in a module worker makes no request":    "choice",
+	"workers/a source closed at once in a shared worker makes no request":    "choice",
+	"workers/a source closed at once in a blob worker makes no request":      "choice",
+	"workers/a source closed at once in a service worker makes no request":   "choice",
 
 	// These are of other additions of ours.
-	"headers/a maxEventSize that is none is a TypeError which names it": additions,
-	"lifetime/only while there is a source are there listeners of ours": additions,
+	"headers/an invalid maxEventSize throws a TypeError that names it":    additions,
+	"lifetime/the library has page listeners only while a source is open": additions,
 }
 
 // groupOf returns the group of a scenario. A file without one is an error: nothing is left out by accident.

@@ -72,9 +72,9 @@ func ofFunction(s Scenario) string {
 	switch {
 	case !slices.Contains([]string{"parsing", "ids", "reconnection"}, s.Group):
 		return "The adapter decides this, not the library."
-	case strings.HasSuffix(s.Name, "unsets the last event ID"), strings.HasPrefix(s.Name, "an id outlives any number"):
+	case strings.HasSuffix(s.Name, "clears the last event ID"), strings.HasPrefix(s.Name, "an id is kept across reconnections"):
 		return "The library does not tell an empty ID from none, so the adapter cannot."
-	case slices.ContainsFunc(s.Expect, isEmpty), strings.HasPrefix(s.Name, "a block without data is no event"):
+	case slices.ContainsFunc(s.Expect, isEmpty), strings.HasPrefix(s.Name, "a block without data dispatches no event"):
 		return "The library does not tell empty data from none, so the adapter drops both."
 	}
 	return ""

@@ -73,10 +73,10 @@ var (
 
 // aboutHeaders and aboutOrigin are the scenarios whose subject these are.
 var (
-	aboutHeaders = []string{"headers/the request has the headers of the standard", "headers/a request to another origin names the origin and not the page",
-		"headers/Accept may be another", "requests/no header is sent twice, and none has a body to tell of"}
-	aboutOrigin = []string{"redirects/events after a redirect to another origin have that origin", "futile/a data URL is a stream of an opaque origin",
-		"crossorigin/any origin may be allowed"}
+	aboutHeaders = []string{"headers/the request has the standard headers", "headers/the Referer sent to another origin is the page's origin",
+		"headers/headers can replace Accept", "requests/no header is sent twice, and none describes a body"}
+	aboutOrigin = []string{"redirects/messages after a redirect to another origin have that origin", "forbidden/a data URL opens a stream whose messages have the origin null",
+		"crossorigin/CORS: a response that allows any origin opens the connection"}
 )
 
 // essence leaves out what the scenario is not about.

@@ -3,7 +3,7 @@
 
 const standard = '9.2.3 fetch, processResponse: a network error that is known to be futile';
 
-/** What the browser itself says on the console of a request that it does not make. */
+/** What the browser logs on the console for a request that it does not make. */
 const console = ['Failed to load resource', 'Content Security Policy', 'Fetch API cannot load', 'Not allowed to load', 'blocked by CORS policy'];
 
 function fails(name, url) {
@@ -24,7 +24,7 @@ export default [
     fails(`a connection to ${url} fails`, () => url),
   ),
   {
-    name: 'a URL may have a user name',
+    name: 'a URL may contain a user name and a password',
     standard: '9.2.2 constructor, step 8; Fetch, which refuses user names to fetch() and not to this request',
     console,
     async run(t) {
@@ -36,7 +36,7 @@ export default [
     expect: ['GET A', 'open'],
   },
   {
-    name: 'what the Content-Security-Policy blocks fails the connection',
+    name: 'a URL blocked by the Content-Security-Policy fails the connection',
     standard,
     console,
     async run(t) {
@@ -54,7 +54,7 @@ export default [
     expect: ['error CLOSED'],
   },
   {
-    name: 'a data URL is a stream of an opaque origin',
+    name: 'a data URL opens a stream whose messages have the origin null',
     standard: '9.2.6 dispatch the event, step 5: the serialization of the origin of the final URL',
     async run(t) {
       const source = t.open('data:text/event-stream,data:%20x%0A%0A');
@@ -64,7 +64,7 @@ export default [
     expect: ['open', 'message "x" from null'],
   },
   {
-    name: 'a port that browsers do not connect to is tried again',
+    name: 'a connection to a blocked port is retried',
     standard,
     console,
     async run(t) {
