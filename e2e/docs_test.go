@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"os/exec"
@@ -89,6 +90,20 @@ func TestLLMProgram(t *testing.T) {
 	}
 	if got, want := <-posts, asked+`{"question": "Why is the sky blue?", "stream": true}`; got != want || len(posts) > 0 {
 		t.Errorf("asked %q, and %d times more, want %q", got, len(posts), want)
+	}
+}
+
+// The option fetch of docs/testing.md answers without a server.
+func TestDocumentedFetch(t *testing.T) {
+	t.Parallel()
+	requireDist(t)
+	requireNode(t)
+	script := snippets(t, "docs/testing.md", "js")[0]
+	program := fmt.Sprintf("import { EventSource } from %q;\n%s\nsource.onmessage = ({ data }) => (console.log(data), source.close());",
+		"./"+dist+"/eventsource.mjs", script)
+	output, err := exec.CommandContext(t.Context(), "node", "--input-type=module", "--eval", program).CombinedOutput()
+	if err != nil || string(output) != "hello\n" {
+		t.Errorf("%v: %s", err, output)
 	}
 }
 

@@ -103,11 +103,11 @@ type Handler struct {
 	// gets the topics in it that are served. Empty means all.
 	Topics []string
 
-	// Authorize decides on every GET, HEAD and POST. If it returns nil, the request is permitted as long as the grant
-	// says. [ErrUnauthenticated] and [ErrInvalidToken] result in 401, [ErrForbidden] in 403, an [*HTTPError] in its own
-	// status, and any other error in 500. The topics of access may not exist: Authorize is called first, so that only
-	// permitted clients learn which topics exist. It must be safe for concurrent use. If Authorize is nil, every GET is
-	// permitted, and POST depends on OpenPublish.
+	// Authorize decides on every GET, HEAD and POST. With a nil error, the request is permitted until Grant.Expires.
+	// [ErrUnauthenticated] and [ErrInvalidToken] result in 401, [ErrForbidden] in 403, an [*HTTPError] in its own status,
+	// and any other error in 500. The topics of access may not exist: Authorize is called first, so that only permitted
+	// clients learn which topics exist. It must be safe for concurrent use. If Authorize is nil, every GET is permitted,
+	// and POST depends on OpenPublish.
 	//
 	// A POST causes two calls. The first one is before the body is read and before "100 Continue" is sent. Its access
 	// has no Topics and 0 Events: it asks whether the client may publish at all. The grant of this call is ignored. The

@@ -3,6 +3,7 @@ package main
 import (
 	"flag"
 	"log/slog"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -39,6 +40,41 @@ func TestFlagsAreDocumented(t *testing.T) {
 	})
 	if len(documented) > 0 {
 		t.Errorf("documented, but no flags: %v", documented)
+	}
+}
+
+// The script in OPERATIONS.md makes a token that may read and not publish.
+func TestDocumentedToken(t *testing.T) {
+	bash, err := exec.LookPath("bash")
+	if err != nil {
+		t.Skip(err)
+	}
+	folder := t.TempDir()
+	script := exec.CommandContext(t.Context(), bash, "-euo", "pipefail", "-c", documented(t, "bash"))
+	script.Dir = folder
+	token, err := script.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := launch(t, "-jwt-secret-file", filepath.Join(folder, "secret"))
+	for request, want := range map[[2]string]int{
+		{http.MethodHead, "?topic=news.eu"}: http.StatusOK,
+		{http.MethodHead, "?topic=orders"}:  http.StatusForbidden,
+		{http.MethodPost, "?topic=news.eu"}: http.StatusForbidden,
+	} {
+		r, err := http.NewRequestWithContext(t.Context(), request[0], p.url+"/events"+request[1], nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(token)))
+		response, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
+		if response.StatusCode != want {
+			t.Errorf("%v: status %d, want %d", request, response.StatusCode, want)
+		}
 	}
 }
 
