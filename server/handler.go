@@ -2,7 +2,8 @@
 // [Broker] keeps recent events. A [Handler] serves them over HTTP.
 //
 //	broker := &server.Broker{}
-//	http.Handle("/events", &server.Handler{Broker: broker})
+//	readers := server.SubscribeOnly(server.BearerToken("secret"))
+//	http.Handle("/events", &server.Handler{Broker: broker, Authorize: readers})
 //	id, err := broker.Publish(context.Background(), "news", sse.Event{Data: "hello"})
 //
 // A client that reconnects gets the events that it missed, without gaps or duplicates. If they are no longer available,

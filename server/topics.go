@@ -6,7 +6,7 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/server/internal/topic"
 )
 
-// MaxTopicBytes is the maximum length of a topic or pattern. It is not an option because no reasonable name is longer.
+// MaxTopicBytes is the maximum length of a topic or pattern, 255 bytes. It is not an option because no reasonable name is longer.
 const MaxTopicBytes = topic.MaxBytes
 
 // Covers reports whether pattern matches topicOrPattern or, if that is a pattern, everything that it matches. Use it in

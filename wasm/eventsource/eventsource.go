@@ -13,8 +13,7 @@
 //	}
 //
 // It reconnects when the connection is lost, and resumes after the last event it received. Parsing, reconnecting and failing
-// follow the standard; the packages sse and wasm/lifecycle implement them, for this client and for the project's EventSource
-// in JavaScript.
+// follow the standard.
 //
 // In a browser (GOOS=js), the client sends requests by fetch and does not link net/http. Elsewhere it uses net/http.
 package eventsource
