@@ -44,7 +44,7 @@ test: forget lint unit e2e ## everything a contributor must pass; INSTALL=no ins
 	@.ci/skipped
 
 test-fast: lint ## lint and unit tests, under a minute once they are compiled
-	@.ci/progress "Unit tests" go test -short ./sse ./wasm/... ./server/... ./js/...
+	@.ci/progress "Unit tests" go test -short ./internal/... ./sse ./wasm/... ./server/... ./js/...
 
 forget:
 	@rm -f dist/.skipped
@@ -68,7 +68,7 @@ lint: node
 	.ci/words
 
 unit: proxies node
-	.ci/progress "Unit tests" go test -race -timeout 60m ./sse ./wasm/... ./server/... ./js/...
+	.ci/progress "Unit tests" go test -race -timeout 60m ./internal/... ./sse ./wasm/... ./server/... ./js/...
 	.ci/progress "The simulation, at full length" go test ./server/internal/epoll $(if $(CI),-mutations)
 	$(if $(CI),.ci/progress "Mutations of shared streams" go test ./js -run MutationsOfSharedStreams -mutations)
 	cd server/bench && ../../.ci/progress "The benchmarks' tests" go test -race -timeout 60m -mod=mod ./... # the peers' modules stay out of ours

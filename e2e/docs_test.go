@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/chromedp/chromedp"
+	"github.com/eventsource-wasm/eventsource-wasm/internal/nodetest"
 )
 
 // servePage serves a page of the documentation at /, beside the files that it loads from its own folder.
@@ -97,7 +98,7 @@ func TestLLMProgram(t *testing.T) {
 func TestDocumentedFetch(t *testing.T) {
 	t.Parallel()
 	requireDist(t)
-	requireNode(t)
+	nodetest.Require(t)
 	script := snippets(t, "docs/testing.md", "js")[0]
 	program := fmt.Sprintf("import { EventSource } from %q;\n%s\nsource.onmessage = ({ data }) => (console.log(data), source.close());",
 		"./"+dist+"/eventsource.mjs", script)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
+	"github.com/eventsource-wasm/eventsource-wasm/internal/nodetest"
 )
 
 const enginePages = "../docs/engines"
@@ -21,7 +22,7 @@ const enginePages = "../docs/engines"
 func TestReproductions(t *testing.T) {
 	t.Parallel()
 	requireDist(t)
-	requireNode(t)
+	nodetest.Require(t)
 	all, err := Reproductions(enginePages)
 	if err != nil {
 		t.Fatal(err)

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"testing"
 
+	"github.com/eventsource-wasm/eventsource-wasm/internal/nodetest"
 	"github.com/eventsource-wasm/eventsource-wasm/sse"
 )
 
@@ -21,7 +22,7 @@ var handOvers = flag.Int("handovers", 50, "parse this `many` random streams with
 func TestHandOvers(t *testing.T) {
 	t.Parallel()
 	requireDist(t)
-	requireNode(t)
+	nodetest.Require(t)
 	const batch = 50
 	for first := 0; first < *handOvers && !t.Failed(); first += batch {
 		compareHandOvers(t, *streamSeed+uint64(first), min(batch, *handOvers-first))

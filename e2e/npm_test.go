@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/chromedp/chromedp"
+	"github.com/eventsource-wasm/eventsource-wasm/internal/nodetest"
 
 	"github.com/eventsource-wasm/eventsource-wasm/server"
 	"github.com/eventsource-wasm/eventsource-wasm/sse"
@@ -95,7 +96,7 @@ func TestPackage(t *testing.T) {
 // from npm's cache where it has them.
 func installPackage(t *testing.T) (folder string) {
 	t.Helper()
-	requireNode(t)
+	nodetest.Require(t)
 	folder = t.TempDir()
 	if err := os.CopyFS(folder, os.DirFS("npm")); err != nil {
 		t.Fatal(err)
@@ -113,29 +114,6 @@ func installPackage(t *testing.T) (folder string) {
 	run(t, folder, "npm", append([]string{"ci"}, strings.Fields(quiet)...)...)
 	run(t, folder, "npm", append([]string{"install", "--no-save", "./eventsource-wasm.tgz"}, strings.Fields(quiet)...)...)
 	return folder
-}
-
-// requireNode skips the test where there is no Node.js that Vite runs on, and fails where it should have been installed.
-func requireNode(t *testing.T) {
-	t.Helper()
-	version, err := exec.Command("node", "--print", "process.versions.node").Output()
-	if err == nil {
-		_, err = exec.LookPath("npm")
-	}
-	var major, minor int
-	if err == nil {
-		_, err = fmt.Sscanf(string(version), "%d.%d", &major, &minor)
-	}
-	if err == nil && (major < 20 || major == 20 && minor < 19) {
-		err = fmt.Errorf("node is version %s", version)
-	}
-	switch {
-	case err == nil:
-	case os.Getenv("CI") != "":
-		t.Fatalf("%v: .ci/node should have installed Node.js 20.19 or later, and npm", err)
-	default:
-		t.Skipf("the npm package is not tested: %v; install Node.js 20.19 or later, and npm", err)
-	}
 }
 
 // develop passes requests on to Vite's development server.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
+	"github.com/eventsource-wasm/eventsource-wasm/internal/nodetest"
 )
 
 var pictures = flag.String("pictures", "", "write pictures of all pages to this `folder`, wide and narrow, light and dark")
@@ -69,7 +70,7 @@ func (v view) apply() chromedp.Action[chromedp.Void] {
 // installAxe returns the script of axe-core. It comes from npm's cache where that has it.
 func installAxe(t *testing.T) string {
 	t.Helper()
-	requireNode(t)
+	nodetest.Require(t)
 	folder := t.TempDir()
 	if err := os.CopyFS(folder, os.DirFS("axe")); err != nil {
 		t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/eventsource-wasm/eventsource-wasm/internal/nodetest"
 	"github.com/eventsource-wasm/eventsource-wasm/wasm/lifecycle"
 )
 
@@ -35,7 +36,7 @@ var chunks = []string{"retry: 5000000000\nid: 7\n\n", "id: é\nretry\n\ndata: x"
 
 // TestLifecyclesAgree gives the same inputs to the lifecycles in Go and JavaScript, and compares hashes of the commands.
 func TestLifecyclesAgree(t *testing.T) {
-	requireNode(t)
+	nodetest.Require(t)
 	for policy := range policies {
 		t.Run(strconv.Itoa(policy), func(t *testing.T) {
 			t.Parallel()
@@ -217,15 +218,4 @@ func (r *recorder) parse(s *lifecycle.Source, chunk string) {
 	r.number(6)
 	r.number(failed)
 	r.number(s.Parser.ReconnectionTime())
-}
-
-// requireNode skips the test if Node.js is not installed, or fails it in CI.
-func requireNode(t *testing.T) {
-	t.Helper()
-	if _, err := exec.LookPath("node"); err == nil {
-		return
-	} else if os.Getenv("CI") != "" {
-		t.Fatalf("%v: .ci/node should have installed Node.js", err)
-	}
-	t.Skip("the lifecycle in JavaScript is not tested: install Node.js 20.19 or later")
 }

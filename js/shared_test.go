@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/eventsource-wasm/eventsource-wasm/internal/nodetest"
 )
 
 var (
@@ -20,7 +22,7 @@ var (
 // TestSharedStreams simulates pages that share a stream: see sharedsimulation.mjs. It prints a failing seed and the errors.
 // `node js/sharedsimulation.mjs SEED 1 trace` prints the whole run.
 func TestSharedStreams(t *testing.T) {
-	requireNode(t)
+	nodetest.Require(t)
 	const parts = 2
 	for part := range parts {
 		t.Run(strconv.Itoa(part), func(t *testing.T) {
@@ -35,7 +37,7 @@ func TestSharedStreams(t *testing.T) {
 
 // TestHostileMessages posts malformed messages: see sharedhostile.mjs.
 func TestHostileMessages(t *testing.T) {
-	requireNode(t)
+	nodetest.Require(t)
 	if output, err := exec.CommandContext(t.Context(), "node", "sharedhostile.mjs", "0", "3000").CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, output)
 	}
@@ -43,7 +45,7 @@ func TestHostileMessages(t *testing.T) {
 
 // TestPagesOfOneWorker tests pages that share a worker: see sharedpages.mjs.
 func TestPagesOfOneWorker(t *testing.T) {
-	requireNode(t)
+	nodetest.Require(t)
 	if output, err := exec.CommandContext(t.Context(), "node", "sharedpages.mjs").CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, output)
 	}
@@ -52,7 +54,7 @@ func TestPagesOfOneWorker(t *testing.T) {
 // A leader that sees a newer epoch begins an even newer one, on its current connection. The simulation cannot detect a bug here,
 // because another node would replace the leader a second later.
 func TestLeaderBeginsNewerEpoch(t *testing.T) {
-	requireNode(t)
+	nodetest.Require(t)
 	const script = `
 		import { SharedStream } from './sharedstream.js';
 		const sent = [];
@@ -101,7 +103,7 @@ func TestMutationsOfSharedStreams(t *testing.T) {
 	if !*mutations {
 		t.Skip("only with -mutations, as in CI")
 	}
-	requireNode(t)
+	nodetest.Require(t)
 	for _, m := range mutationsOfSharedStreams {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/eventsource-wasm/eventsource-wasm/e2e/browsers"
+	"github.com/eventsource-wasm/eventsource-wasm/internal/nodetest"
 )
 
 // What the tests tell the browser that they are themselves; see actAsBrowser.
@@ -190,9 +191,7 @@ const server = createServer((request, response) => {
 ` + "```\n\n| Chromium 1 | `FAIL: this` |\n| Firefox 1 | `PASS: a` |\n| WebKitGTK 1 | `PASS: a` |\n| eventsource-wasm | `PASS: a` |\n"
 
 func TestReproduce(t *testing.T) {
-	if _, err := exec.LookPath("node"); err != nil && os.Getenv("CI") == "" {
-		t.Skip("the pages' programs need Node.js")
-	}
+	nodetest.Require(t)
 	tests := map[string]struct {
 		shows string
 		err   error

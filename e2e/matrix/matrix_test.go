@@ -22,6 +22,7 @@ import (
 
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
+	"github.com/eventsource-wasm/eventsource-wasm/internal/nodetest"
 
 	"github.com/eventsource-wasm/eventsource-wasm/server"
 	"github.com/eventsource-wasm/eventsource-wasm/sse"
@@ -36,7 +37,7 @@ var (
 const longest = 10 * time.Minute
 
 func TestMatrix(t *testing.T) {
-	requireNode(t)
+	nodetest.Require(t)
 	tarball := pack(t)
 	stream := serveClock(t)
 	sections := gettingStarted(t)
@@ -399,17 +400,6 @@ func pack(t *testing.T) string {
 		t.Fatalf("packed %q, %v", tarballs, err)
 	}
 	return tarballs[0]
-}
-
-func requireNode(t *testing.T) {
-	t.Helper()
-	if _, err := exec.LookPath("npm"); err == nil {
-		return
-	}
-	if os.Getenv("CI") != "" {
-		t.Fatal("npm is missing: .ci/node should have installed it")
-	}
-	t.Skip("the bundlers are not tested: npm is missing; install Node.js 20.19 or later, and npm")
 }
 
 func chromium(t *testing.T) string {

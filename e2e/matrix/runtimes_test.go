@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/eventsource-wasm/eventsource-wasm/internal/nodetest"
 	"github.com/eventsource-wasm/eventsource-wasm/server"
 	"github.com/eventsource-wasm/eventsource-wasm/sse"
 )
@@ -43,7 +44,7 @@ var runtimes = []runtime{
 }
 
 func TestRuntimes(t *testing.T) {
-	requireNode(t)
+	nodetest.Require(t)
 	tarball := pack(t)
 	stream := serveHello(t)
 	sections := readSections(t, "testing.md")
@@ -85,7 +86,7 @@ func (r runtime) project(t *testing.T, s section, tarball string) project {
 
 // Without fetch, as in Jest's own environment for jsdom, a source says so by an error event.
 func TestWithoutFetch(t *testing.T) {
-	requireNode(t)
+	nodetest.Require(t)
 	folder := t.TempDir()
 	p := project{folder: folder, env: environment(t, "")}
 	p.run(t, folder, "npm install --prefix . "+pack(t))

@@ -3,7 +3,6 @@ package main
 import (
 	"encoding/json"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/eventsource-wasm/eventsource-wasm/e2e"
 	"github.com/eventsource-wasm/eventsource-wasm/e2e/node/clients"
+	"github.com/eventsource-wasm/eventsource-wasm/internal/nodetest"
 )
 
 // patience ends a scenario that hangs and measures nothing.
@@ -50,7 +50,10 @@ func TestOurs(t *testing.T) {
 
 func startSuite(t *testing.T, limit time.Duration) *suite {
 	t.Helper()
-	requireNode(t)
+	nodetest.Require(t)
+	if _, err := os.Stat("../../dist/eventsource.mjs"); err != nil {
+		t.Fatalf("%v: run `make build` first", err)
+	}
 	root, err := findRoot()
 	if err != nil {
 		t.Fatal(err)
@@ -88,23 +91,6 @@ func (s *suite) check(t *testing.T, i implementation) {
 		}
 	}
 	t.Logf("%d of %d scenarios apply", len(results), len(scenarios))
-}
-
-// requireNode skips the test where there is no Node.js, and fails where it should have been installed.
-func requireNode(t *testing.T) {
-	t.Helper()
-	if _, err := os.Stat("../../dist/eventsource.mjs"); err != nil {
-		t.Fatalf("%v: run `make build` first", err)
-	}
-	const newEnough = `const [major, minor] = process.versions.node.split("."); process.exit(major > 20 || (major == 20 && minor >= 19) ? 0 : 1)`
-	err := exec.Command("node", "--eval", newEnough).Run()
-	switch {
-	case err == nil:
-	case os.Getenv("CI") != "":
-		t.Fatalf("%v: .ci/node should have installed Node.js 20.19 or later", err)
-	default:
-		t.Skipf("the scenarios do not run outside of a browser: %v; install Node.js 20.19 or later", err)
-	}
 }
 
 // What an implementation does to its process costs its own scenarios, each once, and is a failure of each.

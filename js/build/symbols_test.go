@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/eventsource-wasm/eventsource-wasm/internal/nodetest"
 )
 
 // dataOf returns the module's memory as one segment, as emptySymbols receives it.
@@ -224,7 +226,7 @@ func lastData(s *symbols) []byte {
 
 // A program without symbols can still move stacks, collect garbage, recover, and print the value of a panic.
 func TestProgramWithoutSymbols(t *testing.T) {
-	requireNode(t)
+	nodetest.Require(t)
 	l := knownLayout(t)
 	linked := link(t, "./testdata/stacks")
 	module, err := mergeSegments(linked, func(segments []segment) error { return emptySymbols(segments, l) })
@@ -261,16 +263,6 @@ func TestEmptySymbolsOfAnotherVersion(t *testing.T) {
 		if err := emptySymbols([]segment{emptied}, other); !errors.Is(err, errUnknownLayout) || !bytes.Equal(data.data, emptied.data) {
 			t.Errorf("%s: %v, or it was changed", name, err)
 		}
-	}
-}
-
-func requireNode(t *testing.T) {
-	t.Helper()
-	if _, err := exec.LookPath("node"); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal("no Node.js: .ci/node should have installed it")
-		}
-		t.Skip("this test needs Node.js: ", err)
 	}
 }
 

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/eventsource-wasm/eventsource-wasm/internal/nodetest"
 )
 
 func TestLayoutOf(t *testing.T) {
@@ -171,7 +173,7 @@ func compileBuild(t *testing.T) string {
 // start makes Node.js start the module and parse an event.
 func (b built) start(t *testing.T) {
 	t.Helper()
-	requireNode(t)
+	nodetest.Require(t)
 	script, err := filepath.Abs("testdata/start.mjs")
 	if err != nil {
 		t.Fatal(err)

@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/eventsource-wasm/eventsource-wasm/internal/nodetest"
 )
 
 // site makes a folder with the package's real manifest and other files that dist/ may contain.
@@ -99,9 +101,7 @@ func TestPack(t *testing.T) {
 
 // If npm is installed, the test compares with what it would pack.
 func TestPackAsNpm(t *testing.T) {
-	if _, err := exec.LookPath("npm"); err != nil {
-		t.Skip("npm is not installed")
-	}
+	nodetest.Require(t)
 	folder := site(t)
 	cmd := exec.Command("npm", "pack", "--dry-run", "--json", "--offline", "--ignore-scripts")
 	cmd.Dir = folder
