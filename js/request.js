@@ -38,14 +38,13 @@ export async function request(url, method, lastEventId, source, attempt, signal)
   try {
     const send = source.fetch ?? fetch;
     const answer = await send(url, init);
-    const response = read(answer, url);
     // A response from a service worker may have no body.
     const body = new Body(answer.body ?? new Response('').body, { ahead: true });
     // The option fetch may ignore the signal, or respond after it.
     const cancel = () => body.cancel();
     if (signal.aborted) cancel();
     else signal.addEventListener('abort', cancel);
-    return { response, body };
+    return { response: read(answer, url), body };
   } catch (cause) {
     const why = signal.aborted ? '' : await whyForbidden(url, source, policy, signal);
     return { forbidden: why !== '', reason: why || 'network', cause };

@@ -57,3 +57,9 @@ export async function warnings(t, f) {
     console.warn = warn;
   }
 }
+
+export function lockedStream() {
+  const stream = new ReadableStream();
+  stream.getReader();
+  return stream;
+}

@@ -16,9 +16,6 @@ const groups = { close, headers, ids, llm, options, reading, reconnection, reque
 const EXCEPT = {
   'the fetch option is used for every request': 'a function of the page cannot be called in its place',
   'a fetch option that rejects is a network error': 'likewise',
-  'close() cancels the response of a fetch option that ignores the signal': 'likewise',
-  'a rejected response of a fetch option that ignores the signal is canceled': 'likewise',
-  'a response that arrives after close() is canceled': 'likewise',
   'a POST stream that breaks logs a warning': "the warning is on the worker's console, which DevTools shows with the page's",
   'wake resumes a POST by GET when the network is back': "the scenario's clock is the page's",
   'idleTimeout replaces a silent connection, before and after its response': "the scenario's clock is the page's",

@@ -1,21 +1,6 @@
 // Our additions: options of the constructor other than headers, and the properties of events.
 
-import { failedToLoad, own, refuse, scenario, tell } from '../harness/addition.js';
-
-function lockedStream() {
-  const stream = new ReadableStream();
-  stream.getReader();
-  return stream;
-}
-
-/** A response whose stream never ends. It notes when the stream is canceled. */
-function neverEnding(t, cancelled, headers = { 'Content-Type': 'text/event-stream' }) {
-  const cancel = () => {
-    t.note('cancelled');
-    cancelled();
-  };
-  return new Response(new ReadableStream({ cancel }), { headers });
-}
+import { failedToLoad, lockedStream, own, refuse, scenario, tell } from '../harness/addition.js';
 
 const hour = 3_600_000;
 
@@ -136,31 +121,6 @@ export default [
     'GET A/sent last-event-id: "7"',
     'open',
   ]),
-  scenario('close() cancels the response of a fetch option that ignores the signal', async (t, server) => {
-    const { promise, resolve: cancelled } = Promise.withResolvers();
-    const source = t.open(server.url, { fetch: async () => neverEnding(t, cancelled) });
-    await t.until(source, 'open');
-    source.close();
-    await t.waiting('the end of the stream', promise);
-  }, ['open', 'cancelled']),
-  scenario('a rejected response of a fetch option that ignores the signal is canceled', async (t, server) => {
-    const { promise, resolve: cancelled } = Promise.withResolvers();
-    t.open(server.url, { fetch: async () => neverEnding(t, cancelled, { 'Content-Type': 'text/html' }) });
-    await t.waiting('the end of the stream', promise);
-  }, ['cancelled', 'error CLOSED']),
-  scenario('a response that arrives after close() is canceled', async (t, server) => {
-    const [asked, answer, done] = [Promise.withResolvers(), Promise.withResolvers(), Promise.withResolvers()];
-    const source = t.open(server.url, {
-      fetch() {
-        asked.resolve();
-        return answer.promise;
-      },
-    });
-    await t.waiting('the request', asked.promise);
-    source.close();
-    answer.resolve(neverEnding(t, done.resolve));
-    await t.waiting('the end of the stream', done.promise);
-  }, ['cancelled']),
   scenario('a fetch option that rejects is a network error', async (t, server) => {
     let calls = 0;
     const source = t.open(server.url, {

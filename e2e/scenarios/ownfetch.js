@@ -1,10 +1,13 @@
 // The option `fetch` may resolve to anything, and option functions may answer after their source was closed.
-import { scenario } from '../harness/addition.js';
+import { lockedStream, scenario } from '../harness/addition.js';
 
-function lockedStream() {
-  const stream = new ReadableStream();
-  stream.getReader();
-  return stream;
+/** A response whose stream never ends. It notes when the stream is canceled. */
+function neverEnding(t, cancelled, headers = { 'Content-Type': 'text/event-stream' }) {
+  const cancel = () => {
+    t.note('cancelled');
+    cancelled();
+  };
+  return new Response(new ReadableStream({ cancel }), { headers });
 }
 
 /** An object like a Response, as pages create them in tests. */
@@ -45,6 +48,39 @@ export default [
     'open', 'message "x"', 'error CONNECTING', 'A/a?b',
     'open', 'message "x"', 'error CONNECTING', 'A/elsewhere?b',
   ]),
+  scenario('close() cancels the response of a fetch option that ignores the signal', async (t, server) => {
+    const { promise, resolve: cancelled } = Promise.withResolvers();
+    const source = t.open(server.url, { fetch: async () => neverEnding(t, cancelled) });
+    await t.until(source, 'open');
+    source.close();
+    await t.waiting('the end of the stream', promise);
+  }, ['open', 'cancelled']),
+  scenario('a rejected response of a fetch option that ignores the signal is canceled', async (t, server) => {
+    const { promise, resolve: cancelled } = Promise.withResolvers();
+    t.open(server.url, { fetch: async () => neverEnding(t, cancelled, { 'Content-Type': 'text/html' }) });
+    await t.waiting('the end of the stream', promise);
+  }, ['cancelled', 'error CLOSED']),
+  scenario('a response that arrives after close() is canceled', async (t, server) => {
+    const [asked, answer, done] = [Promise.withResolvers(), Promise.withResolvers(), Promise.withResolvers()];
+    const source = t.open(server.url, {
+      fetch() {
+        asked.resolve();
+        return answer.promise;
+      },
+    });
+    await t.waiting('the request', asked.promise);
+    source.close();
+    answer.resolve(neverEnding(t, done.resolve));
+    await t.waiting('the end of the stream', done.promise);
+  }, ['cancelled']),
+  scenario('the body of a response that the fetch option returns without readable headers is canceled', async (t, server) => {
+    const { promise, resolve: cancelled } = Promise.withResolvers();
+    const answers = [() => ({ status: 200, headers: {}, body: neverEnding(t, cancelled).body })];
+    const source = t.open(server.url, { fetch: async (...args) => answers.shift()?.() ?? fetch(...args), retry: { initial: 1 } });
+    await t.waiting('the end of the stream', promise);
+    await server.accept();
+    await t.until(source, 'open');
+  }, ['cancelled', 'error CONNECTING', 'GET A', 'open']),
   scenario('after a redirect to another origin, the fetch option gets no credential headers', async (t, server) => {
     const sent = [];
     const secrets = { authorization: 'a', cookie: 'b=c', 'Proxy-Authorization': 'd', 'X-Tenant': '7' };

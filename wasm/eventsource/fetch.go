@@ -239,8 +239,20 @@ func (b *body) copied(chunk safejs.Value) ([]byte, error) {
 	return b.buffer[:n], err
 }
 
-// close does nothing: canceling the context aborts the fetch and its stream.
-func (b *body) close() {}
+// close cancels the stream. The end of the context has aborted a fetch already, but Options.Client may ignore its signal.
+func (b *body) close() {
+	if b.reader.IsUndefined() {
+		return
+	}
+	canceled, err := b.reader.Call("cancel")
+	if err != nil {
+		return
+	}
+	// The promise is rejected if the stream has failed. Any function will do as a handler.
+	if handler, err := safejs.Global().Get("Boolean"); err == nil {
+		_, _ = canceled.Call("catch", handler)
+	}
+}
 
 // await waits for a promise. It returns its value, an error if it is rejected, or the context's cause.
 func await(ctx context.Context, promise safejs.Value) (safejs.Value, error) {

@@ -181,6 +181,23 @@ func TestStream(t *testing.T) {
 	l.wantAborted(x)
 }
 
+// A function in place of fetch may ignore the signal. Its stream is canceled all the same.
+func TestCancelEndsAStreamThatIgnoresTheSignal(t *testing.T) {
+	l := newLab(t)
+	const endless = `return (canceled) => async () => new Response(new ReadableStream({ cancel: canceled }), {
+		headers: { 'Content-Type': 'text/event-stream' },
+	})`
+	ended := make(chan struct{})
+	canceled := must(safejs.FuncOf(func(safejs.Value, []safejs.Value) any { close(ended); return nil }))
+	t.Cleanup(canceled.Release)
+	function := must(must(safejs.Global().Get("Function")).New(endless))
+	cancel := l.open(url, eventsource.Options{Client: must(must(function.Invoke()).Invoke(canceled))})
+	l.want("open 200 https://a.example/events [text/event-stream]")
+	cancel()
+	receive(l, ended)
+	l.want("end: eventsource: the context is done: context canceled", "over")
+}
+
 func TestCancelBeforeTheResponse(t *testing.T) {
 	l := newLab(t)
 	cancel := l.open(url, eventsource.Options{})

@@ -74,7 +74,8 @@ type Options struct {
 	WithCredentials bool
 
 	// Client sends the requests. Nil means [net/http.DefaultClient]. Its Timeout is ignored, because it would end streams.
-	// In a browser, Client is a function to call instead of fetch, and the zero Value means fetch.
+	// In a browser, Client is a function to call instead of fetch, and the zero Value means fetch. It should abort when
+	// the signal among its arguments says so.
 	Client Client
 
 	// OnOpen is called when a connection is open, before its first event. OnError is called when a connection is lost or
