@@ -65,6 +65,7 @@ type Difference struct {
 	Engines        []string `json:"engines"` // none: it is so in all
 	Expect         []string `json:"expect"`
 	Reason         string   `json:"reason"`
+	Page           string   `json:"page"` // about the engine's own EventSource, in docs/ or a section of docs/engines.md
 }
 
 // Differences returns the rows of differences.json.

@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"context"
-	"encoding/json"
 	"flag"
 	"io/fs"
 	"iter"
@@ -46,16 +45,6 @@ func (s scenario) isFor(implementation string) bool {
 		return s.Only != "native" && s.File != "loading" && s.File != "inworker" // whose worker runs in one way
 	}
 	return s.Only == "" || s.Only == implementation
-}
-
-// A difference is what an implementation is known to do instead of what the scenario expects.
-type difference struct {
-	Scenario       string   `json:"scenario"`
-	Implementation string   `json:"implementation"`
-	Engines        []string `json:"engines"` // none: it is so in all
-	Expect         []string `json:"expect"`
-	Reason         string   `json:"reason"`
-	Page           string   `json:"page"` // of the documentation about the engine's own EventSource, see TestEnginesIndex
 }
 
 var (
@@ -279,14 +268,11 @@ func checkDifferences(t *testing.T, scenarios []scenario) {
 	}
 }
 
-func knownDifferences(t *testing.T) (differences []difference) {
+func knownDifferences(t *testing.T) []Difference {
 	t.Helper()
-	data, err := files.ReadFile("differences.json")
+	differences, err := Differences()
 	if err != nil {
 		t.Fatal(err)
-	}
-	if err := json.Unmarshal(data, &differences); err != nil {
-		t.Fatalf("differences.json: %v", err)
 	}
 	return differences
 }

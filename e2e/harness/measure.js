@@ -3,8 +3,9 @@
 //   control, file, name, implementation   as in run.js
 //   patience                              a run hangs when nothing happens for this many moments
 //   limit                                 the longest duration of a run, in milliseconds
+import { catchUncaught, describe } from './exceptions.js';
 import { load } from './implementation.js';
-import { hangs, waits } from './patience.js';
+import { hangs, stillWaiting } from './patience.js';
 import { Scenario } from './scenario.js';
 
 const { searchParams } = new URL(location);
@@ -14,9 +15,6 @@ const { control, file, implementation, patience, limit } = Object.fromEntries(se
 const { fetch } = globalThis;
 
 const request = (url, init) => fetch.call(globalThis, url, init);
-
-/** Removes the listeners of a scenario and ends the wait for its end. */
-let over = new AbortController();
 
 async function runAll() {
   const [{ default: scenarios }, lab, allowed, EventSource] = await Promise.all([
@@ -35,8 +33,11 @@ async function runAll() {
   }
 }
 
-/** Leaves out of a line what the scoreboard does not compare. The rules are those of essence in e2e/scoreboard/judge.go. */
-const essence = (line) => line.replace(/ (accept|cache-control|pragma): (missing|"[^"]*")/g, '').replace(/ from \S+( CONNECTING| CLOSED)?$/, '$1').replace(/ (CONNECTING|OPEN|CLOSED)$/, '');
+/** Leaves out of a line what the scoreboard does not compare, by the patterns of e2e/scoreboard/judge.go. */
+const essence = (line) => line
+  .replace(/ (accept|cache-control|pragma): (missing|"[^"]*")/g, '')
+  .replace(/ from \S*( CONNECTING| CLOSED)?$/, '$1')
+  .replace(/ (CONNECTING|OPEN|CLOSED)$/, '');
 
 /** Reports a result to the lab, which answers when the next scenario may begin. */
 function report(result) {
@@ -45,17 +46,7 @@ function report(result) {
 
 /** Runs the scenario until it ends or hangs. */
 async function perform(scenario, t, expected) {
-  over.abort(); // ends that of the scenario before, which has been reported
-  over = new AbortController();
-  const { signal } = over;
-  addEventListener('error', (event) => {
-    t.uncaught(event.message);
-    event.preventDefault();
-  }, { signal });
-  addEventListener('unhandledrejection', (event) => {
-    t.uncaught(`in a promise: ${event.reason}`);
-    event.preventDefault();
-  }, { signal });
+  catchUncaught(t);
   const ended = new AbortController();
   let unfinished = false;
   const hanging = hangs(t, {
@@ -68,13 +59,13 @@ async function perform(scenario, t, expected) {
   }).then(() => {
     if (ended.signal.aborted) return;
     unfinished = true;
-    t.write(waits + t.waitingFor);
+    t.write(stillWaiting + t.waitingFor);
   });
   try {
     await Promise.race([scenario.run(t), hanging]);
     return { problem: '', unfinished };
   } catch (error) {
-    return { problem: `${error?.stack?.includes(error.message) ? error.stack : error}`, unfinished };
+    return { problem: describe(error), unfinished };
   } finally {
     ended.abort();
     await t.finish();

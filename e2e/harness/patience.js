@@ -2,7 +2,7 @@
 // a round trip to the lab, so it takes longer when the machine has more to do.
 
 /** How the trace of a run that hangs ends. */
-export const waits = 'still waiting for ';
+export const stillWaiting = 'still waiting for ';
 
 /** The shortest duration of a moment, in milliseconds. */
 const moments = 500;

@@ -1,11 +1,10 @@
 // Runs a scenario and judges its trace, in a page or in another runtime.
+import { describe } from './exceptions.js';
 import { judge } from './judge.js';
+import { stillWaiting } from './patience.js';
 
 // The limit for a scenario that is known to hang, in milliseconds. Everything before the hang must happen within it.
 const knownLimit = 5_000;
-
-/** How the trace of a run that hangs ends. */
-const stillWaiting = 'still waiting for ';
 
 const waits = (lines = []) => lines.some((line) => line.startsWith(stillWaiting));
 
@@ -33,7 +32,7 @@ async function perform(scenario, t, limits) {
     await Promise.race([scenario.run(t), expiry]);
     return null;
   } catch (error) {
-    return error.stack?.includes(error.message) ? error.stack : `${error}\n${error.stack}`;
+    return describe(error);
   } finally {
     over.abort();
     await t.finish();

@@ -1,4 +1,5 @@
 // Runs the scenarios that the page's URL names, one after the other, and reports their results to the lab.
+import { catchUncaught } from './exceptions.js';
 import { family, load } from './implementation.js';
 import { findDifference } from './judge.js';
 import { run } from './perform.js';
@@ -6,9 +7,6 @@ import { Scenario } from './scenario.js';
 
 const { searchParams } = new URL(location);
 const { control, file, implementation, limit = 50_000 } = Object.fromEntries(searchParams);
-
-/** Removes the listeners of a scenario. */
-let over = new AbortController();
 
 async function runAll() {
   const [{ default: scenarios }, lab, differences, EventSource] = await Promise.all([
@@ -29,21 +27,6 @@ async function runAll() {
 /** Reports a result to the lab, which answers when the next scenario may begin. */
 function report(result) {
   return fetch(`${control}/report`, { method: 'POST', body: JSON.stringify(result) });
-}
-
-/** Writes uncaught exceptions to the trace. */
-function catchUncaught(t) {
-  over.abort(); // removes those of the scenario before, which has been reported
-  over = new AbortController();
-  const until = { signal: over.signal };
-  addEventListener('error', (event) => {
-    t.uncaught(event.message);
-    event.preventDefault();
-  }, until);
-  addEventListener('unhandledrejection', (event) => {
-    t.uncaught(`in a promise: ${event.reason}`);
-    event.preventDefault();
-  }, until);
 }
 
 // Not awaited: WebKit would evaluate this module forever if the frame were removed in the meantime.

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -66,6 +67,19 @@ func TestJudge(t *testing.T) {
 }
 
 // The differences that are known explain a failure. They change no verdict, and explain no other failure.
+// A page ends a run early when its trace is wrong, by the patterns that later judge it.
+func TestPagesHaveThePatterns(t *testing.T) {
+	page, err := fs.ReadFile(e2e.Files(), "harness/measure.js")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, pattern := range []*regexp.Regexp{usualHeaders, eventOrigin, states} {
+		if !strings.Contains(string(page), "/"+pattern.String()+"/") {
+			t.Errorf("harness/measure.js lacks the pattern %s", pattern)
+		}
+	}
+}
+
 func TestExplain(t *testing.T) {
 	known := []e2e.Difference{{Scenario: "ids/x", Implementation: "native", Engines: []string{"chromium"}, Expect: []string{"a"}, Reason: "because"}}
 	tests := map[string]struct {
