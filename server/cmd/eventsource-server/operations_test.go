@@ -45,12 +45,13 @@ func TestFlagsAreDocumented(t *testing.T) {
 
 // The script in OPERATIONS.md makes a token that may read and not publish.
 func TestDocumentedToken(t *testing.T) {
-	bash, err := exec.LookPath("bash")
-	if err != nil {
-		t.Skip(err)
+	for _, name := range []string{"bash", "openssl"} {
+		if _, err := exec.LookPath(name); err != nil && os.Getenv("CI") == "" {
+			t.Skipf("the documented script does not run: %v", err)
+		}
 	}
 	folder := t.TempDir()
-	script := exec.CommandContext(t.Context(), bash, "-euo", "pipefail", "-c", documented(t, "bash"))
+	script := exec.CommandContext(t.Context(), "bash", "-euo", "pipefail", "-c", documented(t, "bash"))
 	script.Dir = folder
 	token, err := script.Output()
 	if err != nil {
