@@ -181,7 +181,7 @@ func TestStream(t *testing.T) {
 	l.wantAborted(x)
 }
 
-// A function in place of fetch may ignore the signal. Its stream is canceled all the same.
+// A Client may ignore the signal. Its stream is canceled anyway.
 func TestCancelEndsAStreamThatIgnoresTheSignal(t *testing.T) {
 	l := newLab(t)
 	const endless = `return (canceled) => async () => new Response(new ReadableStream({ cancel: canceled }), {
