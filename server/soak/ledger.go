@@ -24,13 +24,14 @@ type ledger struct {
 
 	mu        sync.RWMutex
 	epoch     string
-	sequences [][]uint64 // by topic
-	head      uint64     // the highest sequence
+	sequences [][]uint64      // by topic
+	head      uint64          // all sequences up to here are recorded
+	ahead     map[uint64]bool // sequences recorded before one that is lower
 }
 
 func newLedger(broker *server.Broker, names []string) *ledger {
 	filler := bytes.Repeat([]byte("0123456789abcdefghijklmnopqrstuvwxyz "), maxSize/37+1)
-	return &ledger{broker: broker, names: names, filler: filler[:maxSize], sequences: make([][]uint64, len(names))}
+	return &ledger{broker: broker, names: names, filler: filler[:maxSize], sequences: make([][]uint64, len(names)), ahead: map[uint64]bool{}}
 }
 
 // publish publishes the next event of a topic. Its data has the topic, the number and the time.
@@ -43,13 +44,22 @@ func (l *ledger) publish(topic, size int) error {
 	if err != nil {
 		return err
 	}
+	return l.record(topic, id)
+}
+
+// record records the next event of a topic. Publishers do so in any order, and clients may have received the event by then.
+func (l *ledger) record(topic int, id string) error {
 	epoch, sequence, err := parseID(id)
 	if err != nil {
 		return err
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.epoch, l.head = epoch, max(l.head, sequence)
+	l.epoch, l.ahead[sequence] = epoch, true
+	for l.ahead[l.head+1] {
+		l.head++
+		delete(l.ahead, l.head)
+	}
 	l.sequences[topic] = append(l.sequences[topic], sequence)
 	return nil
 }
@@ -100,6 +110,7 @@ func (l *ledger) sequence(topic, n int) (uint64, bool) {
 	return l.sequences[topic][n], true
 }
 
+// newest returns the position up to which everything is recorded.
 func (l *ledger) newest() (epoch string, head uint64) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()

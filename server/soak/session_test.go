@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/eventsource-wasm/eventsource-wasm/server"
+	"github.com/eventsource-wasm/eventsource-wasm/sse"
 )
 
 // The soak relies on sessions to detect every fault. These streams are written by hand.
@@ -99,6 +100,51 @@ func TestSessionDetectsFaults(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// A client may receive an event and reconnect before the publisher has recorded the event's id.
+func TestSessionIsAheadOfPublishers(t *testing.T) {
+	broker := &server.Broker{}
+	l := newLedger(broker, []string{"a", "b"})
+	var ids, blocks []string
+	for n := range 2 {
+		for topic, name := range l.names {
+			data := fmt.Sprintf("%d %d 1 0 ", topic, n)
+			id, err := broker.Publish(t.Context(), name, sse.Event{Data: data})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ids, blocks = append(ids, id), append(blocks, fmt.Sprintf("data: %s\nid: %s\n\n", data, id))
+		}
+	}
+	record := func(topic, i int) {
+		if err := l.record(topic, ids[i]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := resume(l, l.filter("a", "b"), "", 0)
+	receive := func(stream string) {
+		t.Helper()
+		if err := s.feed([]byte(stream)); err != nil {
+			t.Fatal(err)
+		}
+		s = s.again()
+	}
+	epoch, _, _ := strings.Cut(ids[0], "-")
+	receive(fmt.Sprintf("id: %s-0\n\n", epoch) + blocks[0])
+	record(1, 1)
+	receive(blocks[1])
+	if _, head := l.newest(); head != 0 {
+		t.Errorf("the ledger is complete up to %d, although the first event is not recorded", head)
+	}
+	record(0, 0)
+	receive(blocks[2] + blocks[3])
+	if s.at != 4 {
+		t.Errorf("the session is at %d", s.at)
+	}
+	if err := s.feed([]byte(blocks[3])); err == nil {
+		t.Error("an event may come twice after a reconnection")
 	}
 }
 

@@ -63,11 +63,7 @@ func (sub *subscriber) run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if session.placed {
-			session = after(sub.crowd.ledger, sub.filter, session.at)
-		} else {
-			session = resume(sub.crowd.ledger, sub.filter, "", 0)
-		}
+		session = session.again()
 		pause(ctx, 50*time.Millisecond)
 	}
 	return nil
