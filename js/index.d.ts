@@ -118,16 +118,14 @@ export interface EventSourceInit {
   errorBodySize?: number;
 
   /**
-   * An array that collects what happens to the source, for `console.table` or a report: requests, open and error events, and
-   * the end. It keeps the last `diagnosticsSize` entries. They contain no headers, ids, data or URL queries.
+   * What to do with entries about the source: requests, open and error events, and the end. They contain no headers, ids,
+   * data or URL queries. A function is called with each entry, so `console.debug` logs them. An array collects the last
+   * `diagnosticsSize` entries, for `console.table` or a report.
    */
-  diagnostics?: Diagnostic[];
+  diagnostics?: Diagnostic[] | ((entry: Diagnostic) => void);
 
-  /** How many entries `diagnostics` holds, from 1 to 10000. Default: 100. */
+  /** How many entries an array given as `diagnostics` holds, from 1 to 10000. Default: 100. */
   diagnosticsSize?: number;
-
-  /** Whether to log these entries by `console.debug`. Default: false. */
-  debug?: boolean;
 
   /**
    * Whether to read and decode the stream in a worker, which all such sources of the page share. The page's thread only fires

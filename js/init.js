@@ -84,7 +84,6 @@ const OPTIONS = {
   errorBodySize: integer(0, 0, 65_536),
   diagnostics: convertDiagnostics,
   diagnosticsSize: integer(100, 1, 10_000),
-  debug: convertBoolean,
   worker: convertWorker,
   shared: convertShared,
   accept: (accept = {}, name) => convertMembers(ACCEPT, accept, `${name}.`),
@@ -114,9 +113,8 @@ const OPTIONS = {
  * @property {((text: string) => void) | undefined} onComment
  * @property {{ size: number, full: 'wait' | 'oldest' | 'newest' }} buffer
  * @property {number} errorBodySize
- * @property {object[] | undefined} diagnostics
+ * @property {object[] | ((entry: object) => void) | undefined} diagnostics
  * @property {number} diagnosticsSize
- * @property {boolean} debug
  * @property {boolean | string | URL | object} worker
  * @property {boolean} shared
  * @property {number} [reconnectionTime] of the stream that a worker continues
@@ -215,8 +213,8 @@ function convertBuffer(buffer = {}, name) {
 }
 
 function convertDiagnostics(diagnostics, name) {
-  if (diagnostics === undefined || (Array.isArray(diagnostics) && Object.isExtensible(diagnostics))) return diagnostics;
-  throw invalid(name, 'must be an array that can be written to.');
+  if (Array.isArray(diagnostics) ? Object.isExtensible(diagnostics) : ['undefined', 'function'].includes(typeof diagnostics)) return diagnostics;
+  throw invalid(name, 'must be a function, or an array that can be written to.');
 }
 
 function convertParam(param, name) {

@@ -136,7 +136,7 @@ export class RemoteConnection extends Source {
     }
     this.#forget();
     // The first ones cannot be posted or are used in the page.
-    const { headers, body, signal, parse, onEvent, onComment, diagnostics, debug, persist, buffer, wake, worker, ...open } = this.source;
+    const { headers, body, signal, parse, onEvent, onComment, diagnostics, persist, buffer, wake, worker, ...open } = this.source;
     const id = (this.#id = ++lastId);
     this.#unacknowledged = 0;
     connections.set(id, this);
