@@ -16,6 +16,15 @@ const JUST_SENT = 2000;
 /** Completes an unfinished event, like a blank line. After a CR, the first LF completes a CRLF. */
 const END_OF_EVENT = Uint8Array.of(10, 10);
 
+/** Console messages by the reason of a failure. Browsers log statuses themselves, and 204 is not a failure. */
+const WARNINGS = {
+  forbidden: 'the browser does not allow the request',
+  'content-type': "the response's Content-Type is not text/event-stream",
+  limit: 'an event of the stream is larger than maxEventSize',
+  ended: 'the server ended the stream',
+  network: 'the network failed',
+};
+
 export class Connection extends Source {
   /** The lifecycle that decides what to do next. */
   #lifecycle;
@@ -220,10 +229,11 @@ export class Connection extends Source {
     }, delay);
   }
 
-  fail(reason, warning) {
+  fail(reason) {
     this.#commanded = true;
     // A source that makes only one request is expected to end.
-    if (warning && !(reason === 'ended' && this.source.once)) console.warn(`EventSource: the connection has failed: ${warning}`);
+    const warning = reason === 'ended' && this.source.once ? undefined : WARNINGS[reason];
+    if (warning) console.warn(`EventSource: the connection has failed: ${warning}`);
     this.#giveUp(reason);
   }
 

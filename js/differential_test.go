@@ -136,14 +136,14 @@ func (r *recorder) command(c lifecycle.Command) {
 		r.open = false
 		r.number(3)
 		r.number(uint64(c.Delay))
-		r.text(c.Reason.Word())
+		r.text(string(c.Reason))
 	case lifecycle.Wait:
 		r.number(4)
 		r.number(uint64(c.Delay))
 	case lifecycle.Fail:
 		r.open = false
 		r.number(5)
-		r.text(c.Reason.Word())
+		r.text(string(c.Reason))
 	}
 	if r.traced != nil {
 		fmt.Fprintln(r.traced)

@@ -14,15 +14,6 @@ const MAX_DELAY = 2 ** 31 - 1; // in milliseconds: a timer with a longer delay f
 /** The standard's policy: reconnect after the reconnection time, and fail for any status other than 200. */
 export const STANDARD_RETRY = { statuses: [], initial: 0, max: 0, factor: 1, jitter: 0, attempts: Infinity, resetAfter: 0, needsId: false, seed: 1 };
 
-/** Console messages. Browsers log statuses themselves, and 204 is not a failure. */
-const WARNINGS = {
-  forbidden: 'the browser does not allow the request',
-  'content-type': "the response's Content-Type is not text/event-stream",
-  limit: 'an event of the stream is larger than maxEventSize',
-  ended: 'the server ended the stream',
-  network: 'the network failed',
-};
-
 export class Lifecycle {
   /** Always false: only the engine's lifecycle can get lost. */
   lost = false;
@@ -208,7 +199,7 @@ export class Lifecycle {
    */
   #fail(reason) {
     this.#phase = ENDED;
-    this.#commands.fail(reason, WARNINGS[reason] ?? '');
+    this.#commands.fail(reason);
   }
 }
 

@@ -342,7 +342,7 @@ func (c *connection) readErrorBody(reason lifecycle.Reason) {
 // report calls OnError with what is known, and returns that.
 func (c *connection) report(command lifecycle.Command) *Error {
 	if c.known.Reason == "" {
-		c.known.Reason = Reason(command.Reason.Word())
+		c.known.Reason = Reason(command.Reason)
 	}
 	failure := c.known
 	if command.Do == lifecycle.Reestablish {

@@ -190,7 +190,7 @@ func TestRedirectLimit(t *testing.T) {
 	inLab(t, func(l *lab) {
 		client := l.client()
 		client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-		l.open(eventsource.Options{Client: client})
+		l.open(eventsource.Options{Transport: eventsource.Transport{Client: client}})
 		l.next().write("HTTP/1.1 307 R\r\nLocation: /\r\nContent-Length: 0\r\n\r\n").end()
 		l.want("error status", "end: eventsource: the response's status is not 200 but 307", "over")
 	})
@@ -330,7 +330,7 @@ func TestCancel(t *testing.T) {
 			inLab(t, func(l *lab) {
 				cause := errors.New("enough")
 				ctx, cancel := context.WithCancelCause(l.Context())
-				source, err := eventsource.New(there, eventsource.Options{Client: l.client(), Retry: &eventsource.Retry{}})
+				source, err := eventsource.New(there, eventsource.Options{Transport: eventsource.Transport{Client: l.client()}, Retry: &eventsource.Retry{}})
 				if err != nil {
 					l.Fatal(err)
 				}
@@ -441,7 +441,7 @@ func TestClientTimeout(t *testing.T) {
 	inLab(t, func(l *lab) {
 		client := l.client()
 		client.Timeout = time.Second
-		l.open(eventsource.Options{Client: client})
+		l.open(eventsource.Options{Transport: eventsource.Transport{Client: client}})
 		x := l.next().write(stream)
 		time.Sleep(time.Hour)
 		x.write("data: a\n\n")

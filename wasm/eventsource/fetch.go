@@ -13,8 +13,12 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/wasm/lifecycle"
 )
 
-// Client is a function to call instead of fetch. The zero Value means fetch.
-type Client = safejs.Value
+// A Transport sends the requests of a source. Its field is another one outside browsers (GOOS other than js).
+type Transport struct {
+	// Fetch is a function to call instead of the global fetch. It should abort the request when the signal among its
+	// arguments says so.
+	Fetch safejs.Value
+}
 
 // errEnd is returned at the end of a body.
 var errEnd = errors.New("end of the body")
@@ -85,10 +89,10 @@ func (s *Source) send(ctx context.Context, r request) (*response, error) {
 func (s *Source) fetch(ctx context.Context, url string, init map[string]any) (safejs.Value, error) {
 	var promise safejs.Value
 	var err error
-	if s.options.Client.IsUndefined() {
+	if s.options.Transport.Fetch.IsUndefined() {
 		promise, err = safejs.Global().Call("fetch", url, init)
 	} else {
-		promise, err = s.options.Client.Invoke(url, init)
+		promise, err = s.options.Transport.Fetch.Invoke(url, init)
 	}
 	if err != nil {
 		return safejs.Value{}, err
@@ -138,7 +142,7 @@ func newResponse(requested string, received safejs.Value) (*response, error) {
 		return nil, err
 	}
 	if r.URL == "" {
-		r.URL = requested // a Response made by a service worker or a Client has no URL
+		r.URL = requested // a Response made by a service worker or Transport.Fetch has no URL
 	}
 	headers, err := received.Get("headers")
 	if err != nil {
@@ -239,7 +243,7 @@ func (b *body) copied(chunk safejs.Value) ([]byte, error) {
 	return b.buffer[:n], err
 }
 
-// close cancels the stream. The end of the context has aborted a fetch already, but Options.Client may ignore its signal.
+// close cancels the stream. The end of the context has aborted a fetch already, but Transport.Fetch may ignore its signal.
 func (b *body) close() {
 	if b.reader.IsUndefined() {
 		return

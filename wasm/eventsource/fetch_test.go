@@ -77,8 +77,8 @@ func must[T any](value T, err error) T {
 // open opens a source and reads it to its end. Everything that it reports is sent to reports, and "over" at the end.
 func (l *lab) open(url string, options eventsource.Options) context.CancelFunc {
 	l.Helper()
-	if options.Client.IsUndefined() {
-		options.Client = l.fetch
+	if options.Transport.Fetch.IsUndefined() {
+		options.Transport.Fetch = l.fetch
 	}
 	options.OnOpen = func(r eventsource.Response) { l.note("open %d %s %v", r.Status, r.URL, r.Header["Content-Type"]) }
 	options.OnError = func(e *eventsource.Error) { l.note("error %s %t %s", string(e.Reason), e.WillRetry, e.Body) }
@@ -191,7 +191,7 @@ func TestCancelEndsAStreamThatIgnoresTheSignal(t *testing.T) {
 	canceled := must(safejs.FuncOf(func(safejs.Value, []safejs.Value) any { close(ended); return nil }))
 	t.Cleanup(canceled.Release)
 	function := must(must(safejs.Global().Get("Function")).New(endless))
-	cancel := l.open(url, eventsource.Options{Client: must(must(function.Invoke()).Invoke(canceled))})
+	cancel := l.open(url, eventsource.Options{Transport: eventsource.Transport{Fetch: must(must(function.Invoke()).Invoke(canceled))}})
 	l.want("open 200 https://a.example/events [text/event-stream]")
 	cancel()
 	receive(l, ended)
@@ -256,9 +256,9 @@ func TestRetryAfter(t *testing.T) {
 		var got time.Duration
 		ctx, cancel := context.WithCancel(context.Background())
 		source := must(eventsource.New(url, eventsource.Options{
-			Client:  l.fetch,
-			Retry:   &eventsource.Retry{Initial: time.Millisecond, Jitter: -1},
-			OnError: func(e *eventsource.Error) { got = e.RetryIn; cancel() },
+			Transport: eventsource.Transport{Fetch: l.fetch},
+			Retry:     &eventsource.Retry{Initial: time.Millisecond, Jitter: -1},
+			OnError:   func(e *eventsource.Error) { got = e.RetryIn; cancel() },
 		}))
 		go func() {
 			x := l.next(plain)
@@ -285,8 +285,8 @@ func TestRejections(t *testing.T) {
 	} {
 		l := newLab(t)
 		l.open(url, eventsource.Options{
-			Client: must(must(must(safejs.Global().Get("Function")).New(script)).Invoke()),
-			Retry:  &eventsource.Retry{Attempts: 1},
+			Transport: eventsource.Transport{Fetch: must(must(must(safejs.Global().Get("Function")).New(script)).Invoke())},
+			Retry:     &eventsource.Retry{Attempts: 1},
 		})
 		l.want("error network false ")
 		if got := receive(l, l.reports); !strings.HasPrefix(got, "end: eventsource: "+want) {
@@ -302,7 +302,7 @@ func TestURLs(t *testing.T) {
 		}
 	}
 	l := newLab(t)
-	l.open("ftp://a.example/", eventsource.Options{Client: must(must(must(safejs.Global().Get("Function")).New("return fetch")).Invoke())})
+	l.open("ftp://a.example/", eventsource.Options{Transport: eventsource.Transport{Fetch: must(must(must(safejs.Global().Get("Function")).New("return fetch")).Invoke())}})
 	l.want("error url false ")
 }
 

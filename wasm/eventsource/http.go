@@ -14,8 +14,11 @@ import (
 	"time"
 )
 
-// Client sends the requests of a source.
-type Client = *http.Client
+// A Transport sends the requests of a source. Its field is another one in a browser (GOOS=js).
+type Transport struct {
+	// Client is nil for [http.DefaultClient]. Its Timeout is ignored, because it would end streams.
+	Client *http.Client
+}
 
 // errEnd is returned at the end of a body.
 var errEnd = io.EOF
@@ -94,8 +97,8 @@ func withoutURL(err error) error {
 // Standard requires: net/http sends Authorization to other ports and to subdomains.
 func (s *Source) client() *http.Client {
 	client := *http.DefaultClient
-	if s.options.Client != nil {
-		client = *s.options.Client
+	if s.options.Transport.Client != nil {
+		client = *s.options.Transport.Client
 	}
 	client.Timeout = 0
 	policy := client.CheckRedirect

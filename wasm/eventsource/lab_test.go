@@ -109,8 +109,8 @@ func (l *lab) open(options eventsource.Options) {
 
 func (l *lab) openURL(url string, options eventsource.Options) {
 	l.Helper()
-	if options.Client == nil {
-		options.Client = l.client()
+	if options.Transport.Client == nil {
+		options.Transport.Client = l.client()
 	}
 	options.OnOpen = func(r eventsource.Response) {
 		l.note("open %d %s attempt %d resumed %t", r.Status, r.URL, r.Attempt, r.Resumed)

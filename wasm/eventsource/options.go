@@ -70,13 +70,11 @@ type Options struct {
 	MaxEventSize int
 
 	// WithCredentials lets a browser send cookies and other credentials to other origins. Elsewhere it has no effect: the
-	// Client's cookie jar decides.
+	// cookie jar of Transport.Client decides.
 	WithCredentials bool
 
-	// Client sends the requests. Nil means [net/http.DefaultClient]. Its Timeout is ignored, because it would end streams.
-	// In a browser, Client is a function to call instead of fetch, and the zero Value means fetch. It should abort when
-	// the signal among its arguments says so.
-	Client Client
+	// Transport sends the requests: with an [net/http.Client], or with fetch in a browser.
+	Transport Transport
 
 	// OnOpen is called when a connection is open, before its first event. OnError is called when a connection is lost or
 	// cannot be made, but not when the context is done. The goroutine that reads the source calls both and waits for them.

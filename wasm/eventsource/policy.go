@@ -23,7 +23,7 @@ func (s *Source) explain(ctx context.Context, url string, policy *policy, err er
 		return forbidden{ReasonURL, err}
 	case policy.blocked(ctx):
 		return forbidden{ReasonCSP, err}
-	case s.options.Client.IsUndefined() && isBlockedByCORS(ctx, url):
+	case s.options.Transport.Fetch.IsUndefined() && isBlockedByCORS(ctx, url):
 		return forbidden{ReasonCORS, err}
 	default:
 		return err

@@ -35,9 +35,9 @@ func TestKilledConnectionsLoseNothing(t *testing.T) {
 	opened := make(chan struct{}, kills+1)
 	resumed := 0
 	source, err := eventsource.New(s.URL+"?topic=numbers", eventsource.Options{
-		Header: http.Header{"Authorization": {"Bearer secret"}},
-		Retry:  &eventsource.Retry{Initial: time.Millisecond, Max: 10 * time.Millisecond},
-		Client: client,
+		Header:    http.Header{"Authorization": {"Bearer secret"}},
+		Retry:     &eventsource.Retry{Initial: time.Millisecond, Max: 10 * time.Millisecond},
+		Transport: eventsource.Transport{Client: client},
 		OnOpen: func(r eventsource.Response) {
 			if r.Resumed {
 				resumed++
@@ -97,9 +97,9 @@ func TestEndedSourcesLeaveNothing(t *testing.T) {
 			for n := range sources {
 				readers.Go(func() {
 					source, err := eventsource.New(s.URL+"?topic=news", eventsource.Options{
-						Client:  client,
-						OnOpen:  func(eventsource.Response) { opened.Add(1) },
-						OnError: func(e *eventsource.Error) { t.Error(e) },
+						Transport: eventsource.Transport{Client: client},
+						OnOpen:    func(eventsource.Response) { opened.Add(1) },
+						OnError:   func(e *eventsource.Error) { t.Error(e) },
 					})
 					if err != nil {
 						t.Error(err)

@@ -259,20 +259,6 @@ func TestContentType(t *testing.T) {
 	}
 }
 
-func TestReasons(t *testing.T) {
-	seen := map[string]bool{}
-	for r := ReasonEnded; r <= ReasonLimit; r++ {
-		if s := r.String(); s == "" || seen[s] {
-			t.Errorf("reason %d: %q is empty or a duplicate", r, s)
-		} else {
-			seen[s] = true
-		}
-	}
-	if s := Reason(0).String(); s != "" {
-		t.Errorf("no reason: %q", s)
-	}
-}
-
 func TestByteString(t *testing.T) {
 	for s, want := range map[string]string{"": "", "abc": "abc", "é": "\u00c3\u00a9", "\uFEFFa": "\u00ef\u00bb\u00bfa"} {
 		if got := ByteString(s); got != want {

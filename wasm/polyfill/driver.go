@@ -173,21 +173,12 @@ func (s *source) do(id int32, command lifecycle.Command) {
 	case lifecycle.Announce:
 		s.call(id, "announce", command.Delay)
 	case lifecycle.Reestablish:
-		s.call(id, "reestablish", command.Delay, command.Reason.Word())
+		s.call(id, "reestablish", command.Delay, string(command.Reason))
 	case lifecycle.Wait:
 		s.call(id, "wait", command.Delay)
 	case lifecycle.Fail:
-		s.call(id, "fail", command.Reason.Word(), warning(command.Reason))
+		s.call(id, "fail", string(command.Reason))
 	}
-}
-
-// warning returns the console message for a failure. There is none for a status: 204 is how a server ends a stream, and
-// browsers log other statuses themselves.
-func warning(r lifecycle.Reason) string {
-	if r == lifecycle.ReasonStatus {
-		return ""
-	}
-	return r.String()
 }
 
 func (s *source) call(id int32, command string, args ...any) {

@@ -126,7 +126,7 @@ func (a announcer) RoundTrip(r *http.Request) (*http.Response, error) {
 // Ours is the client of this module.
 func Ours(ctx context.Context, url string, client *http.Client, message func(Message), lost func()) {
 	source, err := eventsource.New(url, eventsource.Options{
-		Client: client,
+		Transport: eventsource.Transport{Client: client},
 		OnError: func(e *eventsource.Error) {
 			if e.WillRetry {
 				lost()

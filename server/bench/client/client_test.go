@@ -49,7 +49,7 @@ func (*body) Close() error { return nil }
 // clients receive events until receive, which is called with their data, returns false.
 var clients = map[string]func(b *testing.B, client *http.Client, receive func(data string) bool){
 	"ours": func(b *testing.B, client *http.Client, receive func(string) bool) {
-		source, err := eventsource.New("http://a.example/", eventsource.Options{Client: client})
+		source, err := eventsource.New("http://a.example/", eventsource.Options{Transport: eventsource.Transport{Client: client}})
 		if err != nil {
 			b.Fatal(err)
 		}
