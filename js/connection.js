@@ -281,9 +281,9 @@ export class Connection extends Source {
     this.#input('wake');
   }
 
-  /** Reconnects without an event if the connection has been silent for `silence` milliseconds. */
-  renew(silence) {
-    if (this.readyState !== OPEN || performance.now() - this.#quietSince < silence) return;
+  /** Reconnects without an event if the connection has been silent since that time, in milliseconds since 1970. */
+  renew(since) {
+    if (this.readyState !== OPEN || performance.timeOrigin + this.#quietSince >= since) return;
     this.suspend();
     this.wake();
   }

@@ -247,8 +247,8 @@ export class RemoteConnection extends Source {
     this.#post({ call: 'suspend' });
   }
 
-  renew(silence) {
-    this.#post({ call: 'renew', value: silence });
+  renew(since) {
+    this.#post({ call: 'renew', value: since });
   }
 
   /** Does nothing: only a source made by fromReadableStream can be reset, and it never runs in a worker. */

@@ -194,8 +194,8 @@ class Stream {
   }
 
   /** The page was frozen, and so was its own worker. */
-  renew(silence) {
-    if (!isSharedWorker) this.#connection?.renew(silence);
+  renew(since) {
+    if (!isSharedWorker) this.#connection?.renew(since);
   }
 
   taken(client, length) {

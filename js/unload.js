@@ -71,8 +71,8 @@ function observe({ type, persisted }) {
     queueTask(back);
     // In Chromium, fetch never delivers data that arrived while the page was frozen, nor any after it.
     // A late timer must not take a connection made since for a silent one.
-    const now = performance.now();
-    if (type === 'resume') setTimeout(() => each('renew', performance.now() - now), TIME_TO_ARRIVE);
+    const since = performance.timeOrigin + performance.now(); // a worker has another origin
+    if (type === 'resume') setTimeout(() => each('renew', since), TIME_TO_ARRIVE);
   }
 }
 

@@ -233,6 +233,8 @@ export default [
       document.dispatchEvent(new Event('resume'));
       await alive.send('data: y\n\n');
       await t.until(other, 'message');
+      let busy = 25_000;
+      performance.now = () => now() + (busy += 1000); // replacing a connection takes time
       look();
       await first.closed();
       t.note('readyState', source.readyState, other.readyState);
