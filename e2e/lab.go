@@ -331,7 +331,10 @@ func (l *lab) exchange(id string) *exchange {
 // write ignores errors, as end does: whether a server notices that its client has gone is a matter of timing.
 func (x *exchange) write(_ context.Context, body []byte) { x.conn.Write(body) }
 
-func (x *exchange) end(context.Context, []byte) { x.conn.CloseWrite() }
+func (x *exchange) end(_ context.Context, body []byte) {
+	x.conn.Write(body)
+	x.conn.CloseWrite()
+}
 
 // reset breaks the connection. The client may lose bytes that it has not read yet.
 func (x *exchange) reset(context.Context, []byte) {

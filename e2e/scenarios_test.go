@@ -91,7 +91,7 @@ func withoutWasm(files http.Handler) http.Handler {
 }
 
 // aPage is how many scenarios of a file run in the same page, one after the other.
-const aPage = 12
+const aPage = 40
 
 // runScenarios runs scenarios of one file. After one that fails, the rest of them gets another page.
 func runScenarios(t *testing.T, scenarios []scenario, implementation string) {

@@ -7,6 +7,10 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/css"
+	"github.com/chromedp/cdproto/dom"
+	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/chromedp"
 )
 
@@ -71,11 +75,26 @@ func (s *stages) borrow(t *testing.T) *stage {
 	default:
 	}
 	opened := &stage{tab: openTabOf(t, *s.browser)}
+	if err := ignoreDetails(opened.Context); err != nil {
+		opened.close()
+		t.Fatalf("opening a stage: %v", err)
+	}
 	if err := chromedp.Do(opened.Context, chromedp.Navigate(stageServer().URL+"/harness/stage.html")); err != nil {
 		opened.close()
 		t.Fatalf("opening a stage: %v", err)
 	}
 	return opened
+}
+
+// ignoreDetails turns off the reports about each request, chunk, element and style, which chromedp enables. Tests read
+// the console and evaluate scripts, and making those reports takes more time than many scenarios.
+func ignoreDetails(tab context.Context) error {
+	for _, disable := range []cdp.Command[cdp.Empty, cdp.Empty]{network.Disable, css.Disable, dom.Disable} {
+		if _, err := chromedp.Call(tab, disable, cdp.Empty{}); err != nil {
+			return fmt.Errorf("%s: %w", disable.Method, err)
+		}
+	}
+	return nil
 }
 
 // show shows the page that scenarios run in.

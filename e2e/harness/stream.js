@@ -95,14 +95,17 @@ export class Exchange {
 
   /** Ends the body properly. */
   async end() {
-    if (this.#chunked) await this.#write('0\r\n\r\n');
-    await this.truncate();
+    await this.#close(this.#chunked ? '0\r\n\r\n' : '');
   }
 
   /** Closes the connection. This ends a body without a length or chunks, and truncates any other. */
   async truncate() {
+    await this.#close('');
+  }
+
+  async #close(body) {
     this.#waitsForBody = false;
-    await this.#t.control('end', `end?request=${this.#id}`, { method: 'POST' });
+    await this.#t.control('end', `end?request=${this.#id}`, { method: 'POST', body });
   }
 
   /** Breaks the connection with a TCP reset. Bytes that the client has not read are lost. */
