@@ -74,7 +74,7 @@ function waits(name, stream, place = standard) {
 }
 
 // Firefox raises reconnection times below half a second, so longer ones are needed there.
-const [middle, long] = (engine === 'firefox' ? [900, 1200] : [150, 300]).map((time) => `retry: ${time}\n`);
+const [middle, long] = (engine === 'firefox' ? [1500, 2000] : [150, 300]).map((time) => `retry: ${time}\n`);
 
 export default [
   returnsBefore('retry sets the reconnection time', { quick: 'retry: 1\n\n', slow: `${long}\n` }),
