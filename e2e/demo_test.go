@@ -106,7 +106,7 @@ func TestDemo(t *testing.T) {
 	messages := chromedp.Console(tab)
 	const (
 		lost, lostOurs = "Connection lost. Trying again.", "Connection lost. Trying again in 3 s."
-		silent, asked  = "Closed for good. The error event does not say why.", "Asked again with fetch: the server answers "
+		silent, asked  = "Closed for good. The error event does not say why.", "A fetch shows the reason: the server answers "
 		reconnected    = "Reconnected."
 		broke          = "Broke all connections."
 	)
