@@ -14,7 +14,7 @@ import (
 	"testing"
 )
 
-// hostile is what an implementation may call itself, throw or have in a trace.
+// hostile is text that an implementation may use as its name, exception or trace.
 const hostile = `</pre></script><script>alert(1)</script><img src=x onerror=alert(2)>"'&|` + "`*[x](javascript:alert(3))"
 
 // boardOf has one scenario of each verdict.
@@ -55,7 +55,7 @@ func TestFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	if total := b.Implementations[0].Total; total != (Count{1, 3}) {
-		t.Errorf("the total is %v: what does not apply, and the group that does not count, should be left out", total)
+		t.Errorf("the total is %v, want it without inapplicable scenarios and without the group that does not count", total)
 	}
 	pages := map[string][]string{
 		"scoreboard.html":        {"1/3", "0/1", "of 4 scenarios", `href="scoreboard/impl-x.html#ids"`},
@@ -72,7 +72,7 @@ func TestFiles(t *testing.T) {
 		}
 		for _, part := range []string{"<script", "<img src=x", "javascript:alert(1)\"", "onerror=alert(2)>\""} {
 			if strings.Contains(text, part) {
-				t.Errorf("%s has %q, which somebody else wrote", name, part)
+				t.Errorf("%s contains %q unescaped", name, part)
 			}
 		}
 	}
@@ -123,11 +123,11 @@ func TestRepeatedLines(t *testing.T) {
 func TestPercent(t *testing.T) {
 	for want, c := range map[string]Count{"100%": {7, 7}, "0%": {0, 7}, "99.9%": {99_999, 100_000}, "0.1%": {1, 100_000}, "50.0%": {1, 2}, "66.6%": {2, 3}} {
 		if got := percent(c); got != want {
-			t.Errorf("%v is %s, want %s", c, got, want)
+			t.Errorf("percent(%v) = %s, want %s", c, got, want)
 		}
 	}
 	if text := string(badge("x", Count{})); !strings.Contains(text, "not measured") {
-		t.Errorf("a badge of nothing is %s", text)
+		t.Errorf("the badge without a count is %s", text)
 	}
 }
 
@@ -143,7 +143,7 @@ func TestKeep(t *testing.T) {
 	}
 	b.keep(&Board{Suite: "y", Implementations: []*Implementation{{ID: "sse.js"}}})
 	if len(b.Implementations) != 4 {
-		t.Error("results of other scenarios are kept")
+		t.Error("results for other scenarios are kept")
 	}
 }
 
@@ -167,7 +167,7 @@ func TestDocument(t *testing.T) {
 	if err := os.WriteFile(page, []byte("before\n"+tableBegins+"old\n"+tableEnds+"after\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for range 2 { // the second time it replaces its own table
+	for range 2 { // the second time, it replaces its own table
 		if err := document(b, page); err != nil {
 			t.Fatal(err)
 		}
@@ -218,7 +218,7 @@ func TestReadRows(t *testing.T) {
 	}
 	put(`{`)
 	if _, err := readRows(path, scenarios); err == nil {
-		t.Error("half of a file is read")
+		t.Error("half of a file was read without an error")
 	}
 	if _, err := readRows(path+".none", scenarios); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("no file: %v", err)
