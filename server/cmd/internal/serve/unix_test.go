@@ -39,7 +39,7 @@ func TestUnixMode(t *testing.T) {
 		}
 		listener.Close()
 		if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("the socket is left: %v", err)
+			t.Errorf("the socket was not removed: %v", err)
 		}
 	}
 }
@@ -108,7 +108,7 @@ func TestDatagramSocketIsKept(t *testing.T) {
 	}
 	defer other.Close()
 	if _, err := (Sockets{}).Listen(t.Context(), "unix:"+path, "-addr"); err == nil {
-		t.Error("it is replaced")
+		t.Error("the datagram socket was replaced")
 	}
 	if _, err := os.Lstat(path); err != nil {
 		t.Error(err)
@@ -175,7 +175,7 @@ func TestConcurrentStartOverStaleSocket(t *testing.T) {
 		}
 		starting.Wait()
 		if len(listeners) != 1 {
-			t.Fatalf("%d listen", len(listeners))
+			t.Fatalf("%d programs listen, want 1", len(listeners))
 		}
 		conn, err := net.Dial("unix", path)
 		if err != nil {
@@ -203,6 +203,6 @@ func TestUnixRequestsAreLocal(t *testing.T) {
 	}
 	defer response.Body.Close()
 	if text, err := io.ReadAll(response.Body); err != nil || string(text) != "127.0.0.1:0" {
-		t.Errorf("the client is %q, %v", text, err)
+		t.Errorf("the client's address is %q, %v", text, err)
 	}
 }
