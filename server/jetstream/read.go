@@ -133,7 +133,7 @@ func (s *Store) record(m *nats.Msg) (r server.StoredRecord, ok bool) {
 }
 
 func sequence(m *nats.Msg, header string) uint64 {
-	n, _ := strconv.ParseUint(m.Header.Get(header), 10, 64) // zero is none
+	n, _ := strconv.ParseUint(m.Header.Get(header), 10, 64) // zero if missing
 	return n
 }
 
