@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// TestMain is also the servers' process, as main is.
+// TestMain also runs as a server's process, like main.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "-serve" {
 		main()
@@ -19,7 +19,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// Every contestant that this machine has must complete a short benchmark without losing events.
+// Every contestant that is installed must complete a short benchmark without losing events.
 func TestBenchmark(t *testing.T) {
 	p := plan{Rounds: 2, Connections: []int{10}, Windows: []int{1, 16}, Time: time.Millisecond, Readers: 2}
 	m := &measurement{plan: p, missing: map[string]string{}, log: t.Logf}
@@ -31,7 +31,7 @@ func TestBenchmark(t *testing.T) {
 	}
 	for _, r := range m.results {
 		if len(r.Values) != p.Rounds {
-			t.Errorf("%s has %d values of %q, not one for each round", r.Contestant, len(r.Values), r.Figure)
+			t.Errorf("%s has %d values of %q, want one per round", r.Contestant, len(r.Values), r.Figure)
 		}
 		for _, v := range r.Values {
 			if positive := r.Figure != memoryPerClient && r.Figure != mallocsPerEvent; math.IsNaN(v) || positive && v <= 0 {
@@ -96,14 +96,14 @@ func TestProtocols(t *testing.T) {
 				if m.missing[c.name] == "" && !slices.ContainsFunc(m.results, func(r *result) bool {
 					return r.Contestant == c.name && r.Figure == cpuPerDelivery && r.Values[0] > 0
 				}) {
-					t.Errorf("%s has no figures", c.name)
+					t.Errorf("%s has no results", c.name)
 				}
 			}
 		})
 	}
 }
 
-// Our clients that stall in a replay may slow down the others, but never cost them events.
+// Clients that stall in a replay may slow down other clients, but must not cost them events.
 func TestStalled(t *testing.T) {
 	p := plan{Time: time.Millisecond, Latency: 200 * time.Millisecond, Readers: 1}
 	for _, name := range []string{"ours", "ours, NoHijack"} {
@@ -120,7 +120,7 @@ func TestStalled(t *testing.T) {
 }
 
 func TestRatios(t *testing.T) {
-	a := &result{Values: []float64{6, 8}, Rounds: []int{0, 2}} // it failed in round 1
+	a := &result{Values: []float64{6, 8}, Rounds: []int{0, 2}} // failed in round 1
 	b := &result{Values: []float64{2, 5, 4}, Rounds: []int{0, 1, 2}}
 	if got := ratios(a, b); !slices.Equal(got, []float64{3, 2}) {
 		t.Errorf("the ratios are %v", got)
