@@ -54,17 +54,17 @@ func TestReplaceBody(t *testing.T) {
 func TestUnknownToolchain(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
-		t.Skip("it builds the module: make test runs it")
+		t.Skip("builds the module: run it with make test")
 	}
 	b := buildWith(t, "PATH="+goOfVersion(t, "go1.99.0")+string(os.PathListSeparator)+os.Getenv("PATH"))
 	if n := strings.Count(b.output, "size reduction of eventsource.wasm skipped: unsupported Go version go1.99.0"); n != 1 {
-		t.Errorf("said %d times:\n%s", n, b.output)
+		t.Errorf("the message was printed %d times, want once:\n%s", n, b.output)
 	}
 	if n := strings.Count(b.output, "build: "); n != 1 {
 		t.Errorf("%d messages:\n%s", n, b.output)
 	}
 	if b.state != plain {
-		t.Errorf("the module is noted as %q", b.state)
+		t.Errorf("the module's state is %q", b.state)
 	}
 	b.start(t)
 }
