@@ -274,7 +274,7 @@ func (l *lab) unclaimed(w http.ResponseWriter, r *http.Request) {
 	for _, stream := range slices.Sorted(maps.Keys(l.streams)) {
 		_, number, _ := strings.Cut(stream, "-")
 		if n, err := strconv.Atoi(number); err == nil && n <= after {
-			continue // an earlier scenario's, whose requests may arrive late
+			continue // of an earlier scenario: its requests may arrive late
 		}
 		for len(l.streams[stream]) > 0 {
 			unclaimed = append(unclaimed, <-l.streams[stream])

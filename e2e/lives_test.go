@@ -222,7 +222,7 @@ var tabScenarios = []tabScenario{
 		want: notes{append(kept[:6:6], "error CONNECTING", "open", "after"), []string{"from the start, closed", "after 1"}},
 	},
 	{ // the browser discards the page
-		name: "left, and much arrives meanwhile",
+		name: "left, and too much arrives for the cache",
 		act: func(l *tabRun) {
 			l.open()
 			l.leave()
@@ -261,7 +261,7 @@ var tabScenarios = []tabScenario{
 		want: notes{connecting, []string{"from the start"}},
 	},
 	{
-		name: "left while it connects, and answered meanwhile",
+		name: "left while it connects, and answered before the return",
 		act: func(l *tabRun) {
 			l.connect()
 			l.leave()

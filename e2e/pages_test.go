@@ -151,7 +151,7 @@ func serveCluster(t *testing.T) *httptest.Server {
 	return site
 }
 
-// The page of the cluster counts what is missing and what comes twice, shows which node serves, and leaves the focus alone.
+// The cluster's page counts missing and duplicate events, shows which node serves, and does not move the focus.
 func TestClusterPage(t *testing.T) {
 	t.Parallel()
 	site := serveCluster(t)

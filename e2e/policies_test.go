@@ -15,7 +15,8 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// A policy is what a page or its server allows, and what happens to a source under it. docs/csp.md is the same for users.
+// A policy is what a page or its server allows, and what happens to a source under it. docs/csp.md documents these for
+// users.
 type policy struct {
 	name      string
 	page      string // headers of the page's response, one per line

@@ -15,8 +15,8 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// documents are the pages whose snippets are run here, with their numbers. Other pages are run by the tests of their
-// subject.
+// documents are the pages whose snippets are run here, with the numbers of snippets. Other pages are run by the tests of
+// their subject.
 var documents = map[string]struct{ programs, pages, scripts int }{
 	"README.md":         {programs: 1, pages: 1, scripts: 1},
 	"docs/headers.md":   {pages: 1, scripts: 1},

@@ -161,7 +161,7 @@ func (s *numberServer) connected(t *testing.T, ctx context.Context) int {
 		}
 		return number
 	case <-ctx.Done():
-		t.Fatal("nobody connects")
+		t.Fatal("no page connects")
 		return 0
 	}
 }
@@ -277,7 +277,7 @@ func home(elected bool) string {
 	return "SharedWorker"
 }
 
-// When the tab that leads is closed, another takes over, and nobody misses an event.
+// When the tab that leads is closed, another takes over, and no event is lost.
 func TestLeaderOfSharedStreamIsClosed(t *testing.T) {
 	t.Parallel()
 	s, ctx := openNumbers(t), sharing(t)
@@ -430,7 +430,7 @@ func TestSharedSourceInFrames(t *testing.T) {
 				select {
 				case <-s.from:
 				case <-ctx.Done():
-					t.Fatal("nobody connects")
+					t.Fatal("no page connects")
 				}
 			}
 			s.awaitConnections(t, ctx, want)
@@ -441,7 +441,7 @@ func TestSharedSourceInFrames(t *testing.T) {
 	}
 }
 
-// What wakes one page's source wakes the connection, wherever that is.
+// A wake of one page's source wakes the connection, wherever it lives.
 func TestSharedSourceWakes(t *testing.T) {
 	t.Parallel()
 	for _, elected := range []bool{false, true} {

@@ -231,7 +231,7 @@ func (n *pipeNetwork) dial(context.Context, string, string) (net.Conn, error) {
 	return mine, nil
 }
 
-// get sends a GET for the path and returns when the head of the answer is read.
+// get sends a GET for the path and returns when the head of the response has been read.
 func (n *pipeNetwork) get(t testing.TB, path string, header ...string) *client {
 	t.Helper()
 	mine, _ := n.dial(t.Context(), "", "")

@@ -76,7 +76,7 @@ func (s *stream) head(p []byte) (rest []byte, err error) {
 	}
 	head := bytes.ToLower(s.held)
 	if !bytes.HasPrefix(s.held, []byte("HTTP/1.1 200 ")) {
-		return nil, fmt.Errorf("the server answered %.200q", s.held)
+		return nil, fmt.Errorf("unexpected response %.200q", s.held)
 	}
 	s.held, s.state = s.held[:0], inBody
 	if bytes.Contains(head, []byte("transfer-encoding: chunked")) {

@@ -179,8 +179,8 @@ func TestEventsAreSentImmediately(t *testing.T) {
 	})
 }
 
-// Clients join before the first event, in the middle of a section, with an id whose successors are history, and with an
-// id that is no longer kept.
+// Clients join before the first event, in the middle of a section, with an id that history follows, and with an id that is
+// no longer kept.
 func TestClientsJoin(t *testing.T) {
 	each(t, func(t *testing.T, f format) {
 		broker := &server.Broker{}

@@ -344,13 +344,13 @@ func TestKeysAndRetention(t *testing.T) {
 	before := last()
 	mustPost("old")
 	if last() != before {
-		t.Error("a key is forgotten with its event")
+		t.Error("a key was forgotten with its event")
 	}
 	servers[0].kill()
 	servers[0].start(t)
 	mustPost("new")
 	if last() != before {
-		t.Error("a key whose event is kept is forgotten")
+		t.Error("a key was forgotten although its event is kept")
 	}
 	mustPost("old")
 	if last() != before+1 {

@@ -71,7 +71,7 @@ func serve(t *testing.T, protocol string, wrap func(http.Handler) http.Handler) 
 	return s
 }
 
-// get asks for the events. An empty encoding accepts none.
+// get requests the events, and accepts the encoding unless it is empty.
 func (s *stack) get(t *testing.T, encoding string) *response {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)

@@ -142,7 +142,7 @@ func (l *ledger) checkPrefix(t *testing.T, url, gap string) (lost int) {
 		return lost
 	}
 	if rest := replay(t, url, last, ids[0]); len(rest) != 1 {
-		t.Errorf("after %s there is %v", last, rest)
+		t.Errorf("the replay after %s has %v, want one event", last, rest)
 	}
 	if got := gapOf(t, url, fmt.Sprintf("%s-%d", oldEpoch(l), after)); got != "epoch" {
 		t.Errorf("the id of a lost event gets the gap %q", got)

@@ -16,8 +16,8 @@ type Cursor struct {
 	Policy
 	generation uint64
 
-	// Only events published after this position count as lag. Events that the log held at the last read do not, be they
-	// history or a burst.
+	// Only events published after this position count as lag. Events that the log held at the last read, history or a
+	// burst, do not.
 	settled int64
 	waits   bool
 	behind  bool // the reader continues from the store, at its own pace

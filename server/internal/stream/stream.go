@@ -399,7 +399,7 @@ func (s *Stream) beat(now time.Duration) Command {
 type Fetched struct {
 	Records []eventlog.Record // from Cursor.Next on; if the first has a larger sequence, the events before it are deleted
 	Epoch   string            // of the store, after Records were read
-	First   uint64            // sequence of the oldest record in the store, likewise
+	First   uint64            // sequence of the oldest record in the store, at the same time
 	Err     error
 }
 
