@@ -59,7 +59,7 @@ func TestFiles(t *testing.T) {
 	}
 	pages := map[string][]string{
 		"scoreboard.html":        {"1/3", "0/1", "of 4 scenarios", `href="scoreboard/impl-x.html#ids"`},
-		"scoreboard/impl-x.html": {"failed", "hung", "and then nothing more", "<mark>! message", "1/3", "does not count into the total"},
+		"scoreboard/impl-x.html": {"failed", "hung", "until it hung", "<mark>! message", "1/3", "does not count toward the total"},
 		"scoreboard/impl-x.svg":  {"33.3%"},
 		"scoreboard.svg":         {"33.3%", "1/3"},
 	}
