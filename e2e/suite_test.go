@@ -217,7 +217,7 @@ func TestSuiteRefusesMalformedReports(t *testing.T) {
 	page := serveSuite(t, &Suite{})
 	for name, body := range map[string]string{"none": "", "half": `{"a":`, "too large": `"` + strings.Repeat("x", maxReportBytes) + `"`} {
 		if status, _ := request(t, "POST", page+"report", body); status != http.StatusBadRequest {
-			t.Errorf("%s: %d", name, status)
+			t.Errorf("%s: status %d, want 400", name, status)
 		}
 	}
 	if status, _ := request(t, "POST", page+"report", "{}"); status != http.StatusNoContent {

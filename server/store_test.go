@@ -162,7 +162,7 @@ func TestStoreReplay(t *testing.T) {
 		c.wantData(numbers(21, 24)...)
 		live.wantData(numbers(21, 24)...)
 		if stats := broker.Stats(); stats.Published != 24 || stats.Events != 4 || stats.Offline || stats.Replayed < 16 {
-			t.Errorf("%+v", stats)
+			t.Errorf("Stats = %+v, want 24 published, 4 in memory, at least 16 replayed, and online", stats)
 		}
 	})
 }
@@ -414,7 +414,7 @@ func TestStoreErrors(t *testing.T) {
 		"id":              {sse.Event{ID: "1"}, server.ErrEventHasID},
 	} {
 		if _, err := broker.Publish(t.Context(), "t", test.event); !errors.Is(err, test.want) {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: Publish = %v, want %v", name, err, test.want)
 		}
 		_, err := broker.PublishAll(t.Context(), server.Publication{Topic: "t"}, server.Publication{Topic: "t", Event: test.event})
 		if about, ok := errors.AsType[*server.PublicationError](err); !ok || about.Index != 1 || !errors.Is(err, test.want) {

@@ -45,7 +45,7 @@ func TestSend(t *testing.T) {
 	want := append([]byte("data: first\n\n"), w.stream()...)
 	got := make([]byte, len(want))
 	if _, err := io.ReadFull(response.Body, got); err != nil || !bytes.Equal(got, want) {
-		t.Errorf("%v, %q", err, got)
+		t.Errorf("read %q (%v), want %q", got, err, want)
 	}
 	response.Body.Close()
 }

@@ -121,7 +121,7 @@ func (s *suite) runProcess(ctx context.Context, i implementation, file string, n
 	case ctx.Err() != nil:
 		return done, context.Cause(ctx)
 	case done > 0:
-		return done, nil // if the process ended early, the next process fails on its first scenario
+		return done, nil // if the process ended early, the next one starts with the scenario that ended it
 	case running.Err() != nil:
 		result(e2e.Result{Name: names[0], Failure: "The process hangs.", Unfinished: true})
 	default:

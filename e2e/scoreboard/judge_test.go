@@ -98,7 +98,7 @@ func TestExplain(t *testing.T) {
 		o := test.outcome
 		explain(&o, test.id, test.family, test.engine, known)
 		if o.Reason != test.want || o.Verdict != test.outcome.Verdict {
-			t.Errorf("%s: %+v", name, o)
+			t.Errorf("%s: %+v, want verdict %v, reason %q", name, o, test.outcome.Verdict, test.want)
 		}
 	}
 }

@@ -162,11 +162,11 @@ func TestScripts(t *testing.T) {
 		}
 		i := b.Implementations[0]
 		if i.Total.Passed != 0 || i.Total.All == 0 || !i.Custom || i.ID != "impl-mine.js" {
-			t.Errorf("%s: %+v", i.ID, i.Total)
+			t.Errorf("implementation %s, custom %v, total %+v; want impl-mine.js, true and no pass", i.ID, i.Custom, i.Total)
 		}
 		for id, o := range i.Results {
 			if o.Verdict != Hung && !strings.HasPrefix(id, "responses/six") {
-				t.Errorf("%s: %+v", id, o)
+				t.Errorf("%s: %+v, want verdict %v", id, o, Hung)
 			}
 		}
 	})

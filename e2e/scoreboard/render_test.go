@@ -115,7 +115,7 @@ func TestRepeatedLines(t *testing.T) {
 			got = append(got, l.Text)
 		}
 		if !slices.Equal(got, test.want) {
-			t.Errorf("%s: %q", name, got)
+			t.Errorf("%s: %q, want %q", name, got, test.want)
 		}
 	}
 }
@@ -211,10 +211,10 @@ func TestReadRows(t *testing.T) {
 	}
 	i := rows[0]
 	if i.Results["ids/a"].Verdict != Passed || i.Results["ids/b"].Reason != "It needs a page." || i.Results["ids/c"].Verdict != NotApplicable {
-		t.Errorf("%+v", i.Results)
+		t.Errorf("results %+v, want a pass, a difference with its reason, and a scenario that is not applicable", i.Results)
 	}
 	if i.ID != "impl--..-undici--Node" || i.Runtime != "Node 22.1.0" || i.Documentation != "https://undici.example" {
-		t.Errorf("%+v", i)
+		t.Errorf("implementation %+v, want undici on Node 22.1.0, with its documentation", i)
 	}
 	put(`{`)
 	if _, err := readRows(path, scenarios); err == nil {
@@ -241,6 +241,6 @@ func TestBrowserOf(t *testing.T) {
 func TestPicture(t *testing.T) {
 	b := &Board{Implementations: []*Implementation{{ID: "x", Name: strings.Repeat("long ", 30)}, {ID: "y", Name: "y", Total: Count{1, 2}}}}
 	if picture := picture(b); !bytes.Contains(picture, []byte("…")) || !bytes.Contains(picture, []byte("50.0%")) {
-		t.Errorf("%s", picture)
+		t.Errorf("the long name is not cut, or 50.0%% is missing:\n%s", picture)
 	}
 }

@@ -127,7 +127,7 @@ func TestInstalledToolsAreUsed(t *testing.T) {
 	}
 	for _, script := range []string{"chromium", "chromium find", "node", "proxies"} {
 		if run := runCI(t, script, standIns); run.err != nil || run.output != "" || run.noted != "" {
-			t.Errorf("%s: %v, %q", script, run.err, run.output)
+			t.Errorf("%s: %v, printed %q, noted %q, want nothing", script, run.err, run.output, run.noted)
 		}
 	}
 	if run := runCI(t, "chromium find", debian); run.err == nil || run.output != "" {
@@ -170,7 +170,7 @@ func TestProgressOfQuickCommand(t *testing.T) {
 	t.Parallel()
 	cmd := ciCommand(t, nil, "progress", "Quick", "sh", "-c", "echo done")
 	if output, err := cmd.CombinedOutput(); err != nil || string(output) != "done\n" {
-		t.Errorf("%v: %q", err, output)
+		t.Errorf("printed %q (%v), want only the output of the command", output, err)
 	}
 }
 

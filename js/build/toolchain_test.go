@@ -41,11 +41,11 @@ func TestReplaceBody(t *testing.T) {
 	const source = "package p\n\nfunc (t T) F() int { return 1 }\n\nfunc F(x int) int {\n\tif x > 0 {\n\t\treturn 2\n\t}\n\treturn 3\n}\n\nfunc G() {}\n"
 	const want = "package p\n\nfunc (t T) F() int { return 1 }\n\nfunc F(x int) int {\n\treturn 4\n}\n\nfunc G() {}\n"
 	if got, err := replaceBody([]byte(source), "F", "return 4"); err != nil || string(got) != want {
-		t.Errorf("%v\n%s", err, got)
+		t.Errorf("replaceBody = %v,\n%s\nwant\n%s", err, got, want)
 	}
 	for name, source := range map[string]string{"no such function": "package p\n\nfunc (t T) F() {}\n", "no Go": "func"} {
 		if got, err := replaceBody([]byte(source), "F", "return 4"); err == nil {
-			t.Errorf("%s: %s", name, got)
+			t.Errorf("%s: no error, but\n%s", name, got)
 		}
 	}
 }

@@ -26,7 +26,7 @@ func TestBenchmark(t *testing.T) {
 	m.run(contestants)
 	for name, why := range m.missing {
 		if !strings.HasSuffix(why, errAbsent.Error()) {
-			t.Errorf("%s: %s", name, why)
+			t.Errorf("%s is missing: %s", name, why)
 		}
 	}
 	for _, r := range m.results {
@@ -114,7 +114,7 @@ func TestStalled(t *testing.T) {
 		c := chosen[0]
 		c.sendBuffer = stalledSendBuffer
 		if found := beside(p, c, 10, 20); found.Failed != "" || found.CPU <= 0 || found.P99 < found.P50 || found.P50 <= 0 {
-			t.Errorf("%s: %+v", name, found)
+			t.Errorf("%s: %+v, want no failure, a CPU time, and P99 ≥ P50 > 0", name, found)
 		}
 	}
 }

@@ -221,7 +221,7 @@ func TestRetention(t *testing.T) {
 			}
 			time.Sleep(time.Hour)
 			if state := mustState(t, s); state.First != 102 || state.Last != 101 || len(sequences(t, s)) > 0 {
-				t.Errorf("%+v", state)
+				t.Errorf("State = %+v, want no events, and 102 as the first", state)
 			}
 			if next := mustAppend(t, s, record("t", "next")); next != 102 || mustState(t, s).First != 102 {
 				t.Errorf("continues with %d, %+v", next, mustState(t, s))

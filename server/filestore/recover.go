@@ -36,7 +36,7 @@ type recovery struct {
 	replaced []string  // files of the stream that were replaced
 
 	segments []*segment
-	high     uint64 // the highest sequence that may have been assigned
+	high     uint64 // the highest sequence known to have been assigned
 	last     uint64 // sequence of the newest event found
 	group    uint64
 }

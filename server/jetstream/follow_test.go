@@ -172,7 +172,7 @@ func TestRenew(t *testing.T) {
 	}
 	state, err := s.State(t.Context())
 	if err != nil || len(state.Earlier) != maxEarlier {
-		t.Fatalf("%+v, %v", state, err)
+		t.Fatalf("State = %+v, %v; want %d earlier epochs", state, err, maxEarlier)
 	}
 	for i, epoch := range epochs[3:] {
 		if got := state.Earlier[epoch]; got != uint64(min(i+4, 6)) {

@@ -41,7 +41,7 @@ func TestRestoredStreamIsNoticed(t *testing.T) {
 		"lost":           {witness{9, newest.at}, false}, // shown by the sequence
 	} {
 		if l := s.look(t.Context(), 3, test.witness); l.err != nil || l.forked != test.forked {
-			t.Errorf("%s: %+v", name, l)
+			t.Errorf("%s: look = %+v, want forked %v", name, l, test.forked)
 		}
 	}
 
@@ -120,7 +120,7 @@ func TestDeletedStreamIsCreatedAgain(t *testing.T) {
 	}
 	step()
 	if u := <-updates; !errors.Is(u.Err, natsclient.ErrStreamNotFound) || f.goneSince.IsZero() {
-		t.Errorf("%+v", u)
+		t.Errorf("update %+v, want %v; gone since %v, want a time", u, natsclient.ErrStreamNotFound, f.goneSince)
 	}
 	f.goneSince = time.Now().Add(-2 * goneAfter)
 	step()

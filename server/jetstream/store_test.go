@@ -224,7 +224,7 @@ func TestEventsPerTopic(t *testing.T) {
 		}
 		got := strings.Join(readTo(t, lines, "id: "+last), " ")
 		if !strings.Contains(got, "data: 2998 ") || !strings.HasSuffix(got, "data: 2999") || strings.Count(got, "id: ") != 2 {
-			t.Errorf("%s: %q", when, got)
+			t.Errorf("%s: received %q, want events 2998 and 2999 once each", when, got)
 		}
 	}
 }

@@ -208,7 +208,7 @@ func TestReload(t *testing.T) {
 	}
 	for name, open := range map[string]func(string) (*jwt.Keys, error){"file": jwt.LoadKeys, "secret": jwt.LoadSecret} {
 		if _, err := open(filepath.Join(t.TempDir(), "missing")); !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: error %v, want %v", name, err, fs.ErrNotExist)
 		}
 	}
 	write(append(secret, '\r', '\n'))
@@ -233,7 +233,7 @@ func TestReload(t *testing.T) {
 	for _, broken := range []string{"broken", "", `{"keys":`, `{"error":"later"}`, `{"keys":null}`, `{"keys":[1]}`} {
 		write([]byte(broken))
 		if err := keys.Reload(t.Context()); err == nil || errors.Is(err, jwt.ErrWithdrawn) || !ed() {
-			t.Errorf("%q: %v", broken, err)
+			t.Errorf("%q: Reload = %v, want an error, and the keys unchanged", broken, err)
 		}
 	}
 	for _, withdrawn := range [][]byte{[]byte(`{"keys":[]}`), setOf(t, object{"kty": "new"}), setOf(t, octJWK(object{"k": "c2hvcnQ"}))} {
@@ -243,7 +243,7 @@ func TestReload(t *testing.T) {
 		}
 		write(withdrawn)
 		if err := keys.Reload(t.Context()); !errors.Is(err, jwt.ErrWithdrawn) || !errors.Is(err, jwt.ErrNoKeys) || ed() {
-			t.Errorf("%s: %v", withdrawn, err)
+			t.Errorf("%s: Reload = %v, want %v, and no keys", withdrawn, err, jwt.ErrWithdrawn)
 		}
 	}
 }
@@ -465,7 +465,7 @@ func TestFetchKeysErrors(t *testing.T) {
 		"https://%zz?secret":         "malformed",
 	} {
 		if _, err := jwt.FetchKeys(t.Context(), address, nil); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "secret") {
-			t.Errorf("%s: %v", address, err)
+			t.Errorf("FetchKeys(%q) = %v, want %q without the secret", address, err, want)
 		}
 	}
 }

@@ -171,7 +171,7 @@ func TestNamesFollowConventions(t *testing.T) {
 	for _, collector := range []prometheus.Collector{metrics.NewCollector(&server.Broker{}), metrics.NewTicketsCollector(&server.Tickets{})} {
 		problems, err := testutil.CollectAndLint(collector)
 		if err != nil || len(problems) > 0 {
-			t.Errorf("%v, %v", problems, err)
+			t.Errorf("CollectAndLint = %v, %v; want no problems", problems, err)
 		}
 	}
 }

@@ -146,7 +146,7 @@ func TestFeedOfComments(t *testing.T) {
 	sources[1].Parser.Comments = true
 	const part = ": é\nevent: a\n:\ndata: b\nid: 1\n\n:c\n: cut"
 	if got, _ := give(part); strings.Join(got, ", ") != "#é, #, a|b|1, #c" {
-		t.Errorf("%q: %q", part, got)
+		t.Errorf("give(%q) = %q, want both comments, the event, and the third comment", part, got)
 	}
 	if got, n := give(" off\n"); strings.Join(got, ", ") != "#cut off" || n != 1 {
 		t.Errorf("the rest: %q and %d", got, n)

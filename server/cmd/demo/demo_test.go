@@ -162,7 +162,7 @@ func TestOutage(t *testing.T) {
 		do(t, "POST", url+"/demo/answer", "status=204&seconds=60")
 		_, body := do(t, reset.method, url+"/demo/answer", reset.body)
 		if strings.TrimSpace(body) != `{"status":200,"until":null}` {
-			t.Errorf("%s: %s", reset.method, body)
+			t.Errorf("%s: answer %s, want status 200 without a time limit", reset.method, body)
 		}
 		if response, _ := do(t, "GET", url+"/events", ""); response.StatusCode != 200 {
 			t.Errorf("%s: status %d", reset.method, response.StatusCode)

@@ -223,7 +223,7 @@ func TestOrigins(t *testing.T) {
 		response, _ := do(t, "OPTIONS", p.url+"/events", "", "Origin", origin, "Access-Control-Request-Method", "GET", "Access-Control-Request-Headers", "x-tenant")
 		allowed := response.Header.Get("Access-Control-Allow-Origin") == origin && strings.Contains(response.Header.Get("Access-Control-Allow-Headers"), "X-Tenant, traceparent")
 		if allowed != want {
-			t.Errorf("%s: %v", origin, response.Header)
+			t.Errorf("origin %s: allowed = %v, want %v; headers %v", origin, allowed, want, response.Header)
 		}
 	}
 }

@@ -312,7 +312,7 @@ func TestLogFormats(t *testing.T) {
 		logger.Info("quiet")
 		logger.Warn("hello")
 		if lines := log.String(); !strings.HasSuffix(lines, want) || strings.Contains(lines, "quiet") {
-			t.Errorf("%s: %q", format, lines)
+			t.Errorf("%s: logged %q, want only %q", format, lines, want)
 		}
 	}
 }

@@ -48,13 +48,13 @@ func TestModeText(t *testing.T) {
 	for text, want := range map[string]Mode{"0660": 0o660, "600": 0o600, "0777": 0o777} {
 		var got Mode
 		if err := got.UnmarshalText([]byte(text)); err != nil || got != want {
-			t.Errorf("%s: %v, %v", text, got, err)
+			t.Errorf("UnmarshalText(%q) = %v, %v, want %v", text, got, err, want)
 		}
 	}
 	for _, text := range []string{"", "0999", "1777", "-1", "rw", "0x1ff"} {
 		var got Mode
 		if err := got.UnmarshalText([]byte(text)); err == nil {
-			t.Errorf("%q: %v", text, got)
+			t.Errorf("UnmarshalText(%q) = %v, want an error", text, got)
 		}
 	}
 	if DefaultUnixMode.String() != "0660" {
