@@ -1,4 +1,4 @@
-# The commands of this project. `make run` and `make build` need Go and nothing else.
+# The commands of this project. `make run` and `make build` need only Go.
 
 PORT ?= 8080
 FUZZTIME ?= 30s
@@ -17,7 +17,7 @@ export PATH := $(CURDIR)/dist/tools/node_modules/.bin:$(PATH)
 run: build docs demo ## serves the demo at http://localhost:8080, or at PORT=
 	@PORT=$(PORT) dist/tools/demo
 
-run-cluster: build demo ## serves the demo of a cluster, one stream over three nodes and NATS, at http://localhost:8080, or at PORT=
+run-cluster: build demo ## serves the cluster demo, one stream over three nodes and NATS, at http://localhost:8080, or at PORT=
 	@PORT=$(PORT) dist/tools/demo -cluster
 
 demo:
@@ -40,7 +40,7 @@ dist: build ## makes dist/release/: the npm tarball, the server's binaries for L
 release: ## prepares VERSION=1.2.3: sets the version, dates the entries in CHANGELOG.md, commits and tags; pushes nothing
 	@.ci/release "$(VERSION)"
 
-test: forget lint unit e2e ## everything a contributor must pass; INSTALL=no installs nothing
+test: forget lint unit e2e ## all tests that a contribution must pass; INSTALL=no installs nothing
 	@.ci/skipped
 
 test-fast: lint ## lint and unit tests, under a minute once they are compiled
@@ -64,24 +64,24 @@ lint: node
 	cd server/middleware && $$(cd ../.. && go tool -n staticcheck) ./...
 	cd docs/site && $$(cd ../.. && go tool -n staticcheck) ./...
 	cd e2e/node/goclients && $$(cd ../../.. && go tool -n staticcheck) ./...
-	GOOS=js GOARCH=wasm $$(go tool -n staticcheck) -checks inherit,-U1000 ./sse ./wasm/... # it takes exports for unused
+	GOOS=js GOARCH=wasm $$(go tool -n staticcheck) -checks inherit,-U1000 ./sse ./wasm/... # it would report exports as unused
 	.ci/words
 
 unit: proxies node
 	.ci/progress "Unit tests" go test -race -timeout 60m ./internal/... ./sse ./wasm/... ./server/... ./js/...
 	.ci/progress "The simulation, at full length" go test ./server/internal/epoll $(if $(CI),-mutations)
 	$(if $(CI),.ci/progress "Mutations of shared streams" go test ./js -run MutationsOfSharedStreams -mutations)
-	cd server/bench && ../../.ci/progress "The benchmarks' tests" go test -race -timeout 60m -mod=mod ./... # the peers' modules stay out of ours
+	cd server/bench && ../../.ci/progress "The benchmarks' tests" go test -race -timeout 60m -mod=mod ./... # a separate module, without the peers in ours
 	cd docs/site && ../../.ci/progress "The documentation's links" go test -count=1 ./...
-	cd server/middleware && ../../.ci/progress "The middlewares' tests" go test -race -timeout 60m -mod=mod ./... # and so do the middlewares'
+	cd server/middleware && ../../.ci/progress "The middlewares' tests" go test -race -timeout 60m -mod=mod ./... # likewise
 
 e2e: build chromium node
 	@! .ci/chromium find || .ci/progress "Browser tests" go test -count=1 -timeout 60m -p 3 ./e2e/...
 
-matrix: build chromium node ## tests the package in every bundler, framework and runtime, and writes the table in docs/bundlers.md; MATRIX= is a pattern that selects some
+matrix: build chromium node ## tests the package in every bundler, framework and runtime, and writes the table in docs/bundlers.md; MATRIX= is a pattern that selects tests
 	go test -count=1 -timeout 0 -v ./e2e/matrix -all $(if $(MATRIX),-run '/$(MATRIX)',-table ../../docs/bundlers.md)
 
-toolchains: node ## builds the module with each Go version in TOOLCHAINS=, which Go downloads
+toolchains: node ## builds the module with each Go version in TOOLCHAINS=; Go downloads them
 	go test -count=1 -timeout 30m -v -run '^TestToolchains$$' ./js/build -toolchains $(TOOLCHAINS)
 
 chromium:
@@ -93,31 +93,31 @@ proxies:
 node:
 	@.ci/node
 
-bench: build chromium node ## measures the cost of an event in a page, beside native and other libraries: dist/bench.json and .svg; then the parser, the encoder and the server
+bench: build chromium node ## measures the cost of an event in a page with native, ours and other libraries: dist/bench.json and .svg; then the parser, the encoder and the server
 	go run ./e2e/bench $(BENCHFLAGS)
 	go test -run '^$$' -bench . ./sse ./server
 
-bench-server: ## measures our server beside its peers, each in its own process: dist/bench-server.json; PROTOCOL=tls or h2 instead of http; FAULTS=1 for behavior under faults, STALLED=1 for the cost of stalled clients, STORES=1 for our stores
+bench-server: ## compares our server with its peers, each in its own process: dist/bench-server.json; PROTOCOL=tls or h2 instead of http; FAULTS=1 for behavior under faults, STALLED=1 for the cost of stalled clients, STORES=1 for our stores
 	@mkdir -p dist
 	@cd server/bench && go run -mod=mod . $(if $(FAULTS),-faults -out $(CURDIR)/dist/faults-server.json,$(if $(STORES),-stores -out $(CURDIR)/dist/stores-server.json,$(if $(STALLED),-stalled -out $(CURDIR)/dist/stalled-server.json,-protocol $(PROTOCOL) -out $(CURDIR)/dist/bench-server$(patsubst %,-%,$(filter-out http,$(PROTOCOL))).json))) $(BENCHFLAGS)
 
 docs: ## renders README.md and docs/ to dist/docs, which the demo serves at /docs/
 	@cd docs/site && ../../.ci/progress "Rendering the documentation" go run .
 
-soak: ## tests the server with chaos on real sockets, for DURATION=; SOAKFLAGS='-clients 2000 -seed 1' and others
+soak: ## tests the server with chaos on real sockets, for DURATION=; SOAKFLAGS= has further flags, such as '-clients 2000 -seed 1'
 	go run ./server/soak -duration $(DURATION) $(SOAKFLAGS)
 
-conformance: build ## every scenario on native and on ours, in BROWSER=chromium, firefox or webkit; IMPL=native, wasm, or the URL or file of a script: dist/conformance.html and .json
+conformance: build ## runs every scenario on native and on ours, in BROWSER=chromium, firefox or webkit; IMPL=native, wasm, or the URL or file of a script: dist/conformance.html and .json
 	@test "$(BROWSER)" != chromium || CI=true .ci/chromium
 	go run ./e2e/conformance -browser "$(BROWSER)" -impl "$(IMPL)"
 
-conformance-node: build node ## the scenarios that need no page, in Node, Deno and Bun, and on Go clients: a table, and dist/node.json; OF= names some of them
+conformance-node: build node ## runs the scenarios that need no page in Node, Deno and Bun, and on Go clients: a table, and dist/node.json; OF= selects implementations
 	go run ./e2e/node $(if $(OF),-of $(OF))
 
-scoreboard: build chromium node ## the suite on many implementations, the table in docs/conformance.md: dist/scoreboard.html and .json, a page and a badge for each; IMPL= is the URL or file of a script to run instead, beside native; BROWSERS=chromium,firefox,webkit
+scoreboard: build chromium node ## runs the suite on many implementations, and updates the table in docs/conformance.md: dist/scoreboard.html and .json, a page and a badge for each; IMPL= is the URL or file of a script to compare with native instead; BROWSERS=chromium,firefox,webkit
 	go run ./e2e/scoreboard -browsers "$(BROWSERS)" $(if $(IMPL),-impl "$(IMPL)",$(if $(SCOREBOARDFLAGS),,-table docs/conformance.md)) $(if $(wildcard dist/node.json),-join dist/node.json) $(SCOREBOARDFLAGS)
 
-simulate: ## the server's streams against simulated sockets and a simulated clock: SEEDS= of them, from SEED= on; then mutations of the code, which it must find
+simulate: ## simulates the server's streams with simulated sockets and a simulated clock: SEEDS= runs, from SEED= on; then mutations of the code, which it must detect
 	go test -count=1 -timeout 0 ./server/internal/epoll -run '^TestSimulation$$' -seeds $(SEEDS) -seed $(SEED)
 	@test "$(SEEDS)" = 1 || go test -count=1 -timeout 0 ./server/internal/epoll -run '^TestMutations$$' -mutations
 

@@ -18,7 +18,7 @@ import (
 // browser is the one Chromium of the run. Its tabs are contexts made from it.
 var browser context.Context
 
-// perProcessor is how many tests run at a time for each processor: most of their time they wait for the browser.
+// perProcessor is the number of parallel tests per processor. They mostly wait for the browser.
 const perProcessor = 3
 
 func TestMain(m *testing.M) {
@@ -51,7 +51,7 @@ func runTests(m *testing.M) int {
 	return m.Run()
 }
 
-// startBrowser starts the Chromium of the tests, with further options for what needs one of its own.
+// startBrowser starts Chromium. Tests that need a browser of their own pass further options.
 func startBrowser(further ...chromedp.ExecAllocatorOption) (context.Context, func(), error) {
 	path, err := chromium()
 	if err != nil {
@@ -75,7 +75,7 @@ func startBrowser(further ...chromedp.ExecAllocatorOption) (context.Context, fun
 	return ctx, func() { stop(); stopAllocator() }, nil
 }
 
-// chromium finds the browser: $CHROMIUM, or one of the names that systems give it.
+// chromium finds the browser: $CHROMIUM, or one of its usual names.
 func chromium() (string, error) {
 	names := []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome",
 		"/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
@@ -93,7 +93,7 @@ func chromium() (string, error) {
 		"`apt-get install chromium`, or set CHROMIUM to the path of a Chromium or Chrome", strings.Join(names, ", "))
 }
 
-// newTab opens a tab that is closed with the test, and ends whatever hangs in it.
+// newTab opens a tab for the test, and cancels its context if the test hangs.
 func newTab(t *testing.T) context.Context {
 	t.Helper()
 	tab := openTab(t)
@@ -121,7 +121,7 @@ func openTabOf(t *testing.T, browser context.Context) tab {
 	return tab{ctx, cancel}
 }
 
-// patience ends what hangs. It measures nothing: on a machine with too much to do, a page takes a hundred times as long.
+// patience limits a test that hangs. It measures nothing: on a busy machine, a page takes a hundred times as long.
 const patience = 10 * time.Minute
 
 func limit(t *testing.T, tab context.Context) context.Context {

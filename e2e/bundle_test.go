@@ -11,8 +11,8 @@ import (
 	"github.com/evanw/esbuild/pkg/api"
 )
 
-// labPages are pages with the scenarios and the page that runs one bundled, each into one file: a run then takes a third of
-// the requests.
+// labPages serves the pages of a lab. Each scenario file and the runner are bundled into one file, which saves two thirds
+// of the requests.
 func labPages(t *testing.T) http.Handler {
 	t.Helper()
 	files, err := bundles()
@@ -33,10 +33,10 @@ func labPages(t *testing.T) http.Handler {
 
 var mediaTypes = map[string]string{".js": "text/javascript", ".html": "text/html"}
 
-// preload is what a page asks for ahead of need, all of which is in its bundle.
+// preload matches the preload links, which a bundle makes unnecessary.
 var preload = regexp.MustCompile(`<link rel="modulepreload".*>\n`)
 
-// bundles are by path.
+// bundles returns the bundles by path.
 var bundles = sync.OnceValues(func() (map[string][]byte, error) {
 	scenarios, err := filepath.Glob("scenarios/*.js")
 	if err != nil {

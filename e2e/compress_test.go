@@ -31,8 +31,8 @@ const compressedPage = `<!doctype html>
 	const inOrder = () => lanes.every(({ data }) => data.every((text, i) => text.startsWith(i + 1 + ' ')));
 </script>`
 
-// Both implementations receive every event of compressed streams: at once, as the first come one at a time; in bursts
-// and over several sections; and after the connection broke, when they join the others again.
+// Both implementations receive every event of a compressed stream: one at a time, in bursts over several sections, and
+// after a reconnection.
 func TestCompressedStreams(t *testing.T) {
 	t.Parallel()
 	requireDist(t)
@@ -89,9 +89,9 @@ func TestCompressedStreams(t *testing.T) {
 			do(waitFor(fmt.Sprintf(`received(%d) && inOrder()`, published)))
 			broker.Close()
 			origin.CloseClientConnections()
-			origin.Close() // which waits for the handlers, that count
+			origin.Close() // waits for the handlers, which count
 			if coded.Load() < 2 {
-				t.Errorf("%d streams were compressed", coded.Load())
+				t.Errorf("%d streams were compressed, want at least 2", coded.Load())
 			}
 		})
 	}

@@ -44,12 +44,12 @@ func startDemo(t *testing.T) string {
 	})
 	url, err := bufio.NewReader(stdout).ReadString('\n')
 	if err != nil {
-		t.Fatalf("the server told no URL: %v", err)
+		t.Fatalf("the server printed no URL: %v", err)
 	}
 	return strings.TrimSpace(url)
 }
 
-// rows waits until the newest rows of a lane in the log are these, newest first.
+// rows waits until these are a lane's newest rows in the log, newest first.
 func rows(lane string, want ...string) chromedp.Action[chromedp.Void] {
 	return waitFor(fmt.Sprintf(`(() => {
 		const rows = [...document.querySelectorAll('#log tr[data-lane=%s]')].slice(0, %d);
@@ -57,17 +57,17 @@ func rows(lane string, want ...string) chromedp.Action[chromedp.Void] {
 	})()`, lane, len(want), strings.Join(want, "\n")))
 }
 
-// words waits until a lane says what the pattern matches.
+// words waits until a lane's text matches the pattern.
 func words(lane, pattern string) chromedp.Action[chromedp.Void] {
 	return waitFor(fmt.Sprintf(`/^%s$/.test(document.querySelector('#%s .words').textContent)`, pattern, lane))
 }
 
-// drawn waits until a lane's plot has what the selector matches.
+// drawn waits until the selector matches in a lane's plot.
 func drawn(lane, selector string) chromedp.Action[chromedp.Void] {
 	return waitFor(fmt.Sprintf(`document.querySelector('#%s .plot %s') !== null`, lane, selector))
 }
 
-// events waits until a lane has so many if there is to be a picture, which shows them.
+// events waits until a lane has count events, but only if a screenshot will show them.
 func events(lane string, count int) chromedp.Action[chromedp.Void] {
 	if *screenshot == "" {
 		count = 1
@@ -98,7 +98,7 @@ func empty(id string) chromedp.Action[chromedp.Void] {
 	return chromedp.Evaluate[chromedp.Void](fmt.Sprintf(`document.getElementById(%q).value = ''`, id))
 }
 
-// What a visitor of the demo does, in one sitting. Outages are long enough to be met on a slow machine.
+// TestDemo does what a visitor does, in one session. Outages are long enough for a slow machine to notice.
 func TestDemo(t *testing.T) {
 	t.Parallel()
 	url := startDemo(t)
@@ -115,35 +115,35 @@ func TestDemo(t *testing.T) {
 		name    string
 		actions actions
 	}{
-		{"without a click, the protected stream refuses native and serves ours", actions{
+		{"before any click, the protected stream refuses native and serves ours", actions{
 			chromedp.EmulateViewport(1360, 960), chromedp.Navigate(url + "?seconds=60"),
 			rows("wasm", "Streaming."), words("wasm", `Streaming\.`), drawn("wasm", ".open"), drawn("wasm", ".event"),
 			rows("native", asked+"401 Unauthorized.", silent), words("native", `401 Unauthorized\. It cannot send a token, and it never tries again\.`),
 			drawn("native", ".closed"), waitFor(`document.querySelector('#native .cross text').textContent === '401'`),
 			waitFor(`document.querySelector('#native .event') === null`)}},
-		{"a message for those with a token arrives", actions{
+		{"a message to the protected topic arrives", actions{
 			publish("For those with a token"), rows("wasm", "message: For those with a token", "Streaming."), drawn("wasm", ".message"),
 			rows("you", "Published “For those with a token” to the topic private."), events("wasm", 14)}},
-		{"a break is a gap, which what was missed fills", actions{
+		{"a broken connection leaves a gap, which the missed events fill", actions{
 			press("#break"), rows("you", broke), publish("Sent meanwhile"),
 			rows("wasm", "message: Sent meanwhile", reconnected, lostOurs, "message: For those with a token"),
 			drawn("wasm", ".open + .gap + .open"), drawn("wasm", ".late"), words("wasm", `Reconnected\. \d+ missed events? arrived\.`),
 			events("wasm", 24), chromedp.Func(takeScreenshot)}},
-		{"ours tries again after 401, until it is served", actions{
+		{"ours retries after 401 until the server accepts it", actions{
 			press("[data-answer='401']"), words("wasm", `The server answered 401 Unauthorized\. Trying again in [\d.]+ s\.`),
 			chromedp.Evaluate[chromedp.Void](`fetch('/demo/answer', { method: 'DELETE' })`), words("wasm", `Reconnected.*`)}},
-		{"both stream what is open", actions{
+		{"both follow an unprotected stream", actions{
 			press("[data-stream='/events']"), words("native", `Streaming\.`), words("wasm", `Streaming\.`),
 			publish("Hello, both of you"), rows("native", "message: Hello, both of you"), rows("wasm", "message: Hello, both of you"),
 			waitFor(`document.querySelector('[data-figure=connections]').textContent === '2'`)}},
-		{"both resume after a break, and what was missed arrives", actions{
+		{"both resume after a break and receive the missed events", actions{
 			press("#break"), rows("you", broke), publish("Sent meanwhile"),
 			rows("native", "message: Sent meanwhile", reconnected, lost, "message: Hello, both of you", "Streaming."),
 			rows("wasm", "message: Sent meanwhile", reconnected, lostOurs, "message: Hello, both of you", "Streaming."),
 			waitFor(`[...document.querySelectorAll('[data-count=reconnections]')].every((count) => count.textContent === '1')`)}},
 		{"an event of another type arrives", actions{
 			chromedp.SendKeys(chromedp.CSS("#type"), "greeting"), publish("Hi"), rows("native", "greeting: Hi"), rows("wasm", "greeting: Hi"), empty("type")}},
-		{"503 ends native, and ours says when it returns", actions{
+		{"503 ends native, and ours shows when it will retry", actions{
 			press("[data-answer='503']"), rows("native", asked+"503 Service Unavailable.", silent), words("native", `503 Service Unavailable\. It never tries again\.`),
 			words("wasm", `The server answered 503 Service Unavailable\. Trying again in \d+.* s\.`)}},
 		{"204 ends both", actions{
@@ -173,7 +173,7 @@ func TestDemo(t *testing.T) {
 	for _, message := range consoleErrors(t, tab, messages) {
 		// The browser itself logs broken connections, and the native EventSource's 401.
 		if !strings.Contains(message, "Failed to load resource") {
-			t.Errorf("on the console: %s", message)
+			t.Errorf("console: %s", message)
 		}
 	}
 }

@@ -26,12 +26,12 @@ func only(t *testing.T, file, language string) string {
 	t.Helper()
 	found := snippets(t, file, language)
 	if len(found) != 1 {
-		t.Fatalf("%s has %d snippets in %s", file, len(found), language)
+		t.Fatalf("%s has %d snippets in %s, want 1", file, len(found), language)
 	}
 	return found[0]
 }
 
-// chat answers a question as the servers of language models do. Its last event lacks the blank line.
+// chat answers like the server of a language model. Its last event lacks the blank line.
 func chat(posts chan<- string, done bool) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
@@ -63,13 +63,13 @@ func TestLLMPage(t *testing.T) {
 				waitFor(`document.getElementById('form').onsubmit !== null`),
 				chromedp.Evaluate[chromedp.Void](`document.getElementById('form').requestSubmit()`),
 				waitFor(answer+` === 'Because of Rayleigh scattering.'`)); err != nil {
-				t.Fatalf("the answer does not come: %v", err)
+				t.Fatalf("the page does not show the answer: %v", err)
 			}
 			if got, want := <-posts, asked+`{"question":"Why is the sky blue?","stream":true}`; got != want {
 				t.Errorf("asked %q, want %q", got, want)
 			}
 			for _, message := range consoleErrors(t, tab, messages) {
-				t.Errorf("on the console: %s", message)
+				t.Errorf("console: %s", message)
 			}
 		})
 	}
@@ -82,7 +82,7 @@ func TestLLMProgram(t *testing.T) {
 	program := only(t, "docs/llm.md", "go")
 	const address = "http://localhost:8080"
 	if !strings.Contains(program, address) {
-		t.Fatal("the program does not ask " + address)
+		t.Fatal("the program does not request " + address)
 	}
 	binary := buildProgram(t, t.TempDir(), strings.Replace(program, address, s.URL, 1))
 	output, err := exec.CommandContext(t.Context(), binary).CombinedOutput()
@@ -90,11 +90,11 @@ func TestLLMProgram(t *testing.T) {
 		t.Errorf("got %v, %q", err, output)
 	}
 	if got, want := <-posts, asked+`{"question": "Why is the sky blue?", "stream": true}`; got != want || len(posts) > 0 {
-		t.Errorf("asked %q, and %d times more, want %q", got, len(posts), want)
+		t.Errorf("requests: %q and %d more, want only %q", got, len(posts), want)
 	}
 }
 
-// The option fetch of docs/testing.md answers without a server.
+// The fetch function in docs/testing.md replaces a server.
 func TestDocumentedFetch(t *testing.T) {
 	t.Parallel()
 	requireDist(t)
@@ -104,7 +104,7 @@ func TestDocumentedFetch(t *testing.T) {
 		"./"+dist+"/eventsource.mjs", script)
 	output, err := exec.CommandContext(t.Context(), "node", "--input-type=module", "--eval", program).CombinedOutput()
 	if err != nil || string(output) != "hello\n" {
-		t.Errorf("%v: %s", err, output)
+		t.Errorf("node: %v, output %q, want \"hello\\n\"", err, output)
 	}
 }
 
@@ -127,9 +127,9 @@ func TestReconnectingPage(t *testing.T) {
 	tab := newTab(t)
 	if err := chromedp.Do(tab, chromedp.Navigate(s.URL+"/page/"),
 		waitFor(`document.getElementById('time').value === 'noon' && document.getElementById('state').textContent === ''`)); err != nil {
-		t.Fatalf("the time does not come: %v", err)
+		t.Fatalf("the page does not show the time: %v", err)
 	}
 	if first, second := <-tokens, <-tokens; first != "Bearer expired" || second != "Bearer secret" {
-		t.Errorf("sent %q, then %q", first, second)
+		t.Errorf("Authorization: %q, then %q", first, second)
 	}
 }

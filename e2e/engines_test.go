@@ -31,11 +31,11 @@ func TestReproductions(t *testing.T) {
 		t.Run(r.Name, func(t *testing.T) {
 			t.Parallel()
 			if got := reproduce(t, r, ""); got != r.Shows["chromium"] {
-				t.Errorf("Chromium shows %q, and the page says %q: update it, docs/engines.md and differences.json", got, r.Shows["chromium"])
+				t.Errorf("Chromium shows %q, the page says %q: update the page, docs/engines.md and differences.json", got, r.Shows["chromium"])
 			}
 			want := r.Shows["wasm"]
 			if got := reproduce(t, r, ourScript(t)); got != want || !strings.HasPrefix(want, "PASS: ") {
-				t.Errorf("ours shows %q, and the page says %q", got, want)
+				t.Errorf("ours shows %q, the page says %q", got, want)
 			}
 		})
 	}
@@ -62,7 +62,7 @@ func reproduce(t *testing.T, r Reproduction, script string) string {
 	return got
 }
 
-// ourScript is the classic script without the module. Workers made of blobs get it too.
+// ourScript returns the classic script without the module. Workers made from blobs get it too.
 func ourScript(t *testing.T) string {
 	t.Helper()
 	script, err := os.ReadFile(filepath.Join(dist, "eventsource.js"))
@@ -73,8 +73,8 @@ func ourScript(t *testing.T) string {
 	return install + `globalThis.Blob = class extends Blob { constructor(parts) { super([` + strconv.Quote(install) + `, ...parts]); } };`
 }
 
-// Every page is in the index, and every difference that one engine alone has from the standard is in it too: with a page,
-// or with the reason why it has none.
+// The index lists every page. It also lists every difference of an engine from the standard: with its page, or with the
+// reason for having none.
 func TestEnginesIndex(t *testing.T) {
 	t.Parallel()
 	all, err := Reproductions(enginePages)
@@ -89,7 +89,7 @@ func TestEnginesIndex(t *testing.T) {
 	for _, r := range all {
 		pages = append(pages, r.Name)
 		if n := strings.Count(string(index), "["+r.Title+"](engines/"+r.Name+".md)"); n != 1 {
-			t.Errorf("docs/engines.md lists %s with its title %d times", r.Name, n)
+			t.Errorf("docs/engines.md lists %s with its title %d times, want once", r.Name, n)
 		}
 	}
 	var reasons []string
@@ -105,7 +105,7 @@ func TestEnginesIndex(t *testing.T) {
 		case isPage && !slices.Contains(pages, strings.TrimSuffix(name, ".md")):
 			t.Errorf("differences.json: %q names the page %q, which does not exist", d.Scenario, d.Page)
 		case !isPage && !slices.Contains(reasons, strings.TrimPrefix(d.Page, "docs/engines.md#")):
-			t.Errorf("differences.json: %q needs the page of docs/engines that shows it, or the line of docs/engines.md that says why there is none", d.Scenario)
+			t.Errorf("differences.json: %q has no page: add one to docs/engines, or say in docs/engines.md why there is none", d.Scenario)
 		}
 	}
 }

@@ -10,7 +10,7 @@ import (
 )
 
 // An extension's service worker and its content script receive events. The manifest's policy lets the module run in the
-// service worker; the content script is under the rules of the page.
+// service worker; the content script follows the page's policy.
 func TestExtension(t *testing.T) {
 	requireDist(t)
 	s := policy{}.serve(t)
@@ -40,7 +40,7 @@ func TestExtension(t *testing.T) {
 	}
 }
 
-// writeExtension writes an extension that notes on pages of the site what its two scripts have received.
+// writeExtension writes an extension whose two scripts note on the site's pages what they receive.
 func writeExtension(t *testing.T, s *policySite) (folder string) {
 	t.Helper()
 	folder = t.TempDir()

@@ -18,7 +18,7 @@ import (
 
 const examplePage = "../wasm/eventsource/example/page"
 
-// exampleFiles compiles the example of a page in Go and serves it, under the policy that its URL names.
+// exampleFiles compiles the example page in Go and serves it with the policy that the URL names.
 var exampleFiles = sync.OnceValues(func() (http.Handler, error) {
 	binary, err := os.CreateTemp("", "page-*.wasm")
 	if err != nil {
@@ -55,7 +55,7 @@ var exampleFiles = sync.OnceValues(func() (http.Handler, error) {
 	return mux, nil
 })
 
-// openExample opens the page at origin A of a lab and has it follow a stream.
+// openExample opens the page at origin A of a lab and makes it follow a stream.
 func openExample(t *testing.T, query, origin, path string) (*goPage, *lab) {
 	t.Helper()
 	files, err := exampleFiles()
@@ -93,7 +93,7 @@ func (p *goPage) do(action chromedp.Action[chromedp.Void]) {
 
 func (p *goPage) waitState(state string) { p.Helper(); p.waitText("#state", state) }
 
-// waitEvents waits for the data of the events, with spaces between.
+// waitEvents waits for the events' data, separated by spaces.
 func (p *goPage) waitEvents(events string) { p.Helper(); p.waitText("#events", events) }
 
 func (p *goPage) waitText(selector, text string) {
@@ -132,10 +132,10 @@ func TestGoPage(t *testing.T) {
 	page, l := openExample(t, "", "A", "/stream/s")
 	x := l.next(t, "s")
 	if got := x.header("authorization"); !slices.Equal(got, []string{"Bearer secret"}) {
-		t.Errorf("Authorization: %q", got)
+		t.Errorf("Authorization = %q", got)
 	}
 	if got := x.header("accept"); !slices.Equal(got, []string{"text/event-stream"}) {
-		t.Errorf("Accept: %q", got)
+		t.Errorf("Accept = %q", got)
 	}
 	const head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
 	x.write(t.Context(), []byte(head+"retry: 1\n\nid: é1\ndata: one\n\nid: 2\ndata: half"))
@@ -145,7 +145,7 @@ func TestGoPage(t *testing.T) {
 
 	x = l.next(t, "s")
 	if got := x.header("last-event-id"); !slices.Equal(got, []string{"Ã©1"}) {
-		t.Errorf("resumes behind %q", got)
+		t.Errorf("Last-Event-ID of the reconnection = %q, want %q", got, "Ã©1")
 	}
 	x.write(t.Context(), []byte(head+"data: two\n\n"))
 	page.waitEvents("one two")
@@ -157,13 +157,13 @@ func TestGoPage(t *testing.T) {
 	page.do(chromedp.Click(chromedp.CSS("#follow button")))
 	x = l.next(t, "s")
 	if got := x.header("last-event-id"); got != nil {
-		t.Errorf("a new source resumes behind %q", got)
+		t.Errorf("Last-Event-ID of a new source = %q, want none", got)
 	}
 	x.write(t.Context(), []byte("HTTP/1.1 204 No Content\r\n\r\n"))
 	page.waitState("status")
 }
 
-// What the browser forbids is not tried again, and said.
+// A request that the browser forbids is reported and not retried.
 func TestGoPageIsForbidden(t *testing.T) {
 	t.Parallel()
 	t.Run("CORS", func(t *testing.T) {
@@ -171,11 +171,11 @@ func TestGoPageIsForbidden(t *testing.T) {
 		refusal := []byte("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 		x := l.next(t, "s")
 		if x.Method != "OPTIONS" {
-			t.Errorf("%s without a preflight", x.Method)
+			t.Errorf("got %s, want a preflight", x.Method)
 		}
 		x.write(t.Context(), refusal)
 		if x = l.next(t, "s"); x.Method != "HEAD" || x.header("authorization") != nil {
-			t.Errorf("%s with %q", x.Method, x.Headers)
+			t.Errorf("got %s with %q, want HEAD without Authorization", x.Method, x.Headers)
 		}
 		x.write(t.Context(), refusal)
 		page.waitState("eventsource: the server does not allow the page's origin by CORS: JavaScript error: Failed to fetch")

@@ -12,7 +12,7 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// The packages whose tests must pass where their code runs: compiled to wasm, in a browser.
+// wasmPackages are the packages whose tests must also pass as WebAssembly in a browser.
 var wasmPackages = []string{
 	"sse",
 	"wasm/eventsource",
@@ -43,7 +43,7 @@ func TestGoTestsUnderWasm(t *testing.T) {
 			case r.Code != 0:
 				t.Errorf("exit code %d:\n%s", r.Code, r.Output)
 			case !strings.Contains(r.Output, "--- PASS"):
-				t.Errorf("no test has run:\n%s", r.Output)
+				t.Errorf("no test ran:\n%s", r.Output)
 			}
 		})
 	}
@@ -61,7 +61,7 @@ func compileTests(t *testing.T, pkg string) string {
 	return binary
 }
 
-// goTestPages serves the page, the binary, and the support script of the Go that made it.
+// goTestPages serves the page, the binary, and the support script of the Go version that compiled it.
 func goTestPages(t *testing.T, binary string) http.Handler {
 	t.Helper()
 	root, err := exec.CommandContext(t.Context(), "go", "env", "GOROOT").Output()

@@ -15,10 +15,10 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/sse"
 )
 
-var handOvers = flag.Int("handovers", 50, "parse this `many` random streams with hand-overs at each of their bytes")
+var handOvers = flag.Int("handovers", 50, "the `number` of random streams to parse, with a hand-over at each byte")
 
-// TestHandOvers holds three parsers together on random streams: that of package sse, the same in the module, and that of
-// js/, with a hand-over from one to the other and back at each byte. See harness/handover.mjs.
+// TestHandOvers compares three parsers on random streams: package sse, package sse in the module, and js/parser.js. At each
+// byte, one of the last two hands over to the other and back. See harness/handover.mjs.
 func TestHandOvers(t *testing.T) {
 	t.Parallel()
 	requireDist(t)
@@ -53,7 +53,7 @@ func compareHandOvers(t *testing.T, first uint64, count int) {
 			Differences []struct{ Name, Other string }
 		}
 		if !lines.Scan() {
-			t.Fatalf("%d results of %d streams", i, count)
+			t.Fatalf("%d results for %d streams", i, count)
 		}
 		if err := json.Unmarshal(lines.Bytes(), &result); err != nil {
 			t.Fatal(err)
@@ -68,7 +68,7 @@ func compareHandOvers(t *testing.T, first uint64, count int) {
 	}
 }
 
-// parsed returns what package sse makes of a stream, as harness/handover.mjs writes it down.
+// parsed returns package sse's events for a stream, in the format of harness/handover.mjs.
 func parsed(stream []byte, number int) []any {
 	p := sse.Parser{Comments: number%3 == 2}
 	if number%5 == 4 {

@@ -36,7 +36,7 @@ const manyPage = `<!doctype html><link rel="icon" href="data:,"><script type="mo
 	});
 </script>`
 
-// A manyServer streams to manyPage, and counts the streams and the connections that they come by.
+// A manyServer streams to manyPage and counts the streams by HTTP version.
 type manyServer struct {
 	*httptest.Server
 	broker  *server.Broker
@@ -65,7 +65,7 @@ func startMany(t *testing.T, start func(*httptest.Server)) *manyServer {
 	return s
 }
 
-// publish publishes an event for all streams.
+// publish publishes an event to a topic.
 func (s *manyServer) publish(t *testing.T, topic, data string) {
 	t.Helper()
 	if _, err := s.broker.Publish(t.Context(), topic, sse.Event{Data: data}); err != nil {
@@ -73,7 +73,7 @@ func (s *manyServer) publish(t *testing.T, topic, data string) {
 	}
 }
 
-// One HTTP/2 connection carries all the streams that an origin has, where HTTP/1.1 takes a connection for each.
+// One HTTP/2 connection carries all streams of an origin. HTTP/1.1 needs a connection for each.
 func TestStreamsOverHTTP2(t *testing.T) {
 	t.Parallel()
 	const streams = 50
@@ -109,7 +109,7 @@ func TestStreamsOverHTTP2(t *testing.T) {
 			}
 			do(waitFor("received.every((data, i) => data.join() === 'for all,' + i) && errors === 0"))
 			if by1, by2 := s.streams[1].Load(), s.streams[2].Load(); by1 != 0 || by2 != int64(streams*(i+1)) {
-				t.Errorf("%d streams by HTTP/1.1 and %d by HTTP/2", by1, by2)
+				t.Errorf("%d streams by HTTP/1.1 and %d by HTTP/2, want 0 and %d", by1, by2, streams*(i+1))
 			}
 			do(chromedp.Evaluate[chromedp.Void]("sources.forEach((source) => source.close())"))
 			awaitConnections(limited, t, s.broker, 0)
@@ -137,7 +137,7 @@ func TestStreamsOverHTTP1(t *testing.T) {
 				t.Fatal(err)
 			}
 			if asked := s.streams[1].Load(); asked != connections {
-				t.Errorf("%d streams were asked for, want %d", asked, connections)
+				t.Errorf("%d streams requested, want %d", asked, connections)
 			}
 			steps = []chromedp.Action[chromedp.Void]{
 				chromedp.Evaluate[chromedp.Void]("sources.find((source) => source.readyState === EventSource.OPEN).close()"),
@@ -150,7 +150,7 @@ func TestStreamsOverHTTP1(t *testing.T) {
 	}
 }
 
-// awaitConnections polls until as many streams are open.
+// awaitConnections polls until want streams are open.
 func awaitConnections(ctx context.Context, t *testing.T, broker *server.Broker, want int64) {
 	t.Helper()
 	for broker.Stats().Connections != want {

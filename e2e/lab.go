@@ -18,11 +18,11 @@ import (
 	"sync/atomic"
 )
 
-// A lab is the world of one run of one scenario: the origins A, B and C, which answer requests for /stream/… with the
-// very bytes the scenario chooses, and a fourth origin, control, from which the page chooses them.
+// A lab serves one run of one scenario. Its origins A, B and C answer requests for /stream/… with the exact bytes that the
+// scenario chooses. The page chooses them through a fourth origin, control.
 //
-// Every run has a lab of its own, since a browser opens six connections to a host and port and no more, in all its
-// tabs together: neither the open streams of another scenario nor its waiting control requests may use them up.
+// Every run has its own lab because a browser opens at most six connections to a host and port, across all tabs. The
+// streams and control requests of another scenario must not use them up.
 type lab struct {
 	number      int64
 	host        string // in the URLs of the origins
@@ -37,8 +37,8 @@ type lab struct {
 	conns     map[net.Conn]struct{}
 }
 
-// An exchange is one request and the connection that it came on, which carries this exchange only: on a connection
-// that was used before, Chromium takes a reset for a stale connection and silently asks again.
+// An exchange is one request and its connection, which carries nothing else: when a reused connection is reset, Chromium
+// takes it for a stale one and silently retries.
 type exchange struct {
 	ID         int         `json:"id"`
 	Connection int64       `json:"connection"` // counts the connections in the order they were opened
@@ -54,8 +54,7 @@ type exchange struct {
 
 var labs atomic.Int64
 
-// newLab opens the origins at an IP address that the host's name leads to. Paths outside /stream/ are answered by files
-// on all of them.
+// newLab opens the origins on ip, which host resolves to. On every origin, files answers the paths outside /stream/.
 func newLab(files http.Handler, host, ip string) (*lab, error) {
 	l := &lab{
 		number:    labs.Add(1),
@@ -121,7 +120,7 @@ func (l *lab) serve(origin string, conn *net.TCPConn, number int64) {
 	r := bufio.NewReader(conn)
 	head, err := readHead(r)
 	if err != nil {
-		return // a connection opened ahead of need
+		return // a connection opened in advance
 	}
 	x := parseHead(head)
 	stream, isStream := strings.CutPrefix(x.Target, "/stream/")
@@ -138,7 +137,7 @@ func (l *lab) serve(origin string, conn *net.TCPConn, number int64) {
 	close(x.closed)
 }
 
-// serveFile answers through net/http's handlers, whose server would hide from us the bytes of the streams' requests.
+// serveFile answers with an http.Handler but without net/http's server, which hides the bytes of a request.
 func (l *lab) serveFile(head []byte, conn net.Conn) {
 	request, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(head)))
 	if err != nil {
@@ -190,7 +189,7 @@ func parseHead(head []byte) *exchange {
 	return x
 }
 
-// latin1 makes a string that survives JSON of bytes that need not be UTF-8.
+// latin1 maps each byte to one code point, so that any bytes survive JSON.
 func latin1(b []byte) string {
 	runes := make([]rune, len(b))
 	for i, c := range b {
@@ -207,7 +206,7 @@ func (l *lab) deliver(stream string, x *exchange) {
 	l.mu.Unlock()
 	select {
 	case requests <- x:
-	default: // a storm: the scenario fails by those it did not await
+	default: // too many requests: the scenario fails on those it did not await
 	}
 }
 
@@ -220,8 +219,7 @@ func (l *lab) requests(stream string) chan *exchange {
 	return l.streams[stream]
 }
 
-// control is what the pages of the lab steer it with, and no others: it makes a server of this machine answer what the
-// request says. The requests are such that none needs a preflight.
+// control lets the lab's pages choose what the lab answers. It refuses other pages. No request needs a preflight.
 func (l *lab) control() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /lab", func(w http.ResponseWriter, _ *http.Request) { reply(w, l.describe()) })
@@ -244,7 +242,7 @@ func (l *lab) control() http.Handler {
 	})
 }
 
-// A description is what a page has to know of its lab.
+// A description tells a page about its lab.
 type description struct {
 	Number  int64             `json:"number"`
 	Origins map[string]string `json:"origins"` // by label
@@ -258,7 +256,7 @@ func (l *lab) describe() description {
 	return d
 }
 
-// awaitRequest answers with the next request for a stream, when there is one.
+// awaitRequest waits for the next request for a stream and answers with it.
 func (l *lab) awaitRequest(w http.ResponseWriter, r *http.Request) {
 	select {
 	case x := <-l.requests(r.FormValue("stream")):
@@ -267,7 +265,7 @@ func (l *lab) awaitRequest(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// unclaimed lists the requests that nobody awaited, for streams with a number after that of the request's.
+// unclaimed lists the requests that no scenario awaited, for streams numbered above the form value "after".
 func (l *lab) unclaimed(w http.ResponseWriter, r *http.Request) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -276,7 +274,7 @@ func (l *lab) unclaimed(w http.ResponseWriter, r *http.Request) {
 	for _, stream := range slices.Sorted(maps.Keys(l.streams)) {
 		_, number, _ := strings.Cut(stream, "-")
 		if n, err := strconv.Atoi(number); err == nil && n <= after {
-			continue // of a scenario that is over: what it asked for arrives when it may
+			continue // of an earlier scenario: its requests may arrive late
 		}
 		for len(l.streams[stream]) > 0 {
 			unclaimed = append(unclaimed, <-l.streams[stream])
@@ -285,7 +283,7 @@ func (l *lab) unclaimed(w http.ResponseWriter, r *http.Request) {
 	reply(w, unclaimed)
 }
 
-// A report is answered when it has been dealt with. Until then the page does nothing else.
+// A report is answered once it has been handled. The page waits for the answer.
 type report struct {
 	Result
 	dealtWith context.CancelFunc
@@ -302,7 +300,7 @@ func (l *lab) report(w http.ResponseWriter, r *http.Request) {
 	select {
 	case l.reports <- report{result, cancel}:
 		<-next.Done()
-	case <-r.Context().Done(): // nobody wants it
+	case <-r.Context().Done(): // the page has gone
 	}
 }
 
@@ -328,7 +326,7 @@ func (l *lab) exchange(id string) *exchange {
 	return l.exchanges[i]
 }
 
-// write ignores errors, as end does: whether a server notices that its client has gone is a matter of timing.
+// write ignores errors, as end does: whether a server notices that its client has left depends on timing.
 func (x *exchange) write(_ context.Context, body []byte) { x.conn.Write(body) }
 
 func (x *exchange) end(_ context.Context, body []byte) {

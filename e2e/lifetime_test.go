@@ -11,7 +11,7 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// importOf returns the statement that has EventSource be the implementation.
+// importOf returns the statement that sets EventSource to the implementation.
 func importOf(implementation string) string {
 	if implementation == "native" {
 		return ""
@@ -20,8 +20,9 @@ func importOf(implementation string) string {
 }
 
 // HTML Standard, 9.2.9: "If an EventSource object's readyState is OPEN, and the object has one or more event listeners
-// registered for message or error events, there must be a strong reference from the Window". Nothing else refers to it.
-func TestOpenSourceThatNobodyRefersToLives(t *testing.T) {
+// registered for message or error events, there must be a strong reference from the Window". The page keeps no other
+// reference.
+func TestOpenSourceIsNotCollected(t *testing.T) {
 	t.Parallel()
 	for _, implementation := range implementations {
 		t.Run(implementation, func(t *testing.T) {
@@ -33,7 +34,7 @@ func TestOpenSourceThatNobodyRefersToLives(t *testing.T) {
 				fmt.Fprint(w, "retry: 1\ndata: before\n\n")
 				http.NewResponseController(w).Flush()
 				select {
-				case <-more: // and the end of the stream, after which the source has to return
+				case <-more: // ends the stream: the source must reconnect
 				case <-r.Context().Done():
 				}
 			})
@@ -63,7 +64,7 @@ func TestOpenSourceThatNobodyRefersToLives(t *testing.T) {
 			})()`
 			seen, err := chromedp.Run(tab, chromedp.Evaluate[[]string](wait, chromedp.EvalAwaitPromise))
 			if err != nil {
-				t.Fatalf("the source has gone: %v", err)
+				t.Fatalf("the source was collected: %v", err)
 			}
 			if want := []string{"before", "before"}; !slices.Equal(seen, want) {
 				t.Errorf("got %q, want %q", seen, want)

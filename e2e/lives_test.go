@@ -22,10 +22,10 @@ type tabRun struct {
 	*record
 	tab   context.Context
 	limit context.Context // outlives the tab
-	gone  bool            // the tab cannot be asked any more
+	gone  bool            // the tab no longer answers
 }
 
-// A tabScenario is something that only the browser can do to a tab, and what the page and the server notice of it.
+// A tabScenario is something that only the browser can do to a tab, and what the page and the server observe.
 type tabScenario struct {
 	name  string
 	page  string // further script of the page
@@ -34,17 +34,17 @@ type tabScenario struct {
 	known map[string]known // by implementation: what it does instead
 }
 
-// notes are the lines that the page has noted, and one line for each connection: what it asked for, and whether it is closed.
+// notes holds the page's lines, and a line per connection: what it requested, and whether it is closed.
 type notes struct{ page, connections []string }
 
-// A known is a difference that we know of.
+// A known is a known difference.
 type known struct {
 	notes
 	reason    string
-	sometimes bool // it may also do what the scenario expects
+	sometimes bool // the implementation may also do what the scenario expects
 }
 
-// lifePage opens a source whenever it is loaded. It notes what happens in the storage of the tab, which outlives it.
+// lifePage opens a source on each load. It keeps notes in the tab's storage, which outlives the page.
 const lifePage = `<!doctype html><title>life</title><link rel="icon" href="data:,"><script type="module">
 	globalThis.EVENTSOURCE_WASM_URL = null;
 	const states = ['CONNECTING', 'OPEN', 'CLOSED'];
@@ -65,7 +65,7 @@ const lifePage = `<!doctype html><title>life</title><link rel="icon" href="data:
 	%s
 </script>`
 
-// begin opens the page. Its source has received "before" if the record is answered.
+// begin opens a tab and serves the page. The record has one event, "before".
 func (c tabScenario) begin(t *testing.T, implementation string) *tabRun {
 	t.Helper()
 	l := &tabRun{t, openSite(t), newRecord(), newTab(t), limit(t, t.Context()), false}
@@ -103,7 +103,7 @@ func (l *tabRun) leave() { l.do(chromedp.Navigate(l.URL + "/?another")) }
 // script runs a script of the page's.
 func (l *tabRun) script(code string) { l.do(chromedp.Evaluate[chromedp.Void](code)) }
 
-// until waits until the page has noted one of them. The page may still be loading.
+// until waits until the page has noted one of the lines. The page may still be loading.
 func (l *tabRun) until(what ...string) {
 	l.Helper()
 	for {
@@ -134,7 +134,7 @@ func (l *tabRun) closed() {
 	}
 }
 
-// connect opens the page, whose source waits for its response.
+// connect opens the page. Its source stays without a response.
 func (l *tabRun) connect() {
 	l.Helper()
 	l.hold()
@@ -146,14 +146,14 @@ func (l *tabRun) connect() {
 	}
 }
 
-// stay has the page ask whether it may be left, as a click of the user's on a link makes it, and answers no.
+// stay follows a link as the user does, and answers no when the browser asks whether to leave the page.
 func (l *tabRun) stay() {
 	l.Helper()
 	next, stop := iter.Pull2(chromedp.Events(l.tab, page.JavascriptDialogOpening))
 	defer stop()
 	go chromedp.Call(l.tab, runtime.Evaluate, runtime.EvaluateParams{Expression: `location = '/?another'`, UserGesture: new(true)})
 	if _, err, ok := next(); err != nil || !ok {
-		l.Fatalf("the browser does not ask: %v", err)
+		l.Fatalf("the browser does not ask whether to leave the page: %v", err)
 	}
 	if _, err := chromedp.Call(l.tab, page.HandleJavaScriptDialog, page.HandleJavaScriptDialogParams{Accept: false}); err != nil {
 		l.Fatal(err)
@@ -174,14 +174,14 @@ func (l *tabRun) result() notes {
 
 const (
 	unloadReason = "Chromium fails the sources of a page that goes away for good before its pagehide. The standard closes them after it, without an event."
-	stopReason   = "A script is not told that the user has stopped the page, and finds its connection broken."
-	freezeReason = "Chromium may not tell the reader of a fetch what arrived while the page was frozen. Ours makes a new connection then."
+	stopReason   = "No event reports that the user has stopped the page. The connection just breaks."
+	freezeReason = "Chromium may not pass on to fetch what arrived while the page was frozen. Ours reconnects then."
 )
 
-// kept is what a page notes that went into the back/forward cache and came back.
+// kept is what a page notes when it enters the back/forward cache and returns.
 var kept = []string{"open", "before", "pagehide kept OPEN", "freeze OPEN", "resume OPEN", "pageshow OPEN"}
 
-// connecting is the same of one whose source was not open yet.
+// connecting is the same for a page whose source was not open yet.
 var connecting = []string{"pagehide kept CONNECTING", "freeze CONNECTING", "resume CONNECTING", "pageshow CONNECTING", "open", "before"}
 
 var tabScenarios = []tabScenario{
@@ -221,8 +221,8 @@ var tabScenarios = []tabScenario{
 		},
 		want: notes{append(kept[:6:6], "error CONNECTING", "open", "after"), []string{"from the start, closed", "after 1"}},
 	},
-	{ // the browser gives the page up
-		name: "left, and much arrives meanwhile",
+	{ // the browser discards the page
+		name: "left, and too much arrives for the cache",
 		act: func(l *tabRun) {
 			l.open()
 			l.leave()
@@ -261,7 +261,7 @@ var tabScenarios = []tabScenario{
 		want: notes{connecting, []string{"from the start"}},
 	},
 	{
-		name: "left while it connects, and answered meanwhile",
+		name: "left while it connects, and answered before the return",
 		act: func(l *tabRun) {
 			l.connect()
 			l.leave()
@@ -358,7 +358,7 @@ var tabScenarios = []tabScenario{
 		name: "closed",
 		act: func(l *tabRun) {
 			l.open()
-			go chromedp.Call(l.tab, page.Close, cdp.Empty{}) // which may not answer
+			go chromedp.Call(l.tab, page.Close, cdp.Empty{}) // may never answer
 			l.closed()
 			l.gone = true
 		},
@@ -368,7 +368,7 @@ var tabScenarios = []tabScenario{
 		name: "crashed",
 		act: func(l *tabRun) {
 			l.open()
-			go chromedp.Call(l.tab, page.Crash, cdp.Empty{}) // which does not answer
+			go chromedp.Call(l.tab, page.Crash, cdp.Empty{}) // never answers
 			l.closed()
 			l.gone = true
 		},
@@ -413,7 +413,7 @@ func (c tabScenario) check(t *testing.T, implementation string, got notes) {
 	case differs && reflect.DeepEqual(got, known.notes):
 		t.Logf("differs: %s", known.reason)
 	case differs && !known.sometimes:
-		t.Errorf("got %q, want as it is known to differ %q", got, known.notes)
+		t.Errorf("got %q, want the known difference %q", got, known.notes)
 	case !reflect.DeepEqual(got, c.want):
 		t.Errorf("got %q, want %q", got, c.want)
 	}

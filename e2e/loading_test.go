@@ -17,7 +17,7 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// A site serves dist/ and streams as a test has them, and a page without a script.
+// A site serves dist/, a page without a script, and the streams of a test.
 type site struct {
 	*httptest.Server
 	mux      *http.ServeMux
@@ -45,7 +45,7 @@ func openSite(t *testing.T) *site {
 	return s
 }
 
-// stream sends one event that tells the request's Last-Event-ID, and stays open.
+// stream sends one event with the request's Last-Event-ID and stays open.
 func (s *site) stream(w http.ResponseWriter, r *http.Request) {
 	s.requests <- r
 	w.Header().Set("Content-Type", "text/event-stream")
@@ -62,7 +62,7 @@ func (s *site) stream(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// beat has a stream send a comment: the engine takes a source over when something arrives.
+// beat makes a stream send a comment: the engine takes a source over only when data arrives.
 func (s *site) beat(_ http.ResponseWriter, r *http.Request) {
 	select {
 	case s.beats <- struct{}{}:
@@ -98,8 +98,8 @@ const untilMessage = `const untilMessage = (source) => new Promise((resolve) => 
 	source.onmessage = ({ data }) => { source.close(); resolve([...seen, data]); };
 });`
 
-// untilEngine opens a source and, when its diagnostics name the engine that is wanted, and why, resolves with what the source
-// has seen, the engine and the reason, and with what another source sees then.
+// untilEngine opens a source and waits until its diagnostics name the wanted engine. It resolves with what the source saw,
+// the engine, the reason, and what a second source sees.
 const untilEngine = untilMessage + `const untilEngine = async (wanted = 'script') => {
 	const diagnostics = [];
 	let found;
@@ -121,8 +121,8 @@ const untilEngine = untilMessage + `const untilEngine = async (wanted = 'script'
 	return [...seen, ...engine, ...await untilMessage(new EventSource('/stream'))];
 };`
 
-// Whatever keeps the module from a page, the page has its events, no error, and one line on the console.
-func TestModuleThatCannotBeHad(t *testing.T) {
+// If the module fails to load, the page still gets its events, no error event, and one line on the console.
+func TestModuleFailsToLoad(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name    string
@@ -159,7 +159,7 @@ func TestModuleThatCannotBeHad(t *testing.T) {
 			t.Parallel()
 			s := openSite(t)
 			s.mux.HandleFunc(wasmPath, tt.serve)
-			got, console := evaluateAndTell[[]string](t, s.URL, `async () => {`+importModule+untilEngine+` return untilEngine(); }`)
+			got, console := evaluateWithConsole[[]string](t, s.URL, `async () => {`+importModule+untilEngine+` return untilEngine(); }`)
 			if want := []string{"open 1", `after ""`, "script", tt.reason, "open 1", `after ""`}; !slices.Equal(got, want) {
 				t.Errorf("got %q, want %q", got, want)
 			}
@@ -170,8 +170,8 @@ func TestModuleThatCannotBeHad(t *testing.T) {
 	}
 }
 
-// A cache may hold a module that is older or newer than the script. The server's own is asked for once.
-func TestModuleThatACacheHasInAnotherVersion(t *testing.T) {
+// If a cache holds a module of another version than the script, the page fetches the server's once.
+func TestCachedModuleOfAnotherVersion(t *testing.T) {
 	t.Parallel()
 	s := openSite(t)
 	var times atomic.Int32
@@ -188,14 +188,14 @@ func TestModuleThatACacheHasInAnotherVersion(t *testing.T) {
 		w.Header().Set("Cache-Control", "max-age=86400")
 		w.Write(module)
 	})
-	got, console := evaluateAndTell[[]string](t, s.URL, `async () => {`+importModule+untilEngine+` return untilEngine('go'); }`)
+	got, console := evaluateWithConsole[[]string](t, s.URL, `async () => {`+importModule+untilEngine+` return untilEngine('go'); }`)
 	if want := []string{"go", "", "open 1", `after ""`}; len(got) < len(want) || !slices.Equal(got[len(got)-len(want):], want) || len(console) > 0 {
 		t.Errorf("got %q, want %q at its end; on the console: %q", got, want, console)
 	}
 }
 
 // The module's server takes the request and never answers. Sources work without it.
-func TestModuleThatNeverArrives(t *testing.T) {
+func TestModuleNeverArrives(t *testing.T) {
 	t.Parallel()
 	s := openSite(t)
 	asked := make(chan struct{}, 1)
@@ -204,7 +204,7 @@ func TestModuleThatNeverArrives(t *testing.T) {
 		<-r.Context().Done()
 	})
 	s.mux.HandleFunc("GET /asked", func(http.ResponseWriter, *http.Request) { <-asked })
-	got, console := evaluateAndTell[[]string](t, s.URL, `async () => {`+importModule+untilMessage+`
+	got, console := evaluateWithConsole[[]string](t, s.URL, `async () => {`+importModule+untilMessage+`
 		const first = await untilMessage(new EventSource('/stream'));
 		await fetch('/asked');
 		return [...first, ...await untilMessage(new EventSource('/stream'))];
@@ -214,8 +214,8 @@ func TestModuleThatNeverArrives(t *testing.T) {
 	}
 }
 
-// evaluateAndTell is evaluate with our lines of every level, and promises that nothing caught, instead of errors.
-func evaluateAndTell[T any](t *testing.T, page, function string) (T, []string) {
+// evaluateWithConsole is like evaluate, but returns console lines of every level, and unhandled rejections.
+func evaluateWithConsole[T any](t *testing.T, page, function string) (T, []string) {
 	t.Helper()
 	type told struct {
 		Result T        `json:"result"`
@@ -231,7 +231,7 @@ func evaluateAndTell[T any](t *testing.T, page, function string) (T, []string) {
 	return got.Result, got.Lines
 }
 
-// A page may ask for the module before the script is there, as the README has it, and then it is asked for once.
+// A page may preload the module, as the README does. It is then requested once.
 func TestPreloadedModule(t *testing.T) {
 	t.Parallel()
 	s := openSite(t)
@@ -252,11 +252,11 @@ func TestPreloadedModule(t *testing.T) {
 		t.Errorf("got %q, want %q; on the console: %q", got, want, console)
 	}
 	if n := times.Load(); n != 1 {
-		t.Errorf("the module was asked for %d times", n)
+		t.Errorf("the module was requested %d times, want once", n)
 	}
 }
 
-// otherVersion returns the module with its version, which dist/.build has, put out of joint.
+// otherVersion returns the module with a changed version. The original version is in dist/.build.
 func otherVersion() ([]byte, error) {
 	module, err1 := os.ReadFile(dist + "/eventsource.wasm")
 	version, err2 := os.ReadFile(dist + "/.build")
@@ -264,7 +264,7 @@ func otherVersion() ([]byte, error) {
 		return nil, err
 	}
 	if !bytes.Contains(module, version) {
-		return nil, fmt.Errorf("the module does not have its version, %q", version)
+		return nil, fmt.Errorf("the module does not contain its version %q", version)
 	}
 	return bytes.ReplaceAll(module, version, bytes.Repeat([]byte("0"), len(version))), nil
 }
@@ -274,14 +274,16 @@ func TestPolicyThatForbidsWebAssembly(t *testing.T) {
 	s := openSite(t)
 	s.mux.HandleFunc(wasmPath, s.serveWasm)
 	policy := "script-src 'self' 'unsafe-eval'" // for the test's own script; wasm needs one or the other
-	got, console := evaluateAndTell[[]string](t, s.URL+"/?policy="+policy, `async () => {`+importModule+untilEngine+` return untilEngine('go'); }`)
+	got, console := evaluateWithConsole[[]string](t, s.URL+"/?policy="+policy, `async () => {`+importModule+untilEngine+` return untilEngine('go'); }`)
 	if want := []string{"open 1", `after ""`}; len(got) < 4 || !slices.Equal(got[:2], want) || len(console) != 0 {
 		t.Errorf("with %s: %q, want %q; on the console %q", policy, got, want, console)
 	}
 	t.Run("script-src 'self'", func(t *testing.T) {
 		s := openSite(t)
-		s.mux.HandleFunc(wasmPath, func(http.ResponseWriter, *http.Request) { t.Error("the module is loaded where it cannot be compiled") })
-		got, console := evaluateAndTell[[]string](t, s.URL+"/?policy=script-src 'self'", `async () => {
+		s.mux.HandleFunc(wasmPath, func(http.ResponseWriter, *http.Request) {
+			t.Error("the page loads the module although its policy forbids compiling it")
+		})
+		got, console := evaluateWithConsole[[]string](t, s.URL+"/?policy=script-src 'self'", `async () => {
 			const script = document.createElement('script');
 			script.src = '/dist/eventsource.js';
 			await new Promise((resolve) => { script.onload = resolve; document.head.append(script); });`+untilEngine+`
@@ -296,7 +298,7 @@ func TestPolicyThatForbidsWebAssembly(t *testing.T) {
 	})
 }
 
-func TestModuleWithoutItsMIMEType(t *testing.T) {
+func TestModuleWithWrongMIMEType(t *testing.T) {
 	t.Parallel()
 	s := openSite(t)
 	s.mux.HandleFunc(wasmPath, func(w http.ResponseWriter, r *http.Request) {
@@ -315,7 +317,7 @@ func TestModuleAtAnotherAddress(t *testing.T) {
 	t.Parallel()
 	s := openSite(t)
 	s.mux.HandleFunc("GET /elsewhere", s.serveWasm)
-	s.mux.HandleFunc(wasmPath, func(http.ResponseWriter, *http.Request) { t.Error("the module was asked for beside the script") })
+	s.mux.HandleFunc(wasmPath, func(http.ResponseWriter, *http.Request) { t.Error("the module was requested from the script's folder") })
 	got, _ := evaluate[[]string](t, s.URL, `async () => {`+importModule+untilMessage+`
 		globalThis.EVENTSOURCE_WASM_URL = '/elsewhere';
 		return untilMessage(new EventSource('/stream'));
@@ -325,8 +327,8 @@ func TestModuleAtAnotherAddress(t *testing.T) {
 	}
 }
 
-// The engine ends in the middle of an event. The source continues with the whole event, on the same connection.
-func TestEngineThatEnds(t *testing.T) {
+// The engine crashes in the middle of an event. The source still delivers the whole event, over the same connection.
+func TestEngineCrashes(t *testing.T) {
 	t.Parallel()
 	for name, failing := range map[string]struct{ feed, console string }{
 		"by a trap":  {"() => { throw new WebAssembly.RuntimeError('unreachable'); }", "it crashed: unreachable"},
@@ -350,7 +352,7 @@ func TestEngineThatEnds(t *testing.T) {
 					}
 				}
 			})
-			got, console := evaluateAndTell[[]string](t, s.URL, `async () => {
+			got, console := evaluateWithConsole[[]string](t, s.URL, `async () => {
 				let broken;
 				const { instantiate } = WebAssembly;
 				const ready = new Promise((resolve) => {
@@ -399,7 +401,7 @@ func TestEngineThatEnds(t *testing.T) {
 	}
 }
 
-// A server that never ends a line meets the limit, and neither side's memory grows with what it sends.
+// A line that never ends reaches the size limit. Until then, memory grows neither in the module nor in the page.
 func TestEndlessLine(t *testing.T) {
 	t.Parallel()
 	s := openSite(t)
@@ -435,7 +437,7 @@ func TestEndlessLine(t *testing.T) {
 		t.Errorf("readyState %v, the engine's memory grew by %v MiB, want 2 and at most 64", got[0], got[1])
 	}
 	if total := <-sent; total == 1<<30 {
-		t.Error("the browser went on to read")
+		t.Error("the browser kept reading")
 	}
 }
 
@@ -462,11 +464,11 @@ func TestLoadingLeavesNoTrace(t *testing.T) {
 		return [...names().filter((name) => !before.includes(name)), String(same), String(native.value === ours.value)];
 	}`)
 	if want := []string{"true", "false"}; !slices.Equal(got, want) {
-		t.Errorf("the classic script adds globals, or defines EventSource otherwise than the browser: %q", got)
+		t.Errorf("the classic script adds globals, or defines EventSource differently from the browser: %q", got)
 	}
 }
 
-// A source that is CLOSED, however it came about, is forgotten by the engine and by JavaScript.
+// Once a source is CLOSED, for whatever reason, neither the engine nor JavaScript keeps it.
 func TestClosedSourcesLeaveNothing(t *testing.T) {
 	t.Parallel()
 	for name, moduleURL := range map[string]string{"the module arrives": "undefined", "the module never arrives": "'/never.wasm'"} {
@@ -519,6 +521,6 @@ func closedSourcesLeaveNothing(t *testing.T, moduleURL string) {
 		t.Fatal(err)
 	}
 	if left > 10 {
-		t.Errorf("%d of %d closed sources are still there", left, sources)
+		t.Errorf("%d of %d closed sources are still referenced", left, sources)
 	}
 }

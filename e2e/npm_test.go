@@ -23,8 +23,8 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/sse"
 )
 
-// The npm package does what it promises to those who install it: its tarball, in a project of its own with the tools of
-// e2e/npm/package.json, under Node, TypeScript, Vite and esbuild, and what these build in the browser.
+// TestPackage installs the npm tarball in a project with the tools of e2e/npm/package.json. It works in Node, TypeScript,
+// Vite and esbuild, and what these build works in the browser.
 func TestPackage(t *testing.T) {
 	t.Parallel()
 	requireDist(t)
@@ -39,7 +39,7 @@ func TestPackage(t *testing.T) {
 		for _, config := range []string{"bundler", "node16", "webworker"} {
 			run(t, project, "tsc", "--project", "types/"+config+".json")
 		}
-		// Only older compilers know it.
+		// Only older compilers support node10.
 		run(t, project, "node", "node_modules/typescript5/bin/tsc", "--project", "types/node10.json")
 	})
 	t.Run("source maps", func(t *testing.T) { checkSourceMaps(t, project) })
@@ -47,13 +47,13 @@ func TestPackage(t *testing.T) {
 	t.Run("Node", func(t *testing.T) {
 		run(t, project, "node", "import.mjs")
 		got := run(t, project, "node", "node.mjs", serveHello(t), "secret")
-		// That no module is loaded there is noted after "open", unless the program is faster.
+		// The diagnostic that no module is loaded follows "open", or comes too late.
 		if got = strings.Replace(got, "open engine", "open", 1); got != "hello engine request open close\n" {
-			t.Errorf("the program has printed %q", got)
+			t.Errorf("the program printed %q", got)
 		}
 	})
 	t.Run("jest and jsdom", func(t *testing.T) {
-		const modules = "NODE_OPTIONS=--experimental-vm-modules" // which the package is
+		const modules = "NODE_OPTIONS=--experimental-vm-modules" // the package is one
 		env := []string{modules, "STREAM=" + serveHello(t), "TOKEN=secret"}
 		runWith(t, env, project, "jest", "--config", "jest.config.json")
 	})
@@ -76,7 +76,7 @@ func TestPackage(t *testing.T) {
 		for _, page := range []string{"react", "polyfill"} {
 			copyFile(t, filepath.Join(project, page+".html"), filepath.Join(built, page+".html"), ".tsx", ".js", ".ts", ".js")
 		}
-		// esbuild knows of no files that a script asks for by import.meta.url.
+		// esbuild does not copy files that a script loads by import.meta.url.
 		copyFile(t, filepath.Join(project, "node_modules/eventsource-wasm/eventsource.wasm"), filepath.Join(built, "eventsource.wasm"))
 		visit(t, http.FileServer(http.Dir(built)), 2)
 	})
@@ -84,16 +84,16 @@ func TestPackage(t *testing.T) {
 		write(t, filepath.Join(project, "unused.mjs"), `import { EventSource } from "eventsource-wasm";`)
 		write(t, filepath.Join(project, "used.mjs"), `import "eventsource-wasm/polyfill";`)
 		if script := run(t, project, "esbuild", "unused.mjs", "--bundle", "--format=esm", "--minify"); strings.TrimSpace(script) != "" {
-			t.Errorf("a class that is not used leaves %d bytes", len(script))
+			t.Errorf("an unused class leaves %d bytes, want 0", len(script))
 		}
 		if script := run(t, project, "esbuild", "used.mjs", "--bundle", "--format=esm", "--minify"); !strings.Contains(script, "eventsource.wasm") {
-			t.Errorf("the polyfill leaves %q", script)
+			t.Errorf("the bundle lacks the polyfill: %q", script)
 		}
 	})
 }
 
-// installPackage makes a project that has installed its tools and the tarball, and has the hook of docs/getting-started.md. The tools come
-// from npm's cache where it has them.
+// installPackage makes a project with its tools, the tarball, and the hook of docs/getting-started.md. It takes the tools
+// from npm's cache if it can.
 func installPackage(t *testing.T) (folder string) {
 	t.Helper()
 	nodetest.Require(t)
@@ -150,8 +150,8 @@ func develop(t *testing.T, project string) http.Handler {
 	return httputil.NewSingleHostReverseProxy(address)
 }
 
-// visit checks that each page of a site shows the event of a stream behind a token, by one connection, however often
-// React runs effects, and that the connection ends with the component.
+// visit checks that each page shows the event of a protected stream over one connection, however often React runs effects,
+// and that the connection closes with the component.
 func visit(t *testing.T, pages http.Handler, effects int) {
 	const shown = `document.getElementById('messages')?.textContent === 'hello'`
 	t.Run("React", func(t *testing.T) {
@@ -163,14 +163,14 @@ func visit(t *testing.T, pages http.Handler, effects int) {
 			select {
 			case <-time.After(time.Millisecond):
 			case <-tab.Done():
-				t.Fatal("the connection is open although its component is gone")
+				t.Fatal("the connection stays open after its component has unmounted")
 			}
 		}
 	})
 	t.Run("polyfill", func(t *testing.T) { openPage(t, pages, "polyfill.html", shown) })
 }
 
-// serveHello serves a stream of our server's that is behind a token, and returns its address.
+// serveHello serves a protected stream with our server, and returns its URL.
 func serveHello(t *testing.T) string {
 	t.Helper()
 	broker := &server.Broker{}
@@ -217,10 +217,10 @@ func openPage(t *testing.T, pages http.Handler, page, condition string) (*server
 	tab := newTab(t)
 	messages := chromedp.Console(tab)
 	if err := chromedp.Do(tab, chromedp.Steps(chromedp.Navigate(site.URL+"/"+page), waitFor(condition))); err != nil {
-		t.Fatalf("%s has not come to %s: %v; on the console: %q", page, condition, err, consoleErrors(t, tab, messages))
+		t.Fatalf("%s: waiting for %s: %v; console: %q", page, condition, err, consoleErrors(t, tab, messages))
 	}
 	if n := requests.Load(); n != 1 {
-		t.Errorf("%s has made %d requests", page, n)
+		t.Errorf("%s made %d requests", page, n)
 	}
 	for _, message := range consoleErrors(t, tab, messages) {
 		t.Errorf("%s: on the console: %s", page, message)
@@ -228,13 +228,13 @@ func openPage(t *testing.T, pages http.Handler, page, condition string) (*server
 	return broker, tab
 }
 
-// run runs a program, of the project if it has installed one of that name, and returns what it prints.
+// run runs a program, preferably one that the project has installed, and returns its output.
 func run(t *testing.T, folder, program string, args ...string) string {
 	t.Helper()
 	return runWith(t, nil, folder, program, args...)
 }
 
-// runWith is run with environment variables beside those of the test.
+// runWith is like run, with further environment variables.
 func runWith(t *testing.T, env []string, folder, program string, args ...string) string {
 	t.Helper()
 	if installed := filepath.Join(folder, "node_modules", ".bin", program); exists(installed) {

@@ -9,8 +9,7 @@ import (
 	"testing"
 )
 
-// A source map leads from the minified script to what was written: each has the sources in it, and Node.js finds the line
-// that throws.
+// checkSourceMaps checks that each source map contains its sources, and that Node.js finds the line that throws.
 func checkSourceMaps(t *testing.T, project string) {
 	t.Helper()
 	installed := filepath.Join(project, "node_modules", "eventsource-wasm")
@@ -51,11 +50,11 @@ func checkSourceMap(t *testing.T, path string) {
 		t.Fatal(err)
 	}
 	if !strings.HasSuffix(strings.TrimSpace(string(script)), "//# sourceMappingURL="+filepath.Base(path)) {
-		t.Errorf("%s has a source map that it does not name", strings.TrimSuffix(path, ".map"))
+		t.Errorf("%s does not name its source map", strings.TrimSuffix(path, ".map"))
 	}
 }
 
-// npm shows the README where no file of the repository is beside it.
+// npm shows the README without the repository, so its links must be absolute.
 func checkNpmREADME(t *testing.T, project string) {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(project, "node_modules", "eventsource-wasm", "README.md"))
@@ -69,7 +68,7 @@ func checkNpmREADME(t *testing.T, project string) {
 	for _, link := range links {
 		path, ours := strings.CutPrefix(string(link[1]), "https://github.com/eventsource-wasm/eventsource-wasm/blob/main/")
 		if !strings.HasPrefix(string(link[1]), "https://") {
-			t.Errorf("the README links to %s, which is not there on npm", link[1])
+			t.Errorf("the README links to %s: relative links do not work on npm", link[1])
 		}
 		path, _, _ = strings.Cut(path, "#")
 		if ours && !exists(filepath.Join("..", filepath.FromSlash(path))) {

@@ -19,7 +19,7 @@ import (
 
 var pictures = flag.String("pictures", "", "write pictures of all pages to this `folder`, wide and narrow, light and dark")
 
-// A view is how somebody looks at a page.
+// A view is a window width and a color scheme.
 type view struct {
 	name   string
 	width  int64
@@ -28,8 +28,7 @@ type view struct {
 
 var views = []view{{"wide-light", 1360, "light"}, {"wide-dark", 1360, "dark"}, {"narrow-light", 390, "light"}, {"narrow-dark", 390, "dark"}}
 
-// axe-core finds nothing wrong with the pages (contrast, names, roles, the size of targets, ...), and none has to be
-// scrolled sideways.
+// axe-core finds no violation on any page (contrast, names, roles, target sizes, ...), and no page scrolls sideways.
 func TestPagesAreAccessible(t *testing.T) {
 	t.Parallel()
 	axe := installAxe(t)
@@ -67,7 +66,7 @@ func (v view) apply() chromedp.Action[chromedp.Void] {
 	return chromedp.Steps(chromedp.EmulateViewport(v.width, 900), scheme)
 }
 
-// installAxe returns the script of axe-core. It comes from npm's cache where that has it.
+// installAxe returns the script of axe-core. npm takes it from its cache if it can.
 func installAxe(t *testing.T) string {
 	t.Helper()
 	nodetest.Require(t)
@@ -87,7 +86,7 @@ func violations(t *testing.T, tab context.Context, axe string) (found []string) 
 	t.Helper()
 	const check = `(async () => {
 		const { violations, passes } = await axe.run({ runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] });
-		if (passes.length < 10) return ['axe-core has checked next to nothing'];
+		if (passes.length < 10) return ['axe-core passed fewer than 10 rules'];
 		const found = violations.flatMap(({ id, nodes }) => nodes.map(({ target, failureSummary }) => id + ': ' + target + ': ' + failureSummary));
 		const { scrollWidth, clientWidth } = document.documentElement;
 		if (scrollWidth > clientWidth) found.push('the page is ' + scrollWidth + ' pixels wide in a window of ' + clientWidth);
@@ -128,7 +127,7 @@ func TestLanesComeFirst(t *testing.T) {
 	}
 }
 
-// serveCluster serves the page of the cluster with three nodes, of which one has ended, that publish what the page asks for.
+// serveCluster serves the cluster's page with three nodes, one of them stopped. They publish what the page sends.
 func serveCluster(t *testing.T) *httptest.Server {
 	t.Helper()
 	requireDist(t)
@@ -152,7 +151,7 @@ func serveCluster(t *testing.T) *httptest.Server {
 	return site
 }
 
-// The page of the cluster counts what is missing and what comes twice, shows which node serves, and leaves the focus alone.
+// The cluster's page counts missing and duplicate events, shows which node serves, and does not move the focus.
 func TestClusterPage(t *testing.T) {
 	t.Parallel()
 	site := serveCluster(t)

@@ -15,18 +15,19 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// A policy is what a page or its server allows, and what becomes of a source under it. docs/csp.md tells the same to users.
+// A policy is what a page or its server allows, and what happens to a source under it. docs/csp.md documents these for
+// users.
 type policy struct {
 	name      string
-	page      string // a header of the page's response, or more, in lines
+	page      string // headers of the page's response, one per line
 	files     string // headers of the script's, the module's and the worker's responses
 	html      string // replaces a page that loads the script from its own origin
 	elsewhere bool   // whether script, module and worker come from another origin
 	worker    string // the option, in JavaScript
 	file      bool   // whether the page is opened from a file
 
-	want    string // what received the event: the engine, and where; or an error's reason
-	console string // what the one line on the console has; empty for none
+	want    string // the engine that received the event, and where; or an error's reason
+	console string // a part of the only line on the console; empty for no line
 }
 
 // The page's values: {page}, {scripts}, the two origins, and {nonce}, {integrity}.
@@ -42,8 +43,8 @@ const (
 var policies = []policy{
 	{name: "none", want: "go in the page"},
 	{name: "none, in a worker", worker: "true", want: "go in a worker"},
-	{name: "none, in a worker whose address is given", worker: "new URL('/dist/eventsource.worker.js', location)", want: "go in a worker"},
-	{name: "none, in a worker that is not there", worker: "'/missing.js'", want: "go in the page", console: "/missing.js: it could not be loaded"},
+	{name: "none, in a worker at a given URL", worker: "new URL('/dist/eventsource.worker.js', location)", want: "go in a worker"},
+	{name: "none, in a missing worker", worker: "'/missing.js'", want: "go in the page", console: "/missing.js: it could not be loaded"},
 
 	{name: "CSP with a nonce and strict-dynamic", page: strictCSP, want: "script in the page", console: "needs 'wasm-unsafe-eval' in script-src"},
 	{name: "the same, and wasm-unsafe-eval", page: strictWasm, want: "go in the page"},
@@ -63,20 +64,20 @@ var policies = []policy{
 
 	{name: "Trusted Types", page: trusted, want: "go in the page"},
 	{name: "Trusted Types, in a worker", page: trusted, worker: "true", want: "go in the page", console: "TrustedScriptURL"},
-	{name: "Trusted Types, in a worker whose address is trusted", page: trusted, worker: createURL, want: "go in a worker"},
+	{name: "Trusted Types, in a worker at a trusted URL", page: trusted, worker: createURL, want: "go in a worker"},
 
 	{name: "isolation", page: isolated, want: "go in the page"},
 	{name: "isolation, in a worker without a policy", page: isolated, worker: "true", want: "go in the page", console: "its Cross-Origin-Embedder-Policy"},
 	{name: "isolation, in a worker", page: isolated, files: "Cross-Origin-Embedder-Policy: require-corp", worker: "true", want: "go in a worker"},
 	{
-		name: "isolation, files of another origin", page: isolated, files: "Cross-Origin-Resource-Policy: cross-origin", elsewhere: true,
+		name: "isolation, files from another origin", page: isolated, files: "Cross-Origin-Resource-Policy: cross-origin", elsewhere: true,
 		want: "go in the page",
 	},
 	{
 		name: "integrity", elsewhere: true, want: "go in the page",
 		html: `<script src="{scripts}/dist/eventsource.js" integrity="{integrity}" crossorigin></script><script src="/app.js"></script>`,
 	},
-	{name: "files of another origin, in a worker", elsewhere: true, worker: "true", want: "go in a worker"},
+	{name: "files from another origin, in a worker", elsewhere: true, worker: "true", want: "go in a worker"},
 	{
 		name: "a sandboxed frame", want: "go in the page",
 		html: `<script>addEventListener('message', ({ data }) => settle(data)); const settled = new Promise((resolve) => { settle = resolve; }); var settle; globalThis.result = settled;</script>
@@ -103,7 +104,7 @@ var policies = []policy{
 	{name: "a file, in a worker", file: true, worker: "true", want: "script in the page", console: "runs without its worker"},
 }
 
-// app is the script of each page. It settles with what received an event, and the lines of the console.
+// app is the script of each page. It resolves with what received an event, and with the lines on the console.
 const app = `globalThis.result = new Promise((resolve) => {
 	const lines = [];
 	for (const level of ['error', 'warn', 'info']) console[level] = (...values) => lines.push(values.join(' '));
@@ -153,22 +154,22 @@ func (p policy) check(t *testing.T) {
 	}
 	result, err := chromedp.Run(tab, chromedp.Evaluate[outcome](`result`, chromedp.EvalAwaitPromise))
 	if err != nil {
-		t.Fatalf("no event, and no error for good: %v", err)
+		t.Fatalf("neither an event nor a permanent error: %v", err)
 	}
 	if result.Got != p.want {
 		t.Errorf("got %q, want %q; on the console: %q", result.Got, p.want, result.Lines)
 	}
 	if p.console == "" && len(result.Lines) > 0 || p.console != "" && (len(result.Lines) != 1 || !strings.Contains(result.Lines[0], p.console)) {
-		t.Errorf("on the console: %q, want one line with %q, or none for none", result.Lines, p.console)
+		t.Errorf("console: %q, want one line with %q (no line if empty)", result.Lines, p.console)
 	}
 	if strings.Contains(p.page, "Referrer-Policy") {
 		if referrer := <-s.referrers; referrer != "" {
-			t.Errorf("the request tells the referrer %q", referrer)
+			t.Errorf("the request has the Referer %q", referrer)
 		}
 	}
 }
 
-// A policySite is the two origins of a page under a policy.
+// A policySite serves the two origins of a page under a policy.
 type policySite struct {
 	policy
 	page, scripts *httptest.Server
@@ -243,7 +244,7 @@ func (s *policySite) withHeaders(files http.Handler) http.Handler {
 	})
 }
 
-// stream sends an event often, since an engine takes a source over when something arrives.
+// stream keeps sending an event, because an engine takes a source over only when data arrives.
 func (s *policySite) stream(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Access-Control-Allow-Origin", "*")
 	w.Header().Set("Access-Control-Allow-Headers", "X-Token")

@@ -9,14 +9,14 @@ import (
 	"net/url"
 )
 
-// A Lab is the world of the scenarios that one page runs, for a program that opens the page and takes its reports itself.
-// It belongs to this machine, as the labs of a [Suite] do.
+// A Lab serves the scenarios of one page, for a program that opens the page and takes its reports itself. Like the labs of
+// a [Suite], it is only for browsers on this machine.
 type Lab struct {
 	lab     *lab
-	proceed context.CancelFunc // lets the page go on after the report before
+	proceed context.CancelFunc // lets the page continue after the previous report
 }
 
-// OpenLab opens a lab at 127.0.0.1. Paths outside /stream/ are answered by files, which [Pages] are part of.
+// OpenLab opens a lab on 127.0.0.1. Files answers the paths outside /stream/. It must include [Pages].
 func OpenLab(files http.Handler) (*Lab, error) {
 	l, err := newLab(files, "127.0.0.1", "127.0.0.1")
 	if err != nil {
@@ -31,7 +31,7 @@ func (l *Lab) Page(path string, query url.Values) string {
 	return l.lab.url("A") + path + "?" + query.Encode()
 }
 
-// Next lets the page go on after the report before, and returns the next one.
+// Next lets the page continue after the previous report, and returns the next one.
 func (l *Lab) Next(ctx context.Context) (Result, error) {
 	l.proceed()
 	select {
@@ -49,7 +49,7 @@ func (l *Lab) Close() {
 	l.lab.close()
 }
 
-// Pages serves what the pages of a lab consist of. Dist serves the files of dist/.
+// Pages serves the pages of a lab. Dist serves the files of dist/.
 func Pages(dist http.Handler) http.Handler {
 	s := Suite{Dist: dist}
 	return s.pages()
@@ -62,7 +62,7 @@ func Files() fs.FS { return files }
 type Difference struct {
 	Scenario       string   `json:"scenario"`
 	Implementation string   `json:"implementation"`
-	Engines        []string `json:"engines"` // none: it is so in all
+	Engines        []string `json:"engines"` // empty: all
 	Expect         []string `json:"expect"`
 	Reason         string   `json:"reason"`
 	Page           string   `json:"page"` // about the engine's own EventSource, in docs/ or a section of docs/engines.md
@@ -80,7 +80,7 @@ type Allowance struct {
 	Scenario string   `json:"scenario"`
 	Expect   []string `json:"expect"`
 	Then     []string `json:"then"`     // lines that may come after it, any number of times
-	Standard string   `json:"standard"` // the words that leave it
+	Standard string   `json:"standard"` // the words that allow it
 }
 
 // Allowances returns the rows of allowed.json.

@@ -15,7 +15,8 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// documents are those whose snippets are run, with how many they have. The others are run by the tests of what they are about.
+// documents are the pages whose snippets are run here, with the numbers of snippets. Other pages are run by the tests of
+// their subject.
 var documents = map[string]struct{ programs, pages, scripts int }{
 	"README.md":         {programs: 1, pages: 1, scripts: 1},
 	"docs/headers.md":   {pages: 1, scripts: 1},
@@ -30,7 +31,7 @@ func TestDocumentedPrograms(t *testing.T) {
 	for file, want := range documents {
 		programs, pages, scripts := snippets(t, file, "go"), snippets(t, file, "html"), snippets(t, file, "js")
 		if len(programs) != want.programs || len(pages) != want.pages || len(scripts) != want.scripts {
-			t.Errorf("%s has %d programs, %d pages and %d scripts: this test knows %+v", file, len(programs), len(pages), len(scripts), want)
+			t.Errorf("%s has %d programs, %d pages and %d scripts, want %+v", file, len(programs), len(pages), len(scripts), want)
 		}
 	}
 	server := snippets(t, "docs/server.md", "go")[0]
@@ -67,7 +68,7 @@ func TestDocumentedPrograms(t *testing.T) {
 	}
 }
 
-// snippets returns the code in a language of a file of the project.
+// snippets returns a file's code blocks in a language.
 func snippets(t *testing.T, file, language string) (found []string) {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("..", filepath.FromSlash(file)))
@@ -80,7 +81,7 @@ func snippets(t *testing.T, file, language string) (found []string) {
 	return found
 }
 
-// renewalPage shows the time by a token that is renewed once it has been refused.
+// renewalPage shows the time with a token that is renewed after it was refused.
 func renewalPage(script string) string {
 	return `<!doctype html><output id="time"></output><script src="eventsource.js"></script><script>
 async function getToken({ renew }) { return renew ? "secret" : "expired"; }
@@ -89,7 +90,7 @@ source.onmessage = (event) => { document.getElementById("time").value = event.da
 </script>`
 }
 
-// gapPage shows the time once the server has said that it cannot continue after an id which it never gave.
+// gapPage shows the time after the server has reported a gap for an unknown id.
 func gapPage(script string) string {
 	return `<!doctype html><output id="time"></output><script src="eventsource.js"></script><script>
 const source = new EventSource("/events?topic=clock", { headers: { Authorization: "Bearer secret" }, lastEventId: "unknown" });
@@ -100,11 +101,11 @@ function reload() {
 </script>`
 }
 
-// runClient builds a program that follows localhost:8080, and has it print the time that the server at url tells.
+// runClient builds a program that follows localhost:8080, points it at url, and checks that it prints the time.
 func runClient(t *testing.T, url, program string) {
 	const address = "http://localhost:8080"
 	if !strings.Contains(program, address) {
-		t.Fatal("the program does not follow " + address)
+		t.Fatal("the program does not connect to " + address)
 	}
 	client := exec.CommandContext(t.Context(), buildProgram(t, t.TempDir(), strings.Replace(program, address, url, 1)))
 	client.Stderr = os.Stderr
@@ -118,13 +119,13 @@ func runClient(t *testing.T, url, program string) {
 	lines := bufio.NewScanner(output)
 	for range 2 {
 		if !lines.Scan() || !regexp.MustCompile(`^\d\d:\d\d:\d\d$`).MatchString(lines.Text()) {
-			t.Errorf("the program prints %q", lines.Text())
+			t.Errorf("the program prints %q, want the time", lines.Text())
 		}
 	}
 	if err := client.Process.Signal(os.Interrupt); err != nil {
 		t.Error(err)
 	}
-	client.Wait() // it ends with an error that it logs, since it was interrupted
+	client.Wait() // interrupted, it logs an error and exits
 }
 
 func buildProgram(t *testing.T, folder, program string) (binary string) {
@@ -140,8 +141,8 @@ func buildProgram(t *testing.T, folder, program string) (binary string) {
 	return binary
 }
 
-// startProgram builds a program that listens on localhost:8080, has it listen on a free port instead, and returns its
-// address once it answers there.
+// startProgram builds a program that listens on localhost:8080, starts it on a free port instead, and returns its address
+// once it answers.
 func startProgram(t *testing.T, folder, program string) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

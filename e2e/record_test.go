@@ -7,20 +7,20 @@ import (
 	"sync"
 )
 
-// A record is a stream whose events are kept: who names the last one that it has received gets those after it.
+// A record is a stream that keeps its events: a client that sends Last-Event-ID gets the events after it.
 type record struct {
 	mu      sync.Mutex
 	events  []string
 	more    chan struct{} // closed with the next event
-	left    chan struct{} // receives when a client has gone
-	silence chan struct{} // closed: the connections that there are by then send nothing more
-	end     chan struct{} // closed: the connections that there are by then end
-	came    chan struct{} // receives when a client has come
+	left    chan struct{} // receives when a client leaves
+	silence chan struct{} // closed: connections open at that time send nothing more
+	end     chan struct{} // closed: connections open at that time end
+	came    chan struct{} // receives when a client arrives
 	answers chan struct{} // closed: requests are answered
 	clients []*client
 }
 
-// A client is a connection: what it asked for, and whether it is there.
+// A client is a connection: what it requested, and whether it is open.
 type client struct {
 	request string
 	gone    bool
@@ -35,7 +35,7 @@ func newRecord() *record {
 	return r
 }
 
-// hold has requests wait until answer.
+// hold makes requests wait for answer.
 func (r *record) hold() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -44,7 +44,7 @@ func (r *record) hold() {
 
 func (r *record) answer() { close(r.answers) }
 
-// endAll ends the responses to the clients that there are.
+// endAll ends all open responses.
 func (r *record) endAll() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -52,7 +52,7 @@ func (r *record) endAll() {
 	r.end = make(chan struct{})
 }
 
-// connections says of each client that has come what it asked for, and whether it has gone.
+// connections lists what each client so far requested, and whether it has left.
 func (r *record) connections() (all []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -66,7 +66,7 @@ func (r *record) connections() (all []string) {
 	return all
 }
 
-// enter notes a client, and returns what to wait for before it is answered, and what to call when it has gone.
+// enter adds a client. It returns a channel to wait for before the answer, and a function to call when the client leaves.
 func (r *record) enter(request *http.Request) (answers chan struct{}, leave func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -77,7 +77,7 @@ func (r *record) enter(request *http.Request) (answers chan struct{}, leave func
 	r.clients = append(r.clients, c)
 	select {
 	case r.came <- struct{}{}:
-	default: // nobody counts them
+	default: // the test does not count them
 	}
 	return r.answers, func() {
 		r.mu.Lock()
@@ -95,7 +95,7 @@ func (r *record) publish(data string) {
 	r.more = make(chan struct{})
 }
 
-// silenceOld has the connections that are open send nothing more, silently.
+// silenceOld makes the open connections send nothing more, without closing them.
 func (r *record) silenceOld() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -17,7 +17,7 @@ func readText(t *testing.T, file string) string {
 	return string(text)
 }
 
-// submatches returns what the expression's only group has found, in the order of the alphabet.
+// submatches returns the matches of the expression's only group, sorted.
 func submatches(expression, text string) (found []string) {
 	for _, match := range regexp.MustCompile(expression).FindAllStringSubmatch(text, -1) {
 		found = append(found, match[1])
@@ -32,8 +32,8 @@ func between(text, begin, end string) string {
 	return text
 }
 
-// The types, the documentation and the code know the same options, and the same reasons.
-func TestReferenceIsWhole(t *testing.T) {
+// The types, the documentation and the code have the same options and the same reasons.
+func TestReferenceIsComplete(t *testing.T) {
 	types, options := readText(t, "../js/index.d.ts"), between(readText(t, "../docs/options.md"), "# Options", "\n## Events")
 	members := submatches(`(?m)^  (\w+)\?:`, between(types, "export interface EventSourceInit", "\n}"))
 	documented := submatches("`(\\w+)`", strings.Join(submatches(`(?m)^\| (`+"`"+`[^|]+) \|`, options), " "))

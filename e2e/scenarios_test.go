@@ -20,13 +20,13 @@ import (
 // dist is where `make build` puts the implementation under test.
 const dist = "../dist"
 
-// A scenario as the catalogue in the page tells it. Its code stays in the page.
+// A scenario is an entry of the page's catalogue. Its code stays in the page.
 type scenario struct {
 	File     string            `json:"file"`
 	Name     string            `json:"name"`
 	Standard string            `json:"standard"`
-	Only     string            `json:"only"`    // the one implementation that it is for, or empty
-	LeftOut  map[string]string `json:"leftOut"` // reasons, by the engines that it makes no sense in
+	Only     string            `json:"only"`    // the only implementation that runs it, or empty
+	LeftOut  map[string]string `json:"leftOut"` // by engine: why it is not run there
 	Console  []string          `json:"console"` // parts of the errors that the browser itself writes to the console
 	Alone    string            `json:"alone"`   // why it needs a page of its own, if it does
 	Expect   []string          `json:"expect"`
@@ -34,15 +34,15 @@ type scenario struct {
 
 func (s scenario) id() string { return s.File + "/" + s.Name }
 
-// isFor reports whether the scenario runs on the implementation, or on that way to run ours.
+// isFor reports whether the scenario runs on the implementation or way.
 func (s scenario) isFor(implementation string) bool {
 	switch {
 	case s.File == "shared":
-		return implementation == "wasm" // one way shows what it does with a connection; inworker shows the others
-	case implementation == "script" && s.File != "loading": // which chooses a way by itself
+		return implementation == "wasm" // one way is enough here; inworker covers the others
+	case implementation == "script" && s.File != "loading": // loading chooses the way itself
 		return s.Only != "native"
 	case slices.Contains(ways, implementation):
-		return s.Only != "native" && s.File != "loading" && s.File != "inworker" // whose worker runs in one way
+		return s.Only != "native" && s.File != "loading" && s.File != "inworker" // loading chooses the way itself, and inworker's worker has one
 	}
 	return s.Only == "" || s.Only == implementation
 }
@@ -50,7 +50,7 @@ func (s scenario) isFor(implementation string) bool {
 var (
 	implementations = []string{"native", "wasm"}
 
-	// ways are those in which ours runs the scenarios, beside the one in which it is loaded: see harness/implementation.js.
+	// ways are the further ways to run our implementation: see harness/implementation.js.
 	ways    = []string{"script", "go", "handover"}
 	engines = []string{"chromium", "firefox", "webkit", "node", "deno", "bun"}
 )
@@ -65,7 +65,7 @@ func TestScenarios(t *testing.T) {
 		byFile[s.File] = append(byFile[s.File], s)
 	}
 	for _, file := range slices.SortedFunc(maps.Keys(byFile), func(a, b string) int { return len(byFile[b]) - len(byFile[a]) }) {
-		scenarios := byFile[file] // the largest first, for the others to fill what it leaves
+		scenarios := byFile[file] // the largest first: the small ones fill the remaining slots
 		t.Run(file, func(t *testing.T) {
 			t.Parallel()
 			for _, implementation := range slices.Concat(implementations, ways) {
@@ -90,10 +90,10 @@ func withoutWasm(files http.Handler) http.Handler {
 	})
 }
 
-// aPage is how many scenarios of a file run in the same page, one after the other.
+// aPage is the maximum number of scenarios that a page runs, one after the other.
 const aPage = 40
 
-// runScenarios runs scenarios of one file. After one that fails, the rest of them gets another page.
+// runScenarios runs scenarios of one file. After a failure, the rest runs in a new page.
 func runScenarios(t *testing.T, scenarios []scenario, implementation string) {
 	isAlone := func(s scenario) bool { return s.Alone != "" }
 	for _, s := range scenarios {
@@ -108,7 +108,7 @@ func runScenarios(t *testing.T, scenarios []scenario, implementation string) {
 	}
 }
 
-// runPage runs scenarios in a page until one fails, and returns how many it has run.
+// runPage runs scenarios in a page until one fails, and returns the number run.
 func runPage(t *testing.T, scenarios []scenario, implementation string) (done int) {
 	files, pool := labPages(t), mainStages
 	switch {
@@ -161,7 +161,7 @@ func checkResult(t *testing.T, s scenario, r Result) {
 	case r.Failure != "":
 		t.Errorf("%s\n\nstandard: %s", r.Failure, s.Standard)
 	case r.Name != s.Name:
-		t.Errorf("the page reports %q", r.Name)
+		t.Errorf("got the report of %q, want that of %q", r.Name, s.Name)
 	case r.Reason != "":
 		t.Logf("differs: %s", r.Reason)
 	}
@@ -176,14 +176,14 @@ func checkConsole(t *testing.T, s scenario, errors []string) {
 	}
 }
 
-// consoleErrors returns the errors among the messages until now, and ends them.
+// consoleErrors returns the errors so far, and stops the messages.
 func consoleErrors(t *testing.T, tab context.Context, messages iter.Seq2[chromedp.ConsoleMessage, error]) []string {
 	next, stop := iter.Pull2(messages)
 	defer stop()
 	return errorsUntilNow(t, tab, next)
 }
 
-// errorsUntilNow returns the errors among the messages until now. The last of them is one that it sends itself.
+// errorsUntilNow returns the errors so far. It logs a last message itself, to know when to stop.
 func errorsUntilNow(t *testing.T, tab context.Context, next func() (chromedp.ConsoleMessage, error, bool)) []string {
 	const last = "the scenario has ended"
 	if err := chromedp.Do(tab, chromedp.Evaluate[chromedp.Void](`console.debug("`+last+`")`)); err != nil {
@@ -236,7 +236,7 @@ func checkCatalogue(t *testing.T, scenarios []scenario) {
 			t.Errorf("%q is left out in Chromium, where these tests run", s.id())
 		}
 		if len(s.Expect) == 0 || s.Standard == "" {
-			t.Errorf("%q lacks an expectation or its place in the standard", s.id())
+			t.Errorf("%q needs an expectation and its place in the standard", s.id())
 		}
 	}
 	names, err := fs.Glob(files, "scenarios/*.js")
@@ -250,19 +250,19 @@ func checkCatalogue(t *testing.T, scenarios []scenario) {
 	}
 }
 
-// checkDifferences finds entries for scenarios that do not exist. One that differs no longer fails in the page.
+// checkDifferences reports entries for unknown scenarios. An entry that no longer differs fails in the page.
 func checkDifferences(t *testing.T, scenarios []scenario) {
 	t.Helper()
 	for _, d := range knownDifferences(t) {
 		if !slices.ContainsFunc(scenarios, func(s scenario) bool { return s.id() == d.Scenario }) {
-			t.Errorf("differences.json: there is no scenario %q", d.Scenario)
+			t.Errorf("differences.json: unknown scenario %q", d.Scenario)
 		}
 		if !slices.Contains(implementations, d.Implementation) || d.Reason == "" {
-			t.Errorf("differences.json: %q lacks an implementation that we run or a reason", d.Scenario)
+			t.Errorf("differences.json: %q needs a known implementation and a reason", d.Scenario)
 		}
 		for _, engine := range d.Engines {
 			if !slices.Contains(engines, engine) {
-				t.Errorf("differences.json: %q: there is no engine %q", d.Scenario, engine)
+				t.Errorf("differences.json: %q: unknown engine %q", d.Scenario, engine)
 			}
 		}
 	}

@@ -22,17 +22,17 @@ import (
 )
 
 var (
-	sharedTabs = flag.Int("tabs", 8, "share one connection between so `many` tabs")
-	kills      = flag.Int("kills", 3, "end the leader of a shared stream so `often`")
+	sharedTabs = flag.Int("tabs", 8, "the `number` of tabs that share a connection")
+	kills      = flag.Int("kills", 3, "the `number` of times to close the leader of a shared stream")
 )
 
-// A numberServer streams the events 1, 2, 3 …, each with its number for its ID and its data, and resumes after any of them.
-// Each of its pages has a number, which the Referer of a request names.
+// A numberServer streams the events 1, 2, 3, …, with the number as ID and data, and resumes after any of them. Each of its
+// pages has a number, which the Referer of a request names.
 type numberServer struct {
 	*httptest.Server
 	mu      sync.Mutex
 	last    int
-	changed chan struct{} // closed when there is another event
+	changed chan struct{} // closed with the next event
 	open    int           // connections
 	from    chan string   // the pages that have connected, by their requests' Referer
 }
@@ -99,7 +99,7 @@ func (s *numberServer) stream(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// wake tells those who wait that something has changed. The mutex is held.
+// wake wakes the waiting requests. The caller holds the mutex.
 func (s *numberServer) wake() {
 	close(s.changed)
 	s.changed = make(chan struct{})
@@ -113,7 +113,7 @@ func (s *numberServer) publish() int {
 	return s.last
 }
 
-// publishing publishes 200 events a second, or as many as the machine can, until it is told to stop.
+// publishing publishes 200 events a second, or as many as the machine can, until stop is called.
 func (s *numberServer) publishing() (stop func()) {
 	done, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
@@ -132,7 +132,7 @@ func (s *numberServer) publishing() (stop func()) {
 	return func() { close(done); <-stopped }
 }
 
-// awaitConnections waits until so many connections are open.
+// awaitConnections waits until want connections are open.
 func (s *numberServer) awaitConnections(t *testing.T, ctx context.Context, want int) {
 	t.Helper()
 	for {
@@ -145,23 +145,23 @@ func (s *numberServer) awaitConnections(t *testing.T, ctx context.Context, want 
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			t.Fatalf("%d connections are open, not %d", open, want)
+			t.Fatalf("%d connections are open, want %d", open, want)
 		}
 	}
 }
 
-// connected returns the number of the page that has connected.
+// connected waits for a connection and returns the number of its page.
 func (s *numberServer) connected(t *testing.T, ctx context.Context) int {
 	t.Helper()
 	select {
 	case referer := <-s.from:
 		var number int
 		if _, err := fmt.Sscanf(referer, s.URL+"/page?%d", &number); err != nil {
-			t.Fatalf("a request from %q: %v", referer, err)
+			t.Fatalf("request with the Referer %q: %v", referer, err)
 		}
 		return number
 	case <-ctx.Done():
-		t.Fatal("nobody connects")
+		t.Fatal("no page connects")
 		return 0
 	}
 }
@@ -214,8 +214,8 @@ type seen struct {
 	Wrong, States []string
 }
 
-// check waits until the follower has come to the event, and reports what was lost, twice or out of order, and errors that an
-// own source would not have met.
+// check waits until the follower has reached the event. It reports events that were lost, repeated or out of order, and
+// states that differ from those of a source with its own connection.
 func (f *follower) check(t *testing.T, number int, states ...string) {
 	t.Helper()
 	text, err := chromedp.Run(f.ctx, chromedp.Evaluate[string](fmt.Sprintf(until, number), chromedp.EvalAwaitPromise))
@@ -231,7 +231,7 @@ func (f *follower) check(t *testing.T, number int, states ...string) {
 	}
 }
 
-// sharing returns a browser's context that ends after a while that is long enough for a machine that is busy.
+// sharing returns a browser context whose time limit suffices on a busy machine.
 func sharing(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(browser, 10*time.Minute)
 	t.Cleanup(cancel)
@@ -260,7 +260,7 @@ func TestTabsShareOneConnection(t *testing.T) {
 			}
 			s.awaitConnections(t, ctx, 1)
 			if s.connected(t, ctx); len(s.from) > 0 {
-				t.Errorf("%d further requests", len(s.from))
+				t.Errorf("%d further requests, want none", len(s.from))
 			}
 			for _, tab := range tabs {
 				tab.close()
@@ -277,7 +277,7 @@ func home(elected bool) string {
 	return "SharedWorker"
 }
 
-// When the tab that leads is closed, another takes over, and nobody misses an event.
+// When the tab that leads is closed, another takes over, and no event is lost.
 func TestLeaderOfSharedStreamIsClosed(t *testing.T) {
 	t.Parallel()
 	s, ctx := openNumbers(t), sharing(t)
@@ -293,7 +293,7 @@ func TestLeaderOfSharedStreamIsClosed(t *testing.T) {
 		start := time.Now()
 		tabs[leader].close()
 		delete(tabs, leader)
-		// A leader that gets no processor time for seconds loses its place. So a page may have led before, and gone since.
+		// A leader without processor time for seconds is replaced. So a page that is now closed may have led in between.
 		for leader = s.connected(t, ctx); tabs[leader] == nil; {
 			leader = s.connected(t, ctx)
 		}
@@ -309,7 +309,7 @@ func TestLeaderOfSharedStreamIsClosed(t *testing.T) {
 	t.Logf("%d leaders closed at %d events: taken over after %v in the median, %v at most", *kills, last, times[len(times)/2], times[len(times)-1])
 }
 
-// A leader that is frozen says nothing. Another takes over, and it follows when it thaws.
+// A frozen leader falls silent. Another page takes over, and the old leader follows once it resumes.
 func TestLeaderOfSharedStreamIsFrozen(t *testing.T) {
 	t.Parallel()
 	s, ctx := openNumbers(t), sharing(t)
@@ -320,7 +320,7 @@ func TestLeaderOfSharedStreamIsFrozen(t *testing.T) {
 	stop := s.publishing()
 	start := time.Now()
 	if other := s.connected(t, ctx); other != 1-leader {
-		t.Errorf("page %d connects, and %d is frozen", other, leader)
+		t.Errorf("page %d took over, want page %d", other, 1-leader)
 	}
 	t.Logf("taken over after %v", time.Since(start))
 	tabs[leader].setLifecycle(t, page.SetWebLifecycleStateStateActive)
@@ -376,10 +376,10 @@ func endSharedWorker(t *testing.T, ctx context.Context, site string) {
 			return
 		}
 	}
-	t.Fatal("there is no SharedWorker")
+	t.Fatal("found no SharedWorker")
 }
 
-// A page that the browser keeps while another is shown gets what it has missed when it returns.
+// A page that returns from the back/forward cache gets the events that it missed.
 func TestSharedSourceOfPageThatReturns(t *testing.T) {
 	t.Parallel()
 	for _, elected := range []bool{false, true} {
@@ -412,7 +412,7 @@ func TestSharedSourceOfPageThatReturns(t *testing.T) {
 	}
 }
 
-// In a frame of another site a source has a connection of its own, and the console has no error.
+// In a frame of another site, a source has its own connection, and the console has no error.
 func TestSharedSourceInFrames(t *testing.T) {
 	t.Parallel()
 	for host, want := range map[string]int{"127.0.0.1": 1, "localhost": 2} {
@@ -430,7 +430,7 @@ func TestSharedSourceInFrames(t *testing.T) {
 				select {
 				case <-s.from:
 				case <-ctx.Done():
-					t.Fatal("nobody connects")
+					t.Fatal("no page connects")
 				}
 			}
 			s.awaitConnections(t, ctx, want)
@@ -441,7 +441,7 @@ func TestSharedSourceInFrames(t *testing.T) {
 	}
 }
 
-// What wakes one page's source wakes the connection, wherever that is.
+// A wake of one page's source wakes the connection, wherever it lives.
 func TestSharedSourceWakes(t *testing.T) {
 	t.Parallel()
 	for _, elected := range []bool{false, true} {
@@ -451,7 +451,7 @@ func TestSharedSourceWakes(t *testing.T) {
 			leader := s.openFollower(t, ctx, 0, elected)
 			s.connected(t, ctx)
 			follower := s.openFollower(t, ctx, 1, elected)
-			// Nothing wakes a connection that has just been made, so this page tries until it is told to stop.
+			// A new connection cannot be woken, so this page tries until stop.
 			const wake = `(async () => {
 				const { EventSource } = await import('/dist/eventsource.mjs');
 				globalThis.waking = new EventSource('/numbers', { shared: true, wake: true });
@@ -506,12 +506,12 @@ func TestSharedOptionsOfAnotherPage(t *testing.T) {
 	}
 }
 
-// The page in docs/shared.md shows the time, in as many tabs as there are, over one connection.
+// The page in docs/shared.md shows the time in several tabs over one connection.
 func TestSharedDocumentation(t *testing.T) {
 	t.Parallel()
 	pages := snippets(t, "docs/shared.md", "html")
 	if all := len(snippets(t, "docs/shared.md", ".*?")); len(pages) != 1 || all != 1 {
-		t.Fatalf("%d pages among %d snippets: this test knows one", len(pages), all)
+		t.Fatalf("%d pages among %d snippets, want 1", len(pages), all)
 	}
 	s, ctx := openSite(t), sharing(t)
 	s.mux.HandleFunc("GET /dist/page", func(w http.ResponseWriter, _ *http.Request) {

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// A size is that of a file that a page loads, in bytes of brotli. If a file grows by more than two percent, change the size here
-// and in the README. No file may exceed its maximum.
+// A size is the Brotli size of a file that a page loads, in bytes. If a file grows by more than two percent, change the
+// size here and in the README. No file may exceed its maximum.
 type size struct {
 	file           string
 	recorded, most int64
@@ -19,11 +19,11 @@ var sizes = []size{
 	moduleSize(),
 	{"eventsource.js.br", 15_920, 16_000},
 	{"eventsource.mjs.br", 15_840, 16_000},
-	{"eventsource.worker.js.br", 16_490, 17_000}, // which only the options worker and shared load
+	{"eventsource.worker.js.br", 16_490, 17_000}, // loaded only by the options worker and shared
 }
 
-// moduleSize is the size that this Go gives the module. Of one that the build does not know, which makes a larger one, only
-// the most is known.
+// moduleSize returns the module's size with this Go version. With a version that the build does not know, the module is
+// larger, and only the maximum is known.
 func moduleSize() size {
 	const file, most = "eventsource.wasm.br", 350_000
 	switch version.Lang(runtime.Version()) {
@@ -46,7 +46,7 @@ func TestSizes(t *testing.T) {
 		t.Logf("%s has %d bytes", want.file, info.Size())
 		switch size := info.Size(); {
 		case size > want.most:
-			t.Errorf("%s has %d bytes, more than the %d that a page may be asked to load", want.file, size, want.most)
+			t.Errorf("%s has %d bytes, want at most %d", want.file, size, want.most)
 		case want.recorded == 0:
 		case size > want.recorded+want.recorded/50:
 			t.Errorf("%s has grown from %d to %d bytes: if that is worth it, record it here and in the README", want.file, want.recorded, size)

@@ -14,17 +14,17 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// A stage is a tab that shows the pages that scenarios run in one after the other, each in a frame, as the conformance page
-// does. A tab and a renderer process for each take more time than the scenarios.
+// A stage is a tab that shows scenario pages one after the other, each in a frame, as the conformance page does. A tab and
+// a renderer process for each page would take more time than the scenarios.
 type stage struct {
 	tab
 	pages int // shown so far
 }
 
-// maxPages bounds what the renderer process of a stage collects.
+// maxPages bounds the memory of a stage's renderer process.
 const maxPages = 50
 
-// stages are those of a browser that nobody uses.
+// stages are the idle stages of a browser.
 type stages struct {
 	browser *context.Context
 	idle    chan *stage
@@ -32,7 +32,7 @@ type stages struct {
 
 var mainStages = &stages{&browser, make(chan *stage, 16)}
 
-// bareStages are those of a browser without WebAssembly, which starts with the first of them.
+// bareStages returns the stages of a browser without WebAssembly, which starts at the first call.
 func bareStages(t *testing.T) *stages {
 	t.Helper()
 	s, err := startBare()
@@ -50,11 +50,10 @@ var startBare = sync.OnceValues(func() (*stages, error) {
 
 var stopBare func()
 
-// stageServer serves the page. It is of the same site as the origins of the labs, so that their cookies are not those of
-// a third party.
+// stageServer serves the page. It is same-site with the labs, so that their cookies are not third-party.
 var stageServer = sync.OnceValue(func() *httptest.Server { return httptest.NewServer(pages()) })
 
-// giveBack keeps a stage for others, unless what ran on it has failed.
+// giveBack keeps a stage for reuse, unless a scenario failed on it.
 func (s *stages) giveBack(borrowed *stage, passed bool) {
 	if !passed || borrowed.pages >= maxPages || borrowed.clear() != nil {
 		borrowed.close()
@@ -97,13 +96,13 @@ func ignoreDetails(tab context.Context) error {
 	return nil
 }
 
-// show shows the page that scenarios run in.
+// show opens a scenario page in the frame.
 func (s *stage) show(tab context.Context, url string) error {
 	s.pages++
 	return chromedp.Do(tab, chromedp.Evaluate[chromedp.Void](fmt.Sprintf("show(%q)", url)))
 }
 
-// clear removes it. What it still loads would be an error on the console of the next one.
+// clear removes the page, whose canceled requests would be errors on the console of the next one.
 func (s *stage) clear() error {
 	return chromedp.Do(s.Context, chromedp.Evaluate[chromedp.Void]("hide()"))
 }

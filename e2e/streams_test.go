@@ -19,11 +19,11 @@ import (
 )
 
 var (
-	streamTime = flag.Duration("streamtime", 0, "compare random streams for this `long`, in place of the fixed ones")
+	streamTime = flag.Duration("streamtime", 0, "compare random streams for this `duration`, instead of a fixed number")
 	streamSeed = flag.Uint64("streamseed", 0, "the seed of the first stream")
 )
 
-// The streams that every run of the tests compares, and those between two looks at the clock.
+// The streams that every run compares, and those compared between two looks at the clock.
 const (
 	fixedStreams = 200
 	streamBatch  = 200
@@ -40,8 +40,8 @@ type streamDifference struct {
 	Ours    string `json:"ours"`
 }
 
-// TestStreams compares what native and both engines of ours make of the same random bytes. A stream has many segments, which are
-// random each, and a mark behind each that ends whatever the segment has left open: one connection compares them all.
+// TestStreams compares native and both of our engines on the same random bytes. To save connections, a stream has many
+// random segments. A mark after each ends whatever the segment left open.
 func TestStreams(t *testing.T) {
 	t.Parallel()
 	requireDist(t)
@@ -66,7 +66,7 @@ func TestStreams(t *testing.T) {
 	t.Logf("compared %d segments in %d streams from seed %d on", segments, streams, *streamSeed)
 }
 
-// compareStreams compares a batch and returns of how many segments it was.
+// compareStreams compares a batch of streams and returns its number of segments.
 func compareStreams(t *testing.T, tab context.Context, first uint64) int {
 	ctx, cancel := context.WithTimeout(tab, patience)
 	defer cancel()
@@ -84,7 +84,7 @@ func compareStreams(t *testing.T, tab context.Context, first uint64) int {
 		t.Fatalf("comparing the streams from seed %d on: %v", first, err)
 	}
 	if r.Segments < streamBatch {
-		t.Errorf("only %d segments arrived", r.Segments)
+		t.Errorf("%d segments arrived, want at least %d", r.Segments, streamBatch)
 	}
 	for _, d := range r.Differences {
 		segment := []byte("the end of the stream")
@@ -96,7 +96,7 @@ func compareStreams(t *testing.T, tab context.Context, first uint64) int {
 	return r.Segments
 }
 
-// serveRandomStream answers the first request with the seed's stream, in chunks of the implementation's own: they must
+// serveRandomStream answers the first request with the seed's stream. Each implementation gets different chunks, which must
 // not matter. It answers the reconnection with the Last-Event-ID.
 func serveRandomStream(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/event-stream")
@@ -128,15 +128,14 @@ func serveRandomStream(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// randomStream makes the segments of a stream, and what is behind them: an id, which the reconnection sends and which
-// tells the server that it is one; the shortest reconnection time, since the segments set others; and an event that is
-// cut off, and so none.
+// randomStream makes the segments of a stream and its tail: an id, which marks the reconnection; the shortest reconnection
+// time, since the segments set others; and an incomplete event, which must be ignored.
 func randomStream(seed uint64) (segments [][]byte, tail []byte) {
 	g := grammar{rand.New(rand.NewPCG(seed, 0))}
 	for range 1 + g.IntN(40) {
 		segments = append(segments, g.segment())
 	}
-	// Chromium loses the event behind a byte order mark and a line end: see differences.json.
+	// Chromium loses the event after a byte order mark and a line end: see differences.json.
 	for _, end := range []string{"\n", "\r"} {
 		if bytes.HasPrefix(slices.Concat(segments[0], []byte("\n")), []byte("\ufeff"+end)) {
 			segments[0] = segments[0][len("\ufeff"):]
@@ -145,7 +144,7 @@ func randomStream(seed uint64) (segments [][]byte, tail []byte) {
 	return segments, fmt.Appendf(nil, "id: x\nid: x%s\nretry: 1\n\nid: y\ndata: %s", g.text(), g.text())
 }
 
-// A grammar makes what looks like an event stream, and mutilates a part of it.
+// A grammar makes text that looks like an event stream, and mutilates parts of it.
 type grammar struct{ *rand.Rand }
 
 func pick[T any](g grammar, from ...T) T { return from[g.IntN(len(from))] }
@@ -201,7 +200,7 @@ func (g grammar) text() string {
 	return text.String()
 }
 
-// What values are made of: text of every length in UTF-8, and what is none.
+// atoms are parts of values: UTF-8 of every length, and invalid UTF-8.
 var atoms = []string{
 	"a", "7", "xyz", " ", ":", "\t", "\x00", "\x01", "\x7f", "\v", "\u0085", "\u2028", "é", "✓", "💡", "\ufeff", "\uffff", "\U0010ffff",
 	"data:", "a longer text of plain ASCII, of more than thirty-two bytes",

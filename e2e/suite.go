@@ -1,5 +1,5 @@
-// Package e2e is the conformance suite of EventSource: scenarios, each with what the HTML Standard demands, the scripted
-// server that they run against, and the page that runs them in any browser. Its tests drive Chromium through all of it.
+// Package e2e is a conformance suite for EventSource: scenarios with what the HTML Standard requires, the scripted server
+// that they run against, and the page that runs them in any browser. Its tests run all of it in Chromium.
 package e2e
 
 import (
@@ -29,12 +29,12 @@ const (
 // maxReportBytes bounds a page's report of a run. It is not an option: the largest report is a tenth of it.
 const maxReportBytes = 8 << 20
 
-var errManyLabs = errors.New("e2e: as many labs as the suite opens")
+var errManyLabs = errors.New("e2e: too many open labs: close other conformance pages, or raise MaxLabs")
 
-// A Suite serves the page that runs the scenarios in the browser that opens it, at /conformance/. For every run of one
-// scenario it opens a lab: four origins on free ports of the address that the page was asked for at, each of which
-// answers with whatever bytes the scenario chooses. So it belongs on a developer's machine and not on the internet, and
-// its page must not come over TLS, as the labs do not.
+// A Suite serves the page that runs the scenarios in the browser that opens it, at /conformance/. For every run of a
+// scenario it opens a lab: four origins on free ports of the page's address, which answer with whatever bytes the scenario
+// chooses. So run it on a developer's machine, never on the internet, and serve the page without TLS, as the labs have
+// none.
 type Suite struct {
 	// Dist serves the files of dist/, eventsource.mjs among them. Required.
 	Dist http.Handler
@@ -48,14 +48,14 @@ type Suite struct {
 	// MaxLabs bounds the labs open at a time; further ones get 503. Zero means 16.
 	MaxLabs int
 
-	// LabAge is after how long a lab is closed that its page has not closed. Zero means 3 minutes.
+	// LabAge is the time after which a lab is closed if its page has not closed it. Zero means 3 minutes.
 	LabAge time.Duration
 
 	mu   sync.Mutex
 	labs map[string]*lab
 }
 
-// A Result is what a page makes of one run of a scenario.
+// A Result is a page's report of one run of a scenario.
 type Result struct {
 	Name    string   `json:"name"` // of the scenario
 	Trace   []string `json:"trace"`
@@ -80,7 +80,7 @@ func (s *Suite) Handler() http.Handler {
 	return http.NewCrossOriginProtection().Handler(mux)
 }
 
-// pages serves what the pages of a lab consist of.
+// pages serves the pages of a lab.
 func (s *Suite) pages() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /", http.FileServerFS(files))
@@ -139,7 +139,7 @@ func (s *Suite) newLab(r *http.Request) (*lab, error) {
 	return l, nil
 }
 
-// addresses returns the host by which the client knows this machine, and the IP address at which it reached it.
+// addresses returns the host in the client's request, and the IP address that the request arrived at.
 func addresses(r *http.Request) (host, ip string) {
 	host, _, err := net.SplitHostPort(r.Host)
 	if err != nil {
@@ -156,7 +156,7 @@ func (s *Suite) awaitResult(w http.ResponseWriter, r *http.Request) {
 		http.NotFound(w, r)
 		return
 	}
-	http.NewResponseController(w).SetWriteDeadline(time.Time{}) // the server's may be shorter than a run
+	http.NewResponseController(w).SetWriteDeadline(time.Time{}) // the server's deadline may be shorter than a run
 	ctx, cancel := context.WithTimeout(r.Context(), cmp.Or(s.LabAge, DefaultLabAge))
 	defer cancel()
 	select {
@@ -201,7 +201,7 @@ func (s *Suite) takeReport(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// ReportPage returns a page that shows a report and needs nothing beside itself.
+// ReportPage returns a self-contained page that shows a report.
 func ReportPage(report []byte) ([]byte, error) {
 	page, err := files.ReadFile("harness/conformance.html")
 	if err != nil {

@@ -58,7 +58,7 @@ func postLab(t *testing.T, page string) description {
 	return lab
 }
 
-// The page runs the scenarios of one file on both implementations, tells what it found and offers it for download.
+// The page runs the scenarios of a file on both implementations, reports the result and offers it for download.
 func TestConformancePage(t *testing.T) {
 	t.Parallel()
 	reports := make(chan []byte, 1)
@@ -95,7 +95,7 @@ func TestConformancePage(t *testing.T) {
 	checkReportPage(t, report)
 }
 
-// The page runs the scenarios on the script whose URL is in its field, too.
+// The page also runs the scenarios on the script whose URL is entered.
 func TestConformancePageTakesAScript(t *testing.T) {
 	t.Parallel()
 	scripts := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -131,7 +131,7 @@ func TestConformancePageTakesAScript(t *testing.T) {
 	}
 }
 
-// checkReportPage opens the page of a report from a server that has nothing else.
+// checkReportPage opens the page of a report on a server without other files.
 func checkReportPage(t *testing.T, report []byte) {
 	t.Helper()
 	report = []byte(strings.Replace(string(report), `"browser": "`, `"browser": "</script><b>`, 1))
@@ -158,17 +158,17 @@ func TestSuiteBoundsItsLabs(t *testing.T) {
 	page := serveSuite(t, &Suite{MaxLabs: 2})
 	first := postLab(t, page)
 	postLab(t, page)
-	if status, body := request(t, "POST", page+"labs", ""); status != http.StatusServiceUnavailable || !strings.Contains(body, "as many labs") {
+	if status, body := request(t, "POST", page+"labs", ""); status != http.StatusServiceUnavailable || !strings.Contains(body, "too many open labs") {
 		t.Errorf("a third lab: %d %s", status, body)
 	}
 	if status, _ := request(t, "DELETE", page+"labs/"+strconv.FormatInt(first.Number, 10), ""); status != http.StatusNoContent {
 		t.Errorf("closing a lab: %d", status)
 	}
 	if _, err := http.Get(first.Origins["A"] + "/harness/run.html"); err == nil {
-		t.Error("a lab that was closed answers")
+		t.Error("a closed lab answers")
 	}
 	if status, _ := request(t, "GET", page+"labs/"+strconv.FormatInt(first.Number, 10)+"/result", ""); status != http.StatusNotFound {
-		t.Errorf("the result of a lab that was closed: %d", status)
+		t.Errorf("the result of a closed lab: %d", status)
 	}
 	postLab(t, page)
 }
@@ -203,7 +203,8 @@ func TestSuiteIsForItsOwnPages(t *testing.T) {
 	}
 }
 
-// A browser that knows this machine by another name gets origins of that name: its cookies and frames are the page's.
+// If the page was opened by another name of this machine, its lab's origins have that name: cookies and frames stay
+// same-site.
 func TestLabHasThePagesHost(t *testing.T) {
 	page := serveSuite(t, &Suite{})
 	page = strings.Replace(page, "127.0.0.1", "localhost", 1)
@@ -216,10 +217,10 @@ func TestSuiteRefusesMalformedReports(t *testing.T) {
 	page := serveSuite(t, &Suite{})
 	for name, body := range map[string]string{"none": "", "half": `{"a":`, "too large": `"` + strings.Repeat("x", maxReportBytes) + `"`} {
 		if status, _ := request(t, "POST", page+"report", body); status != http.StatusBadRequest {
-			t.Errorf("%s: %d", name, status)
+			t.Errorf("%s: status %d, want 400", name, status)
 		}
 	}
 	if status, _ := request(t, "POST", page+"report", "{}"); status != http.StatusNoContent {
-		t.Errorf("a report that nobody asked for: %d", status)
+		t.Errorf("an unexpected report: %d", status)
 	}
 }

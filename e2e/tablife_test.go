@@ -10,7 +10,7 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// A life is what the source of a tab is constructed with. TestLives has those without options, and native.
+// A life is a source's options in a tab. TestLives covers native, and ours without options.
 type life struct{ name, init string }
 
 // begin opens a page whose source has received "before".
@@ -29,7 +29,7 @@ var lives = []life{
 	{"wake in a worker", "{ wake: true, worker: true }"},
 }
 
-// follow opens a page and a source that notes its messages and errors, and what the page itself goes through.
+// follow opens a page and a source. They note messages, errors, and the page's lifecycle events.
 func follow(t *testing.T, s *site, init string) context.Context {
 	t.Helper()
 	tab := newTab(t)
@@ -57,26 +57,26 @@ func follow(t *testing.T, s *site, init string) context.Context {
 	return tab
 }
 
-// wantSeen waits for the last of what the page is to note.
+// wantSeen waits for the last wanted note, and checks all of them.
 func wantSeen(t *testing.T, tab context.Context, want ...string) {
 	t.Helper()
 	seen, err := chromedp.Run(tab, chromedp.Evaluate[[]string](fmt.Sprintf("until(%q)", want[len(want)-1]), chromedp.EvalAwaitPromise))
 	if err != nil {
 		got, _ := chromedp.Run(tab, chromedp.Evaluate[[]string]("seen"))
-		t.Fatalf("%q never comes: %v\nso far: %q", want[len(want)-1], err, got)
+		t.Fatalf("waiting for %q: %v\nso far: %q", want[len(want)-1], err, got)
 	}
 	if !slices.Equal(seen, want) {
 		t.Errorf("got %q, want %q", seen, want)
 	}
 }
 
-// goBack begins to return to the page before. One from the cache does not load, so NavigateBack would wait forever. The tab
-// may be on its way before the browser answers, so an error says nothing: what the page does next shows whether it is back.
+// goBack starts going back. A cached page does not load, so NavigateBack would wait forever. Errors are ignored: the tab
+// may leave before the browser answers.
 func goBack(tab context.Context) {
 	_ = chromedp.Do(tab, chromedp.Evaluate[chromedp.Void](`history.back()`))
 }
 
-// freeze freezes the page. The browser answers before the page has noted it, and until then events arrive as ever.
+// freeze freezes the page. The browser answers before the page has noted it. Events still arrive until then.
 func freeze(t *testing.T, tab context.Context, noted string) {
 	t.Helper()
 	setLifecycle(t, tab, page.SetWebLifecycleStateStateFrozen)
@@ -95,8 +95,8 @@ func setLifecycle(t *testing.T, tab context.Context, state page.SetWebLifecycleS
 	}
 }
 
-// Events that arrive while a page is frozen come after it has resumed. In Chromium, fetch does not report them, nor
-// anything after them, so ours gets them over another connection.
+// Events that arrive while a page is frozen are dispatched after it has resumed. In Chromium, fetch does not report them,
+// nor anything after them, so ours gets them over another connection.
 func TestFrozenPage(t *testing.T) {
 	t.Parallel()
 	for _, life := range lives[1:] {
@@ -130,8 +130,8 @@ func TestFrozenPageWhoseConnectionDies(t *testing.T) {
 	}
 }
 
-// Events that arrive while a page is in the back/forward cache come after it has been shown. With wake the connection is
-// closed meanwhile, and replaced without an error.
+// Events that arrive while a page is in the back/forward cache are dispatched after it is shown again. With wake the
+// connection is closed meanwhile, and replaced without an error.
 func TestPageInTheCache(t *testing.T) {
 	t.Parallel()
 	for _, life := range lives[1:] {

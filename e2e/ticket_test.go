@@ -11,8 +11,8 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/sse"
 )
 
-// The browser's own EventSource opens a protected stream by a ticket, resumes by it when the connection breaks, and
-// cannot open another with it; nor can another browser.
+// The browser's own EventSource opens a protected stream with a ticket and resumes with it after a break. It cannot open a
+// second stream with the ticket, nor can another browser.
 func TestTicketInTheBrowser(t *testing.T) {
 	t.Parallel()
 	for name, cookie := range map[string]string{"ticket": "", "ticket and cookie": "__Host-ticket"} {
@@ -33,7 +33,7 @@ func TestTicketInTheBrowser(t *testing.T) {
 					t.Error(err)
 				}
 			})
-			// A cookie is for all ports of a host: by this name, no other test has it.
+			// Cookies are shared between the ports of a host. No other test uses this host name.
 			page := strings.Replace(site.URL, "127.0.0.1", "localhost", 1)
 			got, _ := evaluate[[]string](t, page, `async () => {
 				const seen = [];
@@ -61,9 +61,9 @@ func TestTicketInTheBrowser(t *testing.T) {
 			if seen := got[:len(got)-2]; !slices.Equal(seen, want) {
 				t.Errorf("the page saw %q, want %q", seen, want)
 			}
-			// Who makes the request by hand can resume in the page's stead, unless a cookie ties the ticket to the browser.
+			// A handmade request can resume in the page's place, unless a cookie ties the ticket to the browser.
 			if status := got[len(got)-1]; (status == "401") != (cookie != "") {
-				t.Errorf("a request without the browser's cookies is answered %s", status)
+				t.Errorf("status without the browser's cookies = %s", status)
 			}
 			if !strings.HasPrefix(got[len(got)-2], "/events?ticket=") {
 				t.Errorf("the stream's URL is %q", got[len(got)-2])

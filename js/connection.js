@@ -10,7 +10,7 @@ import { CLOSED, CONNECTING, OPEN, Source } from './source.js';
 import { REQUESTING, STREAMING, WAITING } from './states.js';
 import { away, documentIsThere, untilLeft } from './unload.js';
 
-/** For how many milliseconds after its request a connection ignores wake(). */
+/** How long after its request a connection ignores wake(), in milliseconds. */
 const JUST_SENT = 2000;
 
 /** Completes an unfinished event, like a blank line. After a CR, the first LF completes a CRLF. */
@@ -28,12 +28,12 @@ const WARNINGS = {
 export class Connection extends Source {
   /** The lifecycle that decides what to do next. */
   #lifecycle;
-  /** Whether the last input has led to a command. */
+  /** Whether the last input resulted in a command. */
   #commanded = false;
 
   /** The response, while the lifecycle decides about it. @type {{ origin: string, body: import('./body.js').Body, url: string } | undefined} */
   #response;
-  /** Of the current request. The results of a request are ignored once this has changed. */
+  /** The AbortController of the current request. The results of earlier requests are ignored. */
   #abort;
   #timer;
   /** When something last arrived, by performance.now(), and the timer that checks it. */
@@ -80,7 +80,7 @@ export class Connection extends Source {
     this.#commanded = false;
     const result = lifecycle.input(name, ...values);
     const unanswered = result === false && !this.#commanded && this.readyState !== CLOSED;
-    this.#commanded = true; // if this call is nested in another input, that one has led to a command
+    this.#commanded = true; // if this call is nested in another input, that input resulted in a command
     return unanswered ? this.#input(name, ...values) : result;
   }
 
@@ -272,7 +272,7 @@ export class Connection extends Source {
     this.#suspended = false;
   }
 
-  /** Ends the connection. Those of its events that a loop has no room for are dropped, so the server must send them again. */
+  /** Ends the connection. Drops its events for which a loop has no room: the server sends them again. */
   #wake() {
     if (this.#abort && this.#delivering === this.#abort) {
       this.#lifecycle.close();
@@ -376,7 +376,7 @@ export class Connection extends Source {
     this.details = { ...this.details, ...details };
   }
 
-  /** Fires error with the reason of the lifecycle, unless a more precise one is known. */
+  /** Fires error with the lifecycle's reason, unless a more specific one is known. */
   #fireError(reason, retryIn) {
     this.#know({ reason: this.details.reason ?? reason, willRetry: true, retryIn });
     this.#fire('error');

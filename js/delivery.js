@@ -11,7 +11,7 @@ const dispatchEvent = Function.prototype.call.bind(EventTarget.prototype.dispatc
 /** Delivers events to the page: to the target, to `for await` loops, and to the functions in the options. */
 export class Delivery {
   lastEventId;
-  /** The number of events that wait for room in a loop: one of this connection, and one of each that was lost meanwhile. */
+  /** The number of events that wait for room in a loop: one from this connection, and one from each connection lost meanwhile. */
   waits = 0;
 
   #target;
@@ -127,7 +127,7 @@ export class Delivery {
     return true;
   }
 
-  /** Takes the last event ID if it was set without an event. */
+  /** Handles a last event ID that was set without an event. */
   #endBatch({ text, table }, start) {
     const end = table[table.length - 1];
     if (end >= 0) this.lastEventId = text.slice(start, end);

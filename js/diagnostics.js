@@ -1,5 +1,5 @@
-// The option `diagnostics` records what a source does, without anything that must not get into a log. Headers, bodies, ids
-// and data are left out, and so are the queries of URLs, which may contain tokens.
+// The option `diagnostics` records what a source does. To keep secrets out of logs, it omits headers, bodies, ids, data,
+// and the queries of URLs, which may contain tokens.
 
 /** The details that may be recorded. */
 const RECORDED = ['attempt', 'resumed', 'status', 'reason', 'willRetry', 'retryIn', 'engine'];
@@ -10,13 +10,13 @@ export function note({ diagnostics, diagnosticsSize }, what, details) {
   const entry = { time: Date.now(), what, url: withoutSecrets(details.url) };
   for (const name of RECORDED) if (details[name] !== undefined) entry[name] = details[name];
   if (details.cause !== undefined) entry.cause = details.cause?.name ?? typeof details.cause;
-  // In a microtask, the function can neither interrupt the source in the middle of a step, nor can its exceptions.
+  // In a microtask, neither the function nor its exceptions can interrupt the source in the middle of a step.
   if (typeof diagnostics === 'function') queueMicrotask(() => diagnostics(entry));
   else {
     try {
       diagnostics.push(entry);
       diagnostics.splice(0, diagnostics.length - diagnosticsSize);
-    } catch { // the page has frozen its array meanwhile
+    } catch { // the page has frozen its array
     }
   }
 }

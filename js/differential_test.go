@@ -16,7 +16,7 @@ import (
 
 var (
 	length    = flag.Int("length", 4, "test all sequences of inputs up to this `length`")
-	sequences = flag.Int("sequences", 20_000, "test this `many` random sequences of length 50")
+	sequences = flag.Int("sequences", 20_000, "the `number` of random sequences of length 50")
 )
 
 const (
@@ -52,7 +52,7 @@ func compare(t *testing.T, policy int, kind string, count, length int) {
 	t.Helper()
 	hashes := strings.Fields(node(t, policy, kind, 0, count, blockSize, length))
 	if want := (count + blockSize - 1) / blockSize; len(hashes) != want {
-		t.Fatalf("%d hashes of %d sequences in blocks of %d", len(hashes), count, blockSize)
+		t.Fatalf("%d hashes for %d sequences in blocks of %d", len(hashes), count, blockSize)
 	}
 	for i, want := range hashes {
 		first := i * blockSize
@@ -76,7 +76,7 @@ func explain(t *testing.T, policy int, kind string, first, count, length int) {
 			node(t, policy, kind, "trace", first+i, length))
 		return
 	}
-	t.Error("a block of sequences differs, and no sequence of it does")
+	t.Error("a block of sequences differs, but none of its sequences does")
 }
 
 func node(t *testing.T, args ...any) string {

@@ -68,7 +68,7 @@ export function loadEngine() {
       engine = started;
     },
     (error) => {
-      // Only these failures may go away: the next source tries again.
+      // Only these failures may be temporary: the next source tries again.
       if (error.reason === 'network' || error.reason === 'disabled') loading = undefined;
       report(error);
       throw error;
@@ -365,7 +365,7 @@ async function compile(url, cache) {
   }
 }
 
-/** The advice if a bundler left the module out. */
+/** The advice if a bundler did not copy the module. */
 const HELP = 'Copy eventsource.wasm there, or import eventsource-wasm/inline';
 
 const EMPTY_MODULE = Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0);

@@ -37,7 +37,7 @@ export class EventQueue {
     return new Promise((resolve) => this.#waiting.push(resolve));
   }
 
-  /** Ends the loop after the events that wait, with the error if there is one. */
+  /** Ends the loop after the waiting events, with the error if there is one. */
   end(error) {
     if (this.#ended) return;
     this.#ended = true;

@@ -1,5 +1,5 @@
-// The options `worker` and `shared`: a connection in a worker of the page, or in one for all pages of the origin. The worker
-// reads, parses and decodes the stream and posts batches; the page makes events of them.
+// The options `worker` and `shared`: a connection in a worker of the page, or in a worker for all pages of the origin. The
+// worker reads, parses and decodes the stream and posts batches; the page turns them into events.
 
 import { Connection } from './connection.js';
 import { absolute, BUILD, moduleURL } from './engine.js';
@@ -8,7 +8,7 @@ import { CLOSED, CONNECTING, OPEN, Source } from './source.js';
 import { tag } from './tag.js';
 import { away, documentIsThere } from './unload.js';
 
-/** How much the page delivers before it acknowledges that to the worker, in UTF-16 code units. */
+/** How much the page delivers between acknowledgments to the worker, in UTF-16 code units. */
 const ACKNOWLEDGE_EVERY = 64 * 1024;
 
 let workerURL;
@@ -135,7 +135,7 @@ export class RemoteConnection extends Source {
       return;
     }
     this.#forget();
-    // The first ones cannot be posted or are used in the page.
+    // The first options cannot be posted, or are used in the page.
     const { headers, body, signal, parse, onEvent, onComment, diagnostics, persist, buffer, wake, worker, ...open } = this.source;
     const id = (this.#id = ++lastId);
     this.#unacknowledged = 0;
@@ -183,7 +183,7 @@ export class RemoteConnection extends Source {
     }
     this.reconnectionTime = reconnectionTime;
     if (batch) {
-      this.#at = undefined; // until all of it is delivered
+      this.#at = undefined; // until the whole batch is delivered
       if (await this.delivery.take(batch, origin, () => connections.has(id))) this.#at = at;
       this.#unacknowledged += costOf(batch);
       if (this.#unacknowledged >= ACKNOWLEDGE_EVERY && connections.has(id)) {

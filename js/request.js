@@ -53,7 +53,7 @@ export async function request(url, method, lastEventId, source, attempt, signal)
   }
 }
 
-/** Reads the members of a response. The option fetch may return any object: what cannot be read throws, like a network error. */
+/** Reads the members of a response. The option fetch may return any object: a member that cannot be read throws, like a network error. */
 function read({ status, url, headers }, requested) {
   return {
     status: status | 0,
@@ -87,7 +87,7 @@ function headersFor(url, method, lastEventId, source, init) {
   return pairs;
 }
 
-/** Browsers do not let a page set the last two. */
+/** Browsers do not let a page set the last two, but other runtimes do. */
 const CREDENTIALS = ['Authorization', 'Proxy-Authorization', 'Cookie'];
 
 /** Sets a query parameter, or removes it if the value is empty. The rest of the URL stays unchanged. */

@@ -14,9 +14,9 @@ import (
 )
 
 var (
-	seeds     = flag.Int("seeds", 300, "simulate this `many` shared streams")
-	firstSeed = flag.Int("seed", 0, "begin with this `seed`")
-	mutations = flag.Bool("mutations", false, "break the code of the shared stream in several ways, which the simulation must detect")
+	seeds     = flag.Int("seeds", 300, "the `number` of shared streams to simulate")
+	firstSeed = flag.Int("seed", 0, "the first `seed`")
+	mutations = flag.Bool("mutations", false, "run the simulation on mutations of the shared stream's code, which it must detect")
 )
 
 // TestSharedStreams simulates pages that share a stream: see sharedsimulation.mjs. It prints a failing seed and the errors.
@@ -116,7 +116,7 @@ func TestMutationsOfSharedStreams(t *testing.T) {
 					t.Fatalf("%v\n%s", err, output)
 				}
 			}
-			t.Error("the simulation does not find it")
+			t.Error("the simulation does not detect the mutation")
 		})
 	}
 }
@@ -137,7 +137,7 @@ func mutated(t *testing.T, m mutation) string {
 		text := string(content)
 		if name == m.file {
 			if strings.Count(text, m.code) != 1 {
-				t.Fatalf("%s has %q %d times", name, m.code, strings.Count(text, m.code))
+				t.Fatalf("%s contains %q %d times, want once", name, m.code, strings.Count(text, m.code))
 			}
 			text = strings.Replace(text, m.code, m.replacement, 1)
 		}

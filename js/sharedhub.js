@@ -13,7 +13,7 @@ import { CLOSED, OPEN } from './source.js';
 /** The options that belong to the connection but do not determine which sources share it. */
 const OPTIONS = ['retry', 'idleTimeout', 'maxEventSize', 'lastEventIdParam', 'errorBodySize', 'accept', 'flushAtEnd'];
 
-/** For how many milliseconds only one node tries to steal the lock of a leader. */
+/** How long one node may try to steal a leader's lock before another may, in milliseconds. */
 const LONGEST_THEFT = 2 * TICK;
 
 /** How many milliseconds a page has to answer a request for headers before the next page is asked. It may be frozen. */
@@ -253,7 +253,7 @@ class Stream {
       const given = new Promise((resolve) => (giveUp = resolve));
       try {
         this.#shared.granted();
-      } catch { // the options of a page are unusable
+      } catch { // the page's options are invalid
         this.#fail();
       }
       return given;

@@ -86,7 +86,7 @@ const tests = {
     goes.port.end();
     await until(() => requests.includes('good'));
   },
-  async 'a number belongs to one source'() {
+  async 'a number identifies one source'() {
     const page = new Page(newURL(), good);
     page.port.receive({ id: 1, open: { ...convertInit({}), shared: true, url: newURL(), lastEventId: '' } });
     await until(() => requests.length === 1);
@@ -101,6 +101,6 @@ const tests = {
 
 for (const [name, test] of Object.entries(tests)) {
   requests = [];
-  await Promise.race([test(), new Promise((_, fail) => later(() => fail(new Error(`${name}: too late`)), 60_000).unref())]);
+  await Promise.race([test(), new Promise((_, fail) => later(() => fail(new Error(`${name}: timed out`)), 60_000).unref())]);
 }
 process.exit();

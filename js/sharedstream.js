@@ -32,7 +32,7 @@ export const TICK = 150;
 const ASK_AFTER = 2;
 const REPLACE_AFTER = 5;
 
-/** After how many ticks without a leader clients make their own connections. */
+/** The number of ticks without a leader after which clients make their own connections. */
 const GIVE_UP_AFTER = 40;
 
 /** How often a leader asks who still follows, and how long it waits for the answers, in ticks. */

@@ -8,7 +8,7 @@ export { CLOSED, CONNECTING, OPEN };
 /** The state of an EventSource, for connections in the page and in workers. */
 export class Source {
   readyState = CONNECTING;
-  /** What is known about the last request: the details of events and of the argument of `headers` and `body`. */
+  /** What is known about the last request, for events and for the argument of `headers` and `body`. */
   details;
 
   /**

@@ -8,8 +8,8 @@ import { queueTask } from './task.js';
 const sources = new Set();
 
 /**
- * Whether beforeunload was fired. When Firefox begins to load the next page, it breaks the connections of this one. It fires
- * pagehide only when the next page has arrived. Failures between the two are not the network's.
+ * Whether beforeunload was fired. When Firefox begins to load the next page, it breaks the connections of this one. It
+ * fires pagehide only when the next page has arrived. Failures between the two events are not network errors.
  */
 let leaving = false;
 
@@ -69,9 +69,9 @@ function observe({ type, persisted }) {
     each('suspend');
   } else if (type === 'pageshow' || !cached) {
     queueTask(back);
-    // In Chromium, fetch never delivers data that arrived while the page was frozen, nor any after it.
-    // A late timer must not take a connection made since for a silent one.
-    const since = performance.timeOrigin + performance.now(); // a worker has another origin
+    // In Chromium, fetch never delivers data that arrived while the page was frozen, nor any after it. A late timer must
+    // not count a newer connection as silent.
+    const since = performance.timeOrigin + performance.now(); // a worker has another time origin
     if (type === 'resume') setTimeout(() => each('renew', since), TIME_TO_ARRIVE);
   }
 }

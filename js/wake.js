@@ -9,7 +9,7 @@ const CLOCK_INTERVAL = 5000;
 const CLOCK_JUMP = 10_000;
 
 /**
- * When a tab is shown, connections that have been silent for so many milliseconds reconnect. The standard asks servers to
+ * When a tab is shown, connections that have been silent for this many milliseconds reconnect. The standard asks servers to
  * send a comment "every 15 seconds or so".
  */
 const SILENCE = 20_000;
@@ -57,9 +57,9 @@ function wakeAll(silence) {
 }
 
 /**
- * Detects that the computer has slept: performance.now() stops, Date.now() does not. A late timer does not mean sleep, because
- * browsers run timers in hidden tabs as rarely as once a minute. On Windows both clocks run on, and the event `online` is the
- * sign.
+ * Detects that the computer has slept: performance.now() stops, Date.now() does not. A late timer does not mean sleep,
+ * because browsers run timers in hidden tabs as rarely as once a minute. On Windows, both clocks continue, and the event
+ * `online` detects sleep.
  */
 function watchClock() {
   const jump = clockLead() - lead;

@@ -37,7 +37,7 @@ const isSharedWorker = 'onconnect' in globalThis;
 if (isSharedWorker) addEventListener('connect', (event) => serve(/** @type {MessageEvent} */ (event).ports[0]));
 else serve(globalThis);
 
-/** Each side is granted the other's lock when the other has gone. See meet in remote.js. */
+/** Each side gets the other's lock when the other has gone. See meet in remote.js. */
 async function meet(shared, port, page) {
   port.postMessage({ worker: await life });
   navigator.locks?.request(page, () => shared.end());

@@ -14,7 +14,7 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/server"
 )
 
-// do serves a request that is answered at once, unlike a stream.
+// do serves a request whose response is complete at once, unlike a stream.
 func do(h http.Handler, method, target string, header ...string) *httptest.ResponseRecorder {
 	request := httptest.NewRequest(method, target, nil)
 	for i := 0; i < len(header); i += 2 {
@@ -221,7 +221,7 @@ func TestOversizedRequests(t *testing.T) {
 				length += len(name) + len(value)
 			}
 			if length > 1000 {
-				t.Errorf("%d bytes come back", length)
+				t.Errorf("the response repeats %d bytes", length)
 			}
 		})
 	}

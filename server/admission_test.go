@@ -68,7 +68,7 @@ func TestRefusedBeforeBody(t *testing.T) {
 		"too large":                 {"POST /", token + urlencoded + "Content-Length: 1048577\r\n" + expecting, 413},
 		"publishing is off":         {"POST /off", urlencoded + announced + expecting, 403},
 		"a ticket":                  {"POST /ticket", announced, 401},
-		"a ticket that is granted":  {"POST /ticket", token + announced + expecting, 201},
+		"a granted ticket":          {"POST /ticket", token + announced + expecting, 201},
 		"a large GET":               {"GET /", token + announced, 400},
 		"another method":            {"PUT /", announced, 405},
 		"a preflight":               {"OPTIONS /", announced, 204},
@@ -295,13 +295,13 @@ func TestBodiesInFlight(t *testing.T) {
 			}
 		}
 		const ada, bob = "192.0.2.1:1", "192.0.2.2:1"
-		held := []*stalled{hold(ada, "topic=a"), hold(ada, large+strings.Repeat("x", least-20))} // the second counts no more
+		held := []*stalled{hold(ada, "topic=a"), hold(ada, large+strings.Repeat("x", least-20))} // the second body counts the minimum
 		if got := broker.Stats().BodyBytes; got != 2*least {
 			t.Errorf("%d bytes in flight", got)
 		}
-		wantRefused(ada, 429, strings.NewReader(large+strings.Repeat("x", 2*least))) // known when it has grown
+		wantRefused(ada, 429, strings.NewReader(large+strings.Repeat("x", 2*least))) // refused when it has grown
 		held = append(held, hold(ada, "topic=a"))
-		wantRefused(ada, 429, failingReader{}) // and not read
+		wantRefused(ada, 429, failingReader{}) // refused without being read
 		held = append(held, hold(bob, large+strings.Repeat("x", least+1)))
 		wantRefused("192.0.2.3:1", 503, failingReader{})
 		wantRefused(bob, 503, failingReader{})
@@ -446,7 +446,7 @@ func TestDistinctTopics(t *testing.T) {
 			t.Errorf("stats %+v", stats)
 		}
 	})
-	t.Run("a batch that is refused adds none", func(t *testing.T) {
+	t.Run("a refused batch adds none", func(t *testing.T) {
 		b := &server.Broker{MaxDistinctTopics: 3}
 		publishTo(t, b, nil, "a", "b")
 		if _, err := b.PublishAll(t.Context(), server.Publication{Topic: "c"}, server.Publication{Topic: "d"}); err != server.ErrTooManyTopics {
@@ -454,7 +454,7 @@ func TestDistinctTopics(t *testing.T) {
 		}
 		publishTo(t, b, nil, "e")
 	})
-	t.Run("what fails adds none", func(t *testing.T) {
+	t.Run("a failed publication adds none", func(t *testing.T) {
 		b := &server.Broker{MaxDistinctTopics: 1}
 		b.Publish(t.Context(), "a", sse.Event{Type: "gap"})
 		b.Publish(t.Context(), "b", sse.Event{Type: "\n"})
@@ -464,14 +464,14 @@ func TestDistinctTopics(t *testing.T) {
 	// Topics without kept events do not count if the limit is above the number of events in memory, as by default.
 	t.Run("default", func(t *testing.T) {
 		if server.DefaultMaxDistinctTopics < 2*(server.DefaultMaxEvents+1) {
-			t.Error("there may be fewer topics than memory keeps events of")
+			t.Error("the default allows fewer topics than events in memory")
 		}
 		b := &server.Broker{MaxEvents: 100, MaxDistinctTopics: 2 * 101}
 		for i := range 2000 {
 			publishTo(t, b, nil, fmt.Sprint("order.", i))
 		}
 		if got := b.Stats().Topics; got < 100 || got > 2*101 {
-			t.Errorf("%d topics count", got)
+			t.Errorf("Topics = %d", got)
 		}
 	})
 	t.Run("no limit", func(t *testing.T) {
@@ -514,7 +514,7 @@ func TestDistinctTopics(t *testing.T) {
 }
 
 // Anonymous clients that use tickets from many addresses do not lock out other clients.
-func TestTicketUseLocksNobodyOut(t *testing.T) {
+func TestTicketFloodLocksNobodyOut(t *testing.T) {
 	const flood = 1500
 	tickets := &server.Tickets{MaxBytes: 300 * 256}
 	h := ticketed(tickets)
@@ -545,13 +545,13 @@ func TestTicketUseLocksNobodyOut(t *testing.T) {
 		}
 		if i%150 == 0 {
 			if status := use("192.0.2.1:1", ticketFor(t, h, "topic=ada.a"), ""); status != 503 {
-				t.Errorf("after %d tickets of others, the holder of the token is answered %d", i, status)
+				t.Errorf("after %d tickets of other clients, the client with a token gets %d", i, status)
 			}
 		}
 	}
 	// A ticket that was forgotten is invalid, and the last ticket of the flood still works.
 	if status := use("192.0.2.1:1", early, "x"); status != 401 {
-		t.Errorf("a forgotten ticket is answered %d", status)
+		t.Errorf("status of a forgotten ticket = %d, want 401", status)
 	}
 	if used, bytes := tickets.Used(); used != 300 || bytes != 300*256 {
 		t.Errorf("%d used tickets of %d bytes", used, bytes)

@@ -88,7 +88,7 @@ func TestBatchRefused(t *testing.T) {
 				t.Errorf("status %d, %+v", answer.Code, got)
 			}
 			if published := broker.Stats().Published; published != 0 {
-				t.Errorf("%d events of a batch are published", published)
+				t.Errorf("%d events of a refused batch are published", published)
 			}
 		})
 	}
@@ -159,7 +159,7 @@ func TestPublishAll(t *testing.T) {
 				t.Fatalf("ids %v, error %v", ids, err)
 			}
 			if about, ok := errors.AsType[*server.PublicationError](err); ok && about.Index != test.index {
-				t.Errorf("publication %d is at fault", about.Index)
+				t.Errorf("the error is about publication %d", about.Index)
 			}
 		})
 	}
@@ -176,7 +176,7 @@ func TestBatchWakesStreams(t *testing.T) {
 		network, _ := serveBubble(t, &server.Handler{Broker: broker, Logger: quiet}, &http.Server{})
 		c := network.get(t, "/?topic=b.*")
 		c.next()
-		synctest.Wait() // it waits for events
+		synctest.Wait() // the stream waits for events
 		begun := time.Now()
 		if _, err := broker.PublishAll(t.Context(), server.Publication{Topic: "a"}, server.Publication{Topic: "b.c", Event: sse.Event{Data: "x"}}); err != nil {
 			t.Fatal(err)
@@ -259,7 +259,7 @@ func TestIdempotencyKey(t *testing.T) {
 	}
 	slices.Sort(seen)
 	if got, want := broker.Stats().Published, len(slices.Compact(seen)); got != uint64(want) {
-		t.Errorf("%d events are stored, of %d ids", got, want)
+		t.Errorf("%d events are stored, want %d, one per id", got, want)
 	}
 }
 
@@ -364,7 +364,7 @@ func TestTooManyKeys(t *testing.T) {
 			ask("bob", key, 201, "")
 		}
 		ask("cyd", "1", 503, "50")
-		ask("ada", "1", 201, "") // and gets its first answer
+		ask("ada", "1", 201, "") // and gets its first response
 		ids(t, post(h, form, "topic=a", "Authorization", "cyd"))
 		if stats := broker.Stats(); stats.IdempotencyKeys != 6 || stats.IdempotencyBytes != 6*256 || stats.Refused != 2 || stats.Published != 7 {
 			t.Errorf("stats %+v", stats)

@@ -21,8 +21,8 @@ import (
 var benchmarkData = "!" + strings.Repeat("x", 97)
 
 // BenchmarkDelivery publishes windows of events and waits until every client has read them. It reports the time per
-// delivery of one event to one client. Clients are part of the measured process, and cost both contestants the same. The
-// metric "of-channels" is our time divided by that of a common channel-based fan-out: below 1 is faster.
+// delivery of one event to one client. Clients are part of the measured process, and cost both implementations the same.
+// The metric "of-channels" is our time divided by that of a common channel-based fan-out: below 1 is faster.
 func BenchmarkDelivery(b *testing.B) {
 	for _, clients := range []int{1, 100, 1000} {
 		for _, window := range []int{1, 16} {

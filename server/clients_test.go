@@ -42,7 +42,7 @@ func TestClientIP(t *testing.T) {
 		"claim of a client":         {"192.0.2.1:5000", []string{"198.51.100.1"}, proxies, "192.0.2.1"},
 		"proxy":                     {"10.1.2.3:5000", []string{"192.0.2.1"}, proxies, "192.0.2.1"},
 		"proxy, mapped":             {"[::ffff:10.1.2.3]:5000", []string{"192.0.2.1"}, proxies, "192.0.2.1"},
-		"proxy says nothing":        {"10.1.2.3:5000", nil, proxies, "10.1.2.3"},
+		"no header from the proxy":  {"10.1.2.3:5000", nil, proxies, "10.1.2.3"},
 		"claim through a proxy":     {"10.1.2.3:5000", []string{"198.51.100.1, 192.0.2.1"}, proxies, "192.0.2.1"},
 		"claim of a proxy":          {"10.1.2.3:5000", []string{"10.9.9.9, 192.0.2.1"}, proxies, "192.0.2.1"},
 		"two proxies":               {"10.1.2.3:5000", []string{"192.0.2.1, fd00::7"}, proxies, "192.0.2.1"},
@@ -79,7 +79,7 @@ func FuzzClientIP(f *testing.F) {
 			t.Errorf("got %v of %v", got, direct)
 		}
 		if got != direct && !proxies[0].Contains(direct) && !proxies[1].Contains(direct) {
-			t.Errorf("%v has talked us into %v", direct, got)
+			t.Errorf("the client at %v made ClientIP return %v", direct, got)
 		}
 	})
 }
@@ -124,11 +124,11 @@ func testConnectionsPerIP(t *testing.T, noHijack bool) {
 		"same /64":            {"[2001:db8::ffff:1:2:3]:1", nil, 429},
 		"another /64":         {"[2001:db8:0:1::1]:1", nil, 200},
 		"another":             {"192.0.2.2:1", nil, 200},
-		"claims to be other":  {"192.0.2.1:3", []string{"X-Forwarded-For", "192.0.2.9"}, 429},
+		"claims another":      {"192.0.2.1:3", []string{"X-Forwarded-For", "192.0.2.9"}, 429},
 		"through a proxy":     {"10.0.0.1:1", []string{"X-Forwarded-For", "192.0.2.1"}, 429},
-		"other through it":    {"10.0.0.1:1", []string{"X-Forwarded-For", "192.0.2.2"}, 200},
+		"another, by a proxy": {"10.0.0.1:1", []string{"X-Forwarded-For", "192.0.2.2"}, 200},
 		"on a Unix socket":    {"@", nil, 200},
-		"claims, through one": {"10.0.0.1:1", []string{"X-Forwarded-For", "192.0.2.9, 192.0.2.1"}, 429},
+		"claims, by a proxy":  {"10.0.0.1:1", []string{"X-Forwarded-For", "192.0.2.9, 192.0.2.1"}, 429},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -286,7 +286,7 @@ func TestGrantExpiresOnEveryPath(t *testing.T) {
 			// The client may see the end before the broker counts it.
 			for deadline := time.Now().Add(patience); open(t, url, "Authorization", "for ever").response.StatusCode != http.StatusOK; {
 				if time.Now().After(deadline) {
-					t.Fatal("the place of the stream that ended is taken")
+					t.Fatal("the quota of the ended stream was not released")
 				}
 			}
 			if c := open(t, url, "Authorization", "for ever"); c.response.StatusCode != http.StatusTooManyRequests {

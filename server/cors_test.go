@@ -29,11 +29,11 @@ func TestCORS(t *testing.T) {
 		"any and listed":     {[]string{"*", listed}, listed, listed, "true", true, true},
 		"null":               {[]string{"null"}, "null", "", "", true, false},
 		"null, any":          {[]string{"*"}, "null", "*", "", true, true},
-		"a star for one":     {[]string{"*"}, "*", "*", "", true, true},
+		"a star as origin":   {[]string{"*"}, "*", "*", "", true, true},
 		"prefix":             {[]string{listed}, listed + ".evil.example", "", "", true, false},
 		"other scheme":       {[]string{listed}, "http://app.example", "", "", true, false},
 		"a subdomain":        {[]string{"https://*.example"}, listed, listed, "true", true, true},
-		"of any":             {[]string{"*", "https://*.example"}, listed, listed, "true", true, true},
+		"any and subdomains": {[]string{"*", "https://*.example"}, listed, listed, "true", true, true},
 		"no subdomain":       {[]string{"https://*.app.example"}, listed, "", "", true, false},
 	}
 	for name, test := range tests {
@@ -92,7 +92,7 @@ func TestPreflight(t *testing.T) {
 			h := &test.handler
 			h.Broker = &server.Broker{}
 			h.Authorize = func(*http.Request, server.Access) (server.Grant, error) {
-				t.Error("a preflight, which carries no credentials, was to be authorized")
+				t.Error("Authorize was called for a preflight, which has no credentials")
 				return server.Grant{}, nil
 			}
 			answer := do(h, "OPTIONS", "/", "Origin", test.origin, "Access-Control-Request-Method", "POST")
@@ -166,7 +166,7 @@ func TestMatchOrigin(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			if got := server.MatchOrigin([]string{"https://x.example", test.pattern}, test.origin); got != test.want {
-				t.Errorf("%q for %q: %v", test.pattern, test.origin, got)
+				t.Errorf("MatchOrigin(%q, %q) = %v", test.pattern, test.origin, got)
 			}
 		})
 	}

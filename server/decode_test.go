@@ -136,7 +136,7 @@ func FuzzTicket(f *testing.F) {
 	f.Add("ada", "a.*", "\xff\x00", "holder", int64(1e17), uint64(1))
 	f.Add("", "", "", "", int64(0), uint64(0))
 	if fields := reflect.TypeFor[Grant]().NumField(); fields != 2 {
-		f.Fatalf("a Grant has %d fields, and a ticket two of them", fields)
+		f.Fatalf("a Grant has %d fields, but a ticket stores two", fields)
 	}
 	tickets := &Tickets{}
 	f.Fuzz(func(t *testing.T, subject, topic, other, holder string, expires int64, handler uint64) {
@@ -157,7 +157,7 @@ func FuzzTicket(f *testing.F) {
 		for _, letter := range []string{"A", "B", "=", "\n", ""} {
 			if changed := text[:at] + letter + text[at+1:]; changed != text {
 				if got, _, err := tickets.open(changed); err == nil {
-					t.Fatalf("a changed ticket is %+v", got)
+					t.Fatalf("a modified ticket was opened: %+v", got)
 				}
 			}
 		}
@@ -195,8 +195,8 @@ func heapBytes() int64 {
 	return int64(m.HeapAlloc)
 }
 
-// A limit on memory counts at least as many bytes for each entry as it takes. The numbers are chosen such that the maps
-// have just grown, or are about to grow.
+// A limit on memory counts at least as many bytes for each entry as it takes. The numbers are those at which maps have just
+// grown, or are about to grow.
 func TestMemoryLimitsCountEnough(t *testing.T) {
 	event := []Publication{{Topic: "a", Event: sse.Event{}}}
 	name := func(i int) string { return fmt.Sprint("client ", i) }
@@ -236,8 +236,8 @@ func TestMemoryLimitsCountEnough(t *testing.T) {
 			kept := test.fill(n)
 			each := (heapBytes() - before) / int64(n)
 			runtime.KeepAlive(kept)
-			if t.Logf("%d of them: a %s takes %d bytes", n, what, each); each > test.counted {
-				t.Errorf("a %s takes %d bytes, and counts %d", what, each, test.counted)
+			if t.Logf("with %d entries, a %s takes %d bytes", n, what, each); each > test.counted {
+				t.Errorf("a %s takes %d bytes, but counts as %d", what, each, test.counted)
 			}
 		}
 	}

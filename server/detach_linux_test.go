@@ -5,7 +5,7 @@ import (
 	"syscall"
 )
 
-// This sets the buffer before the handshake. Set later, it would have the same size, but a window that takes seconds to read.
+// Set before the handshake, the buffer also limits the TCP window. Otherwise the window would take seconds to read.
 func init() {
 	tight.Control = func(_, _ string, c syscall.RawConn) (err error) {
 		controlled := c.Control(func(fd uintptr) {

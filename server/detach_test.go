@@ -74,7 +74,7 @@ func TestDetachedStreamsHaveNoGoroutine(t *testing.T) {
 		want := map[bool]int64{true: clients}[canDetach && !noHijack]
 		eventually(t, fmt.Sprintf("%d detached", want), func() bool { return broker.Stats().Detached == want })
 		if canDetach && !noHijack {
-			eventually(t, "the goroutines of the requests are gone", func() bool {
+			eventually(t, "the requests' goroutines have ended", func() bool {
 				return runtime.NumGoroutine()-before <= 2*runtime.GOMAXPROCS(0)
 			})
 		}
@@ -249,13 +249,13 @@ func TestDrain(t *testing.T) {
 		for _, c := range all {
 			retry := c.next()["retry"]
 			if len(retry) != 4 || retry[0] != '1' {
-				t.Errorf("retry %q is not once to twice a second", retry)
+				t.Errorf("retry %q is not between one and two seconds", retry)
 			}
 			retries[retry] = true
 			c.wantEnd()
 		}
 		if len(retries) < 2 {
-			t.Errorf("all are to return after %v", retries)
+			t.Errorf("all clients got the same retry times: %v", retries)
 		}
 		if err := broker.Drain(t.Context(), time.Hour); err != nil {
 			t.Errorf("without streams: %v", err)
@@ -393,7 +393,7 @@ func TestOtherConnectionTypes(t *testing.T) {
 	}
 }
 
-// unwrapping is a writer of a middleware that sees what is written, and has Unwrap.
+// unwrapping is a middleware's writer that sees what is written and has Unwrap.
 type unwrapping struct {
 	http.ResponseWriter
 	seen *bytes.Buffer
@@ -425,8 +425,8 @@ func TestMiddlewareThatSeesWrites(t *testing.T) {
 	}
 }
 
-// Many clients connect while publishers race, and the broker is closed meanwhile. Every client gets all events before the
-// end, and a clean end.
+// Many clients connect while publishers race, and the broker closes meanwhile. Every client gets all events published
+// before that, and a clean end.
 func TestCloseUnderLoad(t *testing.T) {
 	onEachPath(t, func(t *testing.T, noHijack bool) {
 		const clients, atLeast = 50, 200

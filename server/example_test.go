@@ -89,7 +89,7 @@ func ExampleBroker_Drain() {
 	// shut down: true
 }
 
-// This handler requires a token, lets pages of one other origin read, and lets nobody publish: that is left to the program.
+// This handler requires a token, lets pages of one other origin read, and refuses to publish. Only the program publishes.
 func ExampleSubscribeOnly() {
 	http.Handle("/private", &server.Handler{
 		Broker:         &server.Broker{Topics: []string{"orders", "prices"}},
@@ -98,7 +98,7 @@ func ExampleSubscribeOnly() {
 	})
 }
 
-// JSON Web Tokens list what their bearers may subscribe and publish to. An issuer signs them.
+// JSON Web Tokens list the topics that their bearers may subscribe and publish to. An issuer signs them.
 func ExampleHandler_jwt() {
 	secret := []byte("a secret with at least 32 bytes.")
 	keys, err := jwt.SecretKeys(secret)

@@ -18,7 +18,7 @@ import (
 )
 
 // The race detector limits goroutines. Without it, the limit is the number of file descriptors.
-var crowd = flag.Int("crowd", 2000, "clients of TestThousandsConnectAtOnce, each of which takes two files")
+var crowd = flag.Int("crowd", 2000, "the `number` of clients of TestThousandsConnectAtOnce, each of which takes two files")
 
 // Thousands of clients connect at once while events are published. Each gets all events after its greeting, in order.
 func TestThousandsConnectAtOnce(t *testing.T) {
@@ -40,10 +40,10 @@ func TestThousandsConnectAtOnce(t *testing.T) {
 		for n := range *crowd {
 			<-ready
 			if n%100 == 0 {
-				publish(t, broker, "t", "while they come")
+				publish(t, broker, "t", "while they connect")
 			}
 		}
-		published := number(publish(t, broker, "t", "all are there"))
+		published := number(publish(t, broker, "t", "all are connected"))
 		broker.Close()
 		tasks.Wait()
 		for i, n := range last {
@@ -83,7 +83,7 @@ func follow(url string, ready chan<- bool) (last int, err error) {
 			return last, err
 		}
 		if n := number(b["id"]); !first && n != last+1 {
-			return last, fmt.Errorf("then came %v", b)
+			return last, fmt.Errorf("unexpected %v", b)
 		}
 		last = number(b["id"])
 		greeted()
@@ -115,9 +115,9 @@ func TestStalledReadersPinLittle(t *testing.T) {
 			publish(t, broker, "t", data)
 		}
 		got := heap() - held
-		t.Logf("%d bytes are held", got)
+		t.Logf("%d bytes are pinned", got)
 		if got > most {
-			t.Errorf("more than %d", most)
+			t.Errorf("pinned more than %d bytes", most)
 		}
 		if stats := broker.Stats(); stats.Bytes > maxBytes || stats.Connections != clients {
 			t.Errorf("stats %+v", stats)
@@ -160,7 +160,7 @@ func wantGapAndRest(t *testing.T, s *socket, broker *server.Broker) {
 		last = n
 	}
 	if gaps == 0 {
-		t.Error("the client missed nothing: too little was published")
+		t.Error("the client missed no event, so the test published too little")
 	}
 }
 

@@ -55,14 +55,14 @@ func FuzzPublishRequest(f *testing.F) {
 			stored = ids(t, answer)
 		}
 		if got := h.Broker.Stats().Published; got != uint64(len(stored)) {
-			t.Errorf("%d events published by an answer %d with the ids %v", got, answer.Code, stored)
+			t.Errorf("%d events published by a response with status %d and the ids %v", got, answer.Code, stored)
 		}
 		defer checkStream(t, h, stored)
 		if key == "" || answer.Code != http.StatusCreated {
 			return
 		}
 		if again := post(h, contentType, body, header...); !slices.Equal(ids(t, again), stored) {
-			t.Errorf("the second answer is %d, %s", again.Code, again.Body)
+			t.Errorf("the repeated request got %d, %s", again.Code, again.Body)
 		}
 		if other := post(h, contentType, body+" ", header...); other.Code == http.StatusCreated {
 			t.Errorf("another body under the same key: %s", other.Body)
@@ -106,7 +106,7 @@ func checkStream(t *testing.T, h *server.Handler, ids []string) {
 	}
 	blocks := strings.Count(answer.Body.String(), "\n\n")
 	if len(got) > len(ids) || blocks != len(ids) || string(parser.LastEventID()) != ids[len(ids)-1] {
-		t.Errorf("the ids %v are those of %q", got, answer.Body)
+		t.Errorf("ids = %v in %q", got, answer.Body)
 	}
 }
 
@@ -142,7 +142,7 @@ func FuzzTicketRequest(f *testing.F) {
 		}
 		for cookie, status := range map[string]int{"": 401, set.Name + "=" + set.Value: 200} {
 			if stream := do(h, http.MethodHead, "/?ticket="+got.Ticket, "Cookie", cookie); stream.Code != status {
-				t.Errorf("the ticket with the cookie %q is answered %d, %s", cookie, stream.Code, stream.Body)
+				t.Errorf("the ticket with the cookie %q got status %d, %s", cookie, stream.Code, stream.Body)
 			}
 		}
 	})

@@ -294,7 +294,7 @@ func (h *Handler) subscribe(w http.ResponseWriter, r *http.Request) error {
 	}
 	var o *opening
 	detached := false
-	defer func() { // also if a Store or Trace panics
+	defer func() { // runs even if a Store or Trace panics
 		switch {
 		case detached:
 		case o == nil:

@@ -86,10 +86,10 @@ func TestTrace(t *testing.T) {
 			t.Errorf("ended with %+v", e)
 		}
 		if asked != "topic=a" {
-			t.Errorf("asked for %q", asked)
+			t.Errorf("Trace got the request for %q", asked)
 		}
 		if h.Trace = func(*http.Request) func(server.StreamEnd) { return nil }; broker.Stats().Connections != 0 {
-			t.Error("the stream is counted")
+			t.Error("the ended stream is still counted")
 		}
 	})
 }
@@ -159,7 +159,7 @@ func TestDisconnectAllOverTLS(t *testing.T) {
 			c.next()
 			broker.DisconnectAll()
 			if _, err := c.read(); err == nil || errors.Is(err, io.EOF) {
-				t.Errorf("the cut stream ends with %v", err)
+				t.Errorf("the disconnected stream ends with %v", err)
 			}
 			wantConnections(t, broker, 0)
 		})
@@ -187,10 +187,10 @@ func TestFilterLimits(t *testing.T) {
 			body, _ := io.ReadAll(refused.response.Body)
 			if refused.response.StatusCode != test.status || !strings.Contains(string(body), "too many distinct topic filters") ||
 				refused.response.Header.Get("Retry-After") == "" {
-				t.Errorf("one more is answered %d, %s", refused.response.StatusCode, body)
+				t.Errorf("one more filter got status %d, %s", refused.response.StatusCode, body)
 			}
 			if got := test.broker.Stats().Filters; got != 2 {
-				t.Errorf("%d sets are counted", got)
+				t.Errorf("Filters = %d", got)
 			}
 			first.cancel()
 			wantConnections(t, test.broker, 2)
@@ -336,14 +336,14 @@ func TestFutureIDReadsStoreRarely(t *testing.T) {
 			t.Errorf("gap %q", gap)
 		}
 		if asked > 8 {
-			t.Errorf("the store is asked %d times", asked)
+			t.Errorf("the store was read %d times", asked)
 		}
 	})
 }
 
 // A stalled stream on its own goroutine ends when its grant expires, too.
 func TestStalledGoroutineEndsWithItsGrant(t *testing.T) {
-	onEachPath(t, func(t *testing.T, noHijack bool) { // of which neither is epoll's, for the network is none of the system's
+	onEachPath(t, func(t *testing.T, noHijack bool) { // neither uses epoll, because the network is in memory
 		synctest.Test(t, func(t *testing.T) {
 			broker := &server.Broker{}
 			begun := time.Now()
@@ -353,7 +353,7 @@ func TestStalledGoroutineEndsWithItsGrant(t *testing.T) {
 			}
 			network, ended := serveBubble(t, h, &http.Server{})
 			network.get(t, "/").next()
-			publish(t, broker, "t", "nobody reads this")
+			publish(t, broker, "t", "unread")
 			if e := <-ended; e.Reason != server.ErrExpired || time.Since(begun) != time.Minute {
 				t.Errorf("ended by %v after %v", e.Reason, time.Since(begun))
 			}

@@ -34,8 +34,8 @@ const (
 	storedKeyBytes = 768
 )
 
-// A keyed remembers what was published under a key, so that a client that did not get the response can repeat its
-// request. With a Store, which remembers that itself, it only counts keys.
+// A keyed remembers what was published under a key, so that a client that did not get the response can repeat its request.
+// With a Store, it only counts keys, because the Store remembers them.
 type keyed struct {
 	mu      sync.Mutex
 	numbers map[digest]uint64 // of keys in known
@@ -58,7 +58,7 @@ type remembered struct {
 	at              time.Time
 }
 
-// publishOnce publishes unless the same request was published under this key, and returns the ids of this or that time.
+// publishOnce publishes unless the same request was published under this key, and returns the new or the earlier ids.
 func (b *Broker) publishOnce(ctx context.Context, a attempt, request []byte, publications []Publication) ([]string, error) {
 	switch {
 	case a.key == "":
@@ -95,7 +95,7 @@ func (b *Broker) admitKey(a attempt) error {
 	return nil
 }
 
-// publishKeyed blocks other keys meanwhile: publishing takes microseconds and never waits.
+// publishKeyed holds the lock while it publishes, which takes microseconds and never waits.
 func (b *Broker) publishKeyed(ctx context.Context, a attempt, request []byte, publications []Publication) ([]string, error) {
 	k, key, sum := &b.keyed, a.digest(), sumOf(request)
 	k.mu.Lock()
@@ -142,7 +142,7 @@ func (b *Broker) makeRoom(owner digest) error {
 	return &HTTPError{Status: http.StatusServiceUnavailable, Field: "Idempotency-Key", Message: "too many idempotency keys: retry later, or publish without a key", RetryAfter: wait}
 }
 
-// find drops expired keys, and returns what is remembered of a key.
+// find drops expired keys, and returns what is remembered under a key.
 func (k *keyed) find(key digest, age time.Duration) (remembered, bool) {
 	for len(k.known) > 0 && over(time.Since(k.known[0].at), age) {
 		k.drop()
@@ -185,7 +185,7 @@ func sequenceOf(id string) uint64 {
 	_, digits, _ := strings.Cut(id, "-")
 	sequence, err := strconv.ParseUint(digits, 10, 64)
 	if err != nil {
-		panic(err) // a log's id has one
+		panic(err) // every log id has a sequence
 	}
 	return sequence
 }

@@ -7,16 +7,16 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/server"
 )
 
-// Lag is the lag of the slowest stream, while it lags.
+// Stats.Lag is the lag of the slowest stream.
 func TestLag(t *testing.T) {
 	onEachPath(t, func(t *testing.T, noHijack bool) {
 		broker := &server.Broker{MaxBytes: -1}
 		url := start(t, &server.Handler{Broker: broker, NoHijack: noHijack, MaxLag: -1, WriteTimeout: -1, Logger: quiet})
 		if got := broker.Stats().Lag; got != 0 {
-			t.Errorf("without streams, %d", got)
+			t.Errorf("Lag without streams = %d", got)
 		}
 		slow, fast := roomy(t, url), roomy(t, url)
-		eventually(t, "both have everything", func() bool { return broker.Stats().Lag == 0 })
+		eventually(t, "both are up to date", func() bool { return broker.Stats().Lag == 0 })
 
 		const far = 1 << 20
 		data := strings.Repeat("x", 50_000)
@@ -27,7 +27,7 @@ func TestLag(t *testing.T) {
 		publish(t, broker, "t", "last")
 		fast.wantData("last")
 		if got := broker.Stats().Lag; got < far {
-			t.Errorf("while one reads nothing, %d", got)
+			t.Errorf("Lag while one client does not read = %d", got)
 		}
 		for b := slow.next(); b["data"] != "last"; b = slow.next() {
 		}

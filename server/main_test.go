@@ -21,8 +21,8 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/sse"
 )
 
-// TestMain fails if a goroutine of this package outlives the tests: every server they start waits for its requests, and
-// broadcasters end once they have seen that their clients are gone.
+// TestMain fails if a goroutine of this package outlives the tests: every server waits for its requests, and broadcasters
+// end after their last client has left.
 func TestMain(m *testing.M) {
 	code := m.Run()
 	var leaked [][]byte
@@ -60,7 +60,7 @@ func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); !ok(); <-time.After(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("not in %v: %s", patience, what)
+			t.Fatalf("timed out after %v: %s", patience, what)
 		}
 	}
 }
@@ -163,7 +163,7 @@ func (c *client) next() block {
 	return b
 }
 
-// wantData reads as many events and compares their data.
+// wantData reads one event per argument and compares the data.
 func (c *client) wantData(want ...string) {
 	c.t.Helper()
 	for _, data := range want {
@@ -231,7 +231,7 @@ func (n *pipeNetwork) dial(context.Context, string, string) (net.Conn, error) {
 	return mine, nil
 }
 
-// get sends a GET for the path and returns when the head of the answer is read.
+// get sends a GET for the path and returns when the head of the response has been read.
 func (n *pipeNetwork) get(t testing.TB, path string, header ...string) *client {
 	t.Helper()
 	mine, _ := n.dial(t.Context(), "", "")

@@ -14,8 +14,7 @@ import (
 // the recent one and of the one before. A generation lasts as long as the log keeps an event from its start. So a topic
 // is forgotten after its last event has left, at most one generation later.
 //
-// Names are kept as 64-bit hashes. Two names that collide count as one, and without the seed nobody can cause a
-// collision.
+// Names are kept as 64-bit hashes. Two names that collide count as one, and without the seed no one can cause a collision.
 type topicNames struct {
 	mu            sync.Mutex
 	seed          maphash.Seed

@@ -21,7 +21,7 @@ func TestPeerTimeout(t *testing.T) {
 	tests := map[string]struct{ timeout, want time.Duration }{
 		"default": {0, 30 * time.Second},
 		"option":  {7 * time.Second, 7 * time.Second},
-		"none":    {-1, 0}, // as the system has it
+		"none":    {-1, 0}, // the system's default
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -37,7 +37,7 @@ func TestPeerTimeout(t *testing.T) {
 			if _, err := broker.Publish(t.Context(), "t", sse.Event{Data: "event"}); err != nil {
 				t.Fatal(err)
 			}
-			scanTo(t, bufio.NewScanner(response.Body), "data: event") // by which a broadcaster has the stream
+			scanTo(t, bufio.NewScanner(response.Body), "data: event") // a broadcaster has the stream by then
 			timeouts := make(chan int, 1)
 			broker.epoll.EachSocket(func(fd int) { timeouts <- userTimeout(t, fd) })
 			if got := time.Duration(<-timeouts) * time.Millisecond; got != test.want {
@@ -77,7 +77,7 @@ func dropAll(t *testing.T, conn net.Conn) {
 		t.Fatal(err)
 	}
 	err = raw.Control(func(fd uintptr) {
-		nothing := unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K} // how many bytes to take of a packet: 0
+		nothing := unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K} // accepts 0 bytes of a packet
 		program := unix.SockFprog{Len: 1, Filter: &nothing}
 		if err := unix.SetsockoptSockFprog(int(fd), unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &program); err != nil {
 			t.Error(err)
@@ -92,14 +92,14 @@ func waitUntil(t *testing.T, ok func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(5 * time.Minute); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatal("not in five minutes")
+			t.Fatal("timed out after five minutes")
 		}
 	}
 }
 
 // userTimeout returns the socket's TCP_USER_TIMEOUT, in milliseconds.
 func userTimeout(t *testing.T, fd int) int {
-	const option = 18 // in linux/tcp.h: not the code's own constant, which may be wrong
+	const option = 18 // from linux/tcp.h, not the constant under test
 	ms, err := syscall.GetsockoptInt(fd, syscall.IPPROTO_TCP, option)
 	if err != nil {
 		t.Error(err)
@@ -114,7 +114,7 @@ func scanTo(t *testing.T, lines *bufio.Scanner, want string) {
 			return
 		}
 	}
-	t.Fatalf("the stream ends before %q: %v", want, lines.Err())
+	t.Fatalf("the stream ended before %q: %v", want, lines.Err())
 }
 
 // Data that a client sends after its request is not read until its stream ends. The system must keep little of it.
@@ -142,7 +142,7 @@ func TestUnexpectedDataTakesNoMemory(t *testing.T) {
 	}
 }
 
-// A listener that remembers what it accepted, as TLS hides it.
+// A remembering listener remembers the connections that it accepted, because TLS hides them.
 type remembering struct {
 	net.Listener
 	accepted chan net.Conn
@@ -172,7 +172,7 @@ func TestPeerTimeoutOverTLS(t *testing.T) {
 	if _, err := broker.Publish(t.Context(), "t", sse.Event{Data: "event"}); err != nil {
 		t.Fatal(err)
 	}
-	scanTo(t, bufio.NewScanner(response.Body), "data: event") // by which the connection is taken over
+	scanTo(t, bufio.NewScanner(response.Body), "data: event") // the connection is hijacked by then
 	raw, err := (<-accepted).(*net.TCPConn).SyscallConn()
 	if err != nil {
 		t.Fatal(err)

@@ -8,13 +8,13 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/server/internal/topic"
 )
 
-// An account says to whom a stream is charged. A zero field is charged to nobody.
+// An account identifies whom a stream is charged to. A zero field is not charged.
 type account struct {
 	network netip.Prefix
 	subject string
 }
 
-// account returns to whom the request is charged, as far as there are limits.
+// account returns whom the request is charged to. Fields without a limit are zero.
 func (h *Handler) account(r *http.Request, grant Grant) (a account) {
 	b := h.Broker
 	if b.MaxConnectionsPerIP > 0 || b.MaxFiltersPerIP > 0 {

@@ -31,7 +31,7 @@ func TestHeartbeat(t *testing.T) {
 				t.Errorf("heartbeat after %v, want %v", got, want)
 			}
 		}
-		// An event is a sign of life too.
+		// An event restarts the heartbeat interval.
 		<-time.After(10 * time.Second)
 		publish(t, broker, "t", "event")
 		c.wantData("event")
@@ -70,10 +70,10 @@ func TestWriteTimeout(t *testing.T) {
 				network, done := serveBubble(t, h, &http.Server{})
 				network.get(t, "/").next()
 				begun := time.Now()
-				publish(t, broker, "t", "nobody reads this")
+				publish(t, broker, "t", "unread")
 				<-done
 				if got := time.Since(begun); got != test.after {
-					t.Errorf("given up after %v, want %v", got, test.after)
+					t.Errorf("closed after %v, want %v", got, test.after)
 				}
 				if !strings.Contains(log.String(), "timeout") {
 					t.Errorf("log %q", log.String())
@@ -130,7 +130,7 @@ func TestLaggingClient(t *testing.T) {
 				for _, data := range []string{"1", large, large} {
 					publish(t, broker, "t", data)
 					fast.wantData(data)
-					synctest.Wait() // until the slow one's write of the first event waits for its reader
+					synctest.Wait() // until the slow client's first event blocks its write
 				}
 				test.check(t, slow, broker, epoch)
 				if got := broker.Stats().Lagged; got != 1 {
@@ -170,7 +170,7 @@ func TestReplayInBoundedWrites(t *testing.T) {
 			publish(t, broker, "t", data)
 		}
 		c := network.get(t, "/?lastEventId="+epochOf(publish(t, broker, "t", data))+"-0")
-		// At this pace the whole takes 100 seconds, far more than a write may, and a segment 6.5.
+		// At this pace, the replay takes 100 seconds, far longer than WriteTimeout, and a segment 6.5.
 		for range 1001 {
 			c.wantData(data)
 			<-time.After(100 * time.Millisecond)

@@ -15,8 +15,8 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/server"
 )
 
-// flood publishes until a client that does not read has stalled, and returns the number of events. No client lags by more than
-// one of them.
+// flood publishes until a client that does not read has stalled, and returns the number of events. Other clients lag by at
+// most one event.
 func flood(t *testing.T, broker *server.Broker) (events int) {
 	t.Helper()
 	data := strings.Repeat("x", 50_000)
@@ -27,7 +27,7 @@ func flood(t *testing.T, broker *server.Broker) (events int) {
 		}
 		publish(t, broker, "t", data)
 		events++
-		eventually(t, "the event is written, or as much as the socket takes", func() bool {
+		eventually(t, "the event is written, or the socket is full", func() bool {
 			now := broker.Stats()
 			return now.Delivered > before.Delivered || now.Stalled > 0
 		})
@@ -60,7 +60,7 @@ func TestStalledClient(t *testing.T) {
 		publish(t, broker, "t", "more")
 	}
 	count += 20
-	for i := range count { // while the slow one reads nothing
+	for i := range count { // while the slow client does not read
 		if id := <-ids; number(id) != i+1 {
 			t.Fatalf("the fast client got %s, want number %d", id, i+1)
 		}
@@ -119,7 +119,7 @@ func TestStalledClientTimesOut(t *testing.T) {
 	for {
 		if _, err := slow.read(); err != nil {
 			if err == io.EOF {
-				t.Error("the cut stream looks like an ended one")
+				t.Error("the disconnected stream ended cleanly")
 			}
 			break
 		}
@@ -165,7 +165,7 @@ func TestStalledClientLags(t *testing.T) {
 	}
 }
 
-// A writer that panics, as one of a middleware may, leaves nothing of its stream.
+// After a panic of a writer, for example of a middleware's, nothing of its stream is left.
 func TestWriterPanics(t *testing.T) {
 	broker := &server.Broker{MaxEvents: 10}
 	reasons := make(chan error, 1)

@@ -19,9 +19,9 @@ import (
 // A store is one stream with one order. It numbers events with consecutive sequences, starting at 1. Sequences may be
 // missing where events were deleted.
 //
-// Other packages may implement Store. So no method will be added to it, since that would break them. If the broker
-// learns to use more from a store, it will look for a separate, optional interface, as package io/fs does. The structs
-// that Store uses may get new fields whose zero values mean the old behavior: use field names in composite literals.
+// Other packages may implement Store. So no method will be added to it, since that would break them. If the broker needs
+// more from a store in the future, it will look for a separate, optional interface, as package io/fs does. The structs that
+// Store uses may get new fields whose zero values mean the old behavior: use field names in composite literals.
 type Store interface {
 	// Append stores all records or none, with consecutive sequences, and returns the first sequence when the records
 	// are safe. If key is not zero and was used before, it stores nothing and returns the sequence from that time, or
@@ -213,11 +213,11 @@ func (b *Broker) seek(ctx context.Context, lastEventID string, p eventlog.Policy
 	return c, g, nil
 }
 
-// A store of several servers may for a moment not have what another node has reported: one of them that was stopped
-// takes itself for the leader until it hears of the others.
+// A store of several servers may briefly lack what another node has reported: a server that was suspended considers itself
+// the leader until it hears from the others.
 const (
 	futureWait  = 2 * time.Second
-	futureRetry = 100 * time.Millisecond // at first, and then twice that each time
+	futureRetry = 100 * time.Millisecond // at first, doubled each time
 )
 
 // locateStored returns the state of the store, and what [eventlog.Extent.Locate] finds there.

@@ -28,7 +28,7 @@ type testStore struct {
 	hold    bool
 	failing error
 	reading func() // called before every read
-	asked   func() // called when the state is asked for
+	asked   func() // called before the state is read
 
 	appending func(context.Context) error // replaces Append, if set
 }
@@ -143,7 +143,7 @@ func TestStoreReplay(t *testing.T) {
 		broker := &server.Broker{MaxEvents: 4}
 		_, url := startStored(t, &server.Handler{Broker: broker, NoHijack: noHijack})
 		if last := publish(t, broker, "t", numbers(1, 20)...); last != id(20) {
-			t.Fatalf("the last one is %s", last)
+			t.Fatalf("the last id is %s", last)
 		}
 		for after := range 20 {
 			c := opened(t, url, "Last-Event-ID", id(after))
@@ -158,11 +158,11 @@ func TestStoreReplay(t *testing.T) {
 			t.Errorf("a client without an id gets %v", b)
 		}
 		c.wantData(numbers(3, 20)...)
-		publish(t, broker, "t", numbers(21, 24)...) // and no more, or memory might leave those behind who have a goroutine for all
+		publish(t, broker, "t", numbers(21, 24)...) // no more, or memory might overtake streams with a goroutine
 		c.wantData(numbers(21, 24)...)
 		live.wantData(numbers(21, 24)...)
 		if stats := broker.Stats(); stats.Published != 24 || stats.Events != 4 || stats.Offline || stats.Replayed < 16 {
-			t.Errorf("%+v", stats)
+			t.Errorf("Stats = %+v, want 24 published, 4 in memory, at least 16 replayed, and online", stats)
 		}
 	})
 }
@@ -239,7 +239,7 @@ func TestStoreIsAheadOfLog(t *testing.T) {
 	}()
 	select {
 	case b := <-got:
-		t.Fatalf("got %v, which the node cannot know", b)
+		t.Fatalf("got %v, which this node has not received", b)
 	default:
 	}
 	store.change(func() { store.hold = false })
@@ -285,7 +285,7 @@ func TestStoreSkipsDeleted(t *testing.T) {
 					t.Errorf("the id is %s", last)
 				}
 				for b, err := c.read(); ; b, err = c.read() {
-					if err != nil { // it was put to the store, and comes back
+					if err != nil { // it was appended to the store, and Follow reports it
 						c = opened(t, url+"?topic=>", "Last-Event-ID", id(1))
 						continue
 					}
@@ -349,21 +349,21 @@ func TestStoreUnavailable(t *testing.T) {
 	store.failing = fmt.Errorf("%w: for a test", server.ErrStoreUnavailable)
 	answer := post(h, form, "topic=t&data=x")
 	if answer.Code != http.StatusServiceUnavailable || answer.Header().Get("Retry-After") == "" || strings.Contains(answer.Body.String(), "for a test") {
-		t.Errorf("POST is answered %d, %v, %s", answer.Code, answer.Header(), answer.Body)
+		t.Errorf("POST got status %d, %v, %s", answer.Code, answer.Header(), answer.Body)
 	}
 	if _, err := broker.PublishAll(t.Context(), server.Publication{Topic: "t"}); !errors.Is(err, server.ErrStoreUnavailable) {
 		t.Errorf("publish: %v", err)
 	}
 	if unstored := broker.Stats().Unstored; unstored != 2 {
-		t.Errorf("%d publications failed for want of the store", unstored)
+		t.Errorf("Unstored = %d", unstored)
 	}
 	if c := open(t, url, "Last-Event-ID", id(0)); c.response.StatusCode != http.StatusServiceUnavailable {
-		t.Errorf("a stream from the store gets %d", c.response.StatusCode)
+		t.Errorf("a stream from the store got status %d", c.response.StatusCode)
 	}
 	inMemory := opened(t, url, "Last-Event-ID", id(2))
 	inMemory.wantData("3")
 	inMemory.cancel()
-	wantConnections(t, broker, 0) // the store is read for nobody else from here on
+	wantConnections(t, broker, 0) // no other stream reads the store from here on
 
 	store.failing = nil
 	reads := 0
@@ -396,7 +396,7 @@ func TestCountedStreamsReceiveEvents(t *testing.T) {
 	publish(t, broker, "t", "4")
 	c.wantData("1", "2", "3", "4")
 	if placing != 0 {
-		t.Errorf("%d are counted while it is looked for the place of the first", placing)
+		t.Errorf("%d streams are counted while the first is still seeking", placing)
 	}
 }
 
@@ -414,7 +414,7 @@ func TestStoreErrors(t *testing.T) {
 		"id":              {sse.Event{ID: "1"}, server.ErrEventHasID},
 	} {
 		if _, err := broker.Publish(t.Context(), "t", test.event); !errors.Is(err, test.want) {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: Publish = %v, want %v", name, err, test.want)
 		}
 		_, err := broker.PublishAll(t.Context(), server.Publication{Topic: "t"}, server.Publication{Topic: "t", Event: test.event})
 		if about, ok := errors.AsType[*server.PublicationError](err); !ok || about.Index != 1 || !errors.Is(err, test.want) {
@@ -426,7 +426,7 @@ func TestStoreErrors(t *testing.T) {
 	}
 	store.failing = server.ErrKeyReused
 	if answer := post(h, form, "topic=t", "Idempotency-Key", "k"); answer.Code != http.StatusUnprocessableEntity {
-		t.Errorf("a key that is another's is answered %d", answer.Code)
+		t.Errorf("a reused key got status %d", answer.Code)
 	}
 	broker.Close()
 	if _, err := broker.Publish(t.Context(), "t", sse.Event{}); !errors.Is(err, server.ErrClosed) {

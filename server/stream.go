@@ -37,7 +37,7 @@ var (
 	ErrExpired        = errors.New("grant expired")                  // Grant.Expires
 	ErrMaxStreamAge   = errors.New("stream reached its maximum age") // Handler.MaxStreamAge
 	ErrUnexpectedData = errors.New("client sent data after its request")
-	ErrPanicked       = netstream.ErrPanicked // the http.ResponseWriter, which may be a middleware's, panicked
+	ErrPanicked       = netstream.ErrPanicked // the http.ResponseWriter panicked
 )
 
 var heartbeat = sse.AppendComment(nil, "")
@@ -117,7 +117,7 @@ func (o *opening) serve(grant Grant, fresh bool) (detached bool, err error) {
 func (o *opening) run(d *netstream.Driver) {
 	o.broker.goroutines.Add(d)
 	func() {
-		defer func() { // also if the writer panics
+		defer func() { // runs even if the writer panics
 			o.broker.goroutines.Remove(d)
 			o.handler.report(d.Stream, o.request.RemoteAddr, o.onEnd, false)
 		}()

@@ -87,9 +87,9 @@ func testPatterns(t *testing.T, noHijack bool) {
 	all.wantData("orders", "orders.new", "orders.new.eu", "chat", "log.a.b", "chat.b")
 }
 
-func TestHandlerPatterns(t *testing.T) { onEachPath(t, testPatternsOfAHandler) }
+func TestHandlerPatterns(t *testing.T) { onEachPath(t, testHandlerPatterns) }
 
-func testPatternsOfAHandler(t *testing.T, noHijack bool) {
+func testHandlerPatterns(t *testing.T, noHijack bool) {
 	broker := &server.Broker{Topics: []string{"open.*", "secret.*"}}
 	url := start(t, &server.Handler{Broker: broker, NoHijack: noHijack, Topics: []string{"open.*"}})
 	clients := []*client{opened(t, url), opened(t, url+"?topic=>"), opened(t, url+"?topic=*.a")}
@@ -180,7 +180,7 @@ func testGap(t *testing.T, noHijack bool) {
 			// Resuming from the id of the gap event leads to the same events, without a second gap.
 			again := opened(t, url, "Last-Event-ID", b["id"])
 			if got := again.response.Header.Get("Event-Gap"); got != "" {
-				t.Errorf("the gap's id met the gap %q", got)
+				t.Errorf("resuming from the gap's id caused the gap %q", got)
 			}
 			again.wantData("3", "4")
 		})

@@ -88,7 +88,7 @@ const ticketMethods = "OPTIONS, POST"
 // stream. If h.Tickets is nil, the response is 404. The CORS rules of h apply: pages of listed origins may request
 // tickets.
 func (h *Handler) ServeTicket(w http.ResponseWriter, r *http.Request) {
-	leaveBody(w, r) // it means nothing here
+	leaveBody(w, r) // the body has no meaning here
 	if !h.receive(w, r) {
 		return
 	}
@@ -197,7 +197,7 @@ func (t *Tickets) open(text string) (ticket, ticketID, error) {
 		return ticket{}, ticketID{}, errNoTicket
 	}
 	known, err := parseTicket(plain)
-	return known, ticketID(sealed), err // it begins with its nonce
+	return known, ticketID(sealed), err // sealed begins with the nonce
 }
 
 // use returns the ticket if it is valid for the request to h. HEAD does not use it up.
@@ -214,14 +214,14 @@ func (t *Tickets) use(text string, h *Handler, r *http.Request) (ticket, error) 
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.used.forget(time.Since(t.start))
-	if err := t.isGood(known, id, r); err != nil || r.Method != http.MethodGet || t.used.has(id) {
+	if err := t.check(known, id, r); err != nil || r.Method != http.MethodGet || t.used.has(id) {
 		return known, err
 	}
 	return known, t.markUsed(known, id, h.owner(r, known.grant))
 }
 
-// isGood returns an error if the ticket cannot be used for the request.
-func (t *Tickets) isGood(known ticket, id ticketID, r *http.Request) error {
+// check returns an error if the ticket cannot be used for the request.
+func (t *Tickets) check(known ticket, id ticketID, r *http.Request) error {
 	age, used := time.Since(t.start)-known.issued, t.used.has(id)
 	lifetime := cmp.Or(t.Lifetime, DefaultTicketLifetime)
 	if used {
@@ -237,7 +237,7 @@ func (t *Tickets) isGood(known ticket, id ticketID, r *http.Request) error {
 	return nil
 }
 
-// markUsed remembers the ticket as long as it could be used again or resume.
+// markUsed remembers the ticket for as long as it could otherwise be used again, or can resume.
 func (t *Tickets) markUsed(known ticket, id ticketID, owner digest) error {
 	lifetime := cmp.Or(t.Lifetime, DefaultTicketLifetime)
 	until := known.issued + cmp.Or(t.MaxAge, DefaultTicketMaxAge)

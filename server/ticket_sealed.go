@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// A ticket is the content of a ticket, which its holder has in encrypted form.
+// A ticket is the content of a ticket. The client has it in encrypted form.
 type ticket struct {
-	handler uint64        // whose Authorize has permitted it
+	handler uint64        // the number of the handler that issued it
 	issued  time.Duration // since the Tickets' start, so that a stepped clock expires nothing
 	holder  string        // value of the cookie
 	grant   Grant
@@ -26,7 +26,7 @@ func (t ticket) append(dst []byte) []byte {
 	dst = binary.AppendUvarint(dst, uint64(t.issued))
 	expires, err := t.grant.Expires.UTC().MarshalBinary()
 	if err != nil {
-		panic(err) // UTC always can be
+		panic(err) // cannot fail for UTC
 	}
 	for _, text := range append([]string{t.holder, string(expires), t.grant.Subject}, t.topics...) {
 		dst = binary.AppendUvarint(dst, uint64(len(text)))

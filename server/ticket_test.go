@@ -75,7 +75,7 @@ func TestTicketRequests(t *testing.T) {
 		header  []string
 		status  int
 	}{
-		"fine":                {&server.Tickets{}, "POST", "topic=ada.*", []string{"Authorization", bearer}, 201},
+		"valid":               {&server.Tickets{}, "POST", "topic=ada.*", []string{"Authorization", bearer}, 201},
 		"of a listed page":    {&server.Tickets{}, "POST", "topic=ada.*", []string{"Authorization", bearer, "Origin", listed, "Sec-Fetch-Site", "cross-site"}, 201},
 		"of another page":     {&server.Tickets{}, "POST", "topic=ada.*", []string{"Authorization", bearer, "Origin", unlisted, "Sec-Fetch-Site", "cross-site"}, 403},
 		"no credentials":      {&server.Tickets{}, "POST", "topic=ada.*", nil, 401},
@@ -88,7 +88,7 @@ func TestTicketRequests(t *testing.T) {
 		"another method":      {&server.Tickets{}, "GET", "topic=ada.*", []string{"Authorization", bearer}, 405},
 		"preflight":           {&server.Tickets{}, "OPTIONS", "", []string{"Origin", listed}, 204},
 		"no tickets":          {nil, "POST", "topic=ada.*", []string{"Authorization", bearer}, 404},
-		"none of the limit":   {&server.Tickets{MaxBytes: -1, MaxPerSubject: -1, MaxPerIP: -1}, "POST", "topic=ada.*", []string{"Authorization", bearer}, 201},
+		"no limits":           {&server.Tickets{MaxBytes: -1, MaxPerSubject: -1, MaxPerIP: -1}, "POST", "topic=ada.*", []string{"Authorization", bearer}, 201},
 		"malformed, no token": {&server.Tickets{}, "POST", "topic=", nil, 401},
 	}
 	for name, test := range tests {
@@ -115,7 +115,7 @@ func TestTicketCORS(t *testing.T) {
 // TestTicketTimes checks when a ticket can be used, by the time since it was issued.
 func TestTicketTimes(t *testing.T) {
 	type use struct {
-		after  time.Duration // the one before, or the issue
+		after  time.Duration // since the use before, or the issue
 		method string
 		id     string // Last-Event-ID
 		status int
@@ -125,19 +125,19 @@ func TestTicketTimes(t *testing.T) {
 		tickets *server.Tickets
 		uses    []use
 	}{
-		"used in time":             {&server.Tickets{}, []use{{30*time.Second - 1, "GET", "", 200}}},
-		"used late":                {&server.Tickets{}, []use{{30 * time.Second, "GET", "", 401}}},
-		"used late, resuming":      {&server.Tickets{}, []use{{30 * time.Second, "GET", resume, 401}}},
-		"used later, option":       {&server.Tickets{Lifetime: time.Minute}, []use{{time.Minute - 1, "GET", "", 200}}},
-		"used twice":               {&server.Tickets{}, []use{{0, "GET", "", 200}, {0, "GET", "", 401}, {0, "HEAD", "", 401}}},
-		"resumed":                  {&server.Tickets{}, []use{{0, "GET", "", 200}, {0, "GET", resume, 200}, {5 * time.Minute, "GET", resume, 200}}},
-		"resumed until expiry":     {&server.Tickets{}, []use{{0, "GET", "", 200}, {10*time.Minute - 1, "GET", resume, 200}, {1, "GET", resume, 401}}},
-		"resumed until age":        {&server.Tickets{MaxAge: time.Minute}, []use{{0, "GET", "", 200}, {time.Minute - 1, "GET", resume, 200}, {1, "GET", resume, 401}}},
-		"not resumed":              {&server.Tickets{MaxAge: -1}, []use{{0, "GET", "", 200}, {0, "GET", resume, 401}}},
-		"asked about, then used":   {&server.Tickets{}, []use{{0, "HEAD", "", 200}, {0, "HEAD", "", 200}, {0, "GET", "", 200}}},
-		"resuming at its first":    {&server.Tickets{}, []use{{0, "GET", resume, 200}, {0, "GET", "", 401}, {0, "GET", resume, 200}}},
-		"waits beyond the expiry":  {&server.Tickets{Lifetime: time.Hour}, []use{{10 * time.Minute, "GET", "", 401}}},
-		"outlives other's tidying": {&server.Tickets{}, []use{{0, "GET", "", 200}, {time.Minute, "TIDY", "", 201}, {0, "GET", resume, 200}}},
+		"used in time":            {&server.Tickets{}, []use{{30*time.Second - 1, "GET", "", 200}}},
+		"used late":               {&server.Tickets{}, []use{{30 * time.Second, "GET", "", 401}}},
+		"used late, resuming":     {&server.Tickets{}, []use{{30 * time.Second, "GET", resume, 401}}},
+		"used later, option":      {&server.Tickets{Lifetime: time.Minute}, []use{{time.Minute - 1, "GET", "", 200}}},
+		"used twice":              {&server.Tickets{}, []use{{0, "GET", "", 200}, {0, "GET", "", 401}, {0, "HEAD", "", 401}}},
+		"resumed":                 {&server.Tickets{}, []use{{0, "GET", "", 200}, {0, "GET", resume, 200}, {5 * time.Minute, "GET", resume, 200}}},
+		"resumed until expiry":    {&server.Tickets{}, []use{{0, "GET", "", 200}, {10*time.Minute - 1, "GET", resume, 200}, {1, "GET", resume, 401}}},
+		"resumed until age":       {&server.Tickets{MaxAge: time.Minute}, []use{{0, "GET", "", 200}, {time.Minute - 1, "GET", resume, 200}, {1, "GET", resume, 401}}},
+		"not resumed":             {&server.Tickets{MaxAge: -1}, []use{{0, "GET", "", 200}, {0, "GET", resume, 401}}},
+		"HEAD, then used":         {&server.Tickets{}, []use{{0, "HEAD", "", 200}, {0, "HEAD", "", 200}, {0, "GET", "", 200}}},
+		"first use with an id":    {&server.Tickets{}, []use{{0, "GET", resume, 200}, {0, "GET", "", 401}, {0, "GET", resume, 200}}},
+		"waits beyond the expiry": {&server.Tickets{Lifetime: time.Hour}, []use{{10 * time.Minute, "GET", "", 401}}},
+		"cleanup by another use":  {&server.Tickets{}, []use{{0, "GET", "", 200}, {time.Minute, "TIDY", "", 201}, {0, "GET", resume, 200}}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -205,7 +205,7 @@ func TestInvalidTickets(t *testing.T) {
 		"twice":              {h, "ticket=" + ticket + "&ticket=" + ticket, 400},
 		"with topics":        {h, "ticket=" + ticket + "&topic=bob.a", 400},
 		"another handler's":  {other, "ticket=" + ticket, 401},
-		"of none":            {&server.Handler{Broker: h.Broker, Authorize: h.Authorize}, "ticket=" + ticket, 401},
+		"tickets disabled":   {&server.Handler{Broker: h.Broker, Authorize: h.Authorize}, "ticket=" + ticket, 401},
 		"for an empty topic": {h, "ticket=" + ticket + "&topic=", 400},
 	}
 	for name, test := range tests {
@@ -217,7 +217,7 @@ func TestInvalidTickets(t *testing.T) {
 		})
 	}
 	if answer := do(h, http.MethodHead, "/?ticket=x", "Authorization", "Bearer ada"); answer.Code != http.StatusUnauthorized {
-		t.Errorf("a token made up for a ticket: status %d", answer.Code)
+		t.Errorf("a ticket as a bearer token: status %d", answer.Code)
 	}
 	if answer := post(h, form, "topic=ada.a&ticket="+ticket); answer.Code != http.StatusUnauthorized && answer.Code != http.StatusBadRequest {
 		t.Errorf("a ticket published: status %d", answer.Code)
@@ -257,7 +257,7 @@ func TestTicketsOfOneClient(t *testing.T) {
 			ask(ada, adas[0], "", 503)
 			time.Sleep(time.Second)
 			ask(ada, adas[1], "", 503)
-			ask(ada, adas[2], "", 429) // the first could be used once more, if it were forgotten
+			ask(ada, adas[2], "", 429) // if the first ticket were forgotten, it could be used again
 			ask(ada, adas[0], "x", 503)
 			ask(ada, adas[0], "", 401)
 			time.Sleep(29 * time.Second)
@@ -337,9 +337,9 @@ func TestTicketCookie(t *testing.T) {
 		present string
 		same    bool // as the browser has
 	}{
-		"another ticket":         {cookie, true},
-		"a cookie that was made": {set.Name + "=x", false},
-		"a large cookie":         {set.Name + "=" + strings.Repeat("x", 1000), false},
+		"another ticket":  {cookie, true},
+		"a forged cookie": {set.Name + "=x", false},
+		"a large cookie":  {set.Name + "=" + strings.Repeat("x", 1000), false},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -2,7 +2,7 @@ package server
 
 import "time"
 
-// usedTicketBytes is what a used ticket counts, measured with many tickets of different owners and rounded up.
+// usedTicketBytes is the size that a used ticket counts, measured with many tickets of different owners and rounded up.
 const usedTicketBytes = 256
 
 // usedTickets are the used tickets, in the order of their use.
@@ -16,7 +16,7 @@ type usedTickets struct {
 type usedTicket struct {
 	id            ticketID
 	issued, until time.Duration
-	owner         *ticketOwner // nil if that is not known
+	owner         *ticketOwner // nil if unknown
 	before, after *usedTicket
 	next          *usedTicket // of the same owner
 }

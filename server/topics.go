@@ -18,12 +18,12 @@ const MaxTopicBytes = topic.MaxBytes
 // are ordinary characters. An invalid pattern such as "a.>.b" covers nothing.
 func Covers(pattern, topicOrPattern string) bool { return topic.Covers(pattern, topicOrPattern) }
 
-// all returns the topics of a request that names none.
+// all returns the topics of a request without topics.
 func (h *Handler) all() []string {
 	if len(h.topics()) == 0 {
 		return []string{topic.All}
 	}
-	return slices.Clone(h.topics()) // for Authorize, which is not to change the handler's
+	return slices.Clone(h.topics()) // a copy, because Authorize might change it
 }
 
 func (h *Handler) topics() []string {

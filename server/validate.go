@@ -133,7 +133,7 @@ func checkName(name string) (problem string) {
 	return ""
 }
 
-// checkIPv4 checks what ends with a number, which browsers take for an address.
+// checkIPv4 checks a host that ends with a number, which browsers take for an address.
 func checkIPv4(base string, wild bool) (problem string) {
 	if addr, err := netip.ParseAddr(base); wild || err != nil || !addr.Is4() {
 		return "matches nothing: the host ends with a number but is not an IPv4 address"

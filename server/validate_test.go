@@ -10,9 +10,9 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/server"
 )
 
-// Each problem says what to write instead, and that is valid.
+// Each problem says what to write instead, and the suggestion is valid.
 func TestValidateOrigins(t *testing.T) {
-	tests := map[string]string{ // by what is written, what to write instead; empty if it is fine
+	tests := map[string]string{ // by origin: a part of the problem, or empty if valid
 		"*":                               "",
 		"https://app.example":             "",
 		"https://*.app.example":           "",
@@ -99,7 +99,7 @@ func FuzzValidateOrigin(f *testing.F) {
 		fine := (&server.Handler{Broker: &server.Broker{}, AllowedOrigins: []string{origin}}).Validate() == nil
 		matches := server.MatchOrigin([]string{origin}, strings.Replace(origin, "*", "a", 1))
 		if fine && !matches && origin != "*" {
-			t.Errorf("%q can match nothing, and is fine", origin)
+			t.Errorf("%q matches nothing, but Validate accepts it", origin)
 		}
 		if strings.Contains(origin, "*") && server.MatchOrigin([]string{origin}, strings.Replace(origin, "*.", "", 1)) {
 			t.Errorf("%q matches without a subdomain", origin)
@@ -162,7 +162,7 @@ func TestHosts(t *testing.T) {
 		"app.example.evil":      false,
 		"app.example.":          false,
 		"evil.example":          false,
-		"evil.example:8080":     false, // as a page whose name was rebound to this address sends
+		"evil.example:8080":     false, // from a page whose name was rebound to this address
 		"a.sub.example":         true,
 		"a.b.sub.example:1":     true,
 		"sub.example":           false,

@@ -32,9 +32,9 @@ var streams = []struct {
 	{"data ends in an empty line", "data: a\ndata\n\n", events("", "a\n", "")},
 	{"data begins with an empty line", "data\ndata: a\n\n", events("", "\na", "")},
 	{"one space is removed", "data:  a \n\n", events("", " a ", "")},
-	{"a tab is not", "data:\ta\n\n", events("", "\ta", "")},
+	{"a tab is kept", "data:\ta\n\n", events("", "\ta", "")},
 	{"data beside data", "data:a\ndata: b\nid:1\nid: 2\n\n", id("2", "", "a\nb", "2")},
-	{"names that only begin alike", "dat:a\ndata\ni:1\nid\nidx: 1\ndatab: c\n\n", events("", "", "")},
+	{"names with a common prefix", "dat:a\ndata\ni:1\nid\nidx: 1\ndatab: c\n\n", events("", "", "")},
 	{"data of a space", "data:  \n\n", events("", " ", "")},
 	{"colons in the value", "data: a: b\n\ndata::\n\n", events("", "a: b", "", "", ":", "")},
 	{"comments", ": a\n:\ndata: b\n:data: c\n\n", events("", "b", "")},
@@ -42,7 +42,7 @@ var streams = []struct {
 	{"a long unknown field", strings.Repeat("x", 1000) + ": data: a\ndata: b\n\n", events("", "b", "")},
 	{"an id", "id: 1\ndata: a\n\ndata: b\n\n", id("1", "", "a", "1", "", "b", "1")},
 	{"an id without data is kept", "id: 1\n\ndata: a\n\n", id("1", "", "a", "1")},
-	{"an id without a blank line is not", "id: 1\n\nid: 2\ndata: a\n", id("1")},
+	{"an id without a blank line is lost", "id: 1\n\nid: 2\ndata: a\n", id("1")},
 	{"an empty id resets", "id: 1\ndata: a\n\nid\ndata: b\n\n", events("", "a", "1", "", "b", "")},
 	{"an id with NUL is ignored", "id: 1\nid: 2\x003\ndata: a\n\n", id("1", "", "a", "1")},
 	{"an id keeps its spaces", "id:  1 \n\n", id(" 1 ")},
@@ -95,7 +95,7 @@ func TestParser(t *testing.T) {
 	for _, tt := range streams {
 		t.Run(tt.name, func(t *testing.T) {
 			if got := interpret(tt.stream); !reflect.DeepEqual(got, tt.want) {
-				t.Fatalf("the table is wrong: the standard gives\n%+v, the table\n%+v", got, tt.want)
+				t.Fatalf("the table disagrees with the reference: reference\n%+v, table\n%+v", got, tt.want)
 			}
 			for _, chunks := range cuts(tt.stream) {
 				if got := parse(new(Parser), chunks...); !reflect.DeepEqual(got, tt.want) {
@@ -216,7 +216,7 @@ func TestEventSizeLimit(t *testing.T) {
 			}
 		})
 	}
-	t.Run("nothing after it", func(t *testing.T) {
+	t.Run("no event after an error", func(t *testing.T) {
 		p := Parser{MaxEventSize: 1}
 		if got := parse(&p, "data: ab\n\n", "data: a\n\n"); len(got.Events) != 0 {
 			t.Errorf("events after the error: %+v", got.Events)

@@ -46,7 +46,7 @@ var chapters = []chapter{
 	{"Reference", []string{"docs/differences.md", "docs/performance.md", "docs/conformance.md", "docs/engines.md", "docs/architecture.md", "docs/toolchains.md"}},
 }
 
-// below are folders of pages that the navigation shows on a page and on those of its folder only.
+// below maps a page to a folder whose pages the navigation lists only on that page and on each other.
 var below = map[string]string{"docs/engines.md": "docs/engines"}
 
 //go:embed page.html
@@ -105,7 +105,7 @@ func build(root, out string) error {
 	return s.copyImages(out)
 }
 
-// A site is all pages.
+// A site has all pages.
 type site struct {
 	root   string
 	pages  map[string]*page
@@ -130,7 +130,7 @@ func (s *site) addBelow(file string) error {
 	return nil
 }
 
-// output returns the name of the file that a page becomes.
+// output returns the name of a page's HTML file.
 func output(file string) string {
 	if file == "README.md" {
 		return "index.html"
@@ -157,7 +157,7 @@ func (s *site) render(p *page) error {
 	return errors.Join(links.broken...)
 }
 
-// A linker points the links of a page to other pages, or to the file's source, and notes the title.
+// A linker rewrites the links of a page to other pages or to the repository, and records the title.
 type linker struct {
 	site   *site
 	page   *page
@@ -191,7 +191,7 @@ func (l *linker) resolve(destination string, image bool) string {
 	file := path.Join(path.Dir(l.page.file), u.Path)
 	info, err := os.Stat(filepath.Join(l.site.root, file))
 	if err != nil {
-		l.broken = append(l.broken, fmt.Errorf("the link %s leads nowhere", destination))
+		l.broken = append(l.broken, fmt.Errorf("broken link %s: no such file", destination))
 		return destination
 	}
 	switch {

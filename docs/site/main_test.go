@@ -13,8 +13,7 @@ var (
 	ids   = regexp.MustCompile(`id="([^"]*)"`)
 )
 
-// Every link of a page leads to a file, and its fragment to a heading there. That all links to the project's files lead
-// somewhere is checked by build.
+// Every link of a page leads to a file, and its fragment to a heading there. build checks the links to the project's files.
 func TestLinks(t *testing.T) {
 	out := t.TempDir()
 	if err := build("../..", out); err != nil {
@@ -48,7 +47,7 @@ func TestLinks(t *testing.T) {
 	}
 }
 
-// A page with a link that leads nowhere is an error that names both.
+// A broken link is an error that names the page and the link.
 func TestBrokenLink(t *testing.T) {
 	s := &site{root: t.TempDir()}
 	if err := os.WriteFile(filepath.Join(s.root, "a.md"), []byte("# A\n\n[b](b.md)\n"), 0o644); err != nil {

@@ -14,7 +14,7 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/sse"
 )
 
-// What the page is told to count is what a parser finds in the stream.
+// The counts that the page expects are those that a parser finds in the stream.
 func TestWorkloads(t *testing.T) {
 	for _, w := range workloads(2 * time.Second) {
 		t.Run(w.name, func(t *testing.T) {
@@ -25,13 +25,13 @@ func TestWorkloads(t *testing.T) {
 				units += len(utf16.Encode([]rune(string(parser.Data()))))
 			}
 			if parser.Err() != nil || events != w.count || units*w.streams() != w.units() {
-				t.Errorf("%v, %d events of %d units, want %d of %d", parser.Err(), events, units, w.count, w.units()/w.streams())
+				t.Errorf("error %v, %d events, %d units, want %d events, %d units", parser.Err(), events, units, w.count, w.units()/w.streams())
 			}
 		})
 	}
 }
 
-// Every byte is sent, in chunks of the size, to a client that stays until it has all.
+// send sends every byte, in chunks of the given size.
 func TestSend(t *testing.T) {
 	w := workload{event: "data: %d\n\n", count: 100, chunk: 7}
 	begin := make(chan struct{})
@@ -45,7 +45,7 @@ func TestSend(t *testing.T) {
 	want := append([]byte("data: first\n\n"), w.stream()...)
 	got := make([]byte, len(want))
 	if _, err := io.ReadFull(response.Body, got); err != nil || !bytes.Equal(got, want) {
-		t.Errorf("%v, %q", err, got)
+		t.Errorf("read %q (%v), want %q", got, err, want)
 	}
 	response.Body.Close()
 }
@@ -64,13 +64,13 @@ func TestReport(t *testing.T) {
 	table := r.table()
 	for _, want := range []string{"| <a> | 0.01 µs | **0.50** (0.25 to 1.50) |", " fails: not all arrived: 1, 2 |"} {
 		if !strings.Contains(table, want) {
-			t.Errorf("there is no %q in\n%s", want, table)
+			t.Errorf("%q is not in\n%s", want, table)
 		}
 	}
 	plot := r.plot()
 	for _, want := range []string{"&lt;a&gt;", ">0.50<", ">fails<", fmt.Sprint(len(implementations)*barHeight + groupGap + plotTop)} {
 		if !strings.Contains(plot, want) {
-			t.Errorf("there is no %q in the plot", want)
+			t.Errorf("%q is not in the plot", want)
 		}
 	}
 }

@@ -19,7 +19,8 @@ import (
 	"time"
 )
 
-// A browser is a Chromium of its own, without DevTools: attached, they make the native EventSource alone 2.5 times slower.
+// A browser is a separate Chromium without DevTools. DevTools would make the native EventSource 2.5 times slower, and only
+// that one.
 type browser struct {
 	command *exec.Cmd
 	profile string
@@ -49,7 +50,7 @@ func (b *browser) close() {
 	os.RemoveAll(b.profile)
 }
 
-// renderers returns the processes of the browser's that show pages.
+// renderers returns the browser's renderer processes.
 func (b *browser) renderers() (pids []string) {
 	processes, _ := filepath.Glob("/proc/[0-9]*")
 	for _, process := range processes {
@@ -62,7 +63,7 @@ func (b *browser) renderers() (pids []string) {
 	return pids
 }
 
-// usage returns the processor time that the main threads of the renderers have used, and their resident memory in bytes.
+// usage returns the processor time of the renderers' main threads, and their resident memory in bytes.
 func (b *browser) usage() (processor time.Duration, memory int64, err error) {
 	pids := b.renderers()
 	if len(pids) == 0 {
@@ -85,7 +86,7 @@ func (b *browser) usage() (processor time.Duration, memory int64, err error) {
 	return processor, memory, nil
 }
 
-// site has a page of files, the libraries and dist/.
+// site serves a page, the libraries and dist/.
 func site(page string, scripts scripts) *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { http.ServeFileFS(w, r, files, page) })
@@ -97,12 +98,12 @@ func site(page string, scripts scripts) *http.ServeMux {
 	return mux
 }
 
-// serve starts a server for a browser's pages, over HTTP/2 where more than six streams are to be open at a time.
+// serve starts a server for a browser's pages, over HTTP/2 if more than six streams are open at a time.
 func serve(handler http.Handler, l link, http2 bool) *httptest.Server {
 	site := httptest.NewUnstartedServer(handler)
 	site.Listener = l.listen(site.Listener)
 	site.EnableHTTP2 = http2
-	site.Config.ErrorLog = log.New(io.Discard, "", 0) // a browser that ends breaks its connections
+	site.Config.ErrorLog = log.New(io.Discard, "", 0) // a browser that exits breaks its connections
 	if http2 {
 		site.StartTLS()
 	} else {
@@ -111,7 +112,7 @@ func serve(handler http.Handler, l link, http2 bool) *httptest.Server {
 	return site
 }
 
-// await returns when the page has told that all is over.
+// await returns when the page has reported the end.
 func await(ctx context.Context, over <-chan error) error {
 	select {
 	case err := <-over:
@@ -119,6 +120,6 @@ func await(ctx context.Context, over <-chan error) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-time.After(20 * time.Minute):
-		return errors.New("the page did not come to its end")
+		return errors.New("the page did not finish")
 	}
 }

@@ -8,15 +8,15 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// A link is the network between the server and a browser: what the server's connections share. DevTools can make a network
-// slow, too, but not for a worker that they are not attached to, and what they are attached to is slower by itself.
+// A link is the network between the server and a browser, shared by all connections. DevTools could throttle the network
+// too, but only for pages and workers that they are attached to, and attaching slows these down.
 type link struct {
 	name    string
 	rate    rate.Limit    // bytes per second from the server, of all connections together; zero means no limit
-	latency time.Duration // of a round trip, which everything from the server takes, and the first byte of a connection twice
+	latency time.Duration // of a round trip: a connection's first byte takes two, everything else from the server one
 }
 
-// links are what start-up is measured on. The second is what DevTools call 4G.
+// links are the networks for the start-up measurements. The second is DevTools' 4G.
 var links = []link{{name: "no limit"}, {name: "4G", rate: 9e6 / 8, latency: 170 * time.Millisecond}}
 
 const largestSegment = 1460
@@ -45,7 +45,7 @@ func (l *slowListener) Accept() (net.Conn, error) {
 	return c, nil
 }
 
-// A slowConn writes at its link's pace, and what it has written arrives later.
+// A slowConn writes at the rate of its link and delays what it writes.
 type slowConn struct {
 	net.Conn
 	latency  time.Duration

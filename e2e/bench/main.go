@@ -1,6 +1,6 @@
-// Command bench measures what an event costs the main thread of a page: on the native EventSource, on ours, and on the
-// libraries of peers/, in turns, in a headless Chromium, from a server of its own. It writes all figures as JSON, a plot of
-// them, and prints a table.
+// Command bench measures the main thread's processor time per event with the native EventSource, with ours, and with the
+// libraries of peers/. They take turns in a headless Chromium. It writes all figures as JSON and as a plot, and prints a
+// table.
 package main
 
 import (
@@ -28,22 +28,22 @@ func main() {
 
 func run(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
-	rounds := flags.Int("rounds", 7, "how often each implementation has its turn with a workload, `n` times")
-	starts := flags.Int("starts", 3, "how often each implementation is started on each network, `n` times; 0 leaves it out")
-	events := flags.Int("events", 500_000, "after how many events memory is looked at, `n`; 0 leaves it out")
-	sustain := flags.Duration("sustain", 5*time.Second, "`time` that the workloads take that watch memory")
-	only := flags.String("only", "", "the workloads whose names have this `text` in them, start-up and memory among them")
-	of := flags.String("of", strings.Join(implementations, ","), "the `implementations`, native among them")
-	out := flags.String("out", "dist/bench.json", "`file` for the figures; the plot is beside it, as .svg")
+	rounds := flags.Int("rounds", 7, "`number` of turns of each implementation with each workload")
+	starts := flags.Int("starts", 3, "`number` of starts of each implementation on each network; 0 skips start-up")
+	events := flags.Int("events", 500_000, "`number` of events before memory is measured; 0 skips memory")
+	sustain := flags.Duration("sustain", 5*time.Second, "`duration` of the workloads that measure memory")
+	only := flags.String("only", "", "run only workloads whose name contains this `text`; start-up and memory count as names")
+	of := flags.String("of", strings.Join(implementations, ","), "comma-separated `implementations`; must include native")
+	out := flags.String("out", "dist/bench.json", "write the figures to this `file`, and the plot beside it as .svg")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	if runtime.GOOS != "linux" {
-		return errors.New("the processor time of the browser's threads is read from Linux's /proc")
+		return errors.New("the benchmark needs Linux: it reads threads' processor time from /proc")
 	}
 	implementations = strings.Split(*of, ",")
 	if !slices.Contains(implementations, "native") {
-		return errors.New("-of must have native in it, to which all others are compared")
+		return errors.New("-of must include native, the baseline")
 	}
 	scripts, err := bundle(ctx)
 	if err != nil {

@@ -20,10 +20,10 @@ import (
 //go:embed *.html
 var files embed.FS
 
-// scripts are the libraries that ours is compared with: all of them as peers.js, and each by itself as its name and .js.
+// scripts are the libraries that ours is compared with: all of them in peers.js, and each in a file of its name.
 type scripts map[string][]byte
 
-// bundle installs the libraries, from npm's cache where it has them, and makes scripts of them.
+// bundle installs the libraries, from npm's cache if possible, and bundles them into scripts.
 func bundle(ctx context.Context) (scripts, error) {
 	folder, err := os.MkdirTemp("", "bench-peers-")
 	if err != nil {
@@ -64,15 +64,15 @@ func script(entry, footer string) ([]byte, error) {
 	return built.OutputFiles[0].Contents, nil
 }
 
-// A figure is what one turn has cost.
+// A figure is the cost of one turn.
 type figure struct {
 	Processor time.Duration `json:"processor"` // of the main thread, in nanoseconds
 	Wall      time.Duration `json:"wall"`      // in nanoseconds
-	Memory    int64         `json:"memory"`    // by which the page has grown, in bytes
+	Memory    int64         `json:"memory"`    // the page's growth, in bytes
 	Failure   string        `json:"failure,omitempty"`
 }
 
-// measureAll returns the figures by implementation. Where memory is watched, each has a browser of its own.
+// measureAll returns the figures by implementation. If it measures memory, each implementation has its own browser.
 func measureAll(ctx context.Context, w workload, rounds int, scripts scripts) (map[string][]figure, error) {
 	if !w.sample {
 		return measure(ctx, w, implementations, rounds, scripts)
@@ -88,14 +88,14 @@ func measureAll(ctx context.Context, w workload, rounds int, scripts scripts) (m
 	return all, nil
 }
 
-// A measurement is a workload on some implementations.
+// A measurement runs a workload on some implementations.
 type measurement struct {
 	workload workload
 	stream   []byte
 	browser  *browser
 
 	mu    sync.Mutex
-	begin chan struct{} // closed when the sources may have the stream
+	begin chan struct{} // closed when the stream may begin
 	from  figure
 	warm  bool
 	runs  map[string][]figure
@@ -135,7 +135,7 @@ func (m *measurement) routes(scripts scripts) http.Handler {
 	return mux
 }
 
-// mark takes what the page tells: that a turn begins or ends, that it is warm, or that all is over.
+// mark handles the page's reports: a turn begins or ends, the page is warm, or all is done.
 func (m *measurement) mark(_ http.ResponseWriter, r *http.Request) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

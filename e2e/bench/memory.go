@@ -9,17 +9,17 @@ import (
 	"strings"
 )
 
-// A memory is what a page of one implementation and its workers hold after a garbage collection, in bytes. The memory of the
-// module in a worker cannot be measured.
+// A memory is the memory of a page and its workers after a garbage collection, in bytes, with one implementation. The
+// memory of the module in a worker cannot be measured.
 type memory struct {
 	Name    string  `json:"name"`
 	Empty   int64   `json:"empty"`   // before the first source
-	One     int64   `json:"one"`     // with one that has received an event
+	One     int64   `json:"one"`     // with one source that has received an event
 	Many    int64   `json:"many"`    // with heldSources more
-	Closed  int64   `json:"closed"`  // when all are closed
-	Before  int64   `json:"before"`  // with one that has received earlyEvents
-	After   int64   `json:"after"`   // and when it has received all
-	Longest float64 `json:"longest"` // the longest task from then to now that took more than 50 ms, in milliseconds, 0 for none
+	Closed  int64   `json:"closed"`  // with all sources closed
+	Before  int64   `json:"before"`  // with one source that has received earlyEvents
+	After   int64   `json:"after"`   // after it has received all events
+	Longest float64 `json:"longest"` // the longest task over 50 ms between Before and After, in milliseconds; 0 for none
 	Failure string  `json:"failure,omitempty"`
 }
 
@@ -51,7 +51,7 @@ func measureMemory(ctx context.Context, name string, events int, scripts scripts
 	if err != nil {
 		return memory{}, err
 	}
-	// Otherwise a page waits for its measurement until garbage is collected some day.
+	// Without the flag, the measurement waits for the next garbage collection.
 	browser, err := openBrowser(ctx, site.URL+"/#"+url.PathEscape(string(setting)), "--enable-blink-features=ForceEagerMeasureMemory")
 	if err != nil {
 		return memory{}, err
@@ -61,7 +61,7 @@ func measureMemory(ctx context.Context, name string, events int, scripts scripts
 	return m, err
 }
 
-// memoryRoutes writes to m what the page has seen.
+// memoryRoutes stores the page's report in m.
 func memoryRoutes(events int, scripts scripts, m *memory, over chan<- error) http.Handler {
 	goOn := make(chan struct{})
 	mux := site("memory.html", scripts)
@@ -96,7 +96,7 @@ func sendSmall(w http.ResponseWriter, events int) {
 	http.NewResponseController(w).Flush()
 }
 
-// isolated gives pages and workers what they need to measure memory.
+// isolated sets the headers that pages and workers need to measure memory.
 func isolated(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cross-Origin-Opener-Policy", "same-origin")
@@ -105,7 +105,7 @@ func isolated(next http.Handler) http.Handler {
 	})
 }
 
-// memoryTable is Markdown, in kB.
+// memoryTable returns a Markdown table, in kB.
 func memoryTable(all []memory, events int) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "| kB held | with the first source | for each of %d more | left by them when closed | after %d events more than after %d | longest task meanwhile, ms |\n| --- | --- | --- | --- | --- | --- |\n",

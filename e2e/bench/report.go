@@ -35,11 +35,10 @@ func (r *report) add(w workload, runs map[string][]figure) {
 	r.Events[w.name], r.Figures[w.name] = w.count*w.streams(), runs
 }
 
-// A ratio is the processor time of an implementation to that of native in the same round: the median, and the least and
-// the most.
+// A ratio is an implementation's processor time divided by native's in the same round: median, minimum and maximum.
 type ratio struct{ median, least, most float64 }
 
-// ratio returns why there is none if a turn failed.
+// ratio returns the ratio, or the reason if a turn failed.
 func (r *report) ratio(workload, name string) (ratio, string) {
 	native, runs := r.Figures[workload]["native"], r.Figures[workload][name]
 	var ratios []float64
@@ -56,7 +55,7 @@ func (r *report) ratio(workload, name string) (ratio, string) {
 	return ratio{ratios[len(ratios)/2], ratios[0], ratios[len(ratios)-1]}, ""
 }
 
-// nanoseconds is what an event costs natively: the median.
+// nanoseconds returns native's median time per event.
 func (r *report) nanoseconds(workload string) float64 {
 	var costs []float64
 	for _, run := range r.Figures[workload]["native"] {
@@ -73,7 +72,7 @@ func microseconds(nanoseconds float64) string {
 	return fmt.Sprintf("%.3g µs", nanoseconds/1000)
 }
 
-// table returns the results in Markdown, with the spread of ours only. dist/bench.json has all of them.
+// table returns the results in Markdown, with the spread for ours only. The JSON file has all figures.
 func (r *report) table() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "| processor time of the main thread, native = 1 | native, per event | %s |\n", strings.Join(implementations[1:], " | "))
@@ -93,7 +92,7 @@ func (r *report) table() string {
 		}
 		b.WriteString("\n")
 	}
-	b.WriteString("\n| megabytes by which the page has grown | " + strings.Join(implementations, " | ") + " |\n")
+	b.WriteString("\n| growth of the page in megabytes | " + strings.Join(implementations, " | ") + " |\n")
 	b.WriteString("| --- |" + strings.Repeat(" --- |", len(implementations)) + "\n")
 	for _, workload := range r.Workloads {
 		if len(r.Figures[workload]["native"]) > 1 {
@@ -119,20 +118,20 @@ func (r *report) write(figures, plot string) error {
 	return os.WriteFile(plot, []byte(r.plot()), 0o644)
 }
 
-// The plot's measures, in pixels.
+// The plot's dimensions, in pixels.
 const (
 	labelWidth = 230
 	barsWidth  = 440
 	barHeight  = 11
 	groupGap   = 14
 	plotTop    = 70
-	mostRatio  = 4.0 // beyond that, a bar is cut and its figure told
+	mostRatio  = 4.0 // longer bars are cut off and labeled
 )
 
-// colors are those of the implementations, in their order.
+// colors are by implementation.
 var colors = [...]string{"#8b949e", "#0969da", "#218bff", "#54aeff", "#d0d7de", "#bf8700", "#a475f9", "#1a7f37", "#cf222e", "#57606a", "#8250df"}
 
-// plot is a bar for each implementation in every workload, as an SVG image that reads on light and on dark.
+// plot returns an SVG image with a bar for each implementation in every workload. It is legible on light and dark.
 func (r *report) plot() string {
 	var b strings.Builder
 	group := len(implementations)*barHeight + groupGap

@@ -19,11 +19,11 @@ import (
 	"github.com/andybalholm/brotli"
 )
 
-// A starter is a way to have an implementation in a page.
+// A starter is a way to load an implementation in a page.
 type starter struct {
 	name           string
 	implementation string
-	head           string // what the page has for it
+	head           string // HTML
 }
 
 // starters are the rows.
@@ -42,10 +42,10 @@ var starters = func() []starter {
 	return all
 }()
 
-// A start is what one visit to a page has shown, in milliseconds from its first script on.
+// A start has the times of one visit to a page, in milliseconds since its first script.
 type start struct {
-	Request float64 `json:"request"` // the request for the stream is at the server
-	Ready   float64 `json:"ready"`   // a WebAssembly module has been instantiated in the page, 0 for none
+	Request float64 `json:"request"` // the request for the stream arrives at the server
+	Ready   float64 `json:"ready"`   // a WebAssembly module is instantiated in the page, 0 for none
 	Opened  float64 `json:"opened"`  // the open event
 	First   float64 `json:"first"`   // the first event of the stream
 	Longest float64 `json:"longest"` // the longest task that took more than 50 ms, 0 for none
@@ -54,7 +54,7 @@ type start struct {
 	Begun float64 `json:"begun,omitempty"` // since 1970
 }
 
-// Of the visits in one profile the first finds nothing in the browser's caches, and the last all that it will find.
+// The first visit of a profile finds empty caches, the last one full caches.
 const visits = 3
 
 // A startSite serves the pages of one implementation to one browser.
@@ -86,7 +86,7 @@ func measureStart(ctx context.Context, l link, head string, scripts scripts) (co
 
 func (s *startSite) routes() http.Handler {
 	mux := http.NewServeMux()
-	// A browser that has just been started is busy with itself.
+	// A browser is busy just after its start.
 	mux.HandleFunc("GET /{$}", page(`<!doctype html><link rel="icon" href="data:,"><script>setTimeout(() => location.replace("/visit/0/"), 1000)</script>`))
 	text, _ := files.ReadFile("start.html")
 	mux.HandleFunc("GET /visit/{visit}/{$}", page(strings.Replace(string(text), "SCRIPT", s.head, 1)))
@@ -114,7 +114,7 @@ func page(text string) http.HandlerFunc {
 	}
 }
 
-// asset serves what a browser may keep. Only the first visit asks for it.
+// asset serves a file that the browser may cache. Only the first visit requests it.
 func (s *startSite) asset(w http.ResponseWriter, name string, compressed []byte, err error) {
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
@@ -141,7 +141,7 @@ func (s *startSite) visit(handle func(http.ResponseWriter, *http.Request, int)) 
 	}
 }
 
-// stream sends an event at once, and enough of them for the browser to see that the code is worth compiling well.
+// stream sends one event at once, and then enough events for the browser to optimize the code.
 func (s *startSite) stream(w http.ResponseWriter, r *http.Request, visit int) {
 	s.mu.Lock()
 	s.starts[visit].Request = float64(time.Now().UnixMicro()) / 1000
@@ -173,7 +173,7 @@ func (s *startSite) result(w http.ResponseWriter, r *http.Request, visit int) {
 	fmt.Fprintf(w, "/visit/%d/", visit+1)
 }
 
-// A starting has the starts of an implementation, of which each round adds one of each kind.
+// A starting has the starts of an implementation. Each round adds one of each kind.
 type starting struct {
 	Name   string             `json:"name"`
 	Starts map[string][]start `json:"starts"` // by the kind
@@ -215,7 +215,7 @@ func (s starting) measure(ctx context.Context, head string, scripts scripts) err
 	return nil
 }
 
-// spread returns the median, the least and the most of what the starts of a kind have.
+// spread returns the median, minimum and maximum over the starts of a kind.
 func (s starting) spread(kind string, of func(start) float64) (median, least, most float64) {
 	var values []float64
 	for _, start := range s.Starts[kind] {
@@ -225,7 +225,7 @@ func (s starting) spread(kind string, of func(start) float64) (median, least, mo
 	return values[len(values)/2], values[0], values[len(values)-1]
 }
 
-// startTable is Markdown: until the first event, and then what it waits for in ours.
+// startTable returns Markdown tables: the time until the first event, and the steps before it for ours.
 func startTable(all []starting) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "| milliseconds until the first event | bytes | %s | longest task |\n", strings.Join(startKinds, " | "))
@@ -255,7 +255,7 @@ func (s starting) writeWaits(b *strings.Builder) {
 		name string
 		of   func(start) float64
 	}{
-		{"the request is at the server", func(s start) float64 { return s.Request }},
+		{"the request arrives at the server", func(s start) float64 { return s.Request }},
 		{"the module is ready", func(s start) float64 { return s.Ready }},
 		{"`open`", func(s start) float64 { return s.Opened }},
 		{"the first event", func(s start) float64 { return s.First }},

@@ -10,23 +10,23 @@ import (
 	"unicode/utf16"
 )
 
-// A workload is a stream, and how it is sent. Before it, every source gets one event that does not count.
+// A workload is a stream and the way it is sent. Every source first gets one event that does not count.
 type workload struct {
 	name   string
-	event  string // with a verb for its number
+	event  string // a format with a verb for its number
 	count  int    // of events
-	chunk  int    // bytes that are written at a time; zero means an event
+	chunk  int    // bytes per write; zero means one event
 	pace   time.Duration
-	sample bool // whether it is for memory: it takes long, and one round is enough
+	sample bool // measures memory: it takes long, and one round is enough
 
-	sources int // on as many streams each event is sent; zero means one
+	sources int // streams that each event is sent on; zero means one
 }
 
 const small = "id: %07d\ndata: " + hundred + "\n\n"
 
 const hundred = "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
 
-// workloads returns all, of which those that take a time are to take that long.
+// workloads returns all workloads. Those that sustain a rate last for sustain.
 func workloads(sustain time.Duration) []workload {
 	const perSecond, burst = 20_000, 200
 	bursts := int(sustain * perSecond / burst / time.Second)
@@ -40,7 +40,7 @@ func workloads(sustain time.Duration) []workload {
 		{name: "8 MiB in one event", event: "id: %07d\ndata: " + strings.Repeat("x", 8<<20) + "\n\n", count: 2, chunk: 4 << 10},
 		{name: "20,000 events a second", event: small, count: bursts * burst, chunk: burst * len(fmt.Sprintf(small, 0)),
 			pace: time.Second * burst / perSecond, sample: true},
-		// Chromium has at most 256 streams of a connection of HTTP/2 at a time, whatever the server allows.
+		// Chromium opens at most 256 streams per HTTP/2 connection, whatever the server allows.
 		{name: "200 sources, an event a second", event: small, count: max(2, int(sustain/time.Second)), pace: time.Second, sample: true, sources: 200},
 	}
 }
@@ -54,10 +54,10 @@ func (w workload) stream() []byte {
 	return b.Bytes()
 }
 
-// streams returns on how many the events are sent.
+// streams returns the number of streams that each event is sent on.
 func (w workload) streams() int { return max(1, w.sources) }
 
-// units returns how long the data of all events is for JavaScript.
+// units returns the length of all events' data in UTF-16 code units.
 func (w workload) units() int {
 	n := 0
 	for line := range strings.Lines(w.event) {
@@ -68,7 +68,7 @@ func (w workload) units() int {
 	return (n - 1) * w.count * w.streams()
 }
 
-// seconds is how long the sending takes by its pace.
+// seconds returns the duration of sending at the workload's pace.
 func (w workload) seconds() float64 {
 	if !w.sample {
 		return 0

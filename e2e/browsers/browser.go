@@ -1,4 +1,4 @@
-// Package browsers starts the browsers of this machine, each with a profile of its own and without a window.
+// Package browsers starts the browsers installed on this machine, headless and with a new profile.
 package browsers
 
 import (
@@ -11,13 +11,13 @@ import (
 	"time"
 )
 
-// An Engine is a kind of browser and how to start one that shows a page, without anything of its user's.
+// An Engine is a kind of browser and the way to start it with a page and a new profile.
 type Engine struct {
 	Name     string
-	binaries []string // the first that is found is taken; the environment variable of the engine's name goes before
+	binaries []string // in order of preference, after the environment variable of the engine's name
 	hint     string   // how to install it
 	args     func(profile, url string) []string
-	display  bool // it needs a display, having no headless mode
+	display  bool // needs a display: has no headless mode
 }
 
 var engines = []Engine{
@@ -51,7 +51,7 @@ var engines = []Engine{
 	},
 }
 
-// Find returns the engine chromium, firefox or webkit. Whether the browser is installed shows when it is started.
+// Find returns the engine chromium, firefox or webkit. It does not check whether the browser is installed.
 func Find(name string) (Engine, error) {
 	var names []string
 	for _, e := range engines {
@@ -60,10 +60,10 @@ func Find(name string) (Engine, error) {
 		}
 		names = append(names, e.Name)
 	}
-	return Engine{}, fmt.Errorf("there is no browser %q: it is one of %s", name, strings.Join(names, ", "))
+	return Engine{}, fmt.Errorf("unknown browser %q: use one of %s", name, strings.Join(names, ", "))
 }
 
-// Path returns where the browser is, or an error that says how to install it.
+// Path returns the browser's path, or an error that says how to install it.
 func (e Engine) Path() (string, error) {
 	binaries := e.binaries
 	variable := strings.ToUpper(e.Name)
@@ -101,7 +101,7 @@ func (e Engine) Show(ctx context.Context, url string) error {
 		command.Env = append(command.Env, "DISPLAY="+display, "WEBKIT_DISABLE_SANDBOX_THIS_IS_DANGEROUS=1")
 	}
 	lead(command)
-	// Asked to, a browser ends its processes, all but those that hang.
+	// An interrupted browser ends its processes, except those that hang.
 	command.Cancel = func() error { return command.Process.Signal(os.Interrupt) }
 	command.WaitDelay = 10 * time.Second
 	output, err := command.CombinedOutput()
@@ -112,8 +112,8 @@ func (e Engine) Show(ctx context.Context, url string) error {
 	return fmt.Errorf("%s ended by itself: %v\n%s", path, err, output)
 }
 
-// openDisplay starts an X server that shows nothing to anyone, for browsers that cannot do without. It is stopped behind
-// them, and never killed, which would leave its lock behind.
+// openDisplay starts a virtual X server for browsers without a headless mode. Call stop after the browser has ended. It
+// does not kill the server, which would leave a lock file.
 func openDisplay() (display string, stop func(), err error) {
 	r, w, err := os.Pipe()
 	if err != nil {

@@ -4,7 +4,7 @@ package browsers
 
 import "os/exec"
 
-// Elsewhere a browser is trusted to end its processes.
+// Other systems trust the browser to end its processes.
 
 func lead(*exec.Cmd) {}
 

@@ -7,12 +7,12 @@ import (
 	"syscall"
 )
 
-// lead makes the command the leader of a process group, in which all that it starts will be.
+// lead makes the command the leader of a process group, which its child processes join.
 func lead(command *exec.Cmd) {
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 }
 
-// killFollowers ends what is left of the group of a command that has ended.
+// killFollowers kills the remaining processes in the group of a command that has ended.
 func killFollowers(command *exec.Cmd) {
 	if command.Process != nil {
 		syscall.Kill(-command.Process.Pid, syscall.SIGKILL)

@@ -1,6 +1,5 @@
-// Command conformance runs the conformance suite of EventSource in a browser without a window, writes what it has shown
-// to conformance.html and conformance.json, and exits with 1 if there is a difference from the HTML Standard for which
-// no reason is known.
+// Command conformance runs the conformance suite of EventSource in a headless browser, writes the results to
+// conformance.html and conformance.json, and exits with 1 if a difference from the HTML Standard has no known reason.
 package main
 
 import (
@@ -30,19 +29,19 @@ import (
 
 var (
 	errUnexplained = errors.New("there are differences without a known reason")
-	errUnfinished  = errors.New("some scenarios took too long, so they show nothing: run again when the machine has less to do")
+	errUnfinished  = errors.New("some scenarios timed out, so their results are unknown: run again when the machine is less busy")
 )
 
 func main() {
 	log.SetFlags(0)
 	log.SetPrefix("conformance: ")
 	var r run
-	flag.StringVar(&r.browser, "browser", "chromium", "`engine` of the browser: chromium, firefox or webkit")
+	flag.StringVar(&r.browser, "browser", "chromium", "browser `engine`: chromium, firefox or webkit")
 	flag.StringVar(&r.implementation, "impl", "", "run on this `implementation` only: native, wasm, or the URL or file of a script")
 	flag.StringVar(&r.dist, "dist", "dist", "`folder` with the built files; the report is written there too")
 	flag.StringVar(&r.files, "files", "", "run these comma-separated `files` of scenarios only")
-	flag.StringVar(&r.reproductions, "reproductions", "", "run the programs of this `folder` in place of the suite: docs/engines")
-	flag.DurationVar(&r.timeout, "timeout", 20*time.Minute, "give up after this `long`")
+	flag.StringVar(&r.reproductions, "reproductions", "", "run the programs in this `folder` instead of the suite: docs/engines")
+	flag.DurationVar(&r.timeout, "timeout", 20*time.Minute, "give up after this `duration`")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -63,7 +62,7 @@ func (r run) start(ctx context.Context, stdout io.Writer) error {
 	return r.run(ctx, stdout)
 }
 
-// run opens the suite's page in the browser, waits for its report, and writes that down.
+// run opens the suite's page in the browser, waits for its report, and writes the report.
 func (r run) run(ctx context.Context, stdout io.Writer) error {
 	engine, err := browsers.Find(r.browser)
 	if err != nil {
@@ -124,7 +123,7 @@ func (r run) query() string {
 	return query.Encode()
 }
 
-// A report is the part of the page's report that is printed on the terminal.
+// A report is the part of the page's report that is printed.
 type report struct {
 	Browser string `json:"browser"`
 	Totals  map[string]struct {

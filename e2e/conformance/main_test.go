@@ -25,10 +25,10 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/internal/nodetest"
 )
 
-// What the tests tell the browser that they are themselves; see actAsBrowser.
+// The test binary also acts as the browser, configured by these variables: see actAsBrowser.
 const (
-	reportVariable = "CONFORMANCE_TEST_REPORT" // it sends this report, and waits to be interrupted
-	notesVariable  = "CONFORMANCE_TEST_NOTES"  // it writes its arguments and its home there
+	reportVariable = "CONFORMANCE_TEST_REPORT" // the report to send before waiting for an interrupt
+	notesVariable  = "CONFORMANCE_TEST_NOTES"  // the file for its arguments and its home
 )
 
 func TestMain(m *testing.M) {
@@ -45,7 +45,7 @@ type notes struct {
 	follower *os.File // ends when the other process has ended
 }
 
-// actAsBrowser is a browser that starts another process, which ignores interrupts, and reports what it was told to.
+// actAsBrowser acts as a browser that starts another process, which ignores interrupts, and sends a given report.
 func actAsBrowser(path string) {
 	follower := exec.Command("sh", "-c", `exec 3>"$0"; trap "" INT; echo started; while :; do sleep 1; done`, followerOf(path))
 	started, err := follower.StdoutPipe()
@@ -71,7 +71,7 @@ func actAsBrowser(path string) {
 	<-interrupted.Done()
 }
 
-// followerOf returns the FIFO that the other process has open.
+// followerOf returns the FIFO that the other process holds open.
 func followerOf(path string) string { return path + ".follower" }
 
 func check(err error) {
@@ -81,7 +81,7 @@ func check(err error) {
 	}
 }
 
-// withBrowser runs the suite in the browser that the test binary is.
+// withBrowser runs the suite with the test binary as the browser.
 func withBrowser(t *testing.T, r run) (output string, n notes, err error) {
 	t.Helper()
 	executable, err := os.Executable()
@@ -114,7 +114,7 @@ func withBrowser(t *testing.T, r run) (output string, n notes, err error) {
 	return stdout.String(), n, err
 }
 
-// emptyDist is as much of a dist/ as the command looks for.
+// emptyDist returns a dist/ with only the files that the command looks for.
 func emptyDist(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -124,13 +124,13 @@ func emptyDist(t *testing.T) string {
 	return dir
 }
 
-// checkNothingIsLeft finds the browser's profile and its processes gone.
+// checkNothingIsLeft checks that the browser's profile and processes are gone.
 func checkNothingIsLeft(t *testing.T, n notes) {
 	t.Helper()
 	if _, err := os.Stat(n.Home); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the profile %s is left: %v", n.Home, err)
 	}
-	n.follower.SetReadDeadline(time.Now().Add(time.Minute)) // or a failure would hang
+	n.follower.SetReadDeadline(time.Now().Add(time.Minute)) // a failure must not hang
 	if _, err := io.Copy(io.Discard, n.follower); err != nil {
 		t.Errorf("waiting for the browser's other process: %v", err)
 	}
@@ -145,8 +145,8 @@ func TestReport(t *testing.T) {
 		err    error
 		tells  []string
 	}{
-		"all is explained": {fmt.Sprintf(reportOf, 0, ""), nil, []string{"Testbrowser/1", "2 as the standard,   1 differ"}},
-		"something is not": {fmt.Sprintf(reportOf, 1, "got: this"), errUnexplained, []string{"1 unexplained", "retry/one on native\ngot: this"}},
+		"explained":   {fmt.Sprintf(reportOf, 0, ""), nil, []string{"Testbrowser/1", "2 as the standard,   1 differ"}},
+		"unexplained": {fmt.Sprintf(reportOf, 1, "got: this"), errUnexplained, []string{"1 unexplained", "retry/one on native\ngot: this"}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -176,14 +176,14 @@ func TestReportIsWritten(t *testing.T) {
 		}
 	}
 	if err := publish([]byte(`{"totals": 1}`), dir, io.Discard); err == nil || !strings.Contains(err.Error(), "reading the report") {
-		t.Errorf("a report that is none: %v", err)
+		t.Errorf("an invalid report: %v", err)
 	}
 	if err := publish([]byte("{}"), filepath.Join(dir, "none"), io.Discard); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a folder that does not exist: %v", err)
 	}
 }
 
-// A page of docs/engines. The browser that the test binary is posts its report to /report.
+// A page of docs/engines. The test binary, as the browser, posts its report to /report.
 const reproduction = "# A title\n\n```js\n" + `import { createServer } from 'node:http';
 const server = createServer((request, response) => {
   request.on('data', (text) => console.log(String(text))).on('end', () => response.end());
@@ -212,7 +212,7 @@ func TestReproduce(t *testing.T) {
 				t.Errorf("error %v, not %v", err, test.err)
 			}
 			if output != test.tells {
-				t.Errorf("printed %q, not %q", output, test.tells)
+				t.Errorf("printed %q, want %q", output, test.tells)
 			}
 			checkNothingIsLeft(t, n)
 		})
@@ -311,11 +311,11 @@ func TestWhatIsMissing(t *testing.T) {
 		run   run
 		tells []string
 	}{
-		"a browser that is none":        {run{browser: "netscape"}, []string{`"netscape"`, "chromium, firefox, webkit"}},
-		"dist":                          {run{browser: "chromium", dist: t.TempDir()}, []string{"make build", "-dist"}},
-		"the binary":                    {run{browser: "chromium", dist: emptyDist(t)}, []string{"no chromium", "google-chrome", "apt-get install chromium", "CHROMIUM"}},
-		"the binary that the user says": {run{browser: "firefox", dist: emptyDist(t)}, []string{missing, "apt-get install firefox-esr"}},
-		"the display":                   {run{browser: "webkit", dist: emptyDist(t)}, []string{"Xvfb", "apt-get install xvfb"}},
+		"an unknown browser": {run{browser: "netscape"}, []string{`"netscape"`, "chromium, firefox, webkit"}},
+		"dist":               {run{browser: "chromium", dist: t.TempDir()}, []string{"make build", "-dist"}},
+		"the binary":         {run{browser: "chromium", dist: emptyDist(t)}, []string{"no chromium", "google-chrome", "apt-get install chromium", "CHROMIUM"}},
+		"the user's binary":  {run{browser: "firefox", dist: emptyDist(t)}, []string{missing, "apt-get install firefox-esr"}},
+		"the display":        {run{browser: "webkit", dist: emptyDist(t)}, []string{"Xvfb", "apt-get install xvfb"}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -333,7 +333,7 @@ func TestWhatIsMissing(t *testing.T) {
 	}
 }
 
-// One file of scenarios in Chromium, from the command to the files that it writes.
+// TestChromium runs one file of scenarios in Chromium, from the command to the written files.
 func TestChromium(t *testing.T) {
 	const dist = "../../dist"
 	if _, err := os.Stat(filepath.Join(dist, "eventsource.mjs")); err != nil {
@@ -364,7 +364,7 @@ func TestChromium(t *testing.T) {
 	}
 	for _, implementation := range []string{"native", "wasm"} {
 		if got.Totals[implementation].AsTheStandard == 0 {
-			t.Errorf("no scenario has passed on %s:\n%s", implementation, stdout.String())
+			t.Errorf("no scenario passed on %s:\n%s", implementation, stdout.String())
 		}
 	}
 	page, err := os.ReadFile(filepath.Join(r.dist, "conformance.html"))

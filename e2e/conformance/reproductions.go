@@ -10,7 +10,7 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/e2e/browsers"
 )
 
-var errShowsElse = errors.New("some pages show something else than docs/engines says: update it")
+var errShowsElse = errors.New("some pages show other results than docs/engines says: update them")
 
 // reproduce runs the programs of docs/engines in the browser, and compares what they show with what the pages say.
 func (r run) reproduce(ctx context.Context, stdout io.Writer) error {

@@ -38,7 +38,7 @@ function opensWith(t, further) {
   });
 }
 
-/** The scenarios of these groups with further options, except for those that do not apply then. */
+/** The scenarios of these groups with further options, without those that do not apply with them. */
 export function again(groups, further, except) {
   return Object.entries(groups).flatMap(([group, scenarios]) =>
     scenarios

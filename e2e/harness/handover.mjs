@@ -1,6 +1,6 @@
-// Node's half of TestHandOvers: reads streams from its input, each behind its length in four bytes, and prints for each what
-// the script makes of it, as JSON. A stream is parsed by the script alone, by Go alone, and with a hand-over from one to the
-// other and back at each of its bytes. That they agree is looked after here, and that native agrees elsewhere.
+// Node's half of TestHandOvers: reads streams from its input, each preceded by its length in four bytes, and prints the
+// script's result for each, as JSON. A stream is parsed by the script alone, by Go alone, and with a hand-over from one to
+// the other and back at each byte. This file checks that the results agree. TestStreams compares them with native.
 
 import { readFileSync } from 'node:fs';
 import { goOnly, Parser, setDefaultURL } from '../../dist/test/eventsource.mjs';
@@ -14,12 +14,12 @@ const engine = await goOnly();
 const RETRY = { statuses: [], initial: 0, max: 0, factor: 1, jitter: 0, attempts: Infinity, resetAfter: 0, seed: 1 };
 const STREAMING = 2;
 
-/** Of a stream that is longer, not every byte is a place to hand over at: the time for that is quadratic. */
+/** The maximum number of hand-overs in a stream. Longer streams skip bytes, since the time is quadratic. */
 const MOST_PLACES = 400;
 
 const LARGEST_PART = 65536;
 
-/** What the parts of a stream add up to. */
+/** Collects the events of a stream, in the format of handover_test.go. */
 class Trace {
   lines = [];
   failed = false;
@@ -48,7 +48,7 @@ class Trace {
   }
 }
 
-/** Go's source, as it begins or where a parser of the script's has come to. */
+/** Go's source, at the start of a stream or in the state of a script's parser. */
 function adopt(parser, options) {
   const state = { phase: STREAMING, url: 'http://localhost/', wait: 0, failures: 0, retry: RETRY, parser: parser.state };
   return engine.adopt({}, { state, options, reconnectionTime: parser.reconnectionTime });
@@ -71,7 +71,7 @@ function byGo(stream, options) {
   return trace.end(source);
 }
 
-/** From the script to Go behind the first bytes, and back behind others. */
+/** Hands over from the script to Go at one byte, and back at another. */
 function handedOver(stream, options, there, back) {
   const [parser, trace] = [new Parser(options), new Trace()];
   if (there > 0) trace.add(parser.parse(stream.subarray(0, there)));
@@ -97,7 +97,7 @@ function compare(stream, options) {
   for (let at = 0; at <= stream.length; at += step) {
     check(`to Go at ${at}`, handedOver(stream, options, at, stream.length));
     check(`to Go at 0 and back at ${at}`, handedOver(stream, options, 0, at));
-    check(`to Go at ${at} and back behind a byte`, handedOver(stream, options, at, Math.min(at + 1, stream.length)));
+    check(`to Go at ${at} and back after a byte`, handedOver(stream, options, at, Math.min(at + 1, stream.length)));
   }
   return { script, differences };
 }

@@ -1,33 +1,33 @@
 package matrix
 
-// An app is a project that a tool's current starter makes, or one made by hand where there is no starter, with the code of
-// docs/getting-started.md in it. To add a version of a tool, add a line to apps.
+// An app is a project from a tool's starter, or one made by hand if the tool has none, with the code of
+// docs/getting-started.md. To add a version of a tool, add a line to apps.
 type app struct {
 	name    string
 	section string // of docs/getting-started.md, whose commands and files it takes
 	version string // of the starter, instead of "latest"
 	create  string // replaces the section's first command
 
-	// files are written too. One whose content is the name of a file of the section has that file's content.
+	// files are additional files. Content that names a file of the section stands for that file's content.
 	files map[string]string
 
 	modes []mode
 
-	// node is the version of Node.js that the tool asks for, if it is newer than the oldest one that we support.
+	// node is the Node.js version that the tool requires, if it is newer than the oldest that we support.
 	node string
-	// short marks those that run without -all.
+	// short marks apps that also run without -all.
 	short bool
 }
 
-// A mode is one way to get a project to a browser.
+// A mode is a way to serve a project to a browser.
 type mode struct {
 	name  string
-	entry string // of the package, if it is not the one in the documentation
+	entry string // of the package, if not the documented one
 	build string // a shell command
 	serve string // a shell command that serves on 127.0.0.1:$PORT
 	out   string // without serve: the folder to serve
 
-	// What is expected, if it is not the Go module, in a worker where that is asked for.
+	// The expected result, if it is not the Go module, in a worker on request.
 	engine   string
 	noWorker bool
 	reason   string // for the table
@@ -40,7 +40,7 @@ var vite = []mode{
 	{name: "build", build: "npm run build", out: "dist"},
 }
 
-// notCopied is what the tools have in common that build a script from import.meta.url and ship no file that it asks for.
+// notCopied adapts a mode to tools that do not copy the files that a script loads by import.meta.url.
 func notCopied(m mode) mode {
 	m.engine, m.noWorker = "script", true
 	m.reason = "ships no files: import `eventsource-wasm/inline`, or copy `eventsource.wasm` and `eventsource.worker.js` beside the script"
@@ -53,7 +53,7 @@ func withInline(m mode) mode {
 	return m
 }
 
-// vanilla is a page without a framework, for the tools that have no starter.
+// vanilla is a page without a framework, for tools without a starter.
 const vanilla = `import { EventSource } from "eventsource-wasm";
 
 const source = new EventSource("http://localhost:8080/events?topic=clock", { headers: { Authorization: "Bearer secret" } });
@@ -156,7 +156,7 @@ export default { plugins: [new HtmlWebpackPlugin()] };
 	},
 }
 
-// nuxtPage is that of Vue, for a server that renders it too.
+// nuxtPage is the Vue page, adapted to server-side rendering.
 const nuxtPage = `<script setup lang="ts">
 import { EventSource } from "eventsource-wasm";
 
@@ -176,7 +176,7 @@ onUnmounted(() => source?.close());
 </template>
 `
 
-// nextLayout is that of the starter without its fonts, which come from another site.
+// nextLayout is the starter's layout without its fonts, which come from another site.
 const nextLayout = `export default function RootLayout({ children }: { children: React.ReactNode }) {
   return (
     <html lang="en">

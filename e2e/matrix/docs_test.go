@@ -50,14 +50,14 @@ func parseSection(text string) section {
 	return s
 }
 
-// gettingStarted returns the sections that make projects. One with Next.js has the hook of React's section.
+// gettingStarted returns the sections that make projects. Next.js gets the hook from React's section.
 func gettingStarted(t *testing.T) map[string]section {
 	sections := readSections(t, "getting-started.md")
 	sections["Next.js"].files["src/useEventSource.ts"] = sections["React"].files["src/useEventSource.ts"]
 	return sections
 }
 
-// Each section says how to make a project in four commands, and every snippet in it is one that the matrix uses.
+// Each section makes a project in four commands, and the matrix uses every snippet in it.
 func TestSections(t *testing.T) {
 	for name, files := range map[string]int{"Plain HTML": 1, "React": 2, "Vue": 1, "Svelte": 1, "Angular": 1, "Next.js": 3} {
 		s := gettingStarted(t)[name]

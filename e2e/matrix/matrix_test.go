@@ -1,5 +1,5 @@
-// Package matrix makes a project with each bundler and framework that the documentation names, installs the npm package in
-// it, and opens what comes of it in a browser. Without -all it does so with those that differ most.
+// Package matrix makes a project with each bundler and framework in the documentation, installs the npm package in it, and
+// opens the result in a browser. Without -all, it tests only a few tools that differ most.
 package matrix
 
 import (
@@ -33,7 +33,7 @@ var (
 	table = flag.String("table", "", "`file` to write the table to, between two comments")
 )
 
-// longest is how long a command may take, and a page may be loading. It is a bound on what hangs.
+// longest limits a command, and the loading of a page. It only ends what hangs.
 const longest = 10 * time.Minute
 
 func TestMatrix(t *testing.T) {
@@ -62,14 +62,14 @@ func TestMatrix(t *testing.T) {
 	}
 }
 
-// A project is an app that has been made.
+// A project is an app on disk.
 type project struct {
 	name, folder string
 	env          []string
 	files        map[string]string
 }
 
-// make runs the commands of the documentation, with a version where they say "latest", and with the tarball for the package.
+// make runs the commands of the documentation, with a version instead of "latest", and the tarball instead of the package.
 func (a app) make(t *testing.T, s section, tarball string) project {
 	t.Helper()
 	parent := t.TempDir()
@@ -96,8 +96,8 @@ func (a app) make(t *testing.T, s section, tarball string) project {
 	return p
 }
 
-// environment is what commands run in: a starter asks nothing, a tool reports nothing to its maker, and node is of that
-// version, if it is given.
+// environment returns the environment of commands: starters do not prompt, tools send no telemetry, and node has the given
+// version, if any.
 func environment(t *testing.T, node string) []string {
 	t.Helper()
 	env := append(os.Environ(), "CI=true", "npm_config_yes=true", "npm_config_audit=false", "npm_config_fund=false", "npm_config_prefer_offline=true",
@@ -112,7 +112,7 @@ func environment(t *testing.T, node string) []string {
 
 var call = regexp.MustCompile(`\{ headers:`)
 
-// write writes the files, with the address of the stream, and with the options that show what runs.
+// write writes the files, with the stream's URL and with options that show the engine.
 func (p project) write(t *testing.T, stream, entry string) {
 	t.Helper()
 	for path, content := range p.files {
@@ -170,11 +170,11 @@ func (p project) serve(t *testing.T, command string) string {
 	cmd := exec.Command("sh", "-c", command)
 	cmd.Dir, cmd.Env = p.folder, append(p.env, "PORT="+port)
 	cmd.Stdout, cmd.Stderr = log, log
-	stdin, err := cmd.StdinPipe() // some end with their input
+	stdin, err := cmd.StdinPipe() // some servers end with their input
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // it starts others
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // it starts further processes
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -200,9 +200,9 @@ func waitForServer(t *testing.T, address string, ended chan error) error {
 		select {
 		case err := <-ended:
 			ended <- err
-			return fmt.Errorf("it has ended: %v", err)
+			return fmt.Errorf("the server exited: %v", err)
 		case <-hung:
-			return fmt.Errorf("nothing answers on %s", address)
+			return fmt.Errorf("no answer from %s", address)
 		case <-look.C:
 			request, err := http.NewRequestWithContext(t.Context(), "GET", "http://"+address+"/", nil)
 			if err != nil {
@@ -218,7 +218,7 @@ func waitForServer(t *testing.T, address string, ended chan error) error {
 	}
 }
 
-// A row is what a mode has come to.
+// A row is the result of a mode.
 type row struct {
 	app, mode, engine, worker, reason string
 }
@@ -251,12 +251,12 @@ func (m mode) check(t *testing.T, browser context.Context, p project) row {
 		}
 	}
 	if worker.inWorker != inWorker {
-		t.Errorf("%s with worker: true: in a worker is %v, want %v; on the console: %q", m.name, worker.inWorker, inWorker, worker.console)
+		t.Errorf("%s with worker: true: in a worker = %v, want %v; on the console: %q", m.name, worker.inWorker, inWorker, worker.console)
 	}
 	return row{p.name, m.name, plain.engine, worker.where(), m.reason}
 }
 
-// visited is what a page has shown.
+// visited is what a page showed.
 type visited struct {
 	engine   string
 	inWorker bool
@@ -271,7 +271,7 @@ func (v visited) where() string {
 	return v.engine + ", on the page's thread"
 }
 
-// watch notes the lines of the console, uncaught errors, and the workers of a page.
+// watch records console lines, uncaught errors and workers.
 const watch = `globalThis.seen = [];
 for (const level of ['debug', 'info', 'warn', 'error']) {
 	const log = console[level];
@@ -309,7 +309,7 @@ func visit(t *testing.T, browser context.Context, url string) (v visited) {
 	if err != nil {
 		t.Fatalf("opening %s: %v", url, err)
 	}
-	// A development server may load the page again, when it has found what the page imports.
+	// A development server may reload the page after it has found the page's imports.
 	waiting, stop := context.WithTimeout(tab, 2*time.Minute)
 	defer stop()
 	_, failed := chromedp.Run(waiting, chromedp.Poll[bool](shows+" && "+decided, chromedp.WithPollingTimeout(0)))
@@ -343,8 +343,8 @@ func visit(t *testing.T, browser context.Context, url string) (v visited) {
 	return v
 }
 
-// serveClock serves a stream behind a token, and returns its address. It sends an event often, since an engine takes a source
-// over when something arrives.
+// serveClock serves a protected stream and returns its URL. It keeps sending an event, because an engine takes a source
+// over only when data arrives.
 func serveClock(t *testing.T) string {
 	t.Helper()
 	return serveStream(t, func(broker *server.Broker) string {
@@ -369,8 +369,8 @@ func keepTicking(t *testing.T, broker *server.Broker) {
 	}()
 }
 
-// serveStream serves a stream behind a token to all origins, from where begin says on, and returns its address.
-func serveStream(t *testing.T, begin func(*server.Broker) (behind string)) string {
+// serveStream serves a protected stream to all origins, from the ID that begin returns, and returns its URL.
+func serveStream(t *testing.T, begin func(*server.Broker) (after string)) string {
 	t.Helper()
 	broker := &server.Broker{}
 	t.Cleanup(broker.Close)
@@ -433,7 +433,7 @@ func startBrowser(t *testing.T) context.Context {
 
 var tablePlace = regexp.MustCompile(`(?s)(<!-- make matrix -->\n).*(<!-- end -->)`)
 
-// writeTable puts the table into the documentation.
+// writeTable writes the table into the documentation.
 func writeTable(t *testing.T, rows []row) {
 	t.Helper()
 	var b strings.Builder
@@ -446,7 +446,7 @@ func writeTable(t *testing.T, rows []row) {
 		t.Fatal(err)
 	}
 	if !tablePlace.Match(text) {
-		t.Fatalf("%s has no place for the table", *table)
+		t.Fatalf("%s has no <!-- make matrix --> for the table", *table)
 	}
 	text = tablePlace.ReplaceAll(text, []byte("${1}"+b.String()+"${2}"))
 	if err := os.WriteFile(*table, text, 0o644); err != nil {

@@ -15,10 +15,10 @@ import (
 type runtime struct {
 	name    string
 	section string
-	install string // the packages of npm that it needs
+	install string // npm packages
 	command string
 	prints  string
-	node    string // the version of Node.js, if it is not the one that is installed
+	node    string // the Node.js version, if not the installed one
 	short   bool
 }
 
@@ -66,7 +66,7 @@ func (r runtime) check(t *testing.T, s section, tarball, stream string) {
 		}
 	}
 	if output := p.output(t, p.folder, r.command+" 2>&1"); !strings.Contains(output, r.prints) {
-		t.Errorf("%s prints %q, want %q in it", r.command, output, r.prints)
+		t.Errorf("%s prints %q, want a part %q", r.command, output, r.prints)
 	}
 }
 
@@ -84,7 +84,7 @@ func (r runtime) project(t *testing.T, s section, tarball string) project {
 	return p
 }
 
-// Without fetch, as in Jest's own environment for jsdom, a source says so by an error event.
+// Without fetch, as in Jest's jsdom environment, a source reports it with an error event.
 func TestWithoutFetch(t *testing.T) {
 	nodetest.Require(t)
 	folder := t.TempDir()
@@ -106,7 +106,7 @@ source.onerror = ({ reason, willRetry, cause }) => {
 	}
 }
 
-// serveHello serves a stream of one event behind a token, and returns its address.
+// serveHello serves a protected stream of one event and returns its URL.
 func serveHello(t *testing.T) string {
 	t.Helper()
 	return serveStream(t, func(broker *server.Broker) (behind string) {

@@ -1,16 +1,16 @@
-// Which scenarios say nothing about an implementation outside of a browser, each with the reason. By file, or by file and
-// name, which goes before the file. An empty reason means that the scenario applies.
+// Why scenarios do not apply outside of a browser, by file, or by file and name, which takes precedence. An empty reason
+// means that the scenario applies.
 
 const page = 'needs a document';
-const cors = 'CORS is of browsers: outside of one, a program has no origin';
-const browserHeaders = 'the headers are those of a page';
+const cors = 'CORS needs a browser: other programs have no origin';
+const browserHeaders = 'shows the headers of a page';
 const pageEvents = "needs a page's events and storage";
 const relative = 'a relative URL needs the URL of a document';
 const synchronous = 'needs a synchronous request, which only pages can make';
 const target = "shows the runtime's own EventTarget and Event, which implementations extend";
 const cookies = 'outside of browsers, fetch keeps no cookies';
-const control = "the runtime's fetch sends no header with a control character, whoever asks it to";
-const zstd = 'a coding that the runtime does not ask for';
+const control = "the runtime's fetch never sends a header with a control character";
+const zstd = 'the runtime does not request this coding';
 
 const browserOnly = {
   crossorigin: cors,
@@ -42,7 +42,7 @@ const browserOnly = {
   'headers/headers that the preflight response does not allow fail the connection': cors,
   'headers/the request has the standard headers': browserHeaders,
 
-  'idl/a source cannot be cloned': "shows the runtime's own structuredClone, to which an EventTarget is any object",
+  'idl/a source cannot be cloned': "shows the runtime's own structuredClone, which takes an EventTarget for a plain object",
   'idl/a source has no own properties': target,
   'idl/a subclass can be constructed and receives messages': target,
 
@@ -78,10 +78,10 @@ const browserOnly = {
   'resuming/an option of the wrong type throws a TypeError that names it': '',
 
   'responses/a stream with Content-Encoding: zstd is decoded as it arrives': zstd,
-  'responses/six sources connect to a server at a time, and closing one admits the next': 'the limit is of browsers',
+  'responses/six sources connect to a server at a time, and closing one admits the next': 'only browsers have this limit',
 };
 
-// What is expected of ours and of nobody else: mostly what Chromium does where the standard leaves it open.
+// What only ours is expected to do: mostly what Chromium does where the standard leaves it open.
 const open = 'the standard leaves it open';
 const choice = 'the standard lets a client choose between failing and retrying here';
 
@@ -103,7 +103,7 @@ const ofOurs = {
   'redirects/a redirect to an invalid URL is a network error and is retried': choice,
 };
 
-// The files that are about the bytes of a connection, which all clients in Go are for.
+// The files about the bytes of a connection, which every Go client handles.
 const wire = ['answers', 'cuts', 'failures', 'ids', 'parsing', 'reconnection', 'retry'];
 
 const ofGo = {
@@ -112,10 +112,10 @@ const ofGo = {
   'reconnection/a source opens when the response headers arrive, before the body': 'shows the event open, which most clients in Go do not have',
 };
 
-/** The standard of scenarios that are not about it: they hold ours to what a browser says or has. */
+/** The value of "standard" in scenarios that the standard does not cover. They compare ours with a browser. */
 const NONE = /^none\b/;
 
-/** Why the scenario says nothing about the implementation, or an empty string. */
+/** Why the scenario does not apply to the implementation, or an empty string. */
 export function inapplicable({ file, name, only, standard }, { own, client }) {
   const id = `${file}/${name}`;
   if (!own && only === 'wasm') return 'about an addition of eventsource-wasm';
@@ -125,7 +125,7 @@ export function inapplicable({ file, name, only, standard }, { own, client }) {
   return browserOnly[id] ?? browserOnly[file] ?? '';
 }
 
-/** Keys of the tables that name no scenario. */
+/** Keys of the tables that match no scenario. */
 export function stale(catalogue) {
   const known = new Set(catalogue.flatMap(({ file, name }) => [file, `${file}/${name}`]));
   return Object.keys({ ...browserOnly, ...ofOurs, ...ofGo }).filter((key) => !known.has(key));
@@ -133,12 +133,12 @@ export function stale(catalogue) {
 
 const request = /^(not awaited: )?[A-Z]+ [ABC]\b/;
 
-// Headers that a program does not send which has no origin and no cache, and the white space before a value, which is not
-// part of it (RFC 9110, 5.5).
+// Headers that a program without origin and cache does not send. The white space before a value is not part of it (RFC
+// 9110, 5.5).
 const ofPages = / (cache-control|pragma): (missing|"[^"]*")| origin: "(A|null)"/g;
 const leading = /( last-event-id: ") +/;
 
-/** A trace with the requests as any program may make them. */
+/** A trace without the parts of requests that only a page has. */
 export function asProgram(trace) {
   return trace.map((line) => (request.test(line) ? line.replace(ofPages, '').replace(leading, '$1') : line));
 }

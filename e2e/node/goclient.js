@@ -1,13 +1,13 @@
-// An EventSource whose stream a Go client reads, in a process that package clients serves. It has what scenarios about the
-// bytes of a connection use and no more: what a Go client does not show is left out of their traces.
+// An EventSource whose stream a Go client reads, in a process that package clients serves. It supports only what scenarios
+// about the bytes of a connection use. Their traces omit what a Go client does not show.
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 
-// Some clients deliver blocks without data. That counts in the files that are about it, and not in all that begin a stream
-// with a reconnection time.
+// Some clients deliver blocks without data. That counts only in the files about it, since many streams begin with such a
+// block, a reconnection time.
 const aboutBlocks = ['cuts', 'parsing'];
 
-/** Starts the program and returns a function that makes classes of its clients, as the scenarios of a file need them. */
+/** Starts the program. Returns a function that makes a class for one of its clients, for the scenarios of a file. */
 export function start(program, file) {
   const passesOver = (data) => data === '' && !aboutBlocks.includes(file);
   const sources = new Map();
@@ -16,10 +16,10 @@ export function start(program, file) {
   createInterface({ input: child.stdout }).on('line', (line) => {
     const { id, ...event } = JSON.parse(line);
     sources.get(id)?.(event);
-    if (event.event === 'lost') tell({ id, done: true }); // the client waits: its listeners may have closed the source
+    if (event.event === 'lost') tell({ id, done: true }); // the client waits, because a listener may have closed the source
   });
   child.on('exit', (code) => {
-    throw new Error(`${program} has ended with status ${code}`);
+    throw new Error(`${program} exited with status ${code}`);
   });
   let last = 0;
 
@@ -49,31 +49,31 @@ export function start(program, file) {
 
     #receive({ event, type, data }) {
       if (event === 'message') {
-        const message = { data: text(data), origin: new URL(this.url).origin }; // most do not tell the origin
+        const message = { data: text(data), origin: new URL(this.url).origin }; // most clients do not report the origin
         if (!passesOver(message.data)) this.dispatchEvent(new MessageEvent(text(type) || 'message', message));
         return;
       }
-      // A client does not say whether it is going to try again: the next request shows it.
+      // A client does not report whether it will reconnect: the next request shows it.
       this.readyState = event === 'open' ? 1 : 0;
       this.dispatchEvent(new Event(event === 'open' ? 'open' : 'error'));
     }
   };
 }
 
-/** Bytes in Base64 as a stream's are decoded. */
+/** Decodes Base64 to text, as a stream is decoded. */
 function text(base64 = '') {
   return new TextDecoder('utf-8', { ignoreBOM: true }).decode(Buffer.from(base64, 'base64'));
 }
 
-// The lines that no Go client's API accounts for, and what it does not say in others.
+// Lines that no Go client's API can produce, and parts of other lines that it cannot.
 const unseen = /^(\w+: )?(open|error (CONNECTING|OPEN|CLOSED))$|^readyState /;
 const request = /^((?:not awaited: )?[A-Z]+ [ABC]\b\S*)(.*)$/;
 const others = / (?!accept:|last-event-id:)[\w-]+: ("([^"\\]|\\.)*"|<[^>]*>|missing)/g; // headers
 const message = / ("|of \d+ code units)/;
-const told = /( id "([^"\\]|\\.)*")?( (CONNECTING|CLOSED))?$/; // behind the data of a message
+const told = /( id "([^"\\]|\\.)*")?( (CONNECTING|CLOSED))?$/; // after a message's data
 const empty = /^(\w+: )?\S+ ""$/;
 
-/** A trace of requests and messages, for the scenarios of a file. That an id was received, the next request shows. */
+/** Reduces a trace to requests and messages, for the scenarios of a file. The next request shows which ID was received. */
 export function requestsAndMessages(trace, file) {
   return trace.filter((line) => !unseen.test(line)).map((line) => {
     if (request.test(line)) return line.replace(request, (_, what, headers) => what + headers.replace(others, ''));

@@ -14,19 +14,19 @@ import (
 	"strings"
 )
 
-// An implementation is a class that run.js loads, and the runtime that it does so in.
+// An implementation is a class that run.js loads, and the runtime that runs it.
 type implementation struct {
 	id      string // in -of
 	Name    string `json:"name"`
 	URL     string `json:"-"`
-	Own     bool   `json:"own,omitempty"`    // ours, which has rows in differences.json and scenarios of its own
-	Module  string `json:"module,omitempty"` // the file that exports EventSource, or none for the runtime's own
-	Go      string `json:"go,omitempty"`     // the file of ours that makes every source run on Go
-	Client  string `json:"client,omitempty"` // the Go client that the class stands for
+	Own     bool   `json:"own,omitempty"`    // ours, with rows in differences.json and its own scenarios
+	Module  string `json:"module,omitempty"` // the file that exports EventSource; empty for the runtime's own
+	Go      string `json:"go,omitempty"`     // the file that makes every source of ours run on Go
+	Client  string `json:"client,omitempty"` // the Go client behind the class
 	Program string `json:"program,omitempty"`
 
-	note    string // on how it is used
-	pkg     string // the package of npm, or the module of Go, whose version counts, if it is not the runtime's
+	note    string // how it is used
+	pkg     string // the npm package or Go module whose version is shown, if not the runtime's
 	runtime runtime
 }
 
@@ -45,7 +45,7 @@ var (
 const (
 	repository = "https://github.com/eventsource-wasm/eventsource-wasm"
 	script     = "dist/eventsource.mjs"
-	testScript = "dist/test/eventsource.mjs" // what drives ours in tests
+	testScript = "dist/test/eventsource.mjs" // the test build
 	module     = "dist/eventsource.wasm"
 	goclients  = "dist/tools/goclients" // built from e2e/node/goclients
 )
@@ -55,11 +55,11 @@ const tools = "dist/tools/runtimes"
 
 var implementations = []implementation{
 	{
-		id: "ours", Name: "eventsource-wasm", URL: repository, note: "as a program imports it: on its engine in JavaScript",
+		id: "ours", Name: "eventsource-wasm", URL: repository, note: "as a program imports it, on its JavaScript engine",
 		Own: true, Module: script, runtime: node,
 	},
 	{
-		id: "ours-go", Name: "eventsource-wasm on Go", URL: repository, note: "every source is Go's from its first input on",
+		id: "ours-go", Name: "eventsource-wasm on Go", URL: repository, note: "on Go from the first input",
 		Own: true, Module: testScript, Go: module, runtime: node,
 	},
 	{id: "ours-deno", Name: "eventsource-wasm", URL: repository, Own: true, Module: script, runtime: deno},
@@ -78,12 +78,12 @@ var implementations = []implementation{
 	},
 	{id: "deno", Name: "Deno's own", URL: "https://docs.deno.com/api/web/~/EventSource", runtime: deno},
 	goClient("go-ours", "eventsource-wasm for Go", "", ""),
-	goClient("r3labs", "r3labs/sse", "github.com/r3labs/sse/v2", "does not reconnect when the server ends the stream in order"),
+	goClient("r3labs", "r3labs/sse", "github.com/r3labs/sse/v2", "does not reconnect when the server ends the stream"),
 	goClient("tmaxmax", "tmaxmax/go-sse", "github.com/tmaxmax/go-sse", ""),
 	goClient("launchdarkly", "launchdarkly/eventsource", "github.com/launchdarkly/eventsource", "its error handler gives up after an HTTP error"),
 }
 
-// goClient returns the client of a module of Go, or ours.
+// goClient returns the client of a Go module, or ours.
 func goClient(id, name, path, note string) implementation {
 	url := "https://pkg.go.dev/" + cmp.Or(path, "github.com/eventsource-wasm/eventsource-wasm/wasm/eventsource")
 	return implementation{
@@ -106,7 +106,7 @@ func find(of string) ([]implementation, error) {
 	for id := range strings.SplitSeq(of, ",") {
 		i := slices.IndexFunc(implementations, func(i implementation) bool { return i.id == id })
 		if i < 0 {
-			return nil, fmt.Errorf("there is no implementation %q: there are %s", id, ids())
+			return nil, fmt.Errorf("unknown implementation %q: use %s", id, ids())
 		}
 		found = append(found, implementations[i])
 	}
@@ -190,14 +190,14 @@ func readVersion(file string) (string, error) {
 	return cmp.Or(manifest.Version, "unknown"), nil
 }
 
-// install lets npm install what package.json lists, unless it has.
+// install installs the packages of package.json with npm, unless they are installed.
 func install(ctx context.Context, root string) error {
 	source, folder := filepath.Join(root, "e2e", "node"), filepath.Join(root, filepath.FromSlash(tools))
 	lock, err := os.ReadFile(filepath.Join(source, "package-lock.json"))
 	if err != nil {
 		return err
 	}
-	done := filepath.Join(folder, ".installed") // the lock of what is there
+	done := filepath.Join(folder, ".installed") // a copy of the installed lock file
 	if installed, err := os.ReadFile(done); err == nil && string(installed) == string(lock) {
 		return nil
 	}

@@ -1,5 +1,5 @@
-// Command node runs the scenarios of the conformance suite that need no page in Node, Deno and Bun, and writes what each
-// implementation has done to dist/node.json. It prints a table: passed of applicable, by file of scenarios.
+// Command node runs the scenarios of the conformance suite that need no page in Node, Deno and Bun, and writes each
+// implementation's results to dist/node.json. It prints a table of passed and applicable scenarios by file.
 //
 //	go run ./e2e/node -of ours,eventsource,undici
 package main
@@ -29,9 +29,9 @@ func main() {
 	of := flag.String("of", ids(), "run these comma-separated `implementations`")
 	files := flag.String("files", "", "run these comma-separated `files` of scenarios only")
 	out := flag.String("out", "dist/node.json", "write the results to this `file`")
-	idle := flag.Duration("idle", 10*time.Second, "end a scenario that waits for the same thing this `long`; one that fails is run again, with twice that")
-	atATime := flag.Int("parallel", 8, "`processes` at a time")
-	failures := flag.Bool("failures", false, "print what fails")
+	idle := flag.Duration("idle", 10*time.Second, "end a scenario that waits for the same thing for this `duration`; failures run again with twice that")
+	atATime := flag.Int("parallel", 8, "`number` of processes at a time")
+	failures := flag.Bool("failures", false, "print the failures")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -76,7 +76,7 @@ func compare(ctx context.Context, of, files, out string, idle time.Duration, atA
 	return os.WriteFile(out, append(data, '\n'), 0o644)
 }
 
-// A tested implementation is a row of the report. Every scenario is in one of its maps, by "file/name".
+// A tested implementation is a row of the report. Every scenario is in one of its maps, with the key "file/name".
 type tested struct {
 	Name, Version string
 	Runtime       string // such as Node 24.21.0
@@ -104,10 +104,10 @@ func (t tested) MarshalJSON() ([]byte, error) {
 	}{t.Name, t.Version, t.Runtime, t.URL, t.Note, entries})
 }
 
-// passed reports whether a scenario has shown what the standard says. A difference that is known is none the less one.
+// passed reports whether a scenario did what the standard says. A known difference has not passed.
 func passed(r e2e.Result) bool { return r.Failure == "" && r.Reason == "" }
 
-// test runs every scenario that applies. One that fails is run again by itself, and the second result counts.
+// test runs every applicable scenario. A failed one runs again alone, and the second result counts.
 func (s *suite) test(ctx context.Context, i implementation, only string, atATime int) (tested, error) {
 	row := tested{Name: i.Name, URL: i.URL, Note: i.note, Results: map[string]e2e.Result{}, NotApplicable: map[string]string{}}
 	var err error
@@ -137,7 +137,7 @@ func (s *suite) test(ctx context.Context, i implementation, only string, atATime
 	return row, patient.runAll(ctx, i, row.failures(), atATime, keep)
 }
 
-// failures returns what has failed, each scenario as a group.
+// failures returns the failed scenarios, each as a group.
 func (t tested) failures() (failed []group) {
 	for id, r := range t.Results {
 		if r.Failure != "" {
@@ -148,7 +148,7 @@ func (t tested) failures() (failed []group) {
 	return failed
 }
 
-// A group is scenarios of one file.
+// A group has scenarios of one file.
 type group struct {
 	file         string
 	names        []string
@@ -172,7 +172,7 @@ func byFile(scenarios []scenario) []group {
 	return groups
 }
 
-// runAll runs the groups, each in processes of its own, and calls result for one result at a time.
+// runAll runs each group in its own processes, and calls result for one result at a time.
 func (s *suite) runAll(ctx context.Context, i implementation, groups []group, atATime int, result func(file string, r e2e.Result)) error {
 	var mu sync.Mutex
 	var failed error

@@ -28,8 +28,8 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// Ours passes every scenario that applies in the Node.js that is installed, or differences.json says why not: on script,
-// as a program imports it, on Go, and as the client for Go.
+// In the installed Node.js, ours passes every applicable scenario or differences.json says why not: on the script, on Go,
+// and as the Go client.
 func TestOurs(t *testing.T) {
 	s := startSuite(t, patience)
 	for _, id := range []string{"ours", "ours-go", "go-ours"} {
@@ -63,7 +63,7 @@ func startSuite(t *testing.T, limit time.Duration) *suite {
 	return s
 }
 
-// check runs what applies and fails for each failure. It runs nothing twice: what fails sometimes is a bug.
+// check runs the applicable scenarios once: a flaky scenario is a bug.
 func (s *suite) check(t *testing.T, i implementation) {
 	scenarios, err := s.catalogue(t.Context(), i)
 	if err != nil {
@@ -81,7 +81,7 @@ func (s *suite) check(t *testing.T, i implementation) {
 				r, ran := results[g.file+"/"+name]
 				switch {
 				case !ran:
-					t.Error("it did not run")
+					t.Error("the scenario did not run")
 				case r.Failure != "":
 					t.Error(r.Failure)
 				case r.Reason != "":
@@ -93,7 +93,7 @@ func (s *suite) check(t *testing.T, i implementation) {
 	t.Logf("%d of %d scenarios apply", len(results), len(scenarios))
 }
 
-// What an implementation does to its process costs its own scenarios, each once, and is a failure of each.
+// An implementation that breaks its process fails each of its scenarios once.
 func TestBrokenImplementations(t *testing.T) {
 	s := startSuite(t, time.Second) // they all hang forever
 	names := []string{"empty data dispatches an event", "an empty event type means message"}
@@ -113,18 +113,19 @@ func TestBrokenImplementations(t *testing.T) {
 				t.Fatal(err)
 			}
 			if len(got) != len(names) {
-				t.Fatalf("%d results of %d scenarios: %+v", len(got), len(names), got)
+				t.Fatalf("%d results for %d scenarios: %+v", len(got), len(names), got)
 			}
 			for i, r := range got {
 				if r.Name != names[i] || r.Unfinished != want.Unfinished || !strings.Contains(r.Failure, want.Failure) {
-					t.Errorf("%+v, want %+v of %q", r, want, names[i])
+					t.Errorf("%s: got %+v, want %+v", names[i], r, want)
 				}
 			}
 		})
 	}
 }
 
-// Nobody else is held to our additions and to what the standard leaves open, nor a Go client to what it cannot show.
+// Our additions, and what the standard leaves open, apply to ours only. Go clients are also exempt from what they cannot
+// show.
 func TestCatalogue(t *testing.T) {
 	s := startSuite(t, patience)
 	tests := []struct {
@@ -152,7 +153,7 @@ func TestCatalogue(t *testing.T) {
 		}
 		for _, test := range tests {
 			if reason, ok := why[test.scenario]; !ok || (reason == "") != test.applies[id] {
-				t.Errorf("%s on %s: known %v, reason %q, want it to apply: %v", test.scenario, id, ok, reason, test.applies[id])
+				t.Errorf("%s on %s: in the catalogue = %v, reason = %q, want it to apply = %v", test.scenario, id, ok, reason, test.applies[id])
 			}
 		}
 	}

@@ -12,14 +12,14 @@ import { Scenario } from '../harness/scenario.js';
 import { load } from './implementations.js';
 import { inapplicable, stale } from './applicable.js';
 
-// Scenarios may use what browsers have. Node 20 lacks this.
+// Scenarios use browser APIs. Node 20 lacks this one.
 Promise.withResolvers ??= function () {
   let resolve, reject;
   const promise = new this((...functions) => ([resolve, reject] = functions));
   return { promise, resolve, reject };
 };
 
-/** The mark of the lines that are ours: an implementation may write to the console, too. */
+/** Marks our lines, since an implementation may write to the console too. */
 const MARK = 'result: ';
 
 const task = JSON.parse(process.argv[2]);
@@ -28,7 +28,7 @@ function write(value) {
   return new Promise((resolve) => process.stdout.write(`${MARK}${JSON.stringify(value)}\n`, resolve));
 }
 
-/** The lab answers only pages of its origin A: here we are one. */
+/** Fetches as a page of origin A: the lab answers no one else. */
 async function openLab(control) {
   const origin = new URL(task.origin).origin;
   const asPage = (url, init) => fetch(url, { ...init, headers: { ...init?.headers, Origin: origin } });
@@ -36,7 +36,7 @@ async function openLab(control) {
   return { ...lab, fetch: asPage };
 }
 
-/** The scenario that is running, for exceptions that nothing catches. */
+/** The running scenario, for uncaught exceptions. */
 let current;
 
 process.on('uncaughtException', (error) => current?.uncaught(String(error)));
@@ -55,7 +55,7 @@ async function runAll() {
     const difference = findDifference(differences, `${task.file}/${name}`, family);
     const result = await run(scenario, current, { difference, limit: task.limit, idle: task.idle, reduce });
     await write({ name, ...result });
-    if (result.failure) return; // what it left behind is not the next one's
+    if (result.failure) return; // the next scenario needs a clean process
   }
 }
 

@@ -20,19 +20,19 @@ import (
 // longest bounds a run of some scenarios in one process, by the age of its lab.
 const longest = time.Hour
 
-// many is how many times as long a scenario may take that does something.
+// many times idle is the limit for a scenario that makes progress.
 const many = 10
 
-// grace is for starting a process on a busy machine, and for the end of a scenario.
+// grace allows for starting a process on a busy machine, and for ending a scenario.
 const grace = 30 * time.Second
 
-// A suite is the scripted server, and where the files of the runner are.
+// A suite is the scripted server and the location of the runner's files.
 type suite struct {
 	server *httptest.Server
 	root   string        // of the module
-	idle   time.Duration // for how long a scenario may wait for the same thing
-	limit  time.Duration // what it may take in all
-	grace  time.Duration // what its process may take beyond that
+	idle   time.Duration // the longest wait for the same thing
+	limit  time.Duration // the longest duration of a scenario
+	grace  time.Duration // what its process may take in addition
 }
 
 // newSuite starts the server. Idle ends a scenario that hangs.
@@ -47,7 +47,7 @@ func newSuite(root string, idle time.Duration) *suite {
 
 func (s *suite) close() { s.server.Close() }
 
-// A scenario is what the catalogue says of one.
+// A scenario is an entry of the catalogue.
 type scenario struct {
 	File         string `json:"file"`
 	Name         string `json:"name"`
@@ -67,7 +67,7 @@ type task struct {
 	implementation
 }
 
-// mark begins the lines of run.js that are results.
+// mark begins run.js's result lines.
 const mark = "result: "
 
 // catalogue returns all scenarios, in their order.
@@ -81,8 +81,7 @@ func (s *suite) catalogue(ctx context.Context, i implementation) (scenarios []sc
 	return scenarios, err
 }
 
-// run runs scenarios of one file in their order, and passes on each result. After one that fails, the others get another
-// process.
+// run runs scenarios of one file in order, and passes each result on. After a failure, the rest runs in a new process.
 func (s *suite) run(ctx context.Context, i implementation, file string, names []string, result func(e2e.Result)) error {
 	for len(names) > 0 {
 		done, err := s.runProcess(ctx, i, file, names, result)
@@ -94,7 +93,7 @@ func (s *suite) run(ctx context.Context, i implementation, file string, names []
 	return nil
 }
 
-// runProcess runs scenarios until one fails, and returns how many it has run, at least one.
+// runProcess runs scenarios until one fails, and returns the number run, at least one.
 func (s *suite) runProcess(ctx context.Context, i implementation, file string, names []string, result func(e2e.Result)) (done int, err error) {
 	lab, err := s.openLab(ctx)
 	if err != nil {
@@ -103,7 +102,7 @@ func (s *suite) runProcess(ctx context.Context, i implementation, file string, n
 	defer s.closeLab(lab)
 	running, cancel := context.WithCancel(ctx)
 	defer cancel()
-	// A process whose thread never comes to rest cannot end its scenario itself.
+	// A process whose thread is blocked cannot end its scenario itself.
 	stuck := time.AfterFunc(s.limit+s.grace, cancel)
 	defer stuck.Stop()
 	t := task{File: file, Names: names, Control: lab.Origins["control"], Origin: lab.Origins["A"], implementation: i}
@@ -122,7 +121,7 @@ func (s *suite) runProcess(ctx context.Context, i implementation, file string, n
 	case ctx.Err() != nil:
 		return done, context.Cause(ctx)
 	case done > 0:
-		return done, nil // if the process ended before its time, that is the next one's first scenario again
+		return done, nil // if the process ended early, the next one starts with the scenario that ended it
 	case running.Err() != nil:
 		result(e2e.Result{Name: names[0], Failure: "The process hangs.", Unfinished: true})
 	default:
@@ -131,7 +130,7 @@ func (s *suite) runProcess(ctx context.Context, i implementation, file string, n
 	return 1, nil
 }
 
-// start runs run.js to its end and passes on its results.
+// start runs run.js and passes its results on.
 func (s *suite) start(ctx context.Context, t task, result func(line []byte) error) error {
 	argument, err := json.Marshal(t)
 	if err != nil {
@@ -173,7 +172,7 @@ func readResults(r io.Reader, result func(line []byte) error) error {
 	}
 }
 
-// A lab is the world of one process. See package e2e.
+// A lab serves one process. See package e2e.
 type lab struct {
 	Number  int64             `json:"number"`
 	Origins map[string]string `json:"origins"`
@@ -205,7 +204,7 @@ func (s *suite) closeLab(l lab) {
 	}
 }
 
-// findRoot returns the folder of the module that the working directory is in.
+// findRoot returns the root of the module that contains the working directory.
 func findRoot() (string, error) {
 	folder, err := os.Getwd()
 	if err != nil {

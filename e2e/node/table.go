@@ -27,7 +27,7 @@ func printTable(w io.Writer, rows []tested) {
 	}
 }
 
-// files returns the files of which a scenario applies to one of the implementations.
+// files returns the files with a scenario that applies to one of the implementations.
 func files(rows []tested) []string {
 	found := map[string]bool{}
 	for _, t := range rows {
@@ -39,7 +39,7 @@ func files(rows []tested) []string {
 	return slices.Sorted(maps.Keys(found))
 }
 
-// score returns "passed/applicable" in a file, or in all if there is no file.
+// score returns "passed/applicable" for a file, or for all files if file is empty.
 func (t tested) score(file string) string {
 	good, all := 0, 0
 	for id, r := range t.Results {
@@ -57,7 +57,7 @@ func (t tested) score(file string) string {
 	return fmt.Sprintf("%d/%d", good, all)
 }
 
-// printFailures writes what has not passed, and why if that is known.
+// printFailures writes the failures, and their reasons if known.
 func printFailures(w io.Writer, rows []tested) {
 	for _, t := range rows {
 		for _, id := range slices.Sorted(maps.Keys(t.Results)) {

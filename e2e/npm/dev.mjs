@@ -1,4 +1,4 @@
-// Vite's development server. It prints its address, and ends with its standard input.
+// Runs Vite's development server. It prints its address, and ends with its standard input.
 import { createServer } from 'vite';
 
 const server = await createServer({ server: { host: '127.0.0.1', port: 0, hmr: false } });

@@ -1,10 +1,10 @@
-// Imports the package where there is no window, and fails if that changes anything of the global object.
+// Imports the package without a window, and fails if the import changes the global object.
 import assert from 'node:assert/strict';
 
 const globals = () => new Map(Reflect.ownKeys(globalThis).map((key) => [key, globalThis[key]]));
 
 assert.equal(globalThis.window, undefined);
-globals(); // Node makes some of them when they are first read
+globals(); // Node defines some globals when they are first read
 const before = globals();
 const { EventSource } = await import('eventsource-wasm');
 const after = globals();

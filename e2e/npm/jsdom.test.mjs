@@ -1,4 +1,4 @@
-// Run by jest, with jsdom: a component that opens a source, as it would be in a page.
+// Run by jest with jsdom: a component opens a source, as it would in a page.
 import { expect, test } from '@jest/globals';
 import { EventSource } from 'eventsource-wasm';
 

@@ -1,4 +1,4 @@
-// A program for Node.js that receives an event of the stream that it is given, with a header, and ends.
+// A program for Node.js that sends a header, receives an event and ends.
 import assert from 'node:assert/strict';
 import { EventSource } from 'eventsource-wasm';
 

@@ -48,7 +48,7 @@ export default [
   },
   {
     name: "exceptions have the browser's messages",
-    standard: 'none: a page sees these words in its reports',
+    standard: 'none: pages see these messages in their error reports',
     run(t) {
       for (const f of [() => t.EventSource('/x'), () => new t.EventSource(), () => new t.EventSource('http://['), () => new t.EventSource('/x', 1), () => new t.EventSource(Symbol('x'))]) {
         try {

@@ -1,12 +1,13 @@
-// HTML Standard, 9.2.5: a stream is a sequence of bytes, and where the network cuts it does not matter. These scenarios repeat
-// the short streams of parsing.js, cut in two at each byte.
+// HTML Standard, 9.2.5: a stream is a sequence of bytes, and it does not matter where the network cuts it. These scenarios
+// repeat the short streams of parsing.js, cut in two at each byte.
 
 import { watch } from '../harness/trace.js';
 import parsing from './parsing.js';
 
 const standard = '9.2.5 Parsing an event stream, which knows no chunks';
 
-// The longest streams tested, in bytes: those that can be repeated in one connection, and those that need a connection a cut.
+// The longest streams tested, in bytes: those that can be repeated in one connection, and those that need a connection per
+// cut.
 const longest = 60;
 const longestAlone = 30;
 

@@ -101,7 +101,7 @@ export default [
   }),
   ...['iso-8859-1', 'utf-16', 'windows-1252', 'UTF8'].map((charset) =>
     opens(`charset ${charset} is ignored`, { 'Content-Type': `text/event-stream; charset=${charset}` }, {
-      standard: '9.2.5: streams are always UTF-8, and there is no way to say otherwise',
+      standard: '9.2.5: streams are always UTF-8, and there is no way to specify another encoding',
       console: ['has a charset'],
     }),
   ),

@@ -106,7 +106,7 @@ export default [
     await server.accept();
     await t.until(source, 'open');
   }, ['GET A', 'open', 'message "x" id "1"', 'error CONNECTING', 'reason "network" willRetry true retryIn 0', 'GET A last-event-id: "1"', 'open'],
-  { alone: "it replaces the page's Worker before there is one, and ends it" }),
+  { alone: "it replaces the Worker class before the first worker starts, and terminates the worker" }),
   scenario('if the worker comes from another build, the page connects by itself', async (t, server) => {
     const stale = `Object.defineProperty(self, 'name', { value: 'another build' }); importScripts('${t.origins.A}/dist/eventsource.worker.js');`;
     const url = URL.createObjectURL(new Blob([stale], { type: 'text/javascript' }));
@@ -114,7 +114,7 @@ export default [
     const said = new Promise((resolve) => (console.info = resolve));
     const source = t.open(server.url, { worker: url });
     const loop = (async () => {
-      for await (const event of source) if (event.data === 'x') break; // which closes the source, whose connection is another by then
+      for await (const event of source) if (event.data === 'x') break; // closes the source, which has another connection by then
     })();
     t.note((await said).replace(url, 'the worker'));
     console.info = info;
@@ -127,7 +127,7 @@ export default [
     'eventsource-wasm runs without its worker: the worker does not match this script: deploy both together', 'GET A', 'open', 'message "x"',
     'readyState 2', 'connection closed by the client',
   ],
-  { alone: 'the page has another worker from then on' }),
+  { alone: 'the page keeps the other worker' }),
   scenario('worker throws a TypeError for an invalid value or together with fetch', async (t) => refuse(t, [{ worker: true, fetch }, { worker: 1 }, { worker: '' }]), [
     'TypeError worker', 'TypeError worker', 'TypeError worker',
   ]),

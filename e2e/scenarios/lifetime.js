@@ -110,7 +110,7 @@ export default [
   {
     name: 'the library has page listeners only while a source is open',
     only: 'wasm',
-    standard: 'none: other code of the page is not to notice ours',
+    standard: 'none: the page must not notice our listeners',
     async run(t) {
       const frame = await t.frame('<!doctype html><p>');
       const { contentWindow } = frame;

@@ -76,7 +76,7 @@ export default [
   {
     name: 'six sources connect to a server at a time, and closing one admits the next',
     standard: '9.2.1, a note: clients that support per-server connection limitations; 9.2.3 no limit on the wait',
-    leftOut: { webkit: 'WebKitGTK opens so few connections in all that the page of the suite would wait for one itself.' },
+    leftOut: { webkit: 'WebKitGTK opens so few connections in total that the page of the suite would wait for one itself.' },
     async run(t) {
       const server = t.stream('B', '', { record: false });
       const allow = { headers: { 'Access-Control-Allow-Origin': '*' } };

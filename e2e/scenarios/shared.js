@@ -21,9 +21,9 @@ const EXCEPT = {
   'the fetch option is used for every request': 'a function of the page cannot be called in its place',
   'a fetch option that rejects is a network error': 'likewise',
   'idleTimeout replaces a silent connection, before and after its response': "the scenario's clock is the page's",
-  'a source closed in its error listener does not reconnect': 'the worker, which is told by a message, may have begun to',
-  'two sources with the same URL make two requests': 'they make one',
-  'each source has its own last event ID': 'as they do here, by the same connection',
+  'a source closed in its error listener does not reconnect': 'the message to the worker may arrive after the reconnection has begun',
+  'two sources with the same URL make two requests': 'shared sources make one request',
+  'each source has its own last event ID': 'sources that share a connection share its last event ID',
 };
 
 const shared = { shared: true };

@@ -8,7 +8,7 @@ import (
 	"unicode/utf8"
 )
 
-// badge draws what a README shows: a label, and the figure behind it.
+// badge draws a badge for a README: a label and a percentage.
 func badge(label string, c Count) []byte {
 	text, color := "not measured", "#6b7478"
 	if c.All > 0 {
@@ -26,10 +26,10 @@ func badge(label string, c Count) []byte {
 	return out.Bytes()
 }
 
-// badgeWidth is about what the text takes in the badge's font, in pixels.
+// badgeWidth returns the approximate width of the text in pixels.
 func badgeWidth(text string) int { return utf8.RuneCountInString(text)*7 + 12 }
 
-// percent never rounds up to all, or down to none.
+// percent never rounds up to 100 %, or down to 0 %.
 func percent(c Count) string {
 	tenths := c.Passed * 1000 / c.All
 	if tenths == 1000 || tenths == 0 && c.Passed == 0 {
@@ -55,7 +55,7 @@ const (
 	valueWidth = 140
 )
 
-// picture draws the totals as bars, for a README.
+// picture draws the totals as a bar chart, for a README.
 func picture(b *Board) []byte {
 	width, height := nameWidth+barWidth+valueWidth, len(b.Implementations)*rowHeight+44
 	var out strings.Builder
@@ -84,7 +84,7 @@ text { font: 13px system-ui, "Segoe UI", "DejaVu Sans", sans-serif; fill: #18202
 	return []byte(out.String())
 }
 
-// title names the implementation with its version, or the runtime that it is part of.
+// title returns the implementation's name and version, or the runtime that it is part of.
 func (i *Implementation) title() string {
 	title := strings.TrimSpace(i.Name + " " + i.Version)
 	if strings.HasPrefix(i.Runtime, "Chromium") || strings.HasPrefix(i.Runtime, i.Name+" ") {

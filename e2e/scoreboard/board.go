@@ -10,17 +10,17 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/e2e"
 )
 
-// A Board is what the scoreboard knows, and what scoreboard.json holds.
+// A Board is the content of scoreboard.json.
 type Board struct {
 	Date            string            `json:"date"`
-	Suite           string            `json:"suite"`           // tells this set of scenarios from others
-	Files           []string          `json:"files,omitempty"` // of the scenarios, if the board is of a part of the suite
+	Suite           string            `json:"suite"`           // identifies this set of scenarios
+	Files           []string          `json:"files,omitempty"` // of scenarios, if the board covers only a part of the suite
 	Groups          []Group           `json:"groups"`
 	Scenarios       []Scenario        `json:"scenarios"`
 	Implementations []*Implementation `json:"implementations"`
 }
 
-// A Scenario is what is known of one without running it.
+// A Scenario describes a scenario, without results.
 type Scenario struct {
 	ID       string   `json:"id"` // file/name
 	File     string   `json:"file"`
@@ -37,34 +37,34 @@ type Scenario struct {
 
 // An Implementation is one row of the board.
 type Implementation struct {
-	ID            string             `json:"id"` // names its files
+	ID            string             `json:"id"` // the base name of its files
 	Name          string             `json:"name"`
 	Version       string             `json:"version"`
 	Runtime       string             `json:"runtime"` // such as Chromium 156
 	Documentation string             `json:"documentation"`
 	Note          string             `json:"note,omitempty"`   // how it is used here
-	Custom        bool               `json:"custom,omitempty"` // it is somebody's own, which no documentation lists
+	Custom        bool               `json:"custom,omitempty"` // a user's own, which the documentation does not list
 	Results       map[string]Outcome `json:"results"`          // by the ID of the scenario
 	Groups        map[string]Count   `json:"groups"`
-	Total         Count              `json:"total"` // of the groups that count
+	Total         Count              `json:"total"` // over the groups that count
 }
 
-// A Verdict is what a result amounts to.
+// A Verdict classifies a result.
 type Verdict string
 
 const (
 	Passed        Verdict = "passed"
 	Failed        Verdict = "failed"
-	Hung          Verdict = "hung" // nothing happened any more
+	Hung          Verdict = "hung" // nothing more happened
 	NotApplicable Verdict = "not applicable"
 )
 
-// An Outcome is what came of a scenario.
+// An Outcome is the result of a scenario.
 type Outcome struct {
 	Verdict Verdict  `json:"verdict"`
 	Trace   []string `json:"trace,omitempty"`
 	Problem string   `json:"problem,omitempty"` // the exception that ended the run
-	Reason  string   `json:"reason,omitempty"`  // why it fails, or does not apply, if that is known
+	Reason  string   `json:"reason,omitempty"`  // why it fails or does not apply, if known
 }
 
 // A Count is how many scenarios passed, of those that apply.
@@ -83,7 +83,7 @@ func (c *Count) add(v Verdict) {
 	}
 }
 
-// count fills in the figures of all implementations. A scenario without a result counts for nobody.
+// count fills in the counts of all implementations. A scenario without a result is not counted.
 func (b *Board) count() {
 	counts := map[string]bool{}
 	for _, g := range b.Groups {
@@ -102,7 +102,7 @@ func (b *Board) count() {
 	}
 }
 
-// fingerprint tells whether two boards measured the same.
+// fingerprint identifies a set of scenarios: boards with the same fingerprint are comparable.
 func fingerprint(scenarios []Scenario) string {
 	hash := sha256.New()
 	json.NewEncoder(hash).Encode(scenarios)

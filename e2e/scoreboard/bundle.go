@@ -44,7 +44,7 @@ func libraries(ctx context.Context, of []candidate) (map[string][]byte, error) {
 	return scripts, nil
 }
 
-// harness bundles the page that measures, and each file of scenarios, by path: a page then takes a third of the requests.
+// harness bundles the measuring page and each file of scenarios, by path. This saves two thirds of the requests.
 func harness() (map[string][]byte, error) {
 	folder, err := os.MkdirTemp("", "scoreboard-")
 	if err != nil {
@@ -71,15 +71,15 @@ func harness() (map[string][]byte, error) {
 	for name, content := range built {
 		scripts["/"+name] = content
 	}
-	// Scenarios know the page by its name.
+	// Scenarios expect the page under this name.
 	if scripts["/harness/run.html"], err = fs.ReadFile(e2e.Files(), "harness/measure.html"); err != nil {
 		return nil, err
 	}
 	return scripts, nil
 }
 
-// bundle makes a module of each of the entries in a folder, by the path in it. Names of functions and classes, which scripts
-// can see, are kept where that is asked for.
+// bundle makes a module of each entry in a folder, by its path. With keepNames, functions and classes keep their names,
+// which scripts can see.
 func bundle(folder string, keepNames bool, entries ...string) (map[string][]byte, error) {
 	result := api.Build(api.BuildOptions{
 		EntryPoints:   entries,

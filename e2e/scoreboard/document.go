@@ -17,7 +17,7 @@ const (
 
 var between = regexp.MustCompile("(?s)" + tableBegins + ".*" + tableEnds)
 
-// documented is the board without what is somebody's own.
+// documented returns the board without users' own implementations.
 func (b *Board) documented() *Board {
 	copied := *b
 	copied.Implementations = slices.DeleteFunc(slices.Clone(b.Implementations), func(i *Implementation) bool { return i.Custom })
@@ -41,7 +41,7 @@ func document(b *Board, page string) error {
 	return os.WriteFile(filepath.Join(filepath.Dir(page), "scoreboard.svg"), picture(b), 0o644)
 }
 
-// markdown is the table of implementations and groups.
+// markdown returns the table of implementations and groups.
 func (b *Board) markdown() string {
 	var out strings.Builder
 	header, rule := "| | total |", "| --- | --- |"
@@ -68,7 +68,7 @@ func percentOrDash(c Count) string {
 	return percent(c)
 }
 
-// cellText keeps a name from being Markdown.
+// cellText escapes text for a table cell.
 func cellText(text string) string {
 	return strings.NewReplacer("|", "\\|", "\n", " ", "<", "&lt;", "*", "\\*", "[", "\\[", "`", "\\`", "_", "\\_").Replace(text)
 }

@@ -2,8 +2,8 @@ package main
 
 import "fmt"
 
-// A Group is a column of the board. Those that do not count into the total are of proposals, or of what the standard leaves
-// to the implementation.
+// A Group is a column of the board. Groups about proposals, or about what the standard leaves to the implementation, do not
+// count toward the total.
 type Group struct {
 	ID     string `json:"id"`
 	Title  string `json:"title"`
@@ -30,11 +30,11 @@ var groups = []Group{
 	{"choice", "left open", false, "the standard leaves it to the implementation: what Chromium does"},
 }
 
-// additions is the group of scenarios of our own options and of how our script is loaded. Nobody else can pass them, so
-// the board does not run them.
+// additions is the group of scenarios about our own options and about loading our script. No other implementation can pass
+// them, so the board does not run them.
 const additions = ""
 
-// ofFile has the group of the scenarios of each file.
+// ofFile maps files to groups.
 var ofFile = map[string]string{
 	"parsing": "parsing", "cuts": "parsing",
 	"ids":          "ids",
@@ -55,7 +55,7 @@ var ofFile = map[string]string{
 	"resuming": additions, "shared": additions,
 }
 
-// ofScenario has the group of scenarios that are not of their file's.
+// ofScenario maps scenarios to groups, where the group is not the file's.
 var ofScenario = map[string]string{
 	"headers/the request has the standard headers":                    "requests",
 	"headers/the Referer sent to another origin is the page's origin": "requests",
@@ -79,12 +79,12 @@ var ofScenario = map[string]string{
 	"workers/a source closed at once in a blob worker makes no request":      "choice",
 	"workers/a source closed at once in a service worker makes no request":   "choice",
 
-	// These are of other additions of ours.
+	// These are about other additions of ours.
 	"headers/an invalid maxEventSize throws a TypeError that names it":    additions,
 	"lifetime/the library has page listeners only while a source is open": additions,
 }
 
-// groupOf returns the group of a scenario. A file without one is an error: nothing is left out by accident.
+// groupOf returns the group of a scenario. A file without a group is an error, so that no file is left out by accident.
 func groupOf(file, name string) (string, error) {
 	if group, ok := ofScenario[file+"/"+name]; ok {
 		return group, nil

@@ -25,12 +25,12 @@ type candidate struct {
 	version       string
 	documentation string
 	note          string
-	load          string // what harness/implementation.js loads: native, a way to run ours, or a URL
+	load          string // for harness/implementation.js: native, a way to run ours, or a URL
 
-	// pkg is the npm package, if it is one; its adapter has the candidate's id.
+	// pkg is the npm package, if any. Its adapter is named after the candidate's id.
 	pkg string
 
-	// applies reports why a scenario does not apply, if it does not. It may be nil.
+	// applies returns why a scenario does not apply, or an empty string. It may be nil.
 	applies func(Scenario) (reason string)
 }
 
@@ -41,7 +41,7 @@ var candidates = []candidate{
 	{id: "native", name: "native", load: "native", documentation: "https://html.spec.whatwg.org/multipage/server-sent-events.html",
 		applies: func(s Scenario) string {
 			if s.Group == "bfcache" {
-				return "The events of the page are simulated, which a browser does not take for its own."
+				return "The page's events are simulated, and a browser ignores them."
 			}
 			return ""
 		}},
@@ -51,7 +51,7 @@ var candidates = []candidate{
 	{id: "eventsource", name: "eventsource", pkg: "eventsource", applies: sendsNoHeaders("The option is a fetch function that adds headers.")},
 	{id: "event-source-polyfill", name: "event-source-polyfill", pkg: "event-source-polyfill"},
 	{id: "extended-eventsource", name: "extended-eventsource", pkg: "extended-eventsource"},
-	{id: "sse.js", name: "sse.js", pkg: "sse.js", note: "with the option autoReconnect; it fires no error when a stream ends, which many scenarios wait for"},
+	{id: "sse.js", name: "sse.js", pkg: "sse.js", note: "with the option autoReconnect; fires no error when a stream ends, which many scenarios wait for"},
 	{id: "reconnecting-eventsource", name: "reconnecting-eventsource", pkg: "reconnecting-eventsource", note: "around the native one"},
 	{id: "fetch-event-source", name: "@microsoft/fetch-event-source", pkg: "@microsoft/fetch-event-source",
 		note: "a function, measured by an adapter in what the function decides", applies: ofFunction},
@@ -66,24 +66,24 @@ func sendsNoHeaders(reason string) func(Scenario) string {
 	}
 }
 
-// ofFunction leaves out what the adapter of a function decides, and what it makes impossible.
+// ofFunction excludes scenarios that the adapter of a function decides or makes impossible.
 func ofFunction(s Scenario) string {
 	isEmpty := func(line string) bool { return emptyData.MatchString(line) }
 	switch {
 	case !slices.Contains([]string{"parsing", "ids", "reconnection"}, s.Group):
 		return "The adapter decides this, not the library."
 	case strings.HasSuffix(s.Name, "clears the last event ID"), strings.HasPrefix(s.Name, "an id is kept across reconnections"):
-		return "The library does not tell an empty ID from none, so the adapter cannot."
+		return "The library does not distinguish an empty ID from no ID, so the adapter cannot."
 	case slices.ContainsFunc(s.Expect, isEmpty), strings.HasPrefix(s.Name, "a block without data dispatches no event"):
-		return "The library does not tell empty data from none, so the adapter drops both."
+		return "The library does not distinguish empty data from no data, so the adapter drops both."
 	}
 	return ""
 }
 
-// emptyData is the line of an event whose data is empty.
+// emptyData matches the line of an event with empty data.
 var emptyData = regexp.MustCompile(`^(\S+: )?\S+ ""( id .*)?$`)
 
-// rank is the place of an implementation on the board. Those of other browsers follow the one of Chromium.
+// rank returns the position of an implementation on the board. Other browsers follow Chromium.
 func rank(id string) int {
 	for i, c := range candidates {
 		if id == c.id || strings.HasPrefix(id, c.id+"@") {
@@ -93,7 +93,7 @@ func rank(id string) int {
 	return len(candidates)
 }
 
-// custom is the candidate that a URL or a file is.
+// custom returns the candidate for the URL or file of a script.
 func custom(implementation string) (candidate, []byte, error) {
 	if script, err := os.ReadFile(implementation); err == nil {
 		base := path.Base(filepath.ToSlash(implementation))
@@ -101,12 +101,12 @@ func custom(implementation string) (candidate, []byte, error) {
 	}
 	u, err := url.Parse(implementation)
 	if err != nil || u.Scheme != "https" && u.Scheme != "http" {
-		return candidate{}, nil, fmt.Errorf("there is no file %q, and it is no URL of a script", implementation)
+		return candidate{}, nil, fmt.Errorf("%q is neither a file nor an http or https URL", implementation)
 	}
 	return candidate{id: slug(u.Host + u.Path), name: path.Base(u.Path), documentation: implementation, load: implementation}, nil, nil
 }
 
-// slug makes a name of a file of it.
+// slug makes a file name from text.
 func slug(text string) string {
 	return "impl-" + strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '.' || r == '-' {
@@ -118,7 +118,7 @@ func slug(text string) string {
 
 func scriptPath(id string) string { return "/dist/scoreboard/" + id + ".mjs" }
 
-// complete fills in what the packages say of the candidates.
+// complete fills in the candidates' versions and documentation from their packages.
 func complete(of []candidate, dist string) error {
 	for i := range of {
 		c := &of[i]

@@ -9,7 +9,7 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/e2e"
 )
 
-// A joined file is what a runner without a page has found of some implementations, such as dist/node.json.
+// A joined file has results of a runner without a page, such as dist/node.json.
 type joined struct {
 	Implementations []joinedRow `json:"implementations"`
 }
@@ -23,13 +23,13 @@ type joinedRow struct {
 	Results map[string]joinedEntry `json:"results"` // by the ID of the scenario
 }
 
-// A joinedEntry is a result, or says why the scenario does not apply.
+// A joinedEntry is a result, or the reason why the scenario does not apply.
 type joinedEntry struct {
 	e2e.Result
 	NotApplicable string `json:"notApplicable"`
 }
 
-// readRows reads what another runner has written.
+// readRows reads another runner's results.
 func readRows(path string, scenarios []Scenario) ([]*Implementation, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -65,11 +65,11 @@ func (row joinedRow) implementation(scenarios []Scenario) *Implementation {
 	return i
 }
 
-// differs begins the failure of a result that harness/judge.js has judged, if the trace is the failure.
+// differs is the start of a failure from harness/judge.js if the trace differs.
 const differs = "expected:"
 
-// judgeJoined judges a result that harness/judge.js has judged already, perhaps by an expectation without what the runtime
-// cannot show. A known difference passes there, and fails here.
+// judgeJoined judges a result that harness/judge.js has judged already, perhaps by an expectation reduced to what the
+// runtime can show. A known difference passes there and fails here.
 func judgeJoined(s Scenario, r e2e.Result) Outcome {
 	asRequired := s.allows(r.Trace) && (r.Failure == "" || strings.HasPrefix(r.Failure, differs))
 	o := Outcome{Verdict: Failed, Trace: r.Trace, Reason: r.Reason}

@@ -8,8 +8,7 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/e2e"
 )
 
-// judge compares what happened with what the standard requires or allows. Nothing that is known of the implementation
-// makes a pass of a failure.
+// judge compares a result with what the standard requires or allows. A known difference is a failure too.
 func judge(s Scenario, r e2e.Result) Outcome {
 	o := Outcome{Verdict: Failed, Trace: r.Trace, Problem: r.Failure}
 	switch {
@@ -19,12 +18,12 @@ func judge(s Scenario, r e2e.Result) Outcome {
 		o.Verdict = Hung
 	}
 	if slices.Equal(o.Trace, s.Expect) {
-		o.Trace = nil // it is known
+		o.Trace = nil // it equals the expected trace
 	}
 	return o
 }
 
-// allows reports whether the trace is what the standard requires, or what it leaves to the implementation.
+// allows reports whether the standard requires or allows the trace.
 func (s Scenario) allows(trace []string) bool {
 	trace = s.essence(trace)
 	if slices.Equal(trace, s.essence(s.Expect)) || s.holdsOpen(trace) {
@@ -39,8 +38,9 @@ func (s Scenario) allows(trace []string) bool {
 	})
 }
 
-// holdsOpen reports whether a source that has failed keeps its connection, and all is as required until then. To "fail the
-// connection", as 9.2.3 has it, is to change the state, fire an event and not connect again. It says nothing of the response.
+// holdsOpen reports whether the trace is as required, except that a failed source keeps its connection. To "fail the
+// connection" (9.2.3) means to change the state, fire an event and not reconnect. The standard does not mention the
+// response.
 func (s Scenario) holdsOpen(trace []string) bool {
 	const failed, closed, waits = "error CLOSED", "connection closed by the client", "still waiting for the client to close the connection"
 	n := len(trace) - 1
@@ -48,15 +48,15 @@ func (s Scenario) holdsOpen(trace []string) bool {
 		slices.Equal(trace[:n], s.essence(s.Expect[:n]))
 }
 
-// What an implementation does in every scenario counts where it is the subject, and nowhere else: otherwise one missing
-// header, or an event without its origin, would be hundreds of failures.
+// What every scenario shows counts only in the scenarios about it. Otherwise one missing header, or events without an
+// origin, would be hundreds of failures.
 var (
 	usualHeaders = regexp.MustCompile(` (accept|cache-control|pragma): (missing|"[^"]*")`)
 	eventOrigin  = regexp.MustCompile(` from \S*( CONNECTING| CLOSED)?$`)
 )
 
-// closedAtOnce reports whether the line is the request of a source that a scenario constructs to look at, and closes in the
-// same task. The fetch begins in parallel, so whether the request is seen is left open. Other scenarios show it.
+// closedAtOnce reports whether the line is the request of a source that the scenario closes in the task that constructs it.
+// The fetch begins in parallel, so the standard leaves open whether the request is seen. Other scenarios test that.
 func (s Scenario) closedAtOnce(line string) bool {
 	looks := s.File == "idl" || s.File == "construction"
 	return looks && strings.HasPrefix(line, "not awaited: GET A") && !slices.ContainsFunc(s.Expect, func(line string) bool {
@@ -64,14 +64,14 @@ func (s Scenario) closedAtOnce(line string) bool {
 	})
 }
 
-// The state of an event's source is what tells a failure from a reconnection. What a stream means is parsed alike whatever it
-// is, and that it is OPEN while open is fired counts where events are the subject.
+// The source's state distinguishes a failure from a reconnection. It does not count in scenarios about parsing, and that it
+// is OPEN during the event open counts only in scenarios about events.
 var (
 	states      = regexp.MustCompile(` (CONNECTING|OPEN|CLOSED)$`)
 	stateOfOpen = regexp.MustCompile(`^((?:\S+: )?open) (CONNECTING|CLOSED)$`)
 )
 
-// aboutHeaders and aboutOrigin are the scenarios whose subject these are.
+// aboutHeaders and aboutOrigin are the scenarios about the usual headers and about an event's origin.
 var (
 	aboutHeaders = []string{"headers/the request has the standard headers", "headers/the Referer sent to another origin is the page's origin",
 		"headers/headers can replace Accept", "requests/no header is sent twice, and none describes a body"}
@@ -79,7 +79,7 @@ var (
 		"crossorigin/CORS: a response that allows any origin opens the connection"}
 )
 
-// essence leaves out what the scenario is not about.
+// essence removes from a trace what the scenario is not about.
 func (s Scenario) essence(trace []string) []string {
 	var lines []string
 	for _, line := range trace {
@@ -106,7 +106,7 @@ func (s Scenario) essenceOf(line string) string {
 	return line
 }
 
-// explain adds the reason that differences.json knows for a failure, if it is the failure that it knows.
+// explain adds the reason from differences.json, if the trace is the known one.
 func explain(o *Outcome, id, family, engine string, known []e2e.Difference) {
 	if o.Verdict == Passed {
 		return

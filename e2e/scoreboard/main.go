@@ -1,5 +1,5 @@
-// Command scoreboard runs the conformance suite on many implementations of EventSource in browsers without a window, and
-// writes who passes what: dist/scoreboard.html and .json, a page and a badge for each implementation.
+// Command scoreboard runs the conformance suite on many implementations of EventSource in headless browsers. It writes
+// dist/scoreboard.html and .json, and a page and a badge for each implementation.
 package main
 
 import (
@@ -32,13 +32,13 @@ func main() {
 	browserNames := flag.String("browsers", "chromium", "comma-separated `engines`: chromium, firefox, webkit")
 	of := flag.String("of", "", "measure only these comma-separated `implementations`")
 	files := flag.String("files", "", "run only these comma-separated `files` of scenarios, and write to scoreboard-part/ in -dist")
-	flag.StringVar(&r.implementation, "impl", "", "the URL or file of a `script` to measure beside native")
+	flag.StringVar(&r.implementation, "impl", "", "also measure the `script` at this URL or in this file")
 	flag.StringVar(&r.dist, "dist", "dist", "`folder` with the built files; the board is written there too")
-	joined := flag.String("join", "", "add the rows in these comma-separated `files`, which other runners have written")
-	flag.StringVar(&r.table, "table", "", "write the summary into this `file`, between its markers, and the picture beside it")
-	flag.IntVar(&r.stages, "stages", 64, "how many pages run at a `time`")
-	flag.IntVar(&r.patience, "patience", 10, "after how many `moments`, of half a second or more each, in which nothing happens a scenario hangs")
-	flag.DurationVar(&r.timeout, "timeout", time.Hour, "give up after this `long`")
+	joined := flag.String("join", "", "add the rows in these comma-separated `files` from other runners")
+	flag.StringVar(&r.table, "table", "", "write the summary into this `file`, between its markers, and scoreboard.svg beside it")
+	flag.IntVar(&r.stages, "stages", 64, "`number` of pages at a time")
+	flag.IntVar(&r.patience, "patience", 10, "`number` of moments, half a second or more each, without any activity until a scenario counts as hung")
+	flag.DurationVar(&r.timeout, "timeout", time.Hour, "give up after this `duration`")
 	flag.Parse()
 	r.browsers, r.of, r.files, r.joined = list(*browserNames), list(*of), list(*files), list(*joined)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -55,7 +55,7 @@ func list(text string) []string {
 	return strings.Split(text, ",")
 }
 
-// A run is what the flags say.
+// A run holds the flags.
 type run struct {
 	browsers, of, files, joined []string
 	implementation, dist, table string
@@ -65,7 +65,7 @@ type run struct {
 
 func (r run) run(ctx context.Context, stdout io.Writer) error {
 	if r.table != "" && r.files != nil {
-		return errors.New("a table of some files only would be wrong: leave out -files or -table")
+		return errors.New("-table needs all scenarios: leave out -files or -table")
 	}
 	if r.stages < 1 || r.patience < 1 {
 		return errors.New("-stages and -patience must be at least 1")
@@ -103,7 +103,7 @@ func (r run) run(ctx context.Context, stdout io.Writer) error {
 	return r.publish(board, stdout)
 }
 
-// choose returns the candidates to measure and the scripts of those that are libraries or files.
+// choose returns the candidates to measure, and the scripts of libraries and files.
 func (r run) choose(ctx context.Context) ([]candidate, map[string][]byte, error) {
 	chosen := slices.Clone(candidates)
 	of := r.of
@@ -113,7 +113,7 @@ func (r run) choose(ctx context.Context) ([]candidate, map[string][]byte, error)
 	if of != nil {
 		for _, id := range of {
 			if !slices.ContainsFunc(chosen, func(c candidate) bool { return c.id == id }) {
-				return nil, nil, fmt.Errorf("there is no implementation %q", id)
+				return nil, nil, fmt.Errorf("unknown implementation %q", id)
 			}
 		}
 		chosen = slices.DeleteFunc(chosen, func(c candidate) bool { return !slices.Contains(of, c.id) })
@@ -143,7 +143,7 @@ func (r run) choose(ctx context.Context) ([]candidate, map[string][]byte, error)
 	return append(chosen, c), scripts, nil
 }
 
-// inBrowser leaves the libraries to Chromium: they are the same scripts everywhere.
+// inBrowser excludes libraries outside of Chromium: the scripts are the same in every browser.
 func inBrowser(of []candidate, engine string) []candidate {
 	if engine == "chromium" {
 		return of
@@ -151,7 +151,7 @@ func inBrowser(of []candidate, engine string) []candidate {
 	return slices.DeleteFunc(slices.Clone(of), func(c candidate) bool { return c.pkg != "" })
 }
 
-// measure runs all scenarios on the candidates in one browser. The first browser tells the board its scenarios.
+// measure runs all scenarios on the candidates in one browser. The first browser also provides the board's scenarios.
 func (r run) measure(ctx context.Context, engine browsers.Engine, board *Board, of []candidate, scripts map[string][]byte) ([]*Implementation, error) {
 	q := newQueue(r.patience)
 	var (
@@ -194,7 +194,7 @@ func (r run) measure(ctx context.Context, engine browsers.Engine, board *Board, 
 	return implementations, nil
 }
 
-// stagesIn is less in WebKitGTK, which opens seventeen connections in all.
+// stagesIn returns fewer stages for WebKitGTK, which opens seventeen connections in total.
 func (r run) stagesIn(engine browsers.Engine) int {
 	if engine.Name == "webkit" {
 		return min(r.stages, 2)
@@ -202,7 +202,7 @@ func (r run) stagesIn(engine browsers.Engine) int {
 	return r.stages
 }
 
-// catalogue gives the board its scenarios, from a page that has them.
+// catalogue fills in the board's scenarios from a page's report.
 func (r run) catalogue(board *Board, a arrival) error {
 	if board.Scenarios != nil {
 		return nil
@@ -230,13 +230,13 @@ func (r run) catalogue(board *Board, a arrival) error {
 		board.Scenarios = append(board.Scenarios, s)
 	}
 	if len(board.Scenarios) == 0 {
-		return errors.New("there are no such files of scenarios")
+		return errors.New("-files matches no file of e2e/scenarios")
 	}
 	board.Suite = fingerprint(board.Scenarios)
 	return checkNames(a.Catalogue, allowed)
 }
 
-// checkNames finds what is said of scenarios that do not exist.
+// checkNames reports entries for unknown scenarios.
 func checkNames(all []Scenario, allowed []e2e.Allowance) error {
 	names := map[string]bool{}
 	for _, s := range all {
@@ -244,17 +244,17 @@ func checkNames(all []Scenario, allowed []e2e.Allowance) error {
 	}
 	for id := range ofScenario {
 		if !names[id] {
-			return fmt.Errorf("groups.go: there is no scenario %q", id)
+			return fmt.Errorf("groups.go: unknown scenario %q", id)
 		}
 	}
 	for _, row := range allowed {
 		if !names[row.Scenario] {
-			return fmt.Errorf("allowed.json: there is no scenario %q", row.Scenario)
+			return fmt.Errorf("allowed.json: unknown scenario %q", row.Scenario)
 		}
 	}
 	for _, id := range slices.Concat(aboutHeaders, aboutOrigin) {
 		if !names[id] {
-			return fmt.Errorf("judge.go: there is no scenario %q", id)
+			return fmt.Errorf("judge.go: unknown scenario %q", id)
 		}
 	}
 	return nil
@@ -264,7 +264,7 @@ func applicable(c candidate, scenarios []Scenario, engine string) []Scenario {
 	return slices.DeleteFunc(slices.Clone(scenarios), func(s Scenario) bool { return c.reason(s, engine) != "" })
 }
 
-// reason says why a scenario does not apply to the candidate in that engine, if it does not.
+// reason returns why a scenario does not apply to the candidate in the engine, or an empty string.
 func (c candidate) reason(s Scenario, engine string) string {
 	if c.applies != nil {
 		if reason := c.applies(s); reason != "" {
@@ -274,7 +274,7 @@ func (c candidate) reason(s Scenario, engine string) string {
 	return s.LeftOut[engine]
 }
 
-// implementation makes a row of the board of the results.
+// implementation makes a row of the board from the results.
 func (m *measured) implementation(scenarios []Scenario, a arrival, known []e2e.Difference) *Implementation {
 	browser := browserOf(a)
 	i := &Implementation{
@@ -299,7 +299,7 @@ func (m *measured) implementation(scenarios []Scenario, a arrival, known []e2e.D
 	return i
 }
 
-// family is what differences.json calls the candidate.
+// family returns the candidate's name in differences.json.
 func (m *measured) family() string {
 	if m.documentation == ours {
 		return "wasm"
@@ -307,7 +307,7 @@ func (m *measured) family() string {
 	return m.load
 }
 
-// pages are those of a lab. Scripts replace the files of their paths.
+// pages serves the pages of a lab. Scripts replace the files at their paths.
 func pages(dist string, scripts map[string][]byte) http.Handler {
 	all := e2e.Pages(http.FileServer(http.Dir(dist)))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -325,7 +325,7 @@ func pages(dist string, scripts map[string][]byte) http.Handler {
 	})
 }
 
-// publish writes all files. It keeps what an earlier board of the same scenarios knows of other implementations.
+// publish writes all files. It keeps other implementations' rows from an earlier board of the same scenarios.
 func (r run) publish(board *Board, stdout io.Writer) error {
 	dir := r.dist
 	if r.files != nil {
@@ -348,7 +348,7 @@ func (r run) publish(board *Board, stdout io.Writer) error {
 	return nil
 }
 
-// browserOf makes "Chromium 156" of a user agent.
+// browserOf returns the browser of a user agent, such as "Chromium 156".
 func browserOf(a arrival) string {
 	names := map[string][2]string{"chromium": {"Chromium", "Chrome/"}, "firefox": {"Firefox", "Firefox/"}, "webkit": {"WebKitGTK", "Version/"}}
 	n, ok := names[a.Engine]

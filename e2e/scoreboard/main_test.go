@@ -45,7 +45,7 @@ func testRun(t *testing.T, files ...string) run {
 	return r
 }
 
-// Some scenarios in Chromium, on the native one, ours and a library, from the command to the files that it writes.
+// TestChromium runs some scenarios on native, ours and a library, from the command to the written files.
 func TestChromium(t *testing.T) {
 	t.Parallel()
 	r := testRun(t, "idl", "ids")
@@ -81,14 +81,14 @@ func TestChromium(t *testing.T) {
 	}
 	page := read(t, dir, "scoreboard.html")
 	if !strings.Contains(page, "a part of the suite, the scenarios in idl, ids") {
-		t.Error("the page does not say that it is of a part of the suite")
+		t.Error("the page does not say that it covers only a part of the suite")
 	}
 	for _, i := range b.Implementations {
 		if !strings.Contains(page, i.ID+".html") || !strings.Contains(stdout.String(), i.Total.String()) {
 			t.Errorf("%s is not on the page or the terminal:\n%s", i.ID, stdout.String())
 		}
 		if badge := read(t, dir, "scoreboard/"+i.ID+".svg"); !strings.Contains(badge, "in idl, ids") {
-			t.Errorf("the badge of %s does not say what it is about", i.ID)
+			t.Errorf("the badge of %s does not name the files", i.ID)
 		}
 	}
 }
@@ -105,7 +105,7 @@ func checkNative(t *testing.T, i *Implementation) {
 	}
 }
 
-// What ours fails is in differences.json, and fails all the same.
+// Failures of ours are in differences.json, and still count as failures.
 func checkOurs(t *testing.T, b *Board, i *Implementation) {
 	t.Helper()
 	failed := 0
@@ -113,7 +113,7 @@ func checkOurs(t *testing.T, b *Board, i *Implementation) {
 		if o := i.Results[s.ID]; o.Verdict != Passed {
 			failed++
 			if o.Reason == "" {
-				t.Errorf("ours: %s fails, and there is no reason: %+v", s.ID, o)
+				t.Errorf("ours: %s fails without a reason: %+v", s.ID, o)
 			}
 		}
 	}
@@ -137,7 +137,7 @@ func checkLibrary(t *testing.T, i *Implementation, dir string) {
 	}
 }
 
-// A script of one's own: one that hangs, one that throws, and one that cannot be loaded.
+// Custom scripts: one hangs, one throws, and some cannot be loaded.
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	script := func(text string) string {
@@ -147,7 +147,7 @@ func TestScripts(t *testing.T) {
 		}
 		return path
 	}
-	t.Run("it does nothing", func(t *testing.T) {
+	t.Run("it hangs", func(t *testing.T) {
 		t.Parallel()
 		r := testRun(t, "responses")
 		r.patience = 2
@@ -162,15 +162,15 @@ func TestScripts(t *testing.T) {
 		}
 		i := b.Implementations[0]
 		if i.Total.Passed != 0 || i.Total.All == 0 || !i.Custom || i.ID != "impl-mine.js" {
-			t.Errorf("%s: %+v", i.ID, i.Total)
+			t.Errorf("implementation %s, custom %v, total %+v; want impl-mine.js, true and no pass", i.ID, i.Custom, i.Total)
 		}
 		for id, o := range i.Results {
 			if o.Verdict != Hung && !strings.HasPrefix(id, "responses/six") {
-				t.Errorf("%s: %+v", id, o)
+				t.Errorf("%s: %+v, want verdict %v", id, o, Hung)
 			}
 		}
 	})
-	for name, text := range map[string]string{"it is none": "export const answer = 42; delete globalThis.EventSource;", "it does not parse": "class {", "it fills in what is missing": "globalThis.EventSource ??= class {};"} {
+	for name, text := range map[string]string{"it exports no class": "export const answer = 42; delete globalThis.EventSource;", "it does not parse": "class {", "it fills in what is missing": "globalThis.EventSource ??= class {};"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := testRun(t, "idl")
@@ -189,7 +189,7 @@ func TestWhatIsWrong(t *testing.T) {
 		says string
 	}{
 		"a browser":                 {run{browsers: []string{"netscape"}, of: []string{"native"}, dist: none}, "netscape"},
-		"an implementation":         {run{of: []string{"nativ"}, dist: none}, `no implementation "nativ"`},
+		"an implementation":         {run{of: []string{"nativ"}, dist: none}, `unknown implementation "nativ"`},
 		"dist":                      {run{of: []string{"eventsource-wasm-go"}, dist: none}, "make build"},
 		"no stages":                 {run{of: []string{"native"}, patience: 1, dist: none}, "-stages"},
 		"a script":                  {run{of: []string{"native"}, implementation: "none.js", dist: none}, "none.js"},

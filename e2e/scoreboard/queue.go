@@ -12,57 +12,57 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/e2e"
 )
 
-// aPage is how many scenarios of a file run in the same page, one after the other, until one fails.
+// aPage is the maximum number of scenarios that a page runs, one after the other, until one fails.
 const aPage = 12
 
-// morePatience is how many times the patience a second run gets.
+// morePatience multiplies the patience of a second run.
 const morePatience = 2
 
-// A job is scenarios of one file for one page.
+// A job has scenarios of one file for one page.
 type job struct {
 	implementation *measured
 	file           string
 	scenarios      []Scenario
-	patience       int // for how many moments nothing has to happen for a run to hang; see harness/patience.js
+	patience       int // moments without activity until a run counts as hung; see harness/patience.js
 
-	// second marks a scenario that has failed once and runs again by itself.
+	// second marks a scenario that failed once and runs again in its own page.
 	second bool
 
-	// hung says that it hung the first time.
+	// hung marks a scenario that hung the first time.
 	hung bool
 
-	// alone marks a scenario in which a page stopped answering, with others beside it. Nothing runs beside it now.
+	// alone marks a scenario whose page stopped answering while others ran. Now it runs alone.
 	alone bool
 }
 
-// measured is an implementation in a browser, with what is known of it so far.
+// measured is an implementation in a browser, with its results so far.
 type measured struct {
 	candidate
 	results map[string]e2e.Result // by the ID of the scenario
 
-	// How many scenarios hung the first time, and what came of them the second time.
+	// How many scenarios hung the first time, and the second.
 	hungAgain, recovered int
 }
 
-// enough is after how many scenarios that hung twice an implementation is not just slow, if none has recovered. What hung the
-// first time is then not run again.
+// After enough scenarios have hung twice and none has recovered, the implementation is not just slow. Scenarios that hang
+// then do not run again.
 const enough = 20
 
 func (m *measured) isNotSlow() bool { return m.hungAgain >= enough && m.recovered == 0 }
 
-// A queue hands out jobs and takes their results. What fails runs once more, and the second result counts: a machine that is
-// slow or busy for a moment makes no failure.
+// A queue hands out jobs and takes their results. A failed scenario runs once more, and the second result counts, so that a
+// busy machine causes no failures.
 type queue struct {
 	patience int // of a first run
 
 	mu      sync.Mutex
 	waiting []*job
 	running int
-	alone   bool          // what runs now is alone
+	alone   bool          // an alone job is running
 	changed chan struct{} // closed and replaced at every change
 	done    int
 	all     int
-	broken  error // ends everything
+	broken  error // ends the queue
 }
 
 func newQueue(patience int) *queue { return &queue{patience: patience, changed: make(chan struct{})} }
@@ -80,8 +80,7 @@ func (q *queue) add(m *measured, scenarios []Scenario) {
 	}
 }
 
-// mix puts the first jobs of all implementations first, then their second ones, and so on: some take processor time, and
-// others do nothing but wait.
+// mix interleaves the jobs of all implementations: some use the processor, and others only wait.
 func (q *queue) mix() {
 	turn := map[*job]int{}
 	turns := map[*measured]int{}
@@ -110,7 +109,7 @@ func (q *queue) next(ctx context.Context) (*job, error) {
 	}
 }
 
-// take returns a job, or what to wait for, or neither if all is done.
+// take returns a job, or a channel to wait for, or neither if all jobs are done.
 func (q *queue) take() (*job, <-chan struct{}) {
 	switch {
 	case q.running == 0 && len(q.waiting) == 0:
@@ -158,10 +157,10 @@ func (q *queue) report(j *job, r e2e.Result) (proceed bool) {
 	return passed
 }
 
-// couldNotRun begins the failure of a scenario whose implementation could not be loaded; see harness/measure.js.
+// couldNotRun is the start of the failure if the implementation could not be loaded; see harness/measure.js.
 const couldNotRun = "The scenario could not run: "
 
-// finish takes a job back. What is left of it runs in another page.
+// finish takes a job back. Its remaining scenarios run in another page.
 func (q *queue) finish(j *job) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -171,8 +170,8 @@ func (q *queue) finish(j *job) {
 	q.leave()
 }
 
-// lose takes a job back whose page stopped answering. The scenario that ran may be the cause, so it runs alone; if it was
-// alone, it is.
+// lose takes a job back whose page stopped answering. The running scenario may be the cause, so it runs again alone. If it
+// was alone, it is the cause.
 func (q *queue) lose(j *job) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -200,7 +199,7 @@ func (q *queue) leave() {
 	q.changed = make(chan struct{})
 }
 
-// progress tells how many scenarios are done, now and then, until ctx is done.
+// progress prints the number of finished scenarios from time to time, until ctx is done.
 func (q *queue) progress(ctx context.Context, w io.Writer) {
 	for tick := time.Tick(20 * time.Second); ; {
 		select {

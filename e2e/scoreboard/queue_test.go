@@ -23,7 +23,7 @@ func passes(s Scenario) e2e.Result { return e2e.Result{Name: s.Name, Trace: s.Ex
 
 func fails(s Scenario) e2e.Result { return e2e.Result{Name: s.Name, Trace: []string{"error CLOSED"}} }
 
-// nextJob returns the next job, or nil if there is none now.
+// nextJob returns the next job, or nil if none is available now.
 func nextJob(t *testing.T, q *queue) *job {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -43,7 +43,7 @@ func TestQueueRunsEverythingOnce(t *testing.T) {
 		sizes = append(sizes, len(j.scenarios))
 		for len(j.scenarios) > 0 {
 			if !q.report(j, passes(j.scenarios[0])) {
-				t.Fatal("a page that passes does not continue")
+				t.Fatal("the page does not continue after a pass")
 			}
 		}
 		q.finish(j)
@@ -70,7 +70,7 @@ func TestQueueMixesImplementations(t *testing.T) {
 	}
 }
 
-// What fails runs again by itself, after all others and with more patience, and the second result counts.
+// A failed scenario runs again in its own page, after all others and with more patience. The second result counts.
 func TestQueueRunsFailuresTwice(t *testing.T) {
 	for name, second := range map[string]func(Scenario) e2e.Result{"passes": passes, "fails": fails} {
 		t.Run(name, func(t *testing.T) {
@@ -79,7 +79,7 @@ func TestQueueRunsFailuresTwice(t *testing.T) {
 			j := nextJob(t, q)
 			q.report(j, passes(j.scenarios[0]))
 			if q.report(j, fails(j.scenarios[0])) {
-				t.Error("a page continues after a failure")
+				t.Error("the page continues after a failure")
 			}
 			q.finish(j)
 			rest := nextJob(t, q)
@@ -102,7 +102,7 @@ func TestQueueRunsFailuresTwice(t *testing.T) {
 	}
 }
 
-// An implementation that hangs in everything is not slow. What fails without hanging runs again all the same.
+// If an implementation hangs in every scenario, hung scenarios do not run again. Other failures still do.
 func TestQueueRepeatsEnough(t *testing.T) {
 	hangs := func(s Scenario) e2e.Result {
 		return e2e.Result{Name: s.Name, Trace: []string{"still waiting"}, Unfinished: true}
@@ -154,8 +154,8 @@ func TestQueueWaitsForWhatRuns(t *testing.T) {
 	}
 }
 
-// A page that stops answering takes the others of its browser with it. Each of their scenarios runs alone, so that the one
-// that is the cause shows.
+// A page that stops answering blocks the other pages of its browser. Each of their scenarios then runs alone to find the
+// cause.
 func TestQueueFindsWhatBlocksThePage(t *testing.T) {
 	q, m := newQueue(20), &measured{results: map[string]e2e.Result{}}
 	q.add(m, scenariosOf("ids", 2))
@@ -165,10 +165,10 @@ func TestQueueFindsWhatBlocksThePage(t *testing.T) {
 	q.lose(beside)
 	rest := nextJob(t, q)
 	if rest.alone || rest.scenarios[0].ID != "ids/1" {
-		t.Fatalf("what had not begun is %+v", rest)
+		t.Fatalf("the job that had not begun is %+v", rest)
 	}
 	if j := nextJob(t, q); j != nil {
-		t.Fatalf("%+v runs beside another, and should be alone", j)
+		t.Fatalf("%+v runs beside another job, want it alone", j)
 	}
 	q.report(rest, passes(rest.scenarios[0]))
 	q.finish(rest)
@@ -188,7 +188,7 @@ func TestQueueFindsWhatBlocksThePage(t *testing.T) {
 	}
 }
 
-func TestQueueEndsForAnImplementationThatCannotBeLoaded(t *testing.T) {
+func TestQueueEndsWhenImplementationFailsToLoad(t *testing.T) {
 	q, m := newQueue(20), &measured{candidate: candidate{name: "mine"}, results: map[string]e2e.Result{}}
 	q.add(m, scenariosOf("ids", 20))
 	j := nextJob(t, q)

@@ -54,7 +54,7 @@ func write(b *Board, dir string) error {
 	return nil
 }
 
-// label says what a badge is about.
+// label returns the text of a badge.
 func (b *Board) label() string {
 	if b.Files == nil {
 		return "EventSource conformance"
@@ -87,7 +87,7 @@ func readBoard(path string) (*Board, error) {
 
 type boardPage struct {
 	Date     string
-	Part     string // the files of scenarios, if they are not all
+	Part     string // the files of scenarios, if not all
 	Counting int
 	Groups   []Group
 	Rows     []row
@@ -122,7 +122,7 @@ func boardView(b *Board) boardPage {
 	return view
 }
 
-// beside is what tells rows of one name apart.
+// beside returns the text that distinguishes rows of the same name.
 func (i *Implementation) beside() string {
 	var parts []string
 	if !strings.HasPrefix(i.Runtime, i.Name+" ") {
@@ -134,7 +134,7 @@ func (i *Implementation) beside() string {
 	return strings.Join(parts, ", ")
 }
 
-// counting is how many scenarios count into the total.
+// counting returns the number of scenarios that count toward the total.
 func (b *Board) counting() (n int) {
 	counts := map[string]bool{}
 	for _, g := range b.Groups {
@@ -155,7 +155,7 @@ func (c Count) String() string {
 	return fmt.Sprintf("%d/%d", c.Passed, c.All)
 }
 
-// class is how a figure is colored.
+// class returns the CSS class for a count.
 func class(c Count) string {
 	switch {
 	case c.All == 0:
@@ -194,7 +194,7 @@ type line struct {
 	Differs bool
 }
 
-// notApplicable names how many scenarios of which groups a reason is for.
+// notApplicable has a reason, and the groups and numbers of its scenarios.
 type notApplicable struct{ Reason, Text string }
 
 func implementationView(b *Board, i *Implementation) implementationPage {
@@ -224,7 +224,7 @@ func failureView(s Scenario, o Outcome) failure {
 	}
 	expect, trace := s.Expect, o.Trace
 	if trace == nil {
-		trace = expect // it was as expected until the problem
+		trace = expect // the trace was as expected until the problem
 	}
 	for n := 0; n < len(trace); n++ {
 		text := trace[n]
@@ -238,10 +238,10 @@ func failureView(s Scenario, o Outcome) failure {
 	return f
 }
 
-// fewRepeats is how often a line that is not expected is shown by itself.
+// fewRepeats is the number of repeats of an unexpected line that are shown in full.
 const fewRepeats = 3
 
-// repeats returns how often the first line comes in a row.
+// repeats returns how often the first line repeats at the start of the trace.
 func repeats(trace []string) (n int) {
 	for n < len(trace) && trace[n] == trace[0] {
 		n++
@@ -249,7 +249,7 @@ func repeats(trace []string) (n int) {
 	return n
 }
 
-// sections are those of the HTML Standard that scenarios name.
+// sections maps section numbers of the HTML Standard to IDs.
 var sections = map[string]string{
 	"9.2.1": "server-sent-events-intro", "9.2.2": "the-eventsource-interface", "9.2.3": "sse-processing-model",
 	"9.2.4": "the-last-event-id-header", "9.2.5": "parsing-an-event-stream", "9.2.6": "event-stream-interpretation",
@@ -258,7 +258,7 @@ var sections = map[string]string{
 
 var sectionNumber = regexp.MustCompile(`9\.2\.\d`)
 
-// link leads to the first section that a scenario names, if it is about event streams.
+// link returns the URL of the first section that a scenario names, if it is about event streams.
 func link(standard string) string {
 	if id := sections[sectionNumber.FindString(standard)]; id != "" {
 		return "https://html.spec.whatwg.org/multipage/server-sent-events.html#" + id
@@ -291,7 +291,7 @@ func reasons(b *Board, i *Implementation, titles map[string]string) (found []not
 	return found
 }
 
-// text is the summary for the terminal.
+// text returns the summary for the terminal.
 func (b *Board) text() string {
 	var out strings.Builder
 	w := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)

@@ -14,7 +14,7 @@ import (
 	"testing"
 )
 
-// hostile is what an implementation may call itself, throw or have in a trace.
+// hostile is text that an implementation may use as its name, exception or trace.
 const hostile = `</pre></script><script>alert(1)</script><img src=x onerror=alert(2)>"'&|` + "`*[x](javascript:alert(3))"
 
 // boardOf has one scenario of each verdict.
@@ -55,11 +55,11 @@ func TestFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	if total := b.Implementations[0].Total; total != (Count{1, 3}) {
-		t.Errorf("the total is %v: what does not apply, and the group that does not count, should be left out", total)
+		t.Errorf("the total is %v, want it without inapplicable scenarios and without the group that does not count", total)
 	}
 	pages := map[string][]string{
 		"scoreboard.html":        {"1/3", "0/1", "of 4 scenarios", `href="scoreboard/impl-x.html#ids"`},
-		"scoreboard/impl-x.html": {"failed", "hung", "and then nothing more", "<mark>! message", "1/3", "does not count into the total"},
+		"scoreboard/impl-x.html": {"failed", "hung", "until it hung", "<mark>! message", "1/3", "does not count toward the total"},
 		"scoreboard/impl-x.svg":  {"33.3%"},
 		"scoreboard.svg":         {"33.3%", "1/3"},
 	}
@@ -72,7 +72,7 @@ func TestFiles(t *testing.T) {
 		}
 		for _, part := range []string{"<script", "<img src=x", "javascript:alert(1)\"", "onerror=alert(2)>\""} {
 			if strings.Contains(text, part) {
-				t.Errorf("%s has %q, which somebody else wrote", name, part)
+				t.Errorf("%s contains %q unescaped", name, part)
 			}
 		}
 	}
@@ -115,7 +115,7 @@ func TestRepeatedLines(t *testing.T) {
 			got = append(got, l.Text)
 		}
 		if !slices.Equal(got, test.want) {
-			t.Errorf("%s: %q", name, got)
+			t.Errorf("%s: %q, want %q", name, got, test.want)
 		}
 	}
 }
@@ -123,11 +123,11 @@ func TestRepeatedLines(t *testing.T) {
 func TestPercent(t *testing.T) {
 	for want, c := range map[string]Count{"100%": {7, 7}, "0%": {0, 7}, "99.9%": {99_999, 100_000}, "0.1%": {1, 100_000}, "50.0%": {1, 2}, "66.6%": {2, 3}} {
 		if got := percent(c); got != want {
-			t.Errorf("%v is %s, want %s", c, got, want)
+			t.Errorf("percent(%v) = %s, want %s", c, got, want)
 		}
 	}
 	if text := string(badge("x", Count{})); !strings.Contains(text, "not measured") {
-		t.Errorf("a badge of nothing is %s", text)
+		t.Errorf("the badge without a count is %s", text)
 	}
 }
 
@@ -143,7 +143,7 @@ func TestKeep(t *testing.T) {
 	}
 	b.keep(&Board{Suite: "y", Implementations: []*Implementation{{ID: "sse.js"}}})
 	if len(b.Implementations) != 4 {
-		t.Error("results of other scenarios are kept")
+		t.Error("results for other scenarios are kept")
 	}
 }
 
@@ -167,7 +167,7 @@ func TestDocument(t *testing.T) {
 	if err := os.WriteFile(page, []byte("before\n"+tableBegins+"old\n"+tableEnds+"after\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for range 2 { // the second time it replaces its own table
+	for range 2 { // the second time, it replaces its own table
 		if err := document(b, page); err != nil {
 			t.Fatal(err)
 		}
@@ -211,14 +211,14 @@ func TestReadRows(t *testing.T) {
 	}
 	i := rows[0]
 	if i.Results["ids/a"].Verdict != Passed || i.Results["ids/b"].Reason != "It needs a page." || i.Results["ids/c"].Verdict != NotApplicable {
-		t.Errorf("%+v", i.Results)
+		t.Errorf("results %+v, want a pass, a difference with its reason, and a scenario that is not applicable", i.Results)
 	}
 	if i.ID != "impl--..-undici--Node" || i.Runtime != "Node 22.1.0" || i.Documentation != "https://undici.example" {
-		t.Errorf("%+v", i)
+		t.Errorf("implementation %+v, want undici on Node 22.1.0, with its documentation", i)
 	}
 	put(`{`)
 	if _, err := readRows(path, scenarios); err == nil {
-		t.Error("half of a file is read")
+		t.Error("half of a file was read without an error")
 	}
 	if _, err := readRows(path+".none", scenarios); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("no file: %v", err)
@@ -241,6 +241,6 @@ func TestBrowserOf(t *testing.T) {
 func TestPicture(t *testing.T) {
 	b := &Board{Implementations: []*Implementation{{ID: "x", Name: strings.Repeat("long ", 30)}, {ID: "y", Name: "y", Total: Count{1, 2}}}}
 	if picture := picture(b); !bytes.Contains(picture, []byte("…")) || !bytes.Contains(picture, []byte("50.0%")) {
-		t.Errorf("%s", picture)
+		t.Errorf("the long name is not cut, or 50.0%% is missing:\n%s", picture)
 	}
 }

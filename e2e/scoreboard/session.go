@@ -22,29 +22,29 @@ import (
 var pageFiles embed.FS
 
 const (
-	// limit ends a scenario in which something happens again and again.
+	// limit ends a scenario that never settles.
 	limit = 3 * time.Minute
 
-	// defaultStuckAfter is more than a page takes to end a run by itself, on a slow machine too.
+	// defaultStuckAfter is longer than a page needs to end a run itself, even on a slow machine.
 	defaultStuckAfter = 6 * time.Minute
 )
 
 var errStuck = errors.New("the browser's page has stopped answering")
 
-// A session runs the jobs of a queue in one browser, and in another one when that has stopped answering.
+// A session runs the jobs of a queue in a browser. It starts a new browser when one stops answering.
 type session struct {
 	engine browsers.Engine
-	stages int // how many pages it shows at a time
+	stages int // pages at a time
 	queue  *queue
 	files  http.Handler // of the labs
 
-	stuckAfter time.Duration // a page that has reported nothing for so long has stopped answering
+	stuckAfter time.Duration // the time without a report after which a page is stuck
 
-	// started is called when the page is there, each time.
+	// started is called whenever a page has loaded.
 	started func(arrival) error
 }
 
-// An arrival is what the page says when it is there.
+// An arrival is the page's report after it has loaded.
 type arrival struct {
 	Browser   string     `json:"browser"` // its user agent
 	Engine    string     `json:"engine"`
@@ -107,7 +107,7 @@ func (s *session) work(ctx context.Context, cancel context.CancelCauseFunc, page
 	return context.Cause(ctx)
 }
 
-// stage runs one job after the other.
+// stage runs jobs one after the other.
 func (s *session) stage(ctx context.Context, page *page, stage int) error {
 	for {
 		j, err := s.queue.next(ctx)
@@ -203,11 +203,11 @@ func (p *page) start(w http.ResponseWriter, r *http.Request) {
 	}
 	select {
 	case p.arrived <- a:
-	default: // somebody has opened the page once more
+	default: // the page was opened again
 	}
 }
 
-// stream sends the commands as an event stream.
+// stream sends commands as an event stream.
 func (p *page) stream(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/event-stream")
 	for controller := http.NewResponseController(w); ; controller.Flush() {

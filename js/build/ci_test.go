@@ -112,10 +112,10 @@ func TestNodeIsInstalledInProject(t *testing.T) {
 	run := runCI(t, "node", map[string]string{"id": "echo 1000", "node": "exit 1", "npm": `echo "npm $*"`, "mkdir": ""})
 	first, rest, _ := strings.Cut(run.output, "\n")
 	if first != "Installing Node.js 22 by npm into dist/tools: the tests of the npm package need 20.19 or later." {
-		t.Errorf("it says %q", first)
+		t.Errorf("printed %q", first)
 	}
 	if !strings.HasPrefix(rest, "npm install --prefix ") || !strings.Contains(rest, "/dist/tools ") || strings.Contains(rest, "--global") {
-		t.Errorf("it calls %q", rest)
+		t.Errorf("ran %q", rest)
 	}
 }
 
@@ -127,16 +127,16 @@ func TestInstalledToolsAreUsed(t *testing.T) {
 	}
 	for _, script := range []string{"chromium", "chromium find", "node", "proxies"} {
 		if run := runCI(t, script, standIns); run.err != nil || run.output != "" || run.noted != "" {
-			t.Errorf("%s: %v, %q", script, run.err, run.output)
+			t.Errorf("%s: %v, printed %q, noted %q, want nothing", script, run.err, run.output, run.noted)
 		}
 	}
 	if run := runCI(t, "chromium find", debian); run.err == nil || run.output != "" {
-		t.Errorf("without one: %v, %q", run.err, run.output)
+		t.Errorf("without Chromium: %v, %q", run.err, run.output)
 	}
 }
 
-// If a command takes long, progress says once what it does, and then how long it has been running. The exit status is that of
-// the command.
+// If a command takes long, progress prints its description, and then the time it has been running. The exit status is the
+// command's.
 func TestProgress(t *testing.T) {
 	t.Parallel()
 	cmd := ciCommand(t, map[string]string{"sleep": ""}, "progress", "Slow", "sh", "-c", "cat; exit 3")
@@ -154,7 +154,7 @@ func TestProgress(t *testing.T) {
 	lines := bufio.NewScanner(said)
 	for _, want := range []string{"Slow ...", "Slow ... 30 s", "Slow ... 60 s"} {
 		if !lines.Scan() || lines.Text() != want {
-			t.Errorf("it says %q, want %q", lines.Text(), want)
+			t.Errorf("printed %q, want %q", lines.Text(), want)
 		}
 	}
 	end.Close()
@@ -170,7 +170,7 @@ func TestProgressOfQuickCommand(t *testing.T) {
 	t.Parallel()
 	cmd := ciCommand(t, nil, "progress", "Quick", "sh", "-c", "echo done")
 	if output, err := cmd.CombinedOutput(); err != nil || string(output) != "done\n" {
-		t.Errorf("%v: %q", err, output)
+		t.Errorf("printed %q (%v), want only the output of the command", output, err)
 	}
 }
 

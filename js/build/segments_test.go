@@ -55,7 +55,7 @@ func TestMergeSegmentsRefuses(t *testing.T) {
 		"no module":   []byte("<!doctype html>"),
 	} {
 		if got, err := mergeSegments(module, asTheyAre); !errors.Is(err, errNotMergeable) {
-			t.Errorf("%s: %q, %v", name, got, err)
+			t.Errorf("%s: mergeSegments = %q, %v; want error %v", name, got, err, errNotMergeable)
 		}
 	}
 }

@@ -55,14 +55,14 @@ func TestEmptySymbols(t *testing.T) {
 	names, rest := slices.Concat(before.names, before.files), slices.Concat(after.names, after.units, after.files)
 	for _, name := range []string{"main.feed", "runtime.main", "lane.go"} {
 		if !bytes.Contains(names, []byte(name)) {
-			t.Errorf("%s was not there before", name)
+			t.Errorf("%s is missing from the original module", name)
 		}
 	}
 	if len(bytes.Trim(rest, "\x00")) > 0 {
-		t.Error("names are still there")
+		t.Error("the names were not removed")
 	}
 	if n := len(before.functions); n < 1000 || n != len(after.functions) {
-		t.Fatalf("%d functions, and then %d", n, len(after.functions))
+		t.Fatalf("%d functions before, %d after", n, len(after.functions))
 	}
 	for i, was := range before.functions {
 		is := after.functions[i]
@@ -90,7 +90,7 @@ func samePCs(t *testing.T, before, after *symbols, was, is []byte) {
 		old, now := binary.LittleEndian.Uint32(was[4*i:]), binary.LittleEndian.Uint32(is[4*i:])
 		switch useless := slices.Contains(uselessPCData, i); {
 		case useless && now != noPCData, !useless && now != old:
-			t.Fatalf("the offset of table %d was %d and is %d", i, old, now)
+			t.Fatalf("the offset of table %d changed from %d to %d", i, old, now)
 		case useless || old == noPCData:
 			continue
 		}
@@ -108,7 +108,7 @@ func sameData(t *testing.T, before, after *symbols, was, is []byte) {
 		old, now := binary.LittleEndian.Uint32(was[4*i:]), binary.LittleEndian.Uint32(is[4*i:])
 		switch useless := slices.Contains(uselessFuncData, i); {
 		case useless && now != noFuncData, !useless && now != old:
-			t.Fatalf("the offset of data %d was %#x and is %#x", i, old, now)
+			t.Fatalf("the offset of data %d changed from %#x to %#x", i, old, now)
 		case useless || old == noFuncData:
 			continue
 		}
@@ -147,11 +147,11 @@ func sameBuckets(t *testing.T, before, after *symbols) {
 	}
 	places := len(before.buckets)/bucketSize*16 + max(0, len(before.buckets)%bucketSize-4)
 	if places/256 != len(before.functions)-1 {
-		t.Fatalf("%d places for %d functions", places, len(before.functions))
+		t.Fatalf("%d positions for %d functions", places, len(before.functions))
 	}
 	for place := range places {
 		if was, is := find(before, place), find(after, place); was != place/256 || is != was {
-			t.Fatalf("%d belongs to function %d, and then to %d", place, was, is)
+			t.Fatalf("position %d belongs to function %d before, %d after", place, was, is)
 		}
 	}
 }
@@ -164,7 +164,7 @@ func TestEmptySymbolsOfTwoSegments(t *testing.T) {
 	at := bytes.LastIndex(two.data, headerAddresses(two))
 	parts := []segment{{0, two.data[:at]}, {int64(at), two.data[at:]}}
 	if err := errors.Join(emptySymbols([]segment{whole}, l), emptySymbols(parts, l)); err != nil || !bytes.Equal(whole.data, two.data) {
-		t.Errorf("%v, or they are not emptied alike", err)
+		t.Errorf("emptySymbols: error %v, or another result", err)
 	}
 }
 
@@ -203,7 +203,7 @@ func TestEmptySymbolsRefuses(t *testing.T) {
 		spoilt.data = spoil(spoilt.data, tablesOf(t, spoilt))
 		before := slices.Clone(spoilt.data)
 		if err := emptySymbols([]segment{spoilt}, l); !errors.Is(err, errUnknownLayout) || !bytes.Equal(before, spoilt.data) {
-			t.Errorf("%s: %v, or it was changed", name, err)
+			t.Errorf("%s: error %v, or the data was changed", name, err)
 		}
 	}
 }
@@ -261,7 +261,7 @@ func TestEmptySymbolsOfAnotherVersion(t *testing.T) {
 		}
 		emptied := data.clone()
 		if err := emptySymbols([]segment{emptied}, other); !errors.Is(err, errUnknownLayout) || !bytes.Equal(data.data, emptied.data) {
-			t.Errorf("%s: %v, or it was changed", name, err)
+			t.Errorf("%s: error %v, or the data was changed", name, err)
 		}
 	}
 }
@@ -281,7 +281,7 @@ func TestPartialEditIsSkipped(t *testing.T) {
 	parts := [][2]string{{`a (\d+)\n`, "$1 b\n"}, {`c\n`, ""}}
 	for script, want := range map[string]string{"a 1\nc\nd\n": "1 b\nd\n", "a 1\nd\n": "a 1\nd\n", "c\nd\n": "c\nd\n"} {
 		if got := replaceAll([]byte(script), parts); string(got) != want {
-			t.Errorf("%q became %q, not %q", script, got, want)
+			t.Errorf("%q became %q, want %q", script, got, want)
 		}
 	}
 }
@@ -299,7 +299,7 @@ func TestEveryEditMatches(t *testing.T) {
 	}
 	for _, edit := range edits {
 		if bytes.Equal(replaceAll(script, edit.parts), script) {
-			t.Errorf("nothing is found: %q", edit.parts)
+			t.Errorf("no match for the edit %q", edit.parts)
 		}
 	}
 }

@@ -41,11 +41,11 @@ func TestReplaceBody(t *testing.T) {
 	const source = "package p\n\nfunc (t T) F() int { return 1 }\n\nfunc F(x int) int {\n\tif x > 0 {\n\t\treturn 2\n\t}\n\treturn 3\n}\n\nfunc G() {}\n"
 	const want = "package p\n\nfunc (t T) F() int { return 1 }\n\nfunc F(x int) int {\n\treturn 4\n}\n\nfunc G() {}\n"
 	if got, err := replaceBody([]byte(source), "F", "return 4"); err != nil || string(got) != want {
-		t.Errorf("%v\n%s", err, got)
+		t.Errorf("replaceBody = %v,\n%s\nwant\n%s", err, got, want)
 	}
 	for name, source := range map[string]string{"no such function": "package p\n\nfunc (t T) F() {}\n", "no Go": "func"} {
 		if got, err := replaceBody([]byte(source), "F", "return 4"); err == nil {
-			t.Errorf("%s: %s", name, got)
+			t.Errorf("%s: no error, but\n%s", name, got)
 		}
 	}
 }
@@ -54,17 +54,17 @@ func TestReplaceBody(t *testing.T) {
 func TestUnknownToolchain(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
-		t.Skip("it builds the module: make test runs it")
+		t.Skip("builds the module: run it with make test")
 	}
 	b := buildWith(t, "PATH="+goOfVersion(t, "go1.99.0")+string(os.PathListSeparator)+os.Getenv("PATH"))
 	if n := strings.Count(b.output, "size reduction of eventsource.wasm skipped: unsupported Go version go1.99.0"); n != 1 {
-		t.Errorf("said %d times:\n%s", n, b.output)
+		t.Errorf("the message was printed %d times, want once:\n%s", n, b.output)
 	}
 	if n := strings.Count(b.output, "build: "); n != 1 {
 		t.Errorf("%d messages:\n%s", n, b.output)
 	}
 	if b.state != plain {
-		t.Errorf("the module is noted as %q", b.state)
+		t.Errorf("the module's state is %q", b.state)
 	}
 	b.start(t)
 }

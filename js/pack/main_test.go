@@ -95,7 +95,7 @@ func TestPack(t *testing.T) {
 		t.Fatal(err)
 	}
 	if second, err := os.ReadFile(tarball); err != nil || !bytes.Equal(first, second) {
-		t.Errorf("another tarball of the same files, %v", err)
+		t.Errorf("the same files gave another tarball, %v", err)
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// TestMain is also the servers' process, as main is.
+// TestMain also runs as a server's process, like main.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "-serve" {
 		main()
@@ -19,19 +19,19 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// Every contestant that this machine has must complete a short benchmark without losing events.
+// Every contestant that is installed must complete a short benchmark without losing events.
 func TestBenchmark(t *testing.T) {
 	p := plan{Rounds: 2, Connections: []int{10}, Windows: []int{1, 16}, Time: time.Millisecond, Readers: 2}
 	m := &measurement{plan: p, missing: map[string]string{}, log: t.Logf}
 	m.run(contestants)
 	for name, why := range m.missing {
 		if !strings.HasSuffix(why, errAbsent.Error()) {
-			t.Errorf("%s: %s", name, why)
+			t.Errorf("%s is missing: %s", name, why)
 		}
 	}
 	for _, r := range m.results {
 		if len(r.Values) != p.Rounds {
-			t.Errorf("%s has %d values of %q, not one for each round", r.Contestant, len(r.Values), r.Figure)
+			t.Errorf("%s has %d values of %q, want one per round", r.Contestant, len(r.Values), r.Figure)
 		}
 		for _, v := range r.Values {
 			if positive := r.Figure != memoryPerClient && r.Figure != mallocsPerEvent; math.IsNaN(v) || positive && v <= 0 {
@@ -96,14 +96,14 @@ func TestProtocols(t *testing.T) {
 				if m.missing[c.name] == "" && !slices.ContainsFunc(m.results, func(r *result) bool {
 					return r.Contestant == c.name && r.Figure == cpuPerDelivery && r.Values[0] > 0
 				}) {
-					t.Errorf("%s has no figures", c.name)
+					t.Errorf("%s has no results", c.name)
 				}
 			}
 		})
 	}
 }
 
-// Our clients that stall in a replay may slow down the others, but never cost them events.
+// Clients that stall in a replay may slow down other clients, but must not cost them events.
 func TestStalled(t *testing.T) {
 	p := plan{Time: time.Millisecond, Latency: 200 * time.Millisecond, Readers: 1}
 	for _, name := range []string{"ours", "ours, NoHijack"} {
@@ -114,13 +114,13 @@ func TestStalled(t *testing.T) {
 		c := chosen[0]
 		c.sendBuffer = stalledSendBuffer
 		if found := beside(p, c, 10, 20); found.Failed != "" || found.CPU <= 0 || found.P99 < found.P50 || found.P50 <= 0 {
-			t.Errorf("%s: %+v", name, found)
+			t.Errorf("%s: %+v, want no failure, a CPU time, and P99 ≥ P50 > 0", name, found)
 		}
 	}
 }
 
 func TestRatios(t *testing.T) {
-	a := &result{Values: []float64{6, 8}, Rounds: []int{0, 2}} // it failed in round 1
+	a := &result{Values: []float64{6, 8}, Rounds: []int{0, 2}} // failed in round 1
 	b := &result{Values: []float64{2, 5, 4}, Rounds: []int{0, 1, 2}}
 	if got := ratios(a, b); !slices.Equal(got, []float64{3, 2}) {
 		t.Errorf("the ratios are %v", got)

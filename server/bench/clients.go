@@ -16,11 +16,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// patience bounds every wait for a server. What takes longer is lost.
+// patience limits every wait for a server. An event that takes longer counts as lost.
 const patience = 20 * time.Second
 
-// Clients are connections to one server, read by few threads with an epoll each: the less the clients cost, the more
-// of the machine is the server's. Every client checks that it receives each event once and in order.
+// Clients are connections to one server. A few threads with an epoll each read them, to leave as much of the machine as
+// possible to the server. Every client checks that it receives each event once and in order.
 type clients struct {
 	readers   []*reader
 	total     int
@@ -28,7 +28,7 @@ type clients struct {
 
 	silent   atomic.Int64 // clients that have received no event
 	progress atomic.Int64 // sum of the numbers of every client's last event
-	goal     atomic.Int64 // what progress is when all have received all
+	goal     atomic.Int64 // progress when all clients have all events
 	complete chan struct{}
 	failed   chan error
 }
@@ -41,13 +41,13 @@ type reader struct {
 	buffer  []byte
 	done    sync.WaitGroup
 
-	hangUp func() error // of a client that has a goroutine, and no epoll
+	hangUp func() error // for clients with a goroutine instead of an epoll
 
 	recording atomic.Bool
 	latencies []time.Duration // written by the reader while recording
 }
 
-// dial opens so many connections. Each source address has its own ports, so they are spread over several.
+// dial opens total connections. Each source address has its own ports, so they are spread over several addresses.
 func dial(i *instance, total, readers int) (*clients, error) {
 	if i.protocol == overTLS || i.protocol == http2TLS {
 		return dialSecure(i, total)
@@ -84,8 +84,8 @@ func newClients(total int) *clients {
 	return c
 }
 
-// open connects from 127.0.0.host and sends the request. The socket is the caller's alone: Go's poller, which would
-// watch it as well, does not know it. A receive buffer of 0 bytes is the system's default.
+// open connects from 127.0.0.host and sends the request. Go's poller does not watch the socket. A receive buffer of 0 bytes
+// means the system's default.
 func open(i *instance, path, lastEventID string, host byte, receiveBuffer int) (fd int, err error) {
 	server, err := netip.ParseAddrPort(i.addr)
 	if err != nil {
@@ -169,14 +169,14 @@ func (r *reader) run() {
 	}
 }
 
-// read returns how far its stream has come.
+// read returns the number of events that the stream has advanced.
 func (r *reader) read(fd int32) (progress int, err error) {
 	n, err := unix.Read(int(fd), r.buffer)
 	if err == unix.EAGAIN || err == unix.EINTR {
 		return 0, nil
 	}
 	if n <= 0 {
-		return 0, fmt.Errorf("the server cut a connection: %w", cmp.Or(err, io.EOF))
+		return 0, fmt.Errorf("the server closed a connection: %w", cmp.Or(err, io.EOF))
 	}
 	s := r.streams[fd]
 	last := s.last
@@ -211,8 +211,8 @@ func (c *clients) fail(err error) {
 	}
 }
 
-// settle publishes until every client is known to be subscribed, because servers report that in different ways, if at all. It
-// publishes only while nothing else happens, because some servers do not subscribe clients while they publish.
+// settle publishes until every client has received an event, because servers report subscriptions in different ways, if at
+// all. It pauses between events, because some servers do not subscribe clients while they publish.
 func (c *clients) settle(i *instance) error {
 	before := int64(-1)
 	for deadline := time.Now().Add(patience); c.silent.Load() > 0; {
@@ -233,7 +233,7 @@ func (c *clients) settle(i *instance) error {
 	return c.window(i, 1)
 }
 
-// window publishes so many events and waits until every client has received them.
+// window publishes events and waits until every client has received them.
 func (c *clients) window(i *instance, events int) error {
 	if err := c.publish(i, events); err != nil {
 		return err
@@ -249,19 +249,19 @@ func (c *clients) publish(i *instance, events int) error {
 
 func (c *clients) wait() error {
 	deadline := time.After(patience)
-	for c.progress.Load() != c.goal.Load() { // complete may be an earlier goal's
+	for c.progress.Load() != c.goal.Load() { // complete may be for an earlier goal
 		select {
 		case <-c.complete:
 		case err := <-c.failed:
 			return err
 		case <-deadline:
-			return fmt.Errorf("%d deliveries did not come within %v", c.goal.Load()-c.progress.Load(), patience)
+			return fmt.Errorf("%d deliveries are missing after %v", c.goal.Load()-c.progress.Load(), patience)
 		}
 	}
 	return nil
 }
 
-// recorded returns the latencies since recording began. Nothing may be under way then.
+// recorded returns the latencies since recording began. No event may be in flight.
 func (c *clients) recorded() (latencies []time.Duration) {
 	for _, r := range c.readers {
 		r.recording.Store(false)
@@ -271,7 +271,7 @@ func (c *clients) recorded() (latencies []time.Duration) {
 	return latencies
 }
 
-// close resets the connections, which leaves no port waiting.
+// close resets the connections, so that no port stays in TIME_WAIT.
 func (c *clients) close() error {
 	var failed error
 	for _, r := range c.readers {

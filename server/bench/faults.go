@@ -21,19 +21,19 @@ import (
 
 // Sizes of the fault tests.
 const (
-	stalledClients = 10      // that read, beside the one that does not
+	stalledClients = 10      // that read, in addition to the one that stops
 	stalledEvents  = 16_000  // of 1,000 bytes: more than any socket's buffers
-	historyEvents  = 200_000 // of the benchmark's size
+	historyEvents  = 200_000 // of the benchmark's event size
 	publishLimit   = 60 * time.Second
 )
 
 // A verdict is what one contestant did in the fault tests.
 type verdict struct {
 	Contestant string
-	Others     string // events of the clients that read while one does not
-	Stalled    string // what becomes of that one
-	Unknown    string // what follows an id that the server cannot continue from
-	History    string // what it costs to keep and to replay
+	Others     string // what clients that read receive while another client does not read
+	Stalled    string // what that client receives
+	Unknown    string // the response to an id that the server cannot continue from
+	History    string // the cost of keeping and replaying it
 }
 
 func runFaults(chosen []contestant, out string) error {
@@ -95,7 +95,7 @@ func (v *verdict) stall(i *instance) error {
 		return err
 	}
 	if _, err := drain(fd, stalled, others.published); err != nil {
-		return fmt.Errorf("the client that is to stop received nothing: %w", err)
+		return fmt.Errorf("the client received nothing before it stopped reading: %w", err)
 	}
 	v.Others = flood(others, i)
 	got, err := drain(fd, stalled, others.published)
@@ -105,7 +105,7 @@ func (v *verdict) stall(i *instance) error {
 	case errors.Is(err, io.EOF), errors.Is(err, unix.ECONNRESET):
 		v.Stalled = fmt.Sprintf("%d events, then disconnected", got)
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		v.Stalled = fmt.Sprintf("%d events, then nothing, but stays connected", got)
+		v.Stalled = fmt.Sprintf("%d events, then nothing, but it stays connected", got)
 	default:
 		v.Stalled = err.Error()
 	}
@@ -155,7 +155,7 @@ func drain(fd int, s *stream, last int) (events int, err error) {
 	return events, nil
 }
 
-// surprise resumes from an id of another run of the server, and returns its response. At the end it publishes an event, so that
+// surprise resumes from an id of another run of the server, and records the response. It then publishes an event, so that
 // something arrives even if the server ignores unknown ids.
 func (v *verdict) surprise(c contestant, i *instance) error {
 	const kept = 10
@@ -182,7 +182,7 @@ func (v *verdict) surprise(c contestant, i *instance) error {
 // describe returns the status of a response, its headers that could report a gap, and the number and types of its events.
 func describe(answer *http.Response, events []event) string {
 	if answer.StatusCode != http.StatusOK {
-		return "answers " + answer.Status
+		return "status " + answer.Status
 	}
 	var said []string
 	for _, name := range []string{"Event-Gap", "Last-Event-ID"} {
@@ -239,7 +239,7 @@ func subscribe(ctx context.Context, i *instance, path, id string, last func(data
 	}
 }
 
-// publishAll returns when the server has taken the events.
+// publishAll returns when the server has accepted the events.
 func publishAll(i *instance, count int) error {
 	before, err := i.figures()
 	if err != nil {
@@ -262,7 +262,7 @@ func publishAll(i *instance, count int) error {
 	}
 }
 
-// replay fills the history and has a client resume from its first event.
+// replay fills the history, and resumes a client from the first event.
 func (v *verdict) replay(c contestant, i *instance) error {
 	first, err := v.first(i)
 	if err != nil {
@@ -298,7 +298,8 @@ func (v *verdict) replay(c contestant, i *instance) error {
 	return nil
 }
 
-// first subscribes, publishes the first event, and returns it. For a server without ids it returns what came before.
+// first subscribes, publishes the first event, and returns it. For a server without ids, it returns the data before the
+// event.
 func (v *verdict) first(i *instance) (event, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -309,7 +310,7 @@ func (v *verdict) first(i *instance) (event, error) {
 		return event{}, err
 	}
 	if len(events) == 0 {
-		return event{}, errors.New("answers " + answer.Status)
+		return event{}, errors.New("got status " + answer.Status)
 	}
 	last := events[len(events)-1]
 	if last.id == "" {
@@ -318,7 +319,7 @@ func (v *verdict) first(i *instance) (event, error) {
 	return last, nil
 }
 
-// epoch finds what Centrifuge's first response says about its history.
+// epoch returns the epoch in Centrifuge's first response.
 func epoch(answer string) string {
 	_, rest, _ := strings.Cut(answer, `"epoch":"`)
 	value, _, _ := strings.Cut(rest, `"`)
@@ -339,7 +340,7 @@ func timeReplay(i *instance, path, id string) (string, error) {
 	}
 	said := "replayed in " + seconds(time.Since(begin))
 	if again := events - (historyEvents - 1); again != 0 {
-		said += fmt.Sprintf(", with %d that the client had", again)
+		said += fmt.Sprintf(", with %d duplicates", again)
 	}
 	if s.state == ended {
 		said += ", then disconnected"

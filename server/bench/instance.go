@@ -17,16 +17,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// An instance is a running server, as seen from the process of its clients.
+// An instance is a running server, seen from the clients' process.
 type instance struct {
 	addr     string
 	protocol string
 	path     string
-	pids     []int // whose CPU time and memory are the server's
+	pids     []int // the server's processes
 
-	publish func(count int) error // returns once it is asked to
+	publish func(count int) error // returns after the request, before the events are published
 	figures func() (figures, error)
-	free    func() error // gives unused memory back, where a server can
+	free    func() error // returns unused memory to the system, if the server can
 	stop    func() error
 }
 
@@ -88,7 +88,7 @@ func connect(command *exec.Cmd, input io.WriteCloser, output *bufio.Reader, path
 	addr, err := output.ReadString('\n')
 	if err != nil {
 		stop()
-		return nil, fmt.Errorf("the server said no address: %w", err)
+		return nil, fmt.Errorf("the server printed no address: %w", err)
 	}
 	return &instance{
 		addr: strings.TrimSpace(addr),
@@ -104,8 +104,7 @@ func connect(command *exec.Cmd, input io.WriteCloser, output *bufio.Reader, path
 	}, nil
 }
 
-// cpu returns the CPU time that the server has used, user's and kernel's, to the nanosecond: the clock that
-// clock_getcpuclockid(3) finds.
+// cpu returns the server's CPU time, user and kernel, in nanoseconds, from the clock of clock_getcpuclockid(3).
 func (i *instance) cpu() (time.Duration, error) {
 	var total time.Duration
 	for _, pid := range i.pids {
@@ -118,8 +117,7 @@ func (i *instance) cpu() (time.Duration, error) {
 	return total, nil
 }
 
-// memory returns the resident bytes that are the server's own, once where its processes share them: files that it maps
-// do not count.
+// memory returns the server's resident bytes. Memory that its processes share counts once, and mapped files do not count.
 func (i *instance) memory() (int64, error) {
 	var total int64
 	for _, pid := range i.pids {

@@ -1,8 +1,8 @@
-// Command bench measures the server of this repository beside its peers. It needs Linux.
+// Command bench compares the server of this repository with its peers. It needs Linux.
 //
 // Each contestant runs in its own process on 127.0.0.1, and publishes in that process, like a program that embeds it. This
-// process has the clients. Throughput is measured in windows: a number of events is published at once, and the next ones when
-// every client has received all of them. Every client checks that each event arrives once and in order.
+// process runs the clients. Throughput is measured in windows: a number of events is published at once, and the next window
+// when every client has received all of them. Every client checks that each event arrives once and in order.
 package main
 
 import (
@@ -37,7 +37,7 @@ func run() error {
 	only := flag.String("only", "", "`names` of servers to measure, separated by \";\" (default all)")
 	out := flag.String("out", "", "`file` for the results in JSON")
 	faults := flag.Bool("faults", false, "run the fault tests instead")
-	stalled := flag.Bool("stalled", false, "measure clients while as many others stall in a replay, instead; 10,000 in total unless -connections is set")
+	stalled := flag.Bool("stalled", false, "instead, measure clients while as many others stall in a replay; 10,000 in total unless -connections is set")
 	stores := flag.Bool("stores", false, "measure the stores of our server instead")
 	protocol := flag.String("protocol", plainHTTP, "`protocol` of all servers: http, tls or h2")
 	name := flag.String("serve", "", "run the server with that `name`; for internal use")
@@ -109,7 +109,7 @@ func choose(names string) ([]contestant, error) {
 	for name := range strings.SplitSeq(names, ";") {
 		i := slices.IndexFunc(contestants, func(c contestant) bool { return c.name == name })
 		if i < 0 {
-			return nil, fmt.Errorf("no contestant %q", name)
+			return nil, fmt.Errorf("unknown contestant %q", name)
 		}
 		chosen = append(chosen, contestants[i])
 	}
@@ -127,7 +127,7 @@ func numbers(list string) (ns []int, err error) {
 	return ns, nil
 }
 
-// possible drops the numbers of connections for which a process has too few file descriptors.
+// possible drops numbers of connections that need more file descriptors than a process may have.
 func possible(connections []int) []int {
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
@@ -137,7 +137,7 @@ func possible(connections []int) []int {
 	return slices.DeleteFunc(slices.Clone(connections), func(n int) bool {
 		tooMany := uint64(n)+100 > limit.Max // to which Go raises the soft limit at start
 		if tooMany {
-			log.Printf("%d connections are left out: a process may have %d file descriptors (ulimit -Hn)", n, limit.Max)
+			log.Printf("skipping %d connections: the limit is %d file descriptors (ulimit -Hn)", n, limit.Max)
 		}
 		return tooMany
 	})

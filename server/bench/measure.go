@@ -7,13 +7,13 @@ import (
 	"time"
 )
 
-// A plan says what to measure, and for how long.
+// A plan says what to measure and for how long.
 type plan struct {
 	Rounds      int
 	Connections []int
 	Windows     []int
-	Time        time.Duration // of each throughput
-	Latency     time.Duration // of each latency; at 20 events a second
+	Time        time.Duration // of a throughput measurement
+	Latency     time.Duration // of a latency measurement, at 20 events per second
 	Readers     int
 }
 
@@ -26,7 +26,7 @@ type result struct {
 	Window      int `json:",omitempty"`
 	Figure      figure
 	Values      []float64
-	Rounds      []int // of the values
+	Rounds      []int // the rounds of the values
 }
 
 type figure string
@@ -40,14 +40,14 @@ const (
 	latencyPercentile figure = "latency p99, ms"
 )
 
-// latencyConnections is the number at which latency is measured.
+// latencyConnections is the number of connections at which latency is measured.
 const latencyConnections = 1000
 
 type measurement struct {
 	plan    plan
 	round   int
 	results []*result
-	missing map[string]string // why a contestant was left out, or failed
+	missing map[string]string // why a contestant was skipped or failed
 	log     func(format string, args ...any)
 }
 
@@ -73,7 +73,7 @@ func (m *measurement) run(contestants []contestant) {
 	}
 }
 
-// measure starts a server and takes all its figures with so many connections.
+// measure starts a server and measures all figures with a number of connections.
 func (m *measurement) measure(c contestant, connections int) (err error) {
 	i, err := launch(c, 0, dataBytes)
 	if err != nil {
@@ -123,7 +123,7 @@ func (m *measurement) memory(c contestant, i *instance, connections int, before 
 }
 
 func (m *measurement) throughput(c contestant, i *instance, clients *clients, window int) error {
-	for begin := time.Now(); ; { // until caches, stacks and buffers have their sizes
+	for begin := time.Now(); ; { // until caches, stacks and buffers have grown
 		if err := clients.window(i, window); err != nil {
 			return err
 		}

@@ -20,10 +20,10 @@ import (
 	"time"
 )
 
-// errAbsent marks a contestant that this machine does not have.
+// errAbsent means that a contestant is not installed.
 var errAbsent = errors.New("is not installed")
 
-// Where Debian's libnginx-mod-nchan and nginx put them; BENCH_NGINX and BENCH_NGINX_MODULES name other places.
+// The folder of Debian's libnginx-mod-nchan. BENCH_NGINX and BENCH_NGINX_MODULES override the paths.
 const nginxModules = "/usr/lib/nginx/modules"
 
 const nchanConfiguration = `
@@ -45,8 +45,8 @@ http {
 }
 `
 
-// launchNchan runs Debian's nginx with nchan, and publishes as it is done there: with a POST for each event, over one
-// connection that is kept. Its processes cannot be asked for allocations.
+// launchNchan runs Debian's nginx with nchan, and publishes in its usual way: with a POST per event, over one persistent
+// connection. It cannot report allocations.
 func launchNchan(history, dataBytes int) (*instance, error) {
 	modules := cmp.Or(os.Getenv("BENCH_NGINX_MODULES"), nginxModules)
 	executable, err := exec.LookPath(cmp.Or(os.Getenv("BENCH_NGINX"), "/usr/sbin/nginx"))
@@ -77,10 +77,10 @@ func startNchan(executable, modules, dir string, history, dataBytes int) (*insta
 	if err := os.WriteFile(file, []byte(configuration), 0o600); err != nil {
 		return nil, err
 	}
-	os.Chmod(dir, 0o755) // the workers are another user
+	os.Chmod(dir, 0o755) // the workers run as another user
 	command := exec.Command(executable, "-p", dir, "-c", file)
 	command.Stderr = os.Stderr
-	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM} // in case the benchmark ends before it stops it
+	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM} // in case the benchmark ends without stopping nginx
 	if err := command.Start(); err != nil {
 		return nil, err
 	}
@@ -94,7 +94,7 @@ func startNchan(executable, modules, dir string, history, dataBytes int) (*insta
 		free:    func() error { return nil },
 		stop: func() error {
 			close(n.counts)
-			command.Process.Signal(os.Interrupt) // nginx ends at once, and its workers with it
+			command.Process.Signal(os.Interrupt) // nginx and its workers exit at once
 			<-exited
 			return os.RemoveAll(dir)
 		},
@@ -126,7 +126,7 @@ type nchan struct {
 	failure   error
 }
 
-// dial waits until nginx listens and has all its processes, which it returns.
+// dial waits until nginx listens, and returns its processes.
 func (n *nchan) dial(master int, exited chan error) (pids []int, err error) {
 	for len(pids) < 1+runtime.NumCPU() {
 		select {
@@ -151,7 +151,7 @@ func (n *nchan) dial(master int, exited chan error) (pids []int, err error) {
 
 func (n *nchan) run() {
 	defer n.conn.Close()
-	const pipelined = 1000 // or nginx blocks writing answers that nobody reads yet
+	const pipelined = 1000 // beyond it, nginx would block writing responses that are not read yet
 	for count := range n.counts {
 		for ; count > 0; count -= pipelined {
 			err := n.publish(min(count, pipelined))
@@ -162,7 +162,7 @@ func (n *nchan) run() {
 	}
 }
 
-// publish sends all requests before it reads the first answer.
+// publish sends all requests before it reads the first response.
 func (n *nchan) publish(count int) error {
 	w := bufio.NewWriter(n.conn)
 	for k := range count {
@@ -179,7 +179,7 @@ func (n *nchan) publish(count int) error {
 		}
 		io.Copy(io.Discard, answer.Body)
 		if answer.StatusCode >= 300 {
-			return fmt.Errorf("nchan answered %s to an event", answer.Status)
+			return fmt.Errorf("nchan responded to an event with %s", answer.Status)
 		}
 		n.mu.Lock()
 		n.published++

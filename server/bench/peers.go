@@ -21,23 +21,23 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/sse"
 )
 
-// topic is what every client subscribes to.
+// topic is the topic of every client.
 const topic = "t"
 
-// A contestant is one way to send events. Each is configured as at the beginning of its documentation. Settings that the
-// comparison needs have a comment.
+// A contestant is one way to send events. Each is configured as its documentation starts. Settings for the comparison have
+// a comment.
 type contestant struct {
 	name   string
-	module string // whose version the report states
+	module string // for the version in the report
 	path   string // of the stream
 
 	protocol   string // empty means plainHTTP
-	sendBuffer int    // of the server's sockets; zero means the system's
+	sendBuffer int    // bytes, of the server's sockets; zero means the system's default
 
 	serve func(history int) (http.Handler, publisher, error)
 
-	// For the fault tests: an id as another run of the server might have given, and the path that resumes after the
-	// first event, where Last-Event-ID is not what does.
+	// For the fault tests: an id as from another run of the server, and the path that resumes after the first event, if
+	// Last-Event-ID does not.
 	unknown string
 	resume  string
 }
@@ -64,14 +64,14 @@ var contestants = []contestant{
 	{name: "nchan", unknown: "1600000000:0"},
 }
 
-// quiet keeps what servers say of every client out of the figures.
+// quiet discards servers' logs, so that logging does not affect the results.
 var quiet = slog.New(slog.DiscardHandler)
 
 func serveOurs(history int) (http.Handler, publisher, error) {
 	return serveHandler(history, false)
 }
 
-// serveOursByNetHTTP takes the path of HTTP/2, TLS and systems other than Linux.
+// serveOursByNetHTTP uses the path of HTTP/2, TLS and systems other than Linux.
 func serveOursByNetHTTP(history int) (http.Handler, publisher, error) {
 	return serveHandler(history, true)
 }
@@ -117,7 +117,7 @@ func serveTmaxmax(history int) (http.Handler, publisher, error) {
 	return s, publish, nil
 }
 
-// A launchdarklyEvent numbers itself with leading zeros, as SliceRepository compares ids as text.
+// A launchdarklyEvent has an id with leading zeros, because SliceRepository compares ids as text.
 type launchdarklyEvent struct {
 	id   int
 	data string
@@ -157,11 +157,11 @@ func serveMercure(history int) (http.Handler, publisher, error) {
 		if transport, err = mercure.NewBoltTransport(zap.NewNop(), file, "", uint64(history), 0); err != nil {
 			return nil, nil, err
 		}
-		os.RemoveAll(dir) // its file lives until the process ends
+		os.RemoveAll(dir) // the open file remains until the process ends
 	}
 	hub, err := mercure.NewHub(mercure.WithTransport(transport), mercure.WithAnonymous(), mercure.WithLogger(zap.NewNop()),
-		mercure.WithPublisherJWT([]byte("nobody publishes over HTTP here"), "HS256"),
-		mercure.WithSubscriberJWT([]byte("and nobody sends a token"), "HS256"))
+		mercure.WithPublisherJWT([]byte("unused: no one publishes over HTTP"), "HS256"),
+		mercure.WithSubscriberJWT([]byte("unused: no one sends a token"), "HS256"))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -171,8 +171,8 @@ func serveMercure(history int) (http.Handler, publisher, error) {
 	return hub, publish, nil
 }
 
-// serveCentrifuge subscribes clients on the server's side, and without the application pings that they would have to
-// answer with requests of their own.
+// serveCentrifuge subscribes clients on the server, and disables application pings, which clients would have to answer with
+// requests.
 func serveCentrifuge(history int) (http.Handler, publisher, error) {
 	node, err := centrifuge.New(centrifuge.Config{LogLevel: centrifuge.LogLevelNone})
 	if err != nil {

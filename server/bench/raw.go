@@ -77,7 +77,7 @@ func (r *raw) publish(data string) error {
 	return failed
 }
 
-// writeAll fails when a socket's buffer is full, which the windows of the benchmark never fill.
+// writeAll fails when a socket's buffer is full. The benchmark's windows never fill it.
 func writeAll(fds []int, chunk []byte) error {
 	for _, fd := range fds {
 		if n, err := unix.Write(fd, chunk); err != nil || n < len(chunk) {

@@ -49,10 +49,10 @@ func (r report) write(file string) error {
 	return os.WriteFile(file, append(text, '\n'), 0o644)
 }
 
-// print writes a Markdown table for each figure, with medians and, in brackets, the least and the greatest of the
-// rounds. Where it says so, the median of the rounds' ratios to raw follows.
+// print writes a Markdown table for each figure, with the median and, in brackets, the minimum and maximum of the rounds.
+// Some tables add the median ratio to raw.
 func (r report) print(w io.Writer) {
-	fmt.Fprintf(w, "%s. %d rounds; medians (least to greatest).\n", r.Machine, r.Plan.Rounds)
+	fmt.Fprintf(w, "%s. %d rounds; medians (minimum to maximum).\n", r.Machine, r.Plan.Rounds)
 	for _, f := range []figure{cpuPerDelivery, deliveryRate, mallocsPerEvent} {
 		r.table(w, f, r.Plan.Windows)
 	}
@@ -124,7 +124,7 @@ func (x *result) is(f figure, connections, window int) bool {
 	return x.Figure == f && x.Connections == connections && x.Window == window
 }
 
-// ratios pairs the values of the same rounds, as far as both have them.
+// ratios returns the ratios of values of the same round, for rounds that both have.
 func ratios(a, b *result) (out []float64) {
 	for i, round := range a.Rounds {
 		if k := slices.Index(b.Rounds, round); k >= 0 {
@@ -146,7 +146,7 @@ func median(values []float64) float64 {
 	return sorted[half]
 }
 
-// short writes three significant digits.
+// short formats a value with three significant digits.
 func short(v float64) string {
 	switch {
 	case v >= 1e6:

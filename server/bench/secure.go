@@ -26,10 +26,10 @@ import (
 const (
 	plainHTTP = "http" // HTTP/1.1
 	overTLS   = "tls"  // HTTP/1.1 over TLS
-	http2TLS  = "h2"   // HTTP/2 over TLS, a connection for each client
+	http2TLS  = "h2"   // HTTP/2 over TLS, one connection per client
 )
 
-// listen returns the listener, or one that speaks TLS.
+// listen returns the listener, wrapped in TLS if the protocol needs it.
 func listen(listener net.Listener, protocol string) (net.Listener, error) {
 	if protocol == plainHTTP {
 		return listener, nil
@@ -45,7 +45,7 @@ func listen(listener net.Listener, protocol string) (net.Listener, error) {
 	return tls.NewListener(listener, config), nil
 }
 
-// selfSigned is a certificate of a typical size, on the common curve.
+// selfSigned returns a certificate of a typical size, on the P-256 curve.
 func selfSigned() (tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -56,7 +56,7 @@ func selfSigned() (tls.Certificate, error) {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, err
 }
 
-// serveHTTP serves as a program would in that protocol.
+// serveHTTP serves like a typical program for the protocol.
 func serveHTTP(listener net.Listener, protocol string, handler http.Handler) error {
 	protocols := &http.Protocols{}
 	protocols.SetHTTP1(protocol != http2TLS)
@@ -64,12 +64,12 @@ func serveHTTP(listener net.Listener, protocol string, handler http.Handler) err
 	return (&http.Server{Handler: handler, Protocols: protocols}).Serve(listener)
 }
 
-// dialSecure opens so many connections of TLS. Each has a goroutine: unlike dial's, these clients cost a good part of
-// the machine, so that deliveries a second say less than the server's CPU time.
+// dialSecure opens total TLS connections, each with a goroutine. Unlike dial's, these clients use much of the machine, so
+// compare the server's CPU time rather than deliveries per second.
 func dialSecure(i *instance, total int) (*clients, error) {
 	c := newClients(total)
 	begun := make(chan error)
-	limit := make(chan struct{}, 64) // handshakes at a time
+	limit := make(chan struct{}, 64) // concurrent handshakes
 	for n := range total {
 		r := &reader{clients: c, streams: map[int32]*stream{}}
 		c.readers = append(c.readers, r)
@@ -111,8 +111,8 @@ func (r *reader) connect(i *instance, host byte) (net.Conn, error) {
 	return conn, conn.HandshakeContext(ctx)
 }
 
-// ask requests the stream over HTTP/1.1 or HTTP/2. It returns when the header has arrived, which some servers send with the first
-// event.
+// ask requests the stream over HTTP/1.1 or HTTP/2. It returns when the header has arrived. Some servers send it with the
+// first event.
 func ask(conn net.Conn, i *instance) (io.Reader, *stream, error) {
 	if i.protocol == overTLS {
 		_, err := conn.Write(request(i, i.path, ""))
@@ -135,7 +135,7 @@ func requestHTTP2(conn net.Conn, i *instance) (io.Reader, error) {
 		return nil, err
 	}
 	if answer.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("the server answered %s", answer.Status)
+		return nil, fmt.Errorf("got status %s", answer.Status)
 	}
 	return answer.Body, nil
 }
@@ -147,7 +147,7 @@ func must(request *http.Request, err error) *http.Request {
 	return request
 }
 
-// follow reads a stream until it is hung up.
+// follow reads a stream until hangUp.
 func (r *reader) follow(conn net.Conn, i *instance) {
 	body, s, err := ask(conn, i)
 	if err != nil {
@@ -166,14 +166,14 @@ func (r *reader) follow(conn net.Conn, i *instance) {
 		}
 		r.clients.advance(s.last - last)
 		if err != nil {
-			r.clients.fail(fmt.Errorf("a connection ends: %w", err))
+			r.clients.fail(fmt.Errorf("a connection ended: %w", err))
 			return
 		}
 	}
 }
 
-// rawSecure is raw in TLS: each event is one record to each connection, from as many goroutines as there are processors,
-// and in HTTP/2 one frame in it.
+// rawSecure is raw over TLS: each event is one record per connection, with one frame in HTTP/2. It uses as many goroutines
+// as there are processors.
 type rawSecure struct {
 	protocol string
 	mu       sync.Mutex
@@ -198,12 +198,12 @@ func (r *rawSecure) accept(listener net.Listener) error {
 			r.mu.Lock()
 			r.conns = append(r.conns, conn)
 			r.mu.Unlock()
-			io.Copy(io.Discard, conn) // what a client says of its windows, which the benchmark never fills
+			io.Copy(io.Discard, conn) // the client's window updates; the benchmark never fills a window
 		}()
 	}
 }
 
-// streamID is that of a connection's first request.
+// streamID is the stream of a connection's first request.
 const streamID = 1
 
 func greetHTTP2(conn net.Conn) error {

@@ -16,8 +16,8 @@ import (
 	"time"
 )
 
-// The data of an event is a stamp, which clients check, and padding: a mark, the event's number in ten digits, and when
-// it was published, in nanoseconds since 1970, in nineteen.
+// The data of an event is a stamp, which clients check, and padding. The stamp is a mark, the event's number in ten digits,
+// and its time of publication in nanoseconds since 1970, in nineteen digits.
 const (
 	mark       = '!'
 	stampBytes = 1 + 10 + 1 + 19
@@ -36,8 +36,8 @@ type figures struct {
 }
 
 // serve runs in the server's process. It prints its address in one line and then executes commands from its standard input:
-// "publish N", "figures", to which it responds in JSON, and "free", which returns unused memory to the system and responds in the
-// same way. It ends with its input, so that it never outlives the process that started it.
+// "publish N", "figures", to which it responds in JSON, and "free", which returns unused memory to the system and responds
+// in the same way. It exits at the end of its input, so that it never outlives its parent process.
 func serve(name, protocol string, sendBuffer, history, bytes int) error {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -58,7 +58,7 @@ func serve(name, protocol string, sendBuffer, history, bytes int) error {
 	return (&process{publish: publish, padding: strings.Repeat("x", bytes-stampBytes)}).obey(os.Stdin)
 }
 
-// A bounded listener gives its connections send buffers of so many bytes.
+// A bounded listener limits the send buffers of its connections.
 type bounded struct {
 	*net.TCPListener
 	bytes int
@@ -90,7 +90,7 @@ func start(name, protocol string, history int, listener net.Listener) (publisher
 			return publish, err
 		}
 	}
-	return nil, fmt.Errorf("no server %q", name)
+	return nil, fmt.Errorf("unknown server %q", name)
 }
 
 type process struct {
@@ -101,7 +101,7 @@ type process struct {
 }
 
 func (p *process) obey(commands io.Reader) error {
-	counts := make(chan int, 1024) // so that a server that blocks its publisher still answers
+	counts := make(chan int, 1024) // so that a server that blocks its publisher still responds
 	go p.publishAll(counts)
 	lines := bufio.NewScanner(commands)
 	for lines.Scan() {

@@ -18,30 +18,31 @@ const (
 	stalledSendBuffer   = 32 << 10
 )
 
-// A burden is what clients that stall in a replay cost the others. The number of others is the same with and without them.
+// A burden is the cost of clients that stall in a replay for the others. The number of the others is the same with and
+// without stalled clients.
 type burden struct {
 	Contestant string
 	Honest     int // clients that read
-	Stalled    int // and those that do not
+	Stalled    int // clients that stall
 	Without    costs
 	With       costs
 }
 
-// Costs are those of the clients that read, except for the memory, which is that of all clients.
+// Costs are the costs of the clients that read. Memory is for all clients.
 type costs struct {
-	CPU      float64 `json:",omitempty"` // µs per delivery, one event at once
+	CPU      float64 `json:",omitempty"` // µs per delivery, one event at a time
 	P50, P99 float64 `json:",omitempty"` // ms
-	Memory   float64 `json:",omitempty"` // MB beside the history
+	Memory   float64 `json:",omitempty"` // MB in addition to the history
 	Failed   string  `json:",omitempty"`
 }
 
-// runStalled measures half of the connections, first alone and then beside the other half, which asks for the history
-// and does not read it.
+// runStalled measures half of the connections, first alone and then beside the other half, which requests the history and
+// does not read it.
 func runStalled(p plan, chosen []contestant, out string) error {
 	var burdens []burden
 	for _, n := range p.Connections {
 		for _, c := range chosen {
-			if c.name == "raw" || c.name == "nchan" { // the one has no history, the other publishes by requests
+			if c.name == "raw" || c.name == "nchan" { // raw has no history, and nchan publishes by requests
 				continue
 			}
 			log.Printf("stalled in a replay: %d of %d connections, %s", n/2, n, c.name)
@@ -86,7 +87,7 @@ func (found *costs) measure(p plan, c contestant, i *instance, honest, stalled i
 	for n := range stalled {
 		fd, err := open(i, path, id, byte(100+n/5000), 4<<10)
 		if err != nil {
-			return fmt.Errorf("connection %d of those that stall: %w", n+1, err)
+			return fmt.Errorf("stalled connection %d: %w", n+1, err)
 		}
 		defer reset(fd)
 	}
@@ -109,7 +110,7 @@ func (found *costs) measure(p plan, c contestant, i *instance, honest, stalled i
 	return err
 }
 
-// resumption publishes the first event, and returns how a client asks for what follows it.
+// resumption publishes the first event, and returns the path and id to resume after it.
 func resumption(c contestant, i *instance) (path, id string, err error) {
 	first, err := (&verdict{}).first(i)
 	switch {
@@ -123,7 +124,7 @@ func resumption(c contestant, i *instance) (path, id string, err error) {
 	return i.path, first.id, nil
 }
 
-// only returns the only value of a figure.
+// only returns a figure's only value.
 func (m *measurement) only(f figure) float64 {
 	for _, r := range m.results {
 		if r.Figure == f {
@@ -134,7 +135,7 @@ func (m *measurement) only(f figure) float64 {
 }
 
 func printBurdens(w io.Writer, burdens []burden) {
-	fmt.Fprintf(w, "| clients that read, and that stall in a replay | %s | %s | %s | MB |\n|%s\n", cpuPerDelivery, latencyMedian, latencyPercentile, strings.Repeat(" --- |", 5))
+	fmt.Fprintf(w, "| clients that read, clients that stall in a replay | %s | %s | %s | MB |\n|%s\n", cpuPerDelivery, latencyMedian, latencyPercentile, strings.Repeat(" --- |", 5))
 	for _, b := range burdens {
 		for _, row := range []struct {
 			stalled int

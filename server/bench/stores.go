@@ -27,7 +27,7 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/sse"
 )
 
-// What is measured of every store.
+// The sizes of the measurements of every store.
 const (
 	storeLatencies  = 2000
 	storePublishers = 64
@@ -39,7 +39,7 @@ const (
 	storeTime       = 3 * time.Second
 )
 
-// A keeper is a store to be measured.
+// A keeper is a store to measure.
 type keeper struct {
 	name string
 	open func(dir string) (store server.Store, close func(), err error)
@@ -62,7 +62,7 @@ func openFolder(dir string, sync time.Duration) (server.Store, func(), error) {
 
 var storeOptions = jetstream.Options{MaxBytes: -1, Logger: slog.New(slog.DiscardHandler)}
 
-// openCluster starts NATS servers in this process, so they share its processors with everything else.
+// openCluster starts NATS servers in this process, so they share its processors with the rest.
 func openCluster(dir string) (server.Store, func(), error) {
 	var servers []*nats.Server
 	closeAll := func() {
@@ -88,7 +88,7 @@ func openCluster(dir string) (server.Store, func(), error) {
 		servers = append(servers, s)
 		if !s.ReadyForConnections(10 * time.Second) {
 			closeAll()
-			return nil, nil, fmt.Errorf("a server of NATS is not ready")
+			return nil, nil, fmt.Errorf("a NATS server is not ready")
 		}
 		routes = "nats://" + servers[0].ClusterAddr().String()
 		urls += "," + s.ClientURL()
@@ -119,10 +119,10 @@ func openCluster(dir string) (server.Store, func(), error) {
 type storeResult struct {
 	Store         string
 	Median, P99   float64 // from Publish to the client, one at a time
-	Single, Batch float64 // events a second, one a publication and 100
+	Single, Batch float64 // events per second, with 1 and with 100 events per publication
 	Replay        float64 // of 100,000 events
-	Resume        float64 // ten events behind the newest of a million in 10,000 topics, median; zero if not measured
-	MB            float64 // resident, of the process, after that
+	Resume        float64 // median, ten events before the newest of a million in 10,000 topics; zero if not measured
+	MB            float64 // resident memory of the process afterwards
 }
 
 func runStores(out string) error {
@@ -146,7 +146,7 @@ func runStores(out string) error {
 	return os.WriteFile(out, append(text, '\n'), 0o644)
 }
 
-// A bench is a broker on a store, and its server.
+// A storeBench is a broker on a store, and its server.
 type storeBench struct {
 	broker *server.Broker
 	http   *httptest.Server
@@ -165,7 +165,7 @@ func measureStore(k keeper) (r storeResult, err error) {
 	defer closeStore()
 	b := &storeBench{broker: &server.Broker{Store: store}}
 	if store == nil {
-		b.broker.MaxEvents, b.broker.MaxBytes = -1, -1 // it is all there is
+		b.broker.MaxEvents, b.broker.MaxBytes = -1, -1 // without a store, memory keeps everything
 	}
 	defer b.broker.Close()
 	b.http = httptest.NewServer(&server.Handler{Broker: b.broker, MaxLag: -1})
@@ -186,7 +186,7 @@ func measureStore(k keeper) (r storeResult, err error) {
 
 var storeData = strings.Repeat("x", dataBytes)
 
-// follow opens a stream, and returns what reads on to the event with the data.
+// follow opens a stream, and returns a function that reads up to a line.
 func (b *storeBench) follow(query, lastEventID string) (to func(line string) error, end func(), err error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, b.http.URL+query, nil)
@@ -276,7 +276,7 @@ func (b *storeBench) throughput(r *storeResult) error {
 	return nil
 }
 
-// fill publishes events in batches, to so many topics in turn, and returns the id of the last one.
+// fill publishes events in batches to the topics in turn, and returns the last id.
 func (b *storeBench) fill(events, topics int) (last string, err error) {
 	batch := make([]server.Publication, 1000)
 	for n := 0; n < events; n += len(batch) {
@@ -292,7 +292,7 @@ func (b *storeBench) fill(events, topics int) (last string, err error) {
 	return last, nil
 }
 
-// before returns the id of the event so many before.
+// before returns the id n events earlier.
 func before(id string, n int) string {
 	epoch, digits, _ := strings.Cut(id, "-")
 	sequence, _ := strconv.Atoi(digits)
@@ -342,7 +342,7 @@ func (b *storeBench) resume(r *storeResult) error {
 	return nil
 }
 
-// resident returns the memory that the process has, in MB.
+// resident returns the resident memory of the process, in MB.
 func resident() float64 {
 	text, _ := os.ReadFile("/proc/self/statm")
 	fields := strings.Fields(string(text))

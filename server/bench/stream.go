@@ -6,14 +6,14 @@ import (
 	"strconv"
 )
 
-// A stream is what one client has received: the head of the answer, and the stamps in its body, which is chunked or
-// not. It takes any slices of it, and keeps a copy only of what it cannot use yet.
+// A stream parses what one client receives: the head of the response, and the stamps in its body, which may be chunked. It
+// takes slices of any size, and copies only what it cannot use yet.
 type stream struct {
 	state   state
 	chunked bool
-	left    int    // bytes of the chunk
-	held    []byte // head or size of a chunk, as far as it came
-	stamp   []byte // as far as it came, perhaps in an earlier chunk
+	left    int    // bytes left in the chunk
+	held    []byte // incomplete head, or incomplete size of a chunk
+	stamp   []byte // incomplete stamp, perhaps from an earlier chunk
 	last    int    // number of the last event, 0 before the first
 }
 
@@ -55,7 +55,7 @@ func (s *stream) receive(p []byte, on receipt) (err error) {
 	return err
 }
 
-// until takes p into s.held up to the delimiter, and reports whether that came.
+// until moves p into s.held up to the delimiter, and reports whether it found the delimiter.
 func (s *stream) until(p []byte, delimiter string) (rest []byte, found bool) {
 	before := len(s.held)
 	s.held = append(s.held, p...)
@@ -76,7 +76,7 @@ func (s *stream) head(p []byte) (rest []byte, err error) {
 	}
 	head := bytes.ToLower(s.held)
 	if !bytes.HasPrefix(s.held, []byte("HTTP/1.1 200 ")) {
-		return nil, fmt.Errorf("the server answered %.200q", s.held)
+		return nil, fmt.Errorf("unexpected response %.200q", s.held)
 	}
 	s.held, s.state = s.held[:0], inBody
 	if bytes.Contains(head, []byte("transfer-encoding: chunked")) {
@@ -140,7 +140,7 @@ func (s *stream) stamps(span []byte, on receipt) error {
 	return nil
 }
 
-// count fails unless the event is the one that follows the last.
+// count fails unless the event follows the last one.
 func (s *stream) count(stamp []byte, on receipt) error {
 	sequence, published := number(stamp[1:11]), number(stamp[12:])
 	if sequence < 0 || published < 0 {

@@ -58,7 +58,7 @@ func start(t *testing.T, h http.Handler) string {
 type client struct {
 	t      *testing.T
 	body   io.ReadCloser
-	wire   atomic.Int64 // bytes as they came
+	wire   atomic.Int64 // compressed bytes received
 	reader *bufio.Reader
 }
 
@@ -179,8 +179,8 @@ func TestEventsAreSentImmediately(t *testing.T) {
 	})
 }
 
-// Clients join before the first event, in the middle of a section, with an id whose successors are history, and with an
-// id that is no longer kept.
+// Clients join before the first event, in the middle of a section, with an id that history follows, and with an id that is
+// no longer kept.
 func TestClientsJoin(t *testing.T) {
 	each(t, func(t *testing.T, f format) {
 		broker := &server.Broker{}
@@ -200,7 +200,7 @@ func TestClientsJoin(t *testing.T) {
 		all.want(1, 2000)
 		other := f.open(t, url, "other-1")
 		if _, data, _, err := other.next(); err != nil || !strings.Contains(data, `"reason":"epoch"`) {
-			t.Errorf("an unknown id is answered by %q, %v", data, err)
+			t.Errorf("response to an unknown id: %q, %v", data, err)
 		}
 		other.want(1, 2000)
 		publish(t, broker, "t", 2001, 3000)
@@ -240,7 +240,7 @@ func TestRandomTraffic(t *testing.T) {
 						_, data, _, err := r.next()
 						if err != nil {
 							if err != io.EOF {
-								t.Errorf("the client of %v that came at %d: %v", r.topics, r.from, err)
+								t.Errorf("the client of %v that joined at %d: %v", r.topics, r.from, err)
 							}
 							return
 						}
@@ -258,7 +258,7 @@ func TestRandomTraffic(t *testing.T) {
 			}
 			published = append(published, [2]string{topic, data})
 			if random.IntN(10) == 0 {
-				time.Sleep(time.Millisecond) // ends a burst, most often
+				time.Sleep(time.Millisecond) // usually ends a burst
 			}
 		}
 		broker.Close()
@@ -275,7 +275,7 @@ func TestRandomTraffic(t *testing.T) {
 				for at < min(len(r.got), len(want)) && r.got[at] == want[at] {
 					at++
 				}
-				t.Errorf("the client of %v that came at %d has %d events, want %d; the first that differ are %.40q and %.40q",
+				t.Errorf("the client of %v that joined at %d has %d events, want %d; the first difference is %.40q and %.40q",
 					r.topics, r.from, len(r.got), len(want), r.got[at:], want[at:])
 			}
 		}
@@ -322,7 +322,7 @@ func TestClientsShareEncoder(t *testing.T) {
 			}
 		}
 		if n := counts.encoders.Load(); n != 1 {
-			t.Errorf("there were %d encoders", n)
+			t.Errorf("%d encoders, want 1", n)
 		}
 		if n := counts.appends.Load(); n != events {
 			t.Errorf("%d events were compressed %d times", events, n)
@@ -350,7 +350,7 @@ func TestHeartbeats(t *testing.T) {
 				t.Fatalf("got %q and error %v, want %d", data, err, n)
 			}
 			if seen += comments; n%10 == 0 {
-				time.Sleep(10 * time.Millisecond) // until the heartbeat
+				time.Sleep(10 * time.Millisecond) // longer than a heartbeat
 			}
 		}
 		broker.Close()

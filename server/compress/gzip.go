@@ -36,7 +36,7 @@ func newFlateEncoder() *flateEncoder {
 	e := &flateEncoder{}
 	writer, err := flate.NewWriter(&e.buffer, flate.DefaultCompression)
 	if err != nil {
-		panic(err) // the level is one
+		panic(err) // the level is valid
 	}
 	e.writer = writer
 	return e
@@ -48,7 +48,7 @@ func (e *flateEncoder) Reset() {
 
 func (e *flateEncoder) Append(dst, data []byte) []byte {
 	e.buffer.Reset()
-	e.writer.Write(data) // to a buffer, which takes everything
+	e.writer.Write(data) // writes to a buffer, so it cannot fail
 	e.writer.Flush()
 	return append(dst, e.buffer.Bytes()...)
 }
@@ -59,12 +59,12 @@ type gzipBody struct {
 	size     uint32
 }
 
-// Begin: no flags, no time, no extra flags, an unknown system.
+// Begin writes the header: no flags, no time, no extra flags, unknown system.
 func (*gzipBody) Begin(dst []byte) []byte {
 	return append(dst, 0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255)
 }
 
-// Plain ends in an empty block, as a flush of DEFLATE does: Go's decoder, for one, hands out nothing before that.
+// Plain ends with an empty block, like a flush of DEFLATE: some decoders, such as Go's, return no data before that.
 func (b *gzipBody) Plain(dst, data []byte) []byte {
 	b.Sectioned(data)
 	for len(data) > 0 {
@@ -88,10 +88,10 @@ func (b *gzipBody) Sectioned(data []byte) {
 	b.size += uint32(len(data))
 }
 
-// EndSection has nothing to do: every append ends at a byte, and between blocks.
+// EndSection has nothing to do: every append ends at a byte boundary between blocks.
 func (*gzipBody) EndSection(dst []byte) []byte { return dst }
 
-// End: an empty block that is the last, and the trailer.
+// End writes an empty last block and the trailer.
 func (b *gzipBody) End(dst []byte) []byte {
 	dst = append(dst, 3, 0)
 	dst = binary.LittleEndian.AppendUint32(dst, b.checksum)

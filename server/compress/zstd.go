@@ -16,7 +16,7 @@ func Zstd() server.Coding {
 	return zstd{}
 }
 
-// zstdWindow is how much of a section a decoder must keep. Sections are hardly larger.
+// zstdWindow is the amount of a section that a decoder must keep. Sections are hardly larger.
 const zstdWindow = 64 << 10
 
 type zstd struct{}
@@ -36,7 +36,7 @@ func newZstdEncoder() *zstdEncoder {
 		zstandard.WithWindowSize(zstdWindow),
 		zstandard.WithEncoderConcurrency(1),
 		zstandard.WithLowerEncoderMem(true),
-		zstandard.WithEncoderCRC(false), // a body that leaves a section early has no sum of it
+		zstandard.WithEncoderCRC(false), // a body that leaves a section early cannot have its checksum
 	)
 	if err != nil {
 		panic(err) // the options are valid
@@ -51,7 +51,7 @@ func (e *zstdEncoder) Reset() {
 
 func (e *zstdEncoder) Append(dst, data []byte) []byte {
 	e.buffer.Reset()
-	e.writer.Write(data) // to a buffer, which takes everything
+	e.writer.Write(data) // writes to a buffer, so it cannot fail
 	e.writer.Flush()
 	return append(dst, e.buffer.Bytes()...)
 }
@@ -64,7 +64,7 @@ func (zstdBody) Begin(dst []byte) []byte { return dst }
 const (
 	zstdMagic        = 0xfd2fb528
 	zstdSingle4      = 0b101_00000 // frame header: a single segment, whose size is in four bytes
-	zstdLastRawBlock = 0b001       // block header: the last, raw, of so many bytes from bit 3 on
+	zstdLastRawBlock = 0b001       // block header: last, raw; the size follows from bit 3 on
 )
 
 // maxRawBlock is a size that every decoder accepts.
@@ -89,7 +89,7 @@ func appendBlockHeader(dst []byte, header uint32) []byte {
 
 func (zstdBody) Sectioned([]byte) {}
 
-// EndSection ends the frame by an empty block, which is its last.
+// EndSection ends the frame with an empty last block.
 func (zstdBody) EndSection(dst []byte) []byte {
 	return appendBlockHeader(dst, zstdLastRawBlock)
 }

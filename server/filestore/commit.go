@@ -162,7 +162,7 @@ func (s *Store) store(requests []*request) (fresh []*request, err error) {
 	return fresh, s.write(newest, next-1)
 }
 
-// unknown answers requests whose keys were used before, and returns the others.
+// unknown completes requests whose keys were used before, and returns the others.
 func (s *Store) unknown(requests []*request) (fresh []*request) {
 	var now map[keyID]*request
 	for _, r := range requests {
@@ -226,7 +226,7 @@ func (s *Store) report(err error) {
 		s.options.Logger.Error("cannot write events: publishing fails", "dir", s.options.Dir, "error", err)
 		s.failing = true
 	case !failing && s.failing:
-		s.options.Logger.Info("writing events works again", "dir", s.options.Dir)
+		s.options.Logger.Info("can write events again", "dir", s.options.Dir)
 		s.failing = false
 	}
 }

@@ -21,12 +21,12 @@ import (
 )
 
 var (
-	corruptions = flag.Int("corruptions", 80, "how many folders TestCorruption damages")
-	corruptSeed = flag.Uint64("corruption-seed", 1, "seed of the first of them")
+	corruptions = flag.Int("corruptions", 80, "the `number` of folders that TestCorruption damages")
+	corruptSeed = flag.Uint64("corruption-seed", 1, "the `seed` of the first folder")
 )
 
-// Whatever happens to the files of a folder between the end of a process and the next start, the store starts, no client
-// misses an event without a gap event, and no id has two meanings. If nothing happened, the epoch continues.
+// Whatever happens to a folder's files between two runs of a process, the store starts, no client misses an event without a
+// gap event, and no id is used twice. If nothing happened, the epoch continues.
 func TestCorruption(t *testing.T) {
 	outcomes := map[string]int{}
 	for i := range *corruptions {
@@ -55,7 +55,7 @@ type world struct {
 	snapshots []map[string][]byte
 
 	epoch    string
-	history  map[string][]stored   // by epoch, what its clients have got or can get
+	history  map[string][]stored   // by epoch: the events that clients have received or can receive
 	given    map[string]string     // data by id
 	keys     map[string]keyedEvent // of the present epoch
 	faults   int                   // since the last start
@@ -135,7 +135,7 @@ func (w *world) start() {
 		return
 	}
 	if w.faults > 0 {
-		w.keys = map[string]keyedEvent{} // a file of keys may be damaged, which the log says
+		w.keys = map[string]keyedEvent{} // a key file may be damaged, which is logged
 	}
 	got := w.readAll(state)
 	w.note("start: %+v, %d events", state, len(got))
@@ -158,15 +158,15 @@ func (w *world) start() {
 		w.outcomes["no fault, the epoch continues"]++
 		w.checkKeys()
 	case before == state.Epoch:
-		w.outcomes["faults, and nothing is missing: the epoch continues"]++
+		w.outcomes["faults, no event is missing: the epoch continues"]++
 	case w.faults == 0:
-		w.Error("a new epoch, although nothing happened")
+		w.Error("a new epoch without a fault")
 	case len(got) == 0:
-		w.outcomes["faults: a new epoch, and no event is left"]++
+		w.outcomes["faults: a new epoch, all events are lost"]++
 	case len(got) < len(since(w.history[before], got[0].sequence)):
-		w.outcomes["faults: a new epoch, and events are missing"]++
+		w.outcomes["faults: a new epoch, some events are lost"]++
 	default:
-		w.outcomes["faults: a new epoch, and no event is missing of those that follow the oldest"]++
+		w.outcomes["faults: a new epoch, no event is lost after the oldest"]++
 	}
 	w.epoch = state.Epoch
 }
@@ -202,7 +202,7 @@ func (w *world) checkEarlier(state server.StoreState, got []stored) {
 func (w *world) give(epoch string, e stored) {
 	id := fmt.Sprintf("%s-%d", epoch, e.sequence)
 	if data, known := w.given[id]; known && data != e.data {
-		w.Errorf("%s was %.40q, and is %.40q", id, data, e.data)
+		w.Errorf("%s was %.40q, now is %.40q", id, data, e.data)
 	}
 	w.given[id] = e.data
 }
@@ -278,7 +278,7 @@ func (w *world) checkKeys() {
 	for _, k := range w.keys {
 		first, err := w.store.Append(w.Context(), k.key, k.record)
 		if err != nil || first != k.first {
-			w.Errorf("the events stored as %d are stored again as %d, %v", k.first, first, err)
+			w.Errorf("events stored at %d were stored again at %d, %v", k.first, first, err)
 		}
 		other := k.key
 		other.Sum[0]++
@@ -316,7 +316,7 @@ func (w *world) snapshot() map[string][]byte {
 	for _, name := range w.files() {
 		data, err := os.ReadFile(filepath.Join(w.dir, name))
 		if os.IsNotExist(err) {
-			continue // a store that runs has removed it
+			continue // the running store has removed it
 		}
 		if err != nil {
 			w.Fatal(err)
@@ -383,17 +383,17 @@ func (w *world) fault() {
 		w.save(name, data)
 	case kind == 7:
 		other := names[w.rng.IntN(len(names))]
-		w.note("%s and %s change places", name, other)
+		w.note("swap %s and %s", name, other)
 		otherData := w.load(other)
 		w.save(other, data)
 		w.save(name, otherData)
 	case kind == 8:
 		suffix := []string{".events", ".keys", ".old", ""}[w.rng.IntN(4)]
-		w.note("double %s as %s", name, "copy-"+name+suffix)
+		w.note("copy %s to %s", name, "copy-"+name+suffix)
 		w.save("copy-"+name+suffix, data)
 	case kind == 9 && len(w.snapshots) > 0:
 		i := w.rng.IntN(len(w.snapshots))
-		w.note("put back all of snapshot %d", i)
+		w.note("restore all of snapshot %d", i)
 		if w.rng.IntN(2) == 0 {
 			for _, name := range names {
 				os.Remove(filepath.Join(w.dir, name))
@@ -406,7 +406,7 @@ func (w *world) fault() {
 		i := w.rng.IntN(len(w.snapshots))
 		for name, data := range w.snapshots[i] {
 			if w.rng.IntN(2) == 0 {
-				w.note("put back %s of snapshot %d", name, i)
+				w.note("restore %s of snapshot %d", name, i)
 				w.save(name, data)
 			}
 		}
@@ -418,7 +418,7 @@ func (w *world) fault() {
 		path := files[w.rng.IntN(len(files))]
 		ends, err := filestore.FrameEnds(w.dir, filepath.Base(path))
 		if err != nil {
-			return // another file by that name
+			return // another file of that name
 		}
 		offsets := slices.Sorted(maps.Keys(ends))
 		offset := offsets[w.rng.IntN(len(offsets))]

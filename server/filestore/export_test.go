@@ -9,7 +9,7 @@ func (s *Store) Abandon() {
 	}
 }
 
-// FrameEnds returns where the frames of a file of events end, and how many events precede each end.
+// FrameEnds returns the offsets at which a segment's frames end, and the number of events before each.
 func FrameEnds(dir, name string) (ends map[int64]int64, err error) {
 	segment := parseSegmentName(name)
 	if segment == nil {

@@ -33,8 +33,7 @@ func lock(dir string) (*folder, error) {
 
 func (f *folder) unlock() error { return f.lock.Close() }
 
-// sameRun reports whether the machine has not been restarted since the folder was opened. It returns false if that is
-// unknown.
+// sameRun reports whether the machine is known not to have restarted since the folder was opened.
 func (f *folder) sameRun() bool {
 	opened, err := os.ReadFile(filepath.Join(f.dir, openName))
 	run := machineRun()

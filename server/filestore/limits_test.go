@@ -91,7 +91,7 @@ func TestKeysOutliveEvents(t *testing.T) {
 	if n := len(eventFiles(t, o.Dir)); n > 2 {
 		t.Errorf("%d files of events are left", n)
 	}
-	for _, when := range []string{"at once", "after a crash", "after another"} {
+	for _, when := range []string{"at once", "after a crash", "after another crash"} {
 		if again, err := s.Append(t.Context(), key, record("t", "x")); err != nil || again != first {
 			t.Errorf("%s: stored again as %d, %v, want %d", when, again, err, first)
 		}
@@ -192,7 +192,7 @@ func TestRetention(t *testing.T) {
 			size += info.Size()
 		}
 		if size > 1<<20+200<<10 {
-			t.Errorf("they take %d bytes", size)
+			t.Errorf("the folder takes %d bytes", size)
 		}
 		before := mustState(t, s)
 		s.Abandon()
@@ -213,7 +213,7 @@ func TestRetention(t *testing.T) {
 			time.Sleep(50 * time.Minute)
 			mustAppend(t, s, record("t", "newer"))
 			if first := mustState(t, s).First; first != 1 {
-				t.Errorf("too early, %d is the first", first)
+				t.Errorf("too early, the first event is %d", first)
 			}
 			time.Sleep(20 * time.Minute)
 			if first := mustState(t, s).First; first < 97 || first > 101 {
@@ -221,10 +221,10 @@ func TestRetention(t *testing.T) {
 			}
 			time.Sleep(time.Hour)
 			if state := mustState(t, s); state.First != 102 || state.Last != 101 || len(sequences(t, s)) > 0 {
-				t.Errorf("%+v", state)
+				t.Errorf("State = %+v, want no events, and 102 as the first", state)
 			}
 			if next := mustAppend(t, s, record("t", "next")); next != 102 || mustState(t, s).First != 102 {
-				t.Errorf("it continues with %d, %+v", next, mustState(t, s))
+				t.Errorf("continues with %d, %+v", next, mustState(t, s))
 			}
 		})
 	})
@@ -356,7 +356,7 @@ func TestSlowFollower(t *testing.T) {
 			}
 		})
 	})
-	<-follows // from the first event on
+	<-follows // Follow starts at the first event
 	const size = 100_000
 	const count = 3 * filestore.MaxQueued / size
 	for i := range count {
@@ -371,6 +371,6 @@ func TestSlowFollower(t *testing.T) {
 	cancel()
 	following.Wait()
 	if next != count+2 {
-		t.Errorf("the last one reported is %d, want %d", next-1, count+1)
+		t.Errorf("the last reported event is %d, want %d", next-1, count+1)
 	}
 }

@@ -19,7 +19,7 @@ import (
 type manifest struct {
 	Epoch    string            `json:"epoch"`
 	Earlier  map[string]uint64 `json:"earlier,omitempty"`
-	Synced   bool              `json:"synced"` // every write of events is
+	Synced   bool              `json:"synced"` // every write of events is synced
 	Segments []entry           `json:"segments"`
 	Keys     []keyFile         `json:"keys,omitempty"`
 }

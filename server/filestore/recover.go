@@ -33,11 +33,11 @@ type recovery struct {
 	cut      bool      // the machine may have stopped while the folder was open
 	doubts   []string  // why this is not what the last process left
 	orphans  []string  // files that the stream does not refer to
-	replaced []string  // files of the stream that others have taken the place of
+	replaced []string  // files of the stream that were replaced
 
 	segments []*segment
-	high     uint64 // the highest sequence that is known to have been given
-	last     uint64 // sequence of the newest event that is there
+	high     uint64 // the highest sequence known to have been assigned
+	last     uint64 // sequence of the newest event found
 	group    uint64
 }
 
@@ -101,7 +101,7 @@ func (r *recovery) begin(files []os.DirEntry) (fresh bool, err error) {
 	}
 	r.high = r.mark.high
 	r.cut = !r.mark.closed && !r.store.folder.sameRun()
-	if !intact || !adjacent && !r.cut { // of two pages, the disk may have either
+	if !intact || !adjacent && !r.cut { // after a power failure, either page may be old
 		r.doubt("one half of the mark file is damaged")
 	}
 	m, check, at, err := readManifest(r.dir, r.mark.manifest)

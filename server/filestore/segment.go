@@ -17,7 +17,7 @@ import (
 // A segment is a file of frames. Only the newest one grows.
 type segment struct {
 	id     uint64 // random
-	first  uint64 // no event of it has a lower sequence
+	first  uint64 // lower bound of the events' sequences
 	last   uint64 // sequence of its newest event; first-1 if it has none
 	events int64
 	size   int64 // of the file, as far as it is valid
@@ -25,7 +25,7 @@ type segment struct {
 	index  []point
 	keys   []keyID // of its frames
 
-	checked uint64 // the newest sequence when it was last looked at for what is superseded
+	checked uint64 // the newest sequence when compact last checked the segment
 }
 
 // copyOf returns the segment without its events.
@@ -228,7 +228,7 @@ func readFrames(dir string, s *segment, offset, end int64, yield func(*frame) bo
 					return err
 				}
 				if len(buffer) < size {
-					return &damage{offset} // the file has been cut
+					return &damage{offset} // the file was truncated
 				}
 				continue
 			}

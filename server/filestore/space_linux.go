@@ -2,7 +2,7 @@ package filestore
 
 import "syscall"
 
-// freeSpace returns how many bytes this program can still write to the disk of the folder.
+// freeSpace returns the number of bytes that this program can still write to the folder's disk.
 func freeSpace(dir string) (free uint64, known bool) {
 	var stat syscall.Statfs_t
 	err := syscall.Statfs(dir, &stat)

@@ -23,7 +23,7 @@ import (
 func TestFullDisk(t *testing.T) {
 	disk := t.TempDir()
 	if err := syscall.Mount("tmpfs", disk, "tmpfs", 0, "size=48m"); err != nil {
-		t.Skipf("a disk of 48 MB cannot be had: %v", err)
+		t.Skipf("cannot mount a disk of 48 MB: %v", err)
 	}
 	t.Cleanup(func() {
 		if err := syscall.Unmount(disk, 0); err != nil {
@@ -55,7 +55,7 @@ func TestFullDisk(t *testing.T) {
 	}
 	response.Body.Close()
 	if response.StatusCode != http.StatusServiceUnavailable || response.Header.Get("Retry-After") == "" {
-		t.Errorf("publishing is answered %d, %v", response.StatusCode, response.Header)
+		t.Errorf("publishing: status %d, %v", response.StatusCode, response.Header)
 	}
 	_, body := n.stream(t, "", first)
 	read(t, body, last)
@@ -68,7 +68,7 @@ func TestFullDisk(t *testing.T) {
 		return err == nil
 	})
 	if got := read(t, body, next); got != encode(t, next, event) {
-		t.Errorf("%d bytes follow", len(got))
+		t.Errorf("the replay has %d bytes", len(got))
 	}
 	n.stop(t)
 }
@@ -78,7 +78,7 @@ func TestFullDisk(t *testing.T) {
 func TestDiskWithoutSpace(t *testing.T) {
 	disk := t.TempDir()
 	if err := syscall.Mount("tmpfs", disk, "tmpfs", 0, "size=8m"); err != nil {
-		t.Skipf("a disk of 8 MB cannot be had: %v", err)
+		t.Skipf("cannot mount a disk of 8 MB: %v", err)
 	}
 	t.Cleanup(func() {
 		if err := syscall.Unmount(disk, 0); err != nil {
@@ -102,7 +102,7 @@ func TestDiskWithoutSpace(t *testing.T) {
 		file.Close()
 		event := sse.Event{Data: fmt.Sprint(round) + strings.Repeat("x", 100_000)}
 		refused := 0
-		for range 10 { // a little may fit into what the file has already
+		for range 10 { // a little may fit into the file's last block
 			id, err := n.broker.Publish(t.Context(), "t", event)
 			switch {
 			case err == nil:
@@ -114,12 +114,12 @@ func TestDiskWithoutSpace(t *testing.T) {
 			}
 		}
 		if refused < 8 {
-			t.Errorf("%d of 10 are refused", refused)
+			t.Errorf("%d of 10 publications were refused", refused)
 		}
 		if err := os.Remove(ballast); err != nil {
 			t.Fatal(err)
 		}
-		for range 8 { // into another file, too
+		for range 8 { // enough for another file
 			last = publish(t, n.broker, "t", event)
 		}
 	}

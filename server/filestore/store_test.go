@@ -23,7 +23,7 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/sse"
 )
 
-// TestMain fails if a goroutine of ours outlives the tests.
+// TestMain fails if one of our goroutines outlives the tests.
 func TestMain(m *testing.M) {
 	code := m.Run()
 	var leaked []byte
@@ -89,7 +89,7 @@ func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(5 * time.Minute); !ok(); <-time.After(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("not in five minutes: %s", what)
+			t.Fatalf("timed out after five minutes: %s", what)
 		}
 	}
 }
@@ -201,7 +201,7 @@ func TestReplayAfterRestart(t *testing.T) {
 				}
 				_, body = n.stream(t, "?topic=a.b.*", epoch+"-0")
 				if got := read(t, body, fmt.Sprintf("%s-%d", epoch, 2*len(oddEvents))); strings.Count(got, "\nid: ")+1 != len(oddEvents) {
-					t.Errorf("%s: one topic has %q", when, got)
+					t.Errorf("%s: the stream of one topic is %q", when, got)
 				}
 			}
 			check("by the process")
@@ -248,7 +248,7 @@ func TestGaps(t *testing.T) {
 	}
 	epoch, _, _ := strings.Cut(ids[0], "-")
 	last := ids[29]
-	eventually(t, "the log has them", func() bool { return n.broker.Stats().Published == 30 })
+	eventually(t, "the log has all events", func() bool { return n.broker.Stats().Published == 30 })
 	tests := map[string]struct {
 		id, gap string
 		events  int
@@ -341,7 +341,7 @@ func TestPowerFailure(t *testing.T) {
 			}
 			n.store.Abandon()
 			n.stop(t)
-			if err := os.WriteFile(filepath.Join(o.Dir, "open"), []byte("another run of the machine"), 0o600); err != nil {
+			if err := os.WriteFile(filepath.Join(o.Dir, "open"), []byte("the id of another boot"), 0o600); err != nil {
 				t.Fatal(err)
 			}
 			n = startNode(t, o, &server.Broker{})
@@ -361,7 +361,7 @@ func TestPowerFailure(t *testing.T) {
 			n.stop(t)
 			n = startNode(t, o, &server.Broker{})
 			if next := publish(t, n.broker, "t", sse.Event{}); next != epoch+"-5" {
-				t.Errorf("after a clean stop it continues with %s", next)
+				t.Errorf("after a clean stop, continues with %s", next)
 			}
 		})
 	}
@@ -386,7 +386,7 @@ func TestOpenFails(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	taken := t.TempDir() // where the mark cannot be
+	taken := t.TempDir() // a folder takes the place of the mark
 	if err := os.MkdirAll(filepath.Join(taken, "mark"), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -408,7 +408,7 @@ func TestOpenFails(t *testing.T) {
 		"below a file":     {t.Context(), filestore.Options{Dir: filepath.Join(file, "folder")}},
 		"no place":         {t.Context(), filestore.Options{Dir: taken}},
 		"an old format":    {t.Context(), filestore.Options{Dir: old}},
-		"no place to mark": {t.Context(), filestore.Options{Dir: marked}},
+		"mark is a folder": {t.Context(), filestore.Options{Dir: marked}},
 		"context":          {ended, filestore.Options{Dir: t.TempDir()}},
 	} {
 		t.Run(name, func(t *testing.T) {

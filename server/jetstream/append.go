@@ -25,9 +25,9 @@ const maxBatch = 1000
 // Error codes of the JetStream API.
 const (
 	codeTooLarge    = 10054
-	codeInProcess   = 10158 // the same key, stored right now
-	codeDuplicate   = 10201 // a key in a batch, stored before
-	codeIncomplete  = 10176 // parts of a batch that a server has not got
+	codeInProcess   = 10158 // the same key is being stored
+	codeDuplicate   = 10201 // a key of the batch was stored before
+	codeIncomplete  = 10176 // the server lacks parts of the batch
 	codeManyBatches = 10210
 )
 
@@ -82,8 +82,8 @@ func (s *Store) append(ctx context.Context, messages []*nats.Msg) (first uint64,
 	}
 }
 
-// goneBack handles a sequence that the stream had assigned before, which means that it has lost events. It alerts the
-// follower, which investigates.
+// goneBack handles a sequence that the stream had already assigned, so it has lost events. It alerts the follower, which
+// investigates.
 func (s *Store) goneBack(sequence, high uint64) error {
 	s.options.Logger.Error("stream assigned an old sequence again: it lost events", "name", s.options.Name, "had", high, "gave", sequence)
 	select {

@@ -22,9 +22,9 @@ import (
 )
 
 var (
-	clusterEvents  = flag.Int("cluster-events", 6_000, "events of TestCluster")
-	clusterClients = flag.Int("cluster-clients", 30, "clients of TestCluster")
-	clusterFaults  = flag.Int("cluster-faults", 5, "faults of TestCluster")
+	clusterEvents  = flag.Int("cluster-events", 6_000, "`number` of events in TestCluster")
+	clusterClients = flag.Int("cluster-clients", 30, "`number` of clients in TestCluster")
+	clusterFaults  = flag.Int("cluster-faults", 5, "`number` of faults in TestCluster")
 )
 
 // topics is the number of topics. Each has its own publisher. Every client follows one topic, except every tenth client, which
@@ -58,9 +58,9 @@ func TestCluster(t *testing.T) {
 	}
 	working.Wait()
 	if c.ctx.Err() != nil {
-		t.Error("it has taken too long")
+		t.Error("timed out")
 	}
-	for state, err = c.state(); err != nil && c.ctx.Err() == nil; state, err = c.state() { // servers may be starting still
+	for state, err = c.state(); err != nil && c.ctx.Err() == nil; state, err = c.state() { // servers may still be starting
 		<-time.After(10 * time.Millisecond)
 	}
 	if err != nil || state.Last != uint64(c.perTopic*topics) || state.Epoch != c.epoch {
@@ -80,7 +80,7 @@ type clusterTest struct {
 	replaced int
 	perTopic int
 	epoch    string
-	allowed  atomic.Int64 // how many events of each topic may be published yet, so that each fault has its share
+	allowed  atomic.Int64 // number of events that may be published per topic so far, to spread them over the faults
 
 	acknowledged, delivered, streams, posts, lost, late, gaps atomic.Int64
 }
@@ -92,7 +92,7 @@ func (c *clusterTest) replaceNode() {
 	if old := place.Load(); old != nil {
 		old.stop()
 	}
-	broker := &server.Broker{MaxEvents: 500, MaxConnections: -1} // so that much is read from the stream
+	broker := &server.Broker{MaxEvents: 500, MaxConnections: -1} // so that clients often read from the stream
 	place.Store(startNode(c.T, c.servers, jetstream.Options{Replicas: 3, Timeout: 3 * time.Second}, broker, time.Second))
 }
 
@@ -100,7 +100,7 @@ func (c *clusterTest) state() (server.StoreState, error) { return c.nodes[0].Loa
 
 func (c *clusterTest) url(n int) string { return c.nodes[n%len(c.nodes)].Load().url }
 
-// await waits until so many events are acknowledged.
+// await waits until that many events are acknowledged.
 func (c *clusterTest) await(events int) {
 	for c.acknowledged.Load() < int64(events) && c.ctx.Err() == nil && !c.Failed() {
 		<-time.After(time.Millisecond)
@@ -137,7 +137,7 @@ func (c *clusterTest) fault(i int) {
 	c.Logf("fault %d, %d of %d events acknowledged", i, c.acknowledged.Load(), c.perTopic*topics)
 }
 
-// publish publishes the numbers from 1 on to a topic, one or some at a time, until each is acknowledged.
+// publish publishes the numbers from 1 on to a topic, singly or in batches, and repeats each until it is acknowledged.
 func (c *clusterTest) publish(topic int) {
 	for next := 1; next <= c.perTopic && c.ctx.Err() == nil && !c.Failed(); {
 		n := min(1+rand.IntN(20), int(c.allowed.Load())-next+1)
@@ -157,7 +157,7 @@ func (c *clusterTest) publish(topic int) {
 				break
 			}
 			if err == nil && (status != http.StatusServiceUnavailable || header.Get("Retry-After") == "") {
-				c.Errorf("publishing is answered %d, %v", status, header)
+				c.Errorf("publishing: status %d, %v", status, header)
 				return
 			}
 			<-time.After(10 * time.Millisecond)
@@ -182,7 +182,7 @@ func (c *clusterTest) follow(i int) {
 // A follower is the state of a client.
 type follower struct {
 	id   string
-	last int // what it has
+	last int // number of its last event
 	goal int
 	all  bool
 }
@@ -223,13 +223,13 @@ func (c *clusterTest) stream(f *follower, url string) {
 			data = ""
 			stay--
 			fallthrough
-		case lines.Text() == "" && id != "": // how far the stream is, though it has nothing for this client
+		case lines.Text() == "" && id != "": // the stream's position, without an event for this client
 			f.id = id
 		}
 	}
 }
 
-// receive checks an event: of a topic by its data, and of all topics by its sequence.
+// receive checks an event: by its data for one topic, and by its sequence for all topics.
 func (c *clusterTest) receive(f *follower, id, data string) {
 	if f.all {
 		_, data, _ = strings.Cut(id, "-")
@@ -238,7 +238,7 @@ func (c *clusterTest) receive(f *follower, id, data string) {
 	c.delivered.Add(1)
 	switch {
 	case err != nil:
-		c.Errorf("%s has the data %q", id, data)
+		c.Errorf("event %s has the data %q", id, data)
 		return
 	case number > f.last+1:
 		c.lost.Add(int64(number - f.last - 1))

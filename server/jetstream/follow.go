@@ -15,7 +15,7 @@ import (
 const (
 	checkEvery = time.Second          // interval of reads for messages that were not received
 	lookEvery  = 10                   // checks between two looks at the state of the stream
-	lostAfter  = 15 * time.Second     // until a replicated stream counts as having lost messages
+	lostAfter  = 15 * time.Second     // until missing messages of a replicated stream count as lost
 	lostAlone  = 2 * time.Second      // the same for a stream without replicas
 	goneAfter  = 2 * time.Second      // until the stream counts as deleted
 	refill     = 5 * time.Millisecond // first wait before missing messages are read again; it doubles
@@ -308,7 +308,7 @@ func (s *Store) look(ctx context.Context, had uint64, w witness) look {
 	switch {
 	case err != nil:
 		l.err = err
-	case m == nil: // deleted, or not yet in the copy that was asked
+	case m == nil: // deleted, or not yet in the copy that responded
 	case w.at == "":
 		l.witness = witness{w.sequence, m.Header.Get(timeHeader)}
 	default:

@@ -28,7 +28,7 @@ func openInProcess(t *testing.T, o Options) *Store {
 		ns.WaitForShutdown()
 	})
 	if !ns.ReadyForConnections(time.Minute) {
-		t.Fatal("the server of NATS is not ready in a minute")
+		t.Fatal("the NATS server is not ready after a minute")
 	}
 	conn, err := Connect("", nats.InProcessServer(ns))
 	if err != nil {
@@ -68,15 +68,15 @@ func TestFollowerFillsGaps(t *testing.T) {
 		messages []uint64
 		reported int
 	}{
-		"none":             {nil, 0},
-		"all":              {[]uint64{1, 2, 3, 4, 5, 6, 7, 8, 9}, 9},
-		"some":             {[]uint64{1, 2, 3}, 3},
-		"a hole":           {[]uint64{1, 2, 5}, 9},
-		"the first":        {[]uint64{2}, 9},
-		"only the last":    {[]uint64{9}, 9},
-		"doubled":          {[]uint64{1, 1, 2, 1, 2, 3, 3}, 3},
-		"doubled, a hole":  {[]uint64{1, 1, 3, 1, 2, 9, 9, 8}, 9},
-		"beyond the store": {[]uint64{1, 12}, 9}, // reported, but not yet in the replica that was read
+		"none":              {nil, 0},
+		"all":               {[]uint64{1, 2, 3, 4, 5, 6, 7, 8, 9}, 9},
+		"some":              {[]uint64{1, 2, 3}, 3},
+		"a hole":            {[]uint64{1, 2, 5}, 9},
+		"the first":         {[]uint64{2}, 9},
+		"only the last":     {[]uint64{9}, 9},
+		"doubled":           {[]uint64{1, 1, 2, 1, 2, 3, 3}, 3},
+		"duplicate, a hole": {[]uint64{1, 1, 3, 1, 2, 9, 9, 8}, 9},
+		"beyond the store":  {[]uint64{1, 12}, 9}, // reported, but not yet in the replica that was read
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := openInProcess(t, Options{})
@@ -108,7 +108,7 @@ func TestFollowerFillsGaps(t *testing.T) {
 				}
 			}
 			if again := f.again() != nil; again != (name == "beyond the store") {
-				t.Errorf("reads again: %v", again)
+				t.Errorf("reads again = %v", again)
 			}
 		})
 	}
@@ -119,15 +119,15 @@ func TestStaleLookIsIgnored(t *testing.T) {
 	f := &follower{store: &Store{}, begun: true, state: server.StoreState{Epoch: "e", Last: 100}}
 	f.compare(t.Context(), look{had: 90, state: server.StoreState{Epoch: "e", First: 1, Last: 95}})
 	if !f.lostSince.IsZero() {
-		t.Error("the stream counts as one that has lost events")
+		t.Error("the stream counts as having lost events")
 	}
 	f.compare(t.Context(), look{had: 100, state: server.StoreState{Epoch: "e", First: 1, Last: 99}})
 	if f.lostSince.IsZero() {
-		t.Error("the stream does not count as one that has lost events")
+		t.Error("the stream does not count as having lost events")
 	}
 	f.compare(t.Context(), look{had: 100, doubts: f.doubts, state: server.StoreState{Epoch: "e", First: 1, Last: 100}})
 	if !f.lostSince.IsZero() {
-		t.Error("the stream still counts as one that has lost events")
+		t.Error("the stream still counts as having lost events")
 	}
 }
 
@@ -172,11 +172,11 @@ func TestRenew(t *testing.T) {
 	}
 	state, err := s.State(t.Context())
 	if err != nil || len(state.Earlier) != maxEarlier {
-		t.Fatalf("%+v, %v", state, err)
+		t.Fatalf("State = %+v, %v; want %d earlier epochs", state, err, maxEarlier)
 	}
 	for i, epoch := range epochs[3:] {
 		if got := state.Earlier[epoch]; got != uint64(min(i+4, 6)) {
-			t.Errorf("epoch %d is good up to %d", i+3, got)
+			t.Errorf("epoch %d is valid up to %d", i+3, got)
 		}
 	}
 }

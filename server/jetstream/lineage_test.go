@@ -18,7 +18,7 @@ func (f *follower) finish(t *testing.T) {
 		f.looking = false
 		f.compare(t.Context(), found)
 	case <-time.After(time.Minute):
-		t.Fatal("no look begins")
+		t.Fatal("no look started")
 	}
 }
 
@@ -38,10 +38,10 @@ func TestRestoredStreamIsNoticed(t *testing.T) {
 		"the same":       {newest, false},
 		"another":        {witness{4, newest.at}, true},
 		"no longer kept": {witness{0, ""}, false},
-		"lost":           {witness{9, newest.at}, false}, // by the number
+		"lost":           {witness{9, newest.at}, false}, // shown by the sequence
 	} {
 		if l := s.look(t.Context(), 3, test.witness); l.err != nil || l.forked != test.forked {
-			t.Errorf("%s: %+v", name, l)
+			t.Errorf("%s: look = %+v, want forked %v", name, l, test.forked)
 		}
 	}
 
@@ -51,7 +51,7 @@ func TestRestoredStreamIsNoticed(t *testing.T) {
 	f.finish(t)
 	before := <-updates
 	if f.witness != newest {
-		t.Errorf("it is known by %+v, want %+v", f.witness, newest)
+		t.Errorf("witness = %+v, want %+v", f.witness, newest)
 	}
 	f.witness.at = "2020-01-01T00:00:00Z"
 	f.doubt()
@@ -120,7 +120,7 @@ func TestDeletedStreamIsCreatedAgain(t *testing.T) {
 	}
 	step()
 	if u := <-updates; !errors.Is(u.Err, natsclient.ErrStreamNotFound) || f.goneSince.IsZero() {
-		t.Errorf("%+v", u)
+		t.Errorf("update %+v, want %v; gone since %v, want a time", u, natsclient.ErrStreamNotFound, f.goneSince)
 	}
 	f.goneSince = time.Now().Add(-2 * goneAfter)
 	step()

@@ -32,7 +32,7 @@ import (
 // asServer is the environment variable that makes the test binary a NATS server. Its value is the configuration.
 const asServer = "TEST_AS_NATS"
 
-// TestMain fails if a goroutine outlives the tests that is ours, or a client's of NATS.
+// TestMain fails if one of our goroutines or of the NATS client's outlives the tests.
 func TestMain(m *testing.M) {
 	if options := os.Getenv(asServer); options != "" {
 		serveNATS(options)
@@ -61,7 +61,7 @@ func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(5 * time.Minute); !ok(); <-time.After(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("not in five minutes: %s", what)
+			t.Fatalf("timed out after five minutes: %s", what)
 		}
 	}
 }
@@ -70,7 +70,7 @@ func eventually(t testing.TB, what string, ok func() bool) {
 type serverConfig struct {
 	Name, Dir      string
 	Port, Clusters int    // Clusters is the port for other servers, or zero
-	Routes         string // URLs of them
+	Routes         string // their URLs
 }
 
 // serveNATS runs a NATS server until its parent process has ended.
@@ -90,7 +90,7 @@ func serveNATS(config string) {
 	}
 	s.SetLoggerV2(errorLog{}, false, false, false)
 	s.Start()
-	bufio.NewReader(os.Stdin).ReadByte() // its end
+	bufio.NewReader(os.Stdin).ReadByte() // returns at the end of the input
 	os.Exit(0)
 }
 
@@ -131,7 +131,7 @@ func (s *natsServer) start(t testing.TB) {
 	s.command = exec.Command(executable)
 	s.command.Env = append(os.Environ(), asServer+"="+string(config))
 	s.command.Stderr = &s.log
-	if _, err := s.command.StdinPipe(); err != nil { // which ends with this process
+	if _, err := s.command.StdinPipe(); err != nil { // closes when this process ends
 		t.Fatal(err)
 	}
 	if err := s.command.Start(); err != nil {
@@ -203,7 +203,7 @@ func urls(servers []*natsServer) string {
 // connect returns a connection to the first server that responds.
 func connect(t testing.TB, servers []*natsServer, options ...client.Option) (conn *client.Conn) {
 	t.Helper()
-	eventually(t, "a server of NATS answers", func() (ok bool) {
+	eventually(t, "a NATS server responds", func() (ok bool) {
 		var err error
 		conn, err = jetstream.Connect(urls(servers), options...)
 		return err == nil

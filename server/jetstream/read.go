@@ -14,7 +14,7 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/server"
 )
 
-// Limits of one read: for a client, of which there may be many, and for the follower.
+// Limits of one read: for one of possibly many clients, and for the follower.
 const (
 	readEvents   = 1000
 	readBytes    = 64 << 10
@@ -45,7 +45,7 @@ type getRequest struct {
 	MaxBytes int    `json:"max_bytes,omitempty"`
 }
 
-var errIncomplete = errors.New("incomplete answer")
+var errIncomplete = errors.New("incomplete response")
 
 // read asks any server that has the stream. That server has everything before the messages that it returns, so anything
 // missing in between was deleted. It may not have the newest messages yet. last is the sequence of the last message
@@ -133,7 +133,7 @@ func (s *Store) record(m *nats.Msg) (r server.StoredRecord, ok bool) {
 }
 
 func sequence(m *nats.Msg, header string) uint64 {
-	n, _ := strconv.ParseUint(m.Header.Get(header), 10, 64) // zero is none
+	n, _ := strconv.ParseUint(m.Header.Get(header), 10, 64) // zero if missing
 	return n
 }
 

@@ -245,14 +245,14 @@ func (s *Store) establish(ctx context.Context) error {
 	}
 }
 
-// isUnready reports whether the error is one of a cluster without a leader.
+// isUnready reports whether the error means that the cluster has no leader.
 func isUnready(err error) bool {
 	refused, ok := errors.AsType[*jetstream.APIError](err)
 	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrNoResponders) ||
 		errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) || ok && refused.ErrorCode == codeNoLeader
 }
 
-// codeNoLeader is the code of the API while a cluster has none.
+// codeNoLeader is the API's error code for a cluster without a leader.
 const codeNoLeader = 10008
 
 // attempt is establish without waiting. Other stores may do the same at the same time.
@@ -284,7 +284,7 @@ func (s *Store) attempt(ctx context.Context) error {
 	return nil
 }
 
-// alike reports whether what [Options] decide is the same.
+// alike reports whether the parts that [Options] decide are equal.
 func alike(a, b jetstream.StreamConfig) bool {
 	return slices.Equal(a.Subjects, b.Subjects) && a.RePublish != nil && *a.RePublish == *b.RePublish && a.Replicas == b.Replicas &&
 		a.Storage == b.Storage && a.Retention == b.Retention && a.Discard == b.Discard && a.MaxAge == b.MaxAge &&
@@ -294,7 +294,7 @@ func alike(a, b jetstream.StreamConfig) bool {
 
 func (s *Store) config(metadata map[string]string) jetstream.StreamConfig {
 	o := s.options
-	maxAge := max(cmp.Or(o.MaxAge, DefaultMaxAge), 0) // zero is none
+	maxAge := max(cmp.Or(o.MaxAge, DefaultMaxAge), 0) // zero means no limit
 	keyAge := cmp.Or(o.KeyAge, DefaultKeyAge)
 	if maxAge > 0 {
 		keyAge = min(keyAge, maxAge)
@@ -331,7 +331,8 @@ const (
 
 func (s *Store) subject(kind string) string { return "es." + s.options.Name + "." + kind + "." }
 
-// The stream's metadata has the epoch, so that all nodes find the same, and those before it: "epoch:last epoch:last".
+// The stream's metadata has the epoch, so that all nodes find the same one, and the earlier epochs: "epoch:last
+// epoch:last".
 const (
 	epochKey    = "eventsource-epoch"
 	earlierKey  = "eventsource-earlier"
@@ -392,7 +393,7 @@ func (s *Store) renew(ctx context.Context, epoch string, last uint64) error {
 		return fmt.Errorf("jetstream: %w", err)
 	}
 	if info.Config.Metadata[epochKey] != epoch {
-		return nil // another store has done it
+		return nil // another store has renewed it
 	}
 	state, metadata := stateOf(info), maps.Clone(info.Config.Metadata)
 	earlier := []string{state.Epoch + ":" + strconv.FormatUint(last, 10)}
@@ -423,7 +424,7 @@ func unavailable(err error) error {
 	return fmt.Errorf("%w: %w", server.ErrStoreUnavailable, err)
 }
 
-// An apiError is why a stream has refused something.
+// An apiError is a stream's error response.
 type apiError struct {
 	Code        int    `json:"code"`
 	ErrCode     int    `json:"err_code"`
@@ -432,7 +433,7 @@ type apiError struct {
 
 func (e *apiError) Error() string { return fmt.Sprintf("%s (%d)", e.Description, e.ErrCode) }
 
-// A pubAck is what a stream answers.
+// A pubAck is a stream's response to a publication.
 type pubAck struct {
 	Error     *apiError `json:"error"`
 	Sequence  uint64    `json:"seq"`

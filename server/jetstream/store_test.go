@@ -53,7 +53,7 @@ func readTo(t testing.TB, lines *bufio.Scanner, line string) (before []string) {
 			before = append(before, lines.Text())
 		}
 	}
-	t.Fatalf("the stream ends before %q: %v", line, lines.Err())
+	t.Fatalf("the stream ended before %q: %v", line, lines.Err())
 	return nil
 }
 
@@ -84,7 +84,7 @@ func TestUnreachable(t *testing.T) {
 			n := startNode(t, servers, o, &server.Broker{MaxEvents: 2}, 10*time.Millisecond)
 			first := publish(t, n.broker, "t", "1")
 			_, live := n.stream(t, first)
-			for _, data := range []string{"2", "3", "4"} { // one by one, since a client that falls behind memory may be ended
+			for _, data := range []string{"2", "3", "4"} { // one by one, because a client that falls behind the events in memory may be disconnected
 				publish(t, n.broker, "t", data)
 				readTo(t, live, "data: "+data)
 			}
@@ -92,23 +92,23 @@ func TestUnreachable(t *testing.T) {
 			fault.begin(servers[0])
 			readTo(t, live, unavailable)
 			if !n.broker.Stats().Offline {
-				t.Error("the figures do not tell")
+				t.Error("Stats.Offline is false")
 			}
 			status, header, err := post(t.Context(), n.url, "", `{"topic":"t","data":"lost"}`)
 			if err != nil || status != http.StatusServiceUnavailable || header.Get("Retry-After") == "" {
 				t.Errorf("publishing: %d, %v, %v", status, header, err)
 			}
 			if unstored := n.broker.Stats().Unstored; unstored != 1 {
-				t.Errorf("%d publications have failed, want 1", unstored)
+				t.Errorf("Unstored = %d, want 1", unstored)
 			}
 			epoch, _, _ := strings.Cut(first, "-")
 			if response, lines := n.stream(t, epoch+"-2"); response.StatusCode != http.StatusOK {
-				t.Errorf("a stream from memory gets %d", response.StatusCode)
+				t.Errorf("a stream from memory got status %d", response.StatusCode)
 			} else {
 				readTo(t, lines, "data: 4")
 			}
 			if response, _ := n.stream(t, first); response.StatusCode != http.StatusServiceUnavailable || response.Header.Get("Retry-After") == "" {
-				t.Errorf("a stream from the store gets %d", response.StatusCode)
+				t.Errorf("a stream from the store got status %d", response.StatusCode)
 			}
 
 			fault.end(servers[0])
@@ -117,7 +117,7 @@ func TestUnreachable(t *testing.T) {
 				return err == nil
 			})
 			readTo(t, live, "data: 5")
-			eventually(t, "the figures tell", func() bool { return !n.broker.Stats().Offline })
+			eventually(t, "Stats.Offline is false", func() bool { return !n.broker.Stats().Offline })
 		})
 	}
 }
@@ -224,7 +224,7 @@ func TestEventsPerTopic(t *testing.T) {
 		}
 		got := strings.Join(readTo(t, lines, "id: "+last), " ")
 		if !strings.Contains(got, "data: 2998 ") || !strings.HasSuffix(got, "data: 2999") || strings.Count(got, "id: ") != 2 {
-			t.Errorf("%s: %q", when, got)
+			t.Errorf("%s: received %q, want events 2998 and 2999 once each", when, got)
 		}
 	}
 }
@@ -298,7 +298,7 @@ func TestOpenFails(t *testing.T) {
 func TestAppendErrors(t *testing.T) {
 	n := startNode(t, startServers(t, 1), jetstream.Options{}, &server.Broker{MaxEventBytes: -1}, 0)
 	if _, err := n.broker.Publish(t.Context(), "t", sse.Event{Data: strings.Repeat("x", 1<<20)}); !errors.Is(err, sse.ErrEventTooLarge) {
-		t.Errorf("an event larger than a message of NATS: %v", err)
+		t.Errorf("an event larger than a NATS message: %v", err)
 	}
 	publications := make([]server.Publication, 1001)
 	for i := range publications {
@@ -344,13 +344,13 @@ func TestKeysAndRetention(t *testing.T) {
 	before := last()
 	mustPost("old")
 	if last() != before {
-		t.Error("a key is forgotten with its event")
+		t.Error("a key was forgotten with its event")
 	}
 	servers[0].kill()
 	servers[0].start(t)
 	mustPost("new")
 	if last() != before {
-		t.Error("a key whose event is kept is forgotten")
+		t.Error("a key was forgotten although its event is kept")
 	}
 	mustPost("old")
 	if last() != before+1 {

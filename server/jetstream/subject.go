@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// A topic becomes the end of a subject, token by token, so that the dots mean the same in both. What a token of a
-// subject must not have, or what would be a wildcard, is written %XX, and an empty token "%".
+// A topic becomes the end of a subject, token by token, so that dots mean the same in both. Bytes that a subject must not
+// contain, and wildcards, are encoded as %XX, and an empty token as "%".
 const plain = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_/:=@~+,;!&'()"
 
 var isPlain = func() (is [256]bool) {
@@ -18,7 +18,7 @@ var isPlain = func() (is [256]bool) {
 
 func encodeTopic(topic string) string {
 	if isSubject(topic) {
-		return topic // most are
+		return topic // most topics need no encoding
 	}
 	var b strings.Builder
 	for i, token := range strings.Split(topic, ".") {
@@ -49,7 +49,7 @@ func isSubject(topic string) bool {
 	return topic != "" && !strings.HasPrefix(topic, ".") && !strings.HasSuffix(topic, ".") && !strings.Contains(topic, "..")
 }
 
-// decodeTopic returns false for what encodeTopic does not return.
+// decodeTopic returns false for a subject that encodeTopic cannot return.
 func decodeTopic(subject string) (string, bool) {
 	if !strings.Contains(subject, "%") {
 		return subject, isSubject(subject)

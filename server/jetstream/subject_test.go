@@ -22,10 +22,10 @@ func TestTopicsAreSubjects(t *testing.T) {
 	} {
 		got := encodeTopic(topic)
 		if got != want {
-			t.Errorf("%q is %q, want %q", topic, got, want)
+			t.Errorf("%q encodes to %q, want %q", topic, got, want)
 		}
 		if back, ok := decodeTopic(got); back != topic || !ok {
-			t.Errorf("%q is %q back, %v, want %q", got, back, ok, topic)
+			t.Errorf("%q decodes to %q, %v, want %q", got, back, ok, topic)
 		}
 	}
 	for _, subject := range []string{"", "a..b", "a b", "%a", "%4", "%zz", "%41", "a%", "%2a", "☃", "*"} {
@@ -41,13 +41,13 @@ func FuzzTopics(f *testing.F) {
 	f.Fuzz(func(t *testing.T, topic string) {
 		subject := encodeTopic(topic)
 		if strings.ContainsAny(subject, " \t\r\n*>\x00") || strings.Contains("."+subject+".", "..") {
-			t.Errorf("%q is %q, which is not a subject", topic, subject)
+			t.Errorf("%q encodes to %q, which is not a subject", topic, subject)
 		}
 		if strings.Count(subject, ".") != strings.Count(topic, ".") {
-			t.Errorf("%q is %q, of other tokens", topic, subject)
+			t.Errorf("%q encodes to %q, with a different number of tokens", topic, subject)
 		}
 		if back, ok := decodeTopic(subject); back != topic || !ok {
-			t.Errorf("%q is %q and %q back, %v", topic, subject, back, ok)
+			t.Errorf("%q encodes to %q, which decodes to %q, %v", topic, subject, back, ok)
 		}
 	})
 }

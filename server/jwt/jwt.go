@@ -159,7 +159,7 @@ func (a *Authorizer) grant(c *claims, token string) server.Grant {
 	return g
 }
 
-// claims are the claims that an Authorizer uses. The name of the one with the topics is configurable.
+// claims are the claims that an Authorizer uses. The name of the claim with the topics is configurable.
 type claims struct {
 	jwt.RegisteredClaims
 	name   string
@@ -188,8 +188,8 @@ func (c *claims) permits(action server.Action, topic string) bool {
 	return slices.ContainsFunc(c.listed(action), func(pattern string) bool { return server.Covers(pattern, topic) })
 }
 
-// token returns the token of the request. The header takes precedence even if it is invalid: a cookie must not make up
-// for it.
+// token returns the token of the request. The header takes precedence even if it is invalid, in which case a cookie does
+// not count.
 func (a *Authorizer) token(r *http.Request) (string, error) {
 	switch values := r.Header.Values("Authorization"); len(values) {
 	case 0:

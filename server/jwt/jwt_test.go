@@ -212,7 +212,7 @@ func TestClaims(t *testing.T) {
 		"topics of null":             {jwt.Authorizer{}, object{"events": json.RawMessage("null")}, server.ErrForbidden},
 		"topics of another shape":    {jwt.Authorizer{}, object{"events": []string{"news"}}, server.ErrInvalidToken},
 		"topics as one text":         {jwt.Authorizer{}, object{"events": object{"subscribe": "news"}}, server.ErrInvalidToken},
-		"a pattern that is none":     {jwt.Authorizer{}, object{"events": object{"subscribe": []string{">.s", "", "new*"}}}, server.ErrForbidden},
+		"invalid patterns":           {jwt.Authorizer{}, object{"events": object{"subscribe": []string{">.s", "", "new*"}}}, server.ErrForbidden},
 		"too large":                  {jwt.Authorizer{MaxTokenBytes: 100}, nil, server.ErrInvalidToken},
 		"too large by default":       {jwt.Authorizer{}, object{"x": strings.Repeat("x", 8<<10)}, server.ErrInvalidToken},
 		"large without limit":        {jwt.Authorizer{MaxTokenBytes: -1}, object{"x": strings.Repeat("x", 8<<10)}, nil},
@@ -233,13 +233,13 @@ func TestGrant(t *testing.T) {
 	tests := map[string]struct {
 		authorizer jwt.Authorizer
 		claims     object
-		want       server.Grant // an empty subject is some other than those
+		want       server.Grant // if Subject is empty, any other subject
 	}{
-		"expiry and subject":   {jwt.Authorizer{}, object{"exp": expires.Unix(), "iss": "i"}, server.Grant{Expires: expires, Subject: "i ada"}},
-		"with the leeway":      {jwt.Authorizer{Leeway: time.Minute}, object{"exp": expires.Unix()}, server.Grant{Expires: expires.Add(time.Minute), Subject: " ada"}},
-		"without expiry":       {jwt.Authorizer{AllowNoExpiry: true}, object{"exp": nil}, server.Grant{Subject: " ada"}},
-		"without subject":      {jwt.Authorizer{}, object{"exp": expires.Unix(), "sub": nil}, server.Grant{Expires: expires}},
-		"expiry beyond reason": {jwt.Authorizer{}, object{"exp": 1e17}, server.Grant{Expires: time.Unix(1e17, 0), Subject: " ada"}},
+		"expiry and subject": {jwt.Authorizer{}, object{"exp": expires.Unix(), "iss": "i"}, server.Grant{Expires: expires, Subject: "i ada"}},
+		"with the leeway":    {jwt.Authorizer{Leeway: time.Minute}, object{"exp": expires.Unix()}, server.Grant{Expires: expires.Add(time.Minute), Subject: " ada"}},
+		"without expiry":     {jwt.Authorizer{AllowNoExpiry: true}, object{"exp": nil}, server.Grant{Subject: " ada"}},
+		"without subject":    {jwt.Authorizer{}, object{"exp": expires.Unix(), "sub": nil}, server.Grant{Expires: expires}},
+		"expiry far away":    {jwt.Authorizer{}, object{"exp": 1e17}, server.Grant{Expires: time.Unix(1e17, 0), Subject: " ada"}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -284,7 +284,7 @@ func TestAlgorithms(t *testing.T) {
 		"RS512":                       {all, library.SigningMethodRS512, rsaKey, nil, server.ErrInvalidToken},
 		"public key used as secret":   {onlyRSA, library.SigningMethodHS256, pemOf(t, rsaKey.Public()), nil, server.ErrInvalidToken},
 		"key of another type":         {onlyEC, library.SigningMethodRS256, rsaKey, nil, server.ErrInvalidToken},
-		"algorithm that lies":         {all, library.SigningMethodRS256, rsaKey, object{"alg": "ES256"}, server.ErrInvalidToken},
+		"wrong algorithm":             {all, library.SigningMethodRS256, rsaKey, object{"alg": "ES256"}, server.ErrInvalidToken},
 		"unknown algorithm":           {all, library.SigningMethodRS256, rsaKey, object{"alg": "RS257"}, server.ErrInvalidToken},
 		"algorithm is not a string":   {all, library.SigningMethodRS256, rsaKey, object{"alg": 256}, server.ErrInvalidToken},
 		"critical extension":          {all, library.SigningMethodRS256, rsaKey, object{"crit": []string{"b64"}, "b64": true}, server.ErrInvalidToken},
@@ -324,8 +324,8 @@ func TestMalformedTokens(t *testing.T) {
 		"last bits changed":  good[:len(good)-1] + string(good[len(good)-1]+1),
 		"space":              good + " x",
 		"two tokens":         good + "," + good,
-		"of encryption":      "a.b.c.d.e",
-		"something in front": "x" + good,
+		"an encrypted token": "a.b.c.d.e",
+		"a prefix":           "x" + good,
 	} {
 		t.Run(name, func(t *testing.T) {
 			for kind, r := range map[string]*http.Request{"header": bearer(token), "cookie": request("Cookie", "token="+token)} {
@@ -386,7 +386,7 @@ func TestTokenLocation(t *testing.T) {
 			}
 		})
 	}
-	// Without its name, a cookie is none.
+	// A cookie without a name does not count.
 	if _, err := (&jwt.Authorizer{Keys: a.Keys}).Authorize(request("Cookie", "t="+good+"; ="+good), subscribe("news")); !errors.Is(err, server.ErrUnauthenticated) {
 		t.Errorf("got %v", err)
 	}
@@ -449,7 +449,7 @@ func FuzzAuthorize(f *testing.F) {
 		if err != nil && !slices.ContainsFunc([]error{server.ErrUnauthenticated, server.ErrInvalidToken, server.ErrForbidden}, func(known error) bool {
 			return errors.Is(err, known)
 		}) {
-			t.Errorf("answered 500: %v", err)
+			t.Errorf("status 500: %v", err)
 		}
 	})
 }

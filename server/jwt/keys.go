@@ -41,7 +41,7 @@ var errNoMembers = fmt.Errorf("%w: JSON has no \"keys\" array", ErrNoKeys)
 type Keys struct {
 	load    func(context.Context) ([]key, error)
 	current atomic.Pointer[[]key]
-	remote  *remote // nil unless they are from a URL
+	remote  *remote // nil unless the keys are from a URL
 }
 
 type key struct {
@@ -219,7 +219,7 @@ func fromMember(member jwkset.JWKMarshal, secrets bool) (key, error) {
 	return key{member.KID, algorithm, jwk.Key()}, nil
 }
 
-// algorithmOf returns the one algorithm for which a key is taken.
+// algorithmOf returns the only algorithm that a key is used for.
 func algorithmOf(material any) (string, error) {
 	switch k := material.(type) {
 	case []byte:

@@ -102,21 +102,21 @@ func TestSet(t *testing.T) {
 		id     string
 		want   bool
 	}{
-		"RSA":                        {library.SigningMethodRS256, rsaKey, "r", true},
-		"RSA, no id":                 {library.SigningMethodRS256, rsaKey, "", true},
-		"RSA, another's id":          {library.SigningMethodRS256, rsaKey, "e", false},
-		"RSA, unknown id":            {library.SigningMethodRS256, rsaKey, "x", false},
-		"RSA, of that for another":   {library.SigningMethodRS256, rsaKey, "another algorithm", false},
-		"RSA, of that which encrypt": {library.SigningMethodRS256, rsaKey, "encrypts", false},
-		"small RSA":                  {library.SigningMethodRS256, smallRSAKey, "small", false},
-		"another algorithm":          {library.SigningMethodPS256, rsaKey, "another algorithm", false},
-		"EC":                         {library.SigningMethodES256, ecKey, "e", true},
-		"EC, of that for others":     {library.SigningMethodES256, ecKey, "wraps keys", false},
-		"another curve":              {library.SigningMethodES384, p384Key, "another curve", false},
-		"Ed25519":                    {library.SigningMethodEdDSA, edKey, "", true},
-		"Ed25519, of any id":         {library.SigningMethodEdDSA, edKey, "x", true},
-		"secret":                     {library.SigningMethodHS256, secret, "s", true},
-		"secret, RSA's id":           {library.SigningMethodHS256, secret, "r", false},
+		"RSA":                  {library.SigningMethodRS256, rsaKey, "r", true},
+		"RSA, no id":           {library.SigningMethodRS256, rsaKey, "", true},
+		"RSA, another's id":    {library.SigningMethodRS256, rsaKey, "e", false},
+		"RSA, unknown id":      {library.SigningMethodRS256, rsaKey, "x", false},
+		"RSA, other algorithm": {library.SigningMethodRS256, rsaKey, "another algorithm", false},
+		"RSA, for encryption":  {library.SigningMethodRS256, rsaKey, "encrypts", false},
+		"small RSA":            {library.SigningMethodRS256, smallRSAKey, "small", false},
+		"another algorithm":    {library.SigningMethodPS256, rsaKey, "another algorithm", false},
+		"EC":                   {library.SigningMethodES256, ecKey, "e", true},
+		"EC, for key wrapping": {library.SigningMethodES256, ecKey, "wraps keys", false},
+		"another curve":        {library.SigningMethodES384, p384Key, "another curve", false},
+		"Ed25519":              {library.SigningMethodEdDSA, edKey, "", true},
+		"Ed25519, of any id":   {library.SigningMethodEdDSA, edKey, "x", true},
+		"secret":               {library.SigningMethodHS256, secret, "s", true},
+		"secret, RSA's id":     {library.SigningMethodHS256, secret, "r", false},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -161,7 +161,7 @@ func TestPEM(t *testing.T) {
 		"nothing":           {nil, "neither a JWK set nor PEM"},
 		"text":              {[]byte("secret"), "neither a JWK set nor PEM"},
 		"private key":       {block("PRIVATE KEY", private), "must be a public key"},
-		"one is private":    {append(pemOf(t, edKey.Public()), block("PRIVATE KEY", private)...), "must be a public key"},
+		"a private key too": {append(pemOf(t, edKey.Public()), block("PRIVATE KEY", private)...), "must be a public key"},
 		"small RSA key":     {pemOf(t, smallRSAKey.Public()), "1024 bits, must have at least 2048"},
 		"another curve":     {pemOf(t, p384Key.Public()), "P-384"},
 		"broken key":        {block("PUBLIC KEY", der), `PEM block "PUBLIC KEY"`},
@@ -171,8 +171,8 @@ func TestPEM(t *testing.T) {
 		"another object":    {[]byte(` {}`), `no "keys" array`},
 		"set of null":       {[]byte(`{"keys":null}`), `no "keys" array`},
 		"broken set":        {[]byte(`{"keys":`), "JWK set"},
-		"set of no objects": {[]byte(`{"keys":[1]}`), "JWK set"},
-		"set of useless":    {setOf(t, octJWK(object{"k": "c2hvcnQ"}), object{"kty": "new"}), "key 1: jwt: no usable keys: secret has 5 bytes"},
+		"keys not objects":  {[]byte(`{"keys":[1]}`), "JWK set"},
+		"unusable keys":     {setOf(t, octJWK(object{"k": "c2hvcnQ"}), object{"kty": "new"}), "key 1: jwt: no usable keys: secret has 5 bytes"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -192,7 +192,7 @@ func TestSecret(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	clear(mine) // as its owner may
+	clear(mine) // callers may change their slice
 	if !accepts(t, keys, library.SigningMethodHS256, secret, nil) {
 		t.Error("the secret does not verify")
 	}
@@ -208,7 +208,7 @@ func TestReload(t *testing.T) {
 	}
 	for name, open := range map[string]func(string) (*jwt.Keys, error){"file": jwt.LoadKeys, "secret": jwt.LoadSecret} {
 		if _, err := open(filepath.Join(t.TempDir(), "missing")); !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: error %v, want %v", name, err, fs.ErrNotExist)
 		}
 	}
 	write(append(secret, '\r', '\n'))
@@ -225,25 +225,25 @@ func TestReload(t *testing.T) {
 	ed := func() bool { return accepts(t, keys, library.SigningMethodEdDSA, edKey, nil) }
 	write(setOf(t, edJWK(nil)))
 	if !ec() || ed() {
-		t.Error("the file is read again without being asked")
+		t.Error("the file was read again without Reload")
 	}
 	if err := keys.Reload(t.Context()); err != nil || ec() || !ed() {
-		t.Errorf("the file was not read again: %v", err)
+		t.Errorf("Reload did not read the file: %v", err)
 	}
 	for _, broken := range []string{"broken", "", `{"keys":`, `{"error":"later"}`, `{"keys":null}`, `{"keys":[1]}`} {
 		write([]byte(broken))
 		if err := keys.Reload(t.Context()); err == nil || errors.Is(err, jwt.ErrWithdrawn) || !ed() {
-			t.Errorf("%q: %v", broken, err)
+			t.Errorf("%q: Reload = %v, want an error, and the keys unchanged", broken, err)
 		}
 	}
 	for _, withdrawn := range [][]byte{[]byte(`{"keys":[]}`), setOf(t, object{"kty": "new"}), setOf(t, octJWK(object{"k": "c2hvcnQ"}))} {
 		write(setOf(t, edJWK(nil)))
 		if err := keys.Reload(t.Context()); err != nil || !ed() {
-			t.Errorf("the keys are not back: %v", err)
+			t.Errorf("the keys did not return: %v", err)
 		}
 		write(withdrawn)
 		if err := keys.Reload(t.Context()); !errors.Is(err, jwt.ErrWithdrawn) || !errors.Is(err, jwt.ErrNoKeys) || ed() {
-			t.Errorf("%s: %v", withdrawn, err)
+			t.Errorf("%s: Reload = %v, want %v, and no keys", withdrawn, err, jwt.ErrWithdrawn)
 		}
 	}
 }
@@ -261,7 +261,7 @@ func TestFetchWithdrawnKeys(t *testing.T) {
 		}
 		want := func(accepted bool, warnings int) {
 			t.Helper()
-			accepts(t, keys, library.SigningMethodEdDSA, edKey, object{"kid": "1"}) // causes a request that is due
+			accepts(t, keys, library.SigningMethodEdDSA, edKey, object{"kid": "1"}) // causes a fetch if one is due
 			synctest.Wait()
 			if got := accepts(t, keys, library.SigningMethodEdDSA, edKey, object{"kid": "1"}); got != accepted {
 				t.Errorf("accepted: %t, want %t", got, accepted)
@@ -275,7 +275,7 @@ func TestFetchWithdrawnKeys(t *testing.T) {
 		time.Sleep(15 * time.Minute)
 		want(false, 1)
 		time.Sleep(time.Minute)
-		want(false, 1) // and asks again, as for any unknown key
+		want(false, 1) // and fetches again, as for any unknown key
 		i.serves(200, set)
 		time.Sleep(time.Minute)
 		want(true, 1)
@@ -341,7 +341,7 @@ func TestFetchKeys(t *testing.T) {
 		}
 		step := func(name string, id string, accepted bool, requests int) {
 			t.Helper()
-			synctest.Wait() // until what was due at this instant is done
+			synctest.Wait() // until everything due at this instant is done
 			got := by(id)
 			synctest.Wait()
 			if got != accepted || i.asked() != requests {
@@ -350,26 +350,26 @@ func TestFetchKeys(t *testing.T) {
 		}
 		step("known key", "1", true, 1)
 		if accepts(t, keys, library.SigningMethodHS256, secret, nil) {
-			t.Error("a secret that is published is accepted")
+			t.Error("a published secret is accepted")
 		}
 		i.serves(200, setOf(t, edJWK(object{"kid": "2"})))
-		step("unknown key, just asked", "2", false, 1)
+		step("unknown key, just fetched", "2", false, 1)
 		time.Sleep(30 * time.Second)
 		step("unknown key", "2", true, 2)
-		step("key that is gone", "1", false, 2)
+		step("removed key", "1", false, 2)
 		time.Sleep(30 * time.Second)
-		step("key that is gone, asked again", "1", false, 3)
+		step("removed key, fetched again", "1", false, 3)
 		i.serves(503, nil)
 		time.Sleep(15*time.Minute - time.Nanosecond)
-		step("before they are old", "2", true, 3)
+		step("before Refresh", "2", true, 3)
 		time.Sleep(time.Nanosecond)
-		step("old, and no answer", "2", true, 4)
+		step("after Refresh, fetch fails", "2", true, 4)
 		time.Sleep(30*time.Second - time.Nanosecond)
-		step("old, just asked", "2", true, 4)
+		step("after Refresh, just fetched", "2", true, 4)
 		i.serves(200, setOf(t, edJWK(object{"kid": "3"})))
 		i.delay = time.Second
 		time.Sleep(time.Nanosecond)
-		step("old, and serving until the others are here", "2", true, 5)
+		step("after Refresh, old keys until the fetch ends", "2", true, 5)
 		time.Sleep(time.Second)
 		step("renewed", "2", false, 5)
 		step("renewed", "3", true, 5)
@@ -394,7 +394,7 @@ func TestConcurrentFetchIsShared(t *testing.T) {
 		for range 10 {
 			clients.Go(func() {
 				if !accepts(t, keys, library.SigningMethodEdDSA, edKey, object{"kid": "2"}) {
-					t.Error("refused while the set was under way")
+					t.Error("refused during the fetch")
 				}
 			})
 		}
@@ -425,7 +425,7 @@ func TestFetchIsNotCanceled(t *testing.T) {
 		}
 		var clients sync.WaitGroup
 		clients.Go(func() { ask(time.Second / 4) })
-		synctest.Wait() // it has the turn
+		synctest.Wait() // the fetch has the turn
 		clients.Go(func() {
 			begun := time.Now()
 			if err := ask(time.Second / 2); err == nil || time.Since(begun) != time.Second/2 {
@@ -465,7 +465,7 @@ func TestFetchKeysErrors(t *testing.T) {
 		"https://%zz?secret":         "malformed",
 	} {
 		if _, err := jwt.FetchKeys(t.Context(), address, nil); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "secret") {
-			t.Errorf("%s: %v", address, err)
+			t.Errorf("FetchKeys(%q) = %v, want %q without the secret", address, err, want)
 		}
 	}
 }

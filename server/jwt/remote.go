@@ -44,8 +44,8 @@ type FetchOptions struct {
 	Logger *slog.Logger
 }
 
-// FetchKeys returns the keys of the JWK set at a URL, which must be https, or http on this machine. Nil options mean
-// the defaults. Secrets in the set are ignored, because a published secret is none.
+// FetchKeys returns the keys of the JWK set at a URL, which must be https, or http on this machine. Nil options mean the
+// defaults. Secrets in the set are ignored, because a published secret is not secret.
 //
 // FetchKeys fetches the set before it returns. Later, the set is fetched again in the background when it is older than
 // Refresh, and before a token with an unknown key id is rejected, at most every 30 s. If that fails, the old keys
@@ -88,7 +88,7 @@ type remote struct {
 	options FetchOptions
 	start   time.Time
 
-	turn               chan struct{} // held by a fetch that Reload did not ask for
+	turn               chan struct{} // held by a background fetch
 	attempted, fetched atomic.Int64  // durations since start
 }
 
@@ -111,7 +111,7 @@ func (k *Keys) find(ctx context.Context, algorithm, id string) []jwt.Verificatio
 		select {
 		case k.remote.turn <- struct{}{}:
 			go k.refresh(ctx)
-		default: // somebody else does
+		default: // another goroutine fetches
 		}
 	}
 	found := k.candidates(algorithm, id)

@@ -42,10 +42,10 @@ func TestCollector(t *testing.T) {
 	defer events.Close()
 	defer events.CloseClientConnections()
 
-	const block = "id: epoch-1\ndata: 1\n\n" // with an epoch of eight
+	const block = "id: epoch-1\ndata: 1\n\n" // the real epoch has eight characters
 	post := func(serve http.HandlerFunc, key string) *httptest.ResponseRecorder {
 		r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader("topic=news&data=1"))
-		r.RemoteAddr = "@" // so that keys are on nobody's account
+		r.RemoteAddr = "@" // without an address, keys are not charged to a client
 		r.Header = http.Header{"Content-Type": {"application/x-www-form-urlencoded"}, "Idempotency-Key": {key}}
 		answer := httptest.NewRecorder()
 		serve(answer, r)
@@ -106,7 +106,7 @@ func TestCollector(t *testing.T) {
 			t.Errorf("%s is %v, want %v", name, got[name], want)
 		}
 	}
-	// An event counts when its write has returned, which may be after it was read.
+	// An event is counted when its write has returned, which may be after the client has read it.
 	if delivered := got["eventsource_delivered_total"]; delivered < 2 || delivered > 3 {
 		t.Errorf("eventsource_delivered_total is %v", delivered)
 	}
@@ -129,7 +129,7 @@ func TestDeliverySeconds(t *testing.T) {
 	for lines := bufio.NewScanner(response.Body); lines.Scan() && lines.Text() != "data: live"; {
 	}
 	broker.Close()
-	io.Copy(io.Discard, response.Body) // counted when its write has returned, which is before the end is written
+	io.Copy(io.Discard, response.Body) // the event is counted before the end is written
 
 	registry := prometheus.NewPedanticRegistry()
 	registry.MustRegister(metrics.NewCollector(broker))
@@ -144,7 +144,7 @@ func TestDeliverySeconds(t *testing.T) {
 		h, last := family.GetMetric()[0].GetHistogram(), uint64(0)
 		for _, b := range h.GetBucket() {
 			if want := uint64(1); b.GetCumulativeCount() < last || b.GetUpperBound() > h.GetSampleSum() && b.GetCumulativeCount() != want {
-				t.Errorf("%d within %v s, after %v s", b.GetCumulativeCount(), b.GetUpperBound(), h.GetSampleSum())
+				t.Errorf("%d events within %v s, sum %v s", b.GetCumulativeCount(), b.GetUpperBound(), h.GetSampleSum())
 			}
 			last = b.GetCumulativeCount()
 		}
@@ -153,7 +153,7 @@ func TestDeliverySeconds(t *testing.T) {
 		}
 		return
 	}
-	t.Error("there is none")
+	t.Error("no histogram")
 }
 
 func TestConnectionsLimit(t *testing.T) {
@@ -171,7 +171,7 @@ func TestNamesFollowConventions(t *testing.T) {
 	for _, collector := range []prometheus.Collector{metrics.NewCollector(&server.Broker{}), metrics.NewTicketsCollector(&server.Tickets{})} {
 		problems, err := testutil.CollectAndLint(collector)
 		if err != nil || len(problems) > 0 {
-			t.Errorf("%v, %v", problems, err)
+			t.Errorf("CollectAndLint = %v, %v; want no problems", problems, err)
 		}
 	}
 }

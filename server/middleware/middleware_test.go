@@ -25,13 +25,13 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/sse"
 )
 
-// patience bounds every wait. A test that passes never comes near it.
+// patience limits every wait. A passing test is far faster.
 const patience = 5 * time.Minute
 
 // A stack is a handler behind middlewares and its server.
 type stack struct {
 	broker   *server.Broker
-	handler  http.Handler // without what is around it
+	handler  http.Handler // without the middlewares
 	url      string
 	protocol string
 	log      *lines // the http.Server's
@@ -71,7 +71,7 @@ func serve(t *testing.T, protocol string, wrap func(http.Handler) http.Handler) 
 	return s
 }
 
-// get asks for the events. An empty encoding accepts none.
+// get requests the events, and accepts the encoding unless it is empty.
 func (s *stack) get(t *testing.T, encoding string) *response {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -89,7 +89,7 @@ func (s *stack) get(t *testing.T, encoding string) *response {
 	}
 	t.Cleanup(func() { answer.Body.Close() })
 	if answer.Proto != s.protocol {
-		t.Fatalf("the response is %s, not %s", answer.Proto, s.protocol)
+		t.Fatalf("protocol %s, want %s", answer.Proto, s.protocol)
 	}
 	r := &response{Response: answer, leave: cancel}
 	r.raw = &counter{reader: answer.Body}
@@ -98,7 +98,7 @@ func (s *stack) get(t *testing.T, encoding string) *response {
 	case "":
 	case "gzip":
 		if r.body, err = gzip.NewReader(r.raw); err != nil {
-			t.Fatalf("the body is declared as gzip and is not: %v", err)
+			t.Fatalf("Content-Encoding is gzip, but the body is not: %v", err)
 		}
 	default:
 		t.Fatalf("the body is in %q, which the client did not accept", coding)
@@ -148,7 +148,7 @@ func (r *response) wantStream(t *testing.T, encoding string) {
 	}
 }
 
-// wantLive publishes and checks that the event arrives, whole and by itself, while the stream is open.
+// wantLive publishes an event and checks that it arrives at once, complete and unchanged.
 func (s *stack) wantLive(t *testing.T, readers ...*response) {
 	t.Helper()
 	eventually(t, "the streams have begun", func() bool { return s.broker.Stats().Connections == int64(len(readers)) })
@@ -156,7 +156,7 @@ func (s *stack) wantLive(t *testing.T, readers ...*response) {
 	s.publish(t, want)
 	for _, r := range readers {
 		if got, err := r.next(); err != nil || got != want {
-			t.Fatalf("the client received %.60q, %v; want the event that was published", got, err)
+			t.Fatalf("the client received %.60q, %v; want the published event", got, err)
 		}
 	}
 }
@@ -184,12 +184,12 @@ func (r *response) wantRefusal(t *testing.T, typeName string) {
 	}
 	for _, want := range []string{typeName, "Unwrap() http.ResponseWriter"} {
 		if !strings.Contains(failure.Error, want) {
-			t.Errorf("the error is %q, without %q", failure.Error, want)
+			t.Errorf("the error %q does not contain %q", failure.Error, want)
 		}
 	}
 }
 
-// wantQuiet checks that net/http had nothing to complain about, such as a superfluous WriteHeader.
+// wantQuiet checks that net/http logged no error, such as a superfluous WriteHeader.
 func (s *stack) wantQuiet(t *testing.T) {
 	t.Helper()
 	if got := s.log.String(); got != "" {
@@ -201,7 +201,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); !ok(); <-time.After(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("not in %v: %s", patience, what)
+			t.Fatalf("timed out after %v: %s", patience, what)
 		}
 	}
 }
@@ -224,7 +224,7 @@ func (l *lines) String() string {
 	return l.text.String()
 }
 
-// A counter counts what is read through it.
+// A counter counts the bytes read through it.
 type counter struct {
 	reader io.Reader
 	n      int64

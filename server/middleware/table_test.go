@@ -24,8 +24,8 @@ import (
 type row struct {
 	name    string
 	wrap    func(events http.Handler) http.Handler
-	encodes bool   // the body, if the client accepts gzip
-	refused string // the type of the writer that cannot stream, if it cannot
+	encodes bool   // compresses the body, if the client accepts gzip
+	refused string // the type of the writer that cannot stream, if any
 }
 
 var table = []row{
@@ -58,7 +58,7 @@ var table = []row{
 	{name: "echo Logger, Recover, Gzip", wrap: withEcho(echoLogger, echomiddleware.Recover(), echomiddleware.Gzip()), encodes: true},
 
 	{name: "chi", wrap: withChi()},
-	{name: "chi Compress", wrap: withChi(chimiddleware.Compress(5))}, // whose list of types lacks text/event-stream
+	{name: "chi Compress", wrap: withChi(chimiddleware.Compress(5))}, // its types do not include text/event-stream
 	{name: "chi Compress of streams", wrap: withChi(chimiddleware.Compress(5, "text/event-stream")), encodes: true},
 	{name: "chi Logger", wrap: withChi(chiLogger)},
 	{name: "chi Timeout", wrap: withChi(chimiddleware.Timeout(time.Hour))},
@@ -77,7 +77,7 @@ var table = []row{
 	{name: "a writer with Flush and no Unwrap", wrap: through(func(w http.ResponseWriter) http.ResponseWriter {
 		return &flushes{w}
 	})},
-	{name: "a writer with Unwrap alone", wrap: through(func(w http.ResponseWriter) http.ResponseWriter {
+	{name: "a writer with only Unwrap", wrap: through(func(w http.ResponseWriter) http.ResponseWriter {
 		return &unwraps{w}
 	})},
 	{name: "a writer with Unwrap around one with Flush", wrap: through(func(w http.ResponseWriter) http.ResponseWriter {
@@ -86,9 +86,9 @@ var table = []row{
 	{name: "a writer with neither Flush nor Unwrap", wrap: through(func(w http.ResponseWriter) http.ResponseWriter {
 		return &hides{w}
 	}), refused: typeOf(&hides{})},
-	{name: "a writer with Unwrap around one with neither", wrap: through(func(w http.ResponseWriter) http.ResponseWriter {
+	{name: "a writer with Unwrap around one without Flush and Unwrap", wrap: through(func(w http.ResponseWriter) http.ResponseWriter {
 		return &unwraps{&hides{w}}
-	}), refused: "*middleware_test."}, // which of them is to be named, who writes the error may choose
+	}), refused: "*middleware_test."}, // the error may name either writer
 }
 
 var (
@@ -99,7 +99,7 @@ var (
 	chiLogger = chimiddleware.RequestLogger(&chimiddleware.DefaultLogFormatter{Logger: discard{}, NoColor: true})
 )
 
-func init() { gin.SetMode(gin.ReleaseMode) } // or it prints its routes
+func init() { gin.SetMode(gin.ReleaseMode) } // otherwise it prints its routes
 
 type discard struct{}
 
@@ -152,7 +152,7 @@ func (f *flushes) Flush()                      { f.w.(http.Flusher).Flush() }
 
 func (u *unwraps) Unwrap() http.ResponseWriter { return u.ResponseWriter }
 
-// Behind every stack of middleware, streams work as without it, or the response says why not.
+// Behind every middleware stack, streams work as without it, or the response says why not.
 func TestMiddlewareStacks(t *testing.T) {
 	for _, row := range table {
 		for _, protocol := range []string{"HTTP/1.1", "HTTP/2.0"} {
@@ -167,7 +167,7 @@ func TestMiddlewareStacks(t *testing.T) {
 }
 
 func (row row) test(t *testing.T, protocol, accepts string) {
-	var requests atomic.Int64 // that the handler has not returned from
+	var requests atomic.Int64 // in the handler
 	s := serve(t, protocol, func(events http.Handler) http.Handler {
 		return row.wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			requests.Add(1)
@@ -191,10 +191,10 @@ func (row row) test(t *testing.T, protocol, accepts string) {
 	second.wantStream(t, encoding)
 	s.wantLive(t, first, second)
 	first.leave()
-	s.wantLive(t, second) // once the first is seen to be gone
+	s.wantLive(t, second) // after the first was closed
 	s.broker.Close()
 	if data, err := second.next(); err != io.EOF {
-		t.Errorf("a stream that ends as it should ends with %.60q, %v", data, err)
+		t.Errorf("a stream that ended properly ends with %.60q, %v", data, err)
 	}
 	eventually(t, "the requests have ended", func() bool {
 		return requests.Load() == 0 && s.broker.Stats().Connections == 0
@@ -223,14 +223,14 @@ func TestMiddlewareCountsBytes(t *testing.T) {
 				t.Fatal(err)
 			}
 			if c := <-counting; c.status != http.StatusOK || c.bytes.Load() != r.raw.n {
-				t.Errorf("the middleware counted %d bytes after the status %d, the client %d after 200", c.bytes.Load(), c.status, r.raw.n)
+				t.Errorf("the middleware counted status %d and %d bytes, the client received 200 and %d bytes", c.status, c.bytes.Load(), r.raw.n)
 			}
 			s.wantQuiet(t)
 		})
 	}
 }
 
-// A counts is the writer of a typical request log.
+// A counts is the writer of a typical request logger.
 type counts struct {
 	http.ResponseWriter
 	status int
@@ -250,7 +250,7 @@ func (c *counts) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// A missing support for deadlines is logged once, not for each client.
+// That a writer does not support deadlines is logged once, not for each client.
 func TestNoDeadlinesLoggedOnce(t *testing.T) {
 	s := serve(t, "HTTP/1.1", through(func(w http.ResponseWriter) http.ResponseWriter { return &flushes{w} }))
 	first, second := s.get(t, ""), s.get(t, "")

@@ -28,7 +28,7 @@ func bySubject(r *http.Request, _ server.Access) (server.Grant, error) {
 	return server.Grant{Subject: name}, nil
 }
 
-// publish posts a batch of so many events, and returns the status and the header Retry-After.
+// publish posts a batch of events, and returns the status and the header Retry-After.
 func publish(h http.Handler, events int, subject, remote string, forwarded ...string) (status int, retryAfter string) {
 	r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(strings.Repeat(`{"topic":"t"}`+"\n", events)))
 	r.Header.Set("Content-Type", "application/x-ndjson")
@@ -145,12 +145,12 @@ func TestConcurrentPublications(t *testing.T) {
 	}
 	clients.Wait()
 	if published.Load() != 20 {
-		t.Errorf("%d events of a bucket of 20", published.Load())
+		t.Errorf("%d events published from a bucket of 20", published.Load())
 	}
 }
 
-// A publisher without tokens is refused before its body is read, like one that Authorize refuses. Other publishers pay
-// once.
+// A publisher without tokens is refused before its body is read, like one that Authorize refuses. A permitted publication
+// is charged once.
 func TestRefusedBeforeBody(t *testing.T) {
 	h := handler(&ratelimit.Limiter{Rate: 1e-9, Burst: 1})
 	for i, test := range []struct {

@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// A crowd has all clients except the honest subscribers. Each of its members runs one client after another, of any kind.
+// A crowd has all clients except the honest subscribers. Each member runs clients of random kinds, one after another.
 type crowd struct {
 	ledger *ledger
 	routes []*route
@@ -25,12 +25,12 @@ type crowd struct {
 
 	episodes []atomic.Int64 // by kind
 	received atomic.Int64   // events, all of which were checked
-	coded    atomic.Int64   // responses in a coding
+	coded    atomic.Int64   // compressed responses
 	gaps     atomic.Int64
 }
 
-// A kind is a behavior of clients. Its error is a fault of the server. Only a few clients at a time read as fast as they can,
-// because their cost would hide that of the others.
+// A kind is a behavior of clients. Its error is a fault of the server. Few clients at a time read at full speed, because
+// their cost would hide the cost of the others.
 var kinds = [...]struct {
 	name   string
 	weight int
@@ -59,7 +59,7 @@ const (
 	greedy     = 6 // at a time
 )
 
-// run runs one member until ctx is done. The first members make sure that every kind occurs.
+// run runs one member until ctx is done. The first members ensure that every kind occurs.
 func (c *crowd) run(ctx context.Context, member int, r *rand.Rand) {
 	for first := member < len(kinds); pause(ctx, within(r, thinkTime)); first = false {
 		kind := pick(r)
@@ -126,7 +126,7 @@ func (c *crowd) some(r *rand.Rand) *filter {
 	return c.ledger.filter(c.ledger.names[firstShard+r.IntN(shards*shards)])
 }
 
-// route returns a random route. Every second time it is the plain one, which most clients use.
+// route returns a random route. Half of the time, it is the plain one, which most clients use.
 func (c *crowd) route(r *rand.Rand) *route {
 	if r.IntN(2) == 0 {
 		return c.routes[0]
@@ -134,7 +134,7 @@ func (c *crowd) route(r *rand.Rand) *route {
 	return c.routes[r.IntN(len(c.routes))]
 }
 
-// session returns a new session, after a random id.
+// session returns a new session that resumes from a random id.
 func (c *crowd) session(r *rand.Rand, f *filter) *session {
 	epoch, head := c.ledger.newest()
 	switch r.IntN(10) {
@@ -157,7 +157,7 @@ func after(l *ledger, f *filter, sequence uint64) *session {
 	return resume(l, f, fmt.Sprintf("%s-%d", epoch, sequence), sequence)
 }
 
-// resume returns the session of a client that sends the id. If the id is of this log, it is that of the sequence.
+// resume returns the session of a client that sends the id. If the id belongs to this log, sequence is its sequence.
 func resume(l *ledger, f *filter, id string, sequence uint64) *session {
 	s := &session{ledger: l, filter: f, asked: id}
 	s.parser.SetLastEventID(id)
@@ -172,7 +172,7 @@ func resume(l *ledger, f *filter, id string, sequence uint64) *session {
 // accept checks the head of a response and returns its body.
 func (c *crowd) accept(s *session, response *http.Response, coding string) (io.ReadCloser, error) {
 	if response.StatusCode != http.StatusOK {
-		return nil, fault{fmt.Errorf("the response is %s", response.Status)}
+		return nil, fault{fmt.Errorf("got status %s, want 200", response.Status)}
 	}
 	if err := s.open(response); err != nil {
 		return nil, fault{err}
@@ -198,7 +198,7 @@ func (c *crowd) follow(ctx context.Context, route *route, client *http.Client, s
 	return c.verdict(s, route.String(), err)
 }
 
-// verdict counts the events of a session, and adds the client to its fault.
+// verdict counts the events of a session. It adds a description of the client to a fault.
 func (c *crowd) verdict(s *session, route string, err error) error {
 	c.received.Add(s.events)
 	c.gaps.Add(s.gaps)
@@ -237,7 +237,7 @@ func (s *session) caughtUp(some uint64) (more func() bool) {
 	}
 }
 
-// manyPatterns has a filter that no other client has.
+// manyPatterns uses a filter that no other client has.
 func (c *crowd) manyPatterns(ctx context.Context, r *rand.Rand) error {
 	ctx, cancel := context.WithTimeout(ctx, visitTime)
 	defer cancel()
@@ -422,7 +422,8 @@ func (c *crowd) upTo(ctx context.Context, r *rand.Rand, conn net.Conn, request s
 	pause(ctx, within(r, 50*time.Millisecond))
 }
 
-// halfClose closes its sending side and continues to read. It may get everything or be disconnected, but never anything wrong.
+// halfClose closes its sending side and continues to read. It may receive everything or be disconnected, but never receive
+// anything wrong.
 func (c *crowd) halfClose(ctx context.Context, r *rand.Rand) error {
 	ctx, cancel := context.WithTimeout(ctx, visitTime)
 	defer cancel()

@@ -34,7 +34,7 @@ type route struct {
 	*front
 	protocol string
 	coding   string
-	honest   *http.Client // for clients that read; one that does not would block the others on its connection
+	honest   *http.Client // for clients that read: a client that does not would block others on its connection
 	rough    *http.Client
 }
 
@@ -42,7 +42,7 @@ func (r *route) String() string {
 	return strings.TrimSpace(fmt.Sprintf("%s over %s %s", r.name, r.protocol, r.coding))
 }
 
-// fronts has all servers that use different paths through the handler.
+// fronts returns servers for all paths through the handler.
 func fronts(broker *server.Broker, complaints *complaints) []*front {
 	quiet := slog.New(slog.DiscardHandler)
 	codings := []server.Coding{compress.Gzip(), compress.Zstd()}
@@ -192,7 +192,7 @@ func (n *network) blame(err error) error {
 	if n.err != nil && n.err != io.EOF {
 		return n.err
 	}
-	return fault{fmt.Errorf("the body is damaged, which its end below is not (%v): %w", n.err, err)}
+	return fault{fmt.Errorf("the body is damaged, although the connection ended with %v: %w", n.err, err)}
 }
 
 type decoded struct {

@@ -47,7 +47,8 @@ func (l *ledger) publish(topic, size int) error {
 	return l.record(topic, id)
 }
 
-// record records the next event of a topic. Publishers do so in any order, and clients may have received the event by then.
+// record records the next event of a topic. Publishers call it in any order, and clients may have received the event
+// already.
 func (l *ledger) record(topic int, id string) error {
 	epoch, sequence, err := parseID(id)
 	if err != nil {
@@ -70,7 +71,7 @@ type publication struct {
 	at       time.Time
 }
 
-// read parses the data of an event. It returns an error unless all of it is as it was published.
+// read parses the data of an event. It returns an error if the data differs from what was published.
 func (l *ledger) read(data []byte) (p publication, err error) {
 	fields := bytes.SplitN(data, []byte(" "), 5)
 	if len(fields) != 5 {
@@ -84,7 +85,7 @@ func (l *ledger) read(data []byte) (p publication, err error) {
 	}
 	p = publication{int(numbers[0]), int(numbers[1]), time.Unix(0, numbers[2])}
 	if size := numbers[3]; size < 0 || size > maxSize || !bytes.Equal(fields[4], l.filler[:size]) {
-		return p, fmt.Errorf("the data of %d bytes, which begins with %.40q, is damaged", len(data), data)
+		return p, fmt.Errorf("data of %d bytes starting with %.40q is damaged", len(data), data)
 	}
 	if p.topic < 0 || p.topic >= len(l.names) {
 		return p, fmt.Errorf("no topic %d", p.topic)
@@ -131,7 +132,7 @@ func parseID(id string) (epoch string, sequence uint64, err error) {
 	epoch, digits, _ := strings.Cut(id, "-")
 	sequence, err = strconv.ParseUint(digits, 10, 64)
 	if err != nil {
-		return "", 0, fmt.Errorf("the id is %q", id)
+		return "", 0, fmt.Errorf("malformed id %q", id)
 	}
 	return epoch, sequence, nil
 }
@@ -139,7 +140,7 @@ func parseID(id string) (epoch string, sequence uint64, err error) {
 // A filter has the topics and patterns of a client. It matches them with its own code, not with the code under test.
 type filter struct {
 	patterns []string
-	topics   []int // that match
+	topics   []int // that the filter matches
 	has      []bool
 }
 

@@ -1,8 +1,8 @@
 // Command soak tests the server with chaos on real sockets. Clients read fast, slowly or not at all, stall, disconnect,
-// half-close, send junk, replay, and come and go. They use HTTP/1.1, TLS and HTTP/2, with and without a coding and a middleware.
-// Publishers publish as fast as a well-behaved subscriber can read. Clients that read check that each event of their filter
-// arrives once and in order, or that a gap event is correct. At the end, all counts must add up, and memory, goroutines and files
-// must be back to their initial values.
+// half-close, send junk, replay, and come and go. They use HTTP/1.1, TLS and HTTP/2, with and without compression and a
+// middleware. Publishers publish as fast as a well-behaved subscriber can read. Clients that read check that each event of
+// their filter arrives once and in order, or that a gap event is correct. At the end, all counts must add up, and the
+// numbers of bytes, goroutines and files must be back to their initial values.
 //
 // It uses only the public interface of the server.
 package main

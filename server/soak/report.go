@@ -59,7 +59,7 @@ func (r *report) print(w io.Writer) {
 	for i, n := range r.episodes {
 		fmt.Fprintf(w, "%8d × %s\n", n, kinds[i].name)
 	}
-	fmt.Fprintf(w, "the others checked %d events and %d gaps; %d responses were in a coding; at most %d streams at a time, %d bytes behind, %d MB of heap with all clients\n",
+	fmt.Fprintf(w, "chaotic clients checked %d events and %d gaps; %d responses were compressed; at most %d streams at a time, %d bytes of lag, %d MB of heap with all clients\n",
 		r.received, r.gaps, r.coded, r.peakStreams, r.peakLag, r.peakBytes>>20)
 	s := r.stats
 	fmt.Fprintf(w, "published %d, delivered %d, replayed %d, gaps %d, lagged %d, stalled %d, timed out %d; the http.Server logged %d lines\n",
@@ -74,7 +74,7 @@ func printDelays(w io.Writer, alone, crowded map[string][]time.Duration) {
 	for name, delays := range alone {
 		for _, of := range []float64{0.5, 0.99, 1} {
 			a, c := quantile(delays, of), quantile(crowded[name], of)
-			fmt.Fprintf(w, "delay of an honest subscriber, %s, quantile %v: %v without the others, %v with them, × %.1f\n",
+			fmt.Fprintf(w, "delay of an honest subscriber, %s, quantile %v: %v alone, %v with the crowd, × %.1f\n",
 				name, of, a.Round(time.Microsecond), c.Round(time.Microsecond), float64(c)/float64(max(a, 1)))
 		}
 	}
@@ -114,7 +114,7 @@ func heap() uint64 {
 	return samples[0].Value.Uint64()
 }
 
-// slack is how much the heap may grow: the runtime and net/http keep some memory.
+// slack is the permitted growth of the heap: the runtime and net/http keep some memory.
 const slack = 16 << 20
 
 // regained waits until the process uses no more resources than before.
@@ -125,7 +125,7 @@ func (u usage) regained(now *usage) error {
 			return nil
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("there were %v, and are %v:\n%s", u, now, stacks())
+			return fmt.Errorf("resources before: %v, after: %v:\n%s", u, now, stacks())
 		}
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/server"
 )
 
-// The topics are that of the probe, two with large events, and shards*shards whose names have two tokens to match.
+// The topics are the probe's, two with large events, and shards*shards topics with two varying tokens.
 const (
 	probeTopic = iota
 	heavyTopic
@@ -24,7 +24,7 @@ const (
 const (
 	maxSize   = 1<<20 - 200     // of an event's data, so that the event fits into MaxEventBytes
 	patience  = 2 * time.Minute // limits every wait
-	maxEvents = 20_000          // that the broker keeps
+	maxEvents = 20_000          // kept by the broker
 	probing   = 20 * time.Millisecond
 	arrears   = 25 // pending probes at which the publishers wait
 )
@@ -38,7 +38,7 @@ type plan struct {
 	log      func(format string, args ...any)
 }
 
-// run soaks a server, and returns the first fault. The report covers the time until then.
+// run runs the soak, and returns the first fault. The report covers the time until then.
 func (p plan) run() (*report, error) {
 	p.log("seed %d, %v, %d clients and %d honest subscribers", p.seed, p.duration, p.clients, p.honest)
 	before := resources()
@@ -63,7 +63,7 @@ type soak struct {
 	honest     []*subscriber
 	probes     []*subscriber
 	report     *report
-	quiet      atomic.Bool // nobody publishes
+	quiet      atomic.Bool // publishers pause
 
 	ctx    context.Context
 	failed context.CancelCauseFunc
@@ -120,8 +120,8 @@ func (s *soak) phases() error {
 	s.publish(publishing, &publishers)
 
 	alone := min(s.duration/5, time.Minute)
-	s.phase("without the others", alone, func(context.Context) {})
-	s.phase("with the others", s.duration-alone, func(ctx context.Context) { s.chaos(ctx) })
+	s.phase("without the crowd", alone, func(context.Context) {})
+	s.phase("with the crowd", s.duration-alone, func(ctx context.Context) { s.chaos(ctx) })
 	stop()
 	publishers.Wait()
 	if err := context.Cause(s.ctx); err != nil {
@@ -218,8 +218,8 @@ func (s *soak) publish(ctx context.Context, done *sync.WaitGroup) {
 	done.Go(func() { s.fallSilent(ctx) })
 }
 
-// fallSilent sometimes stops publishing after a burst. A client whose stall ends then has nothing to catch up with, which is a
-// separate state.
+// fallSilent sometimes stops publishing after a burst. A client whose stall then ends has no new events to wake it, which
+// is a separate state.
 func (s *soak) fallSilent(ctx context.Context) {
 	r := rand.New(rand.NewPCG(s.seed, 3_000_000))
 	for pause(ctx, within(r, time.Second)) {

@@ -17,7 +17,7 @@ type session struct {
 	ledger *ledger
 	filter *filter
 	asked  string // the Last-Event-ID sent
-	header string // Event-Gap, which the first event must explain
+	header string // Event-Gap; the first event must be that gap
 
 	parser sse.Parser
 	placed bool        // base is known
@@ -48,8 +48,8 @@ func (s *session) begin(sequence uint64) {
 	s.placed, s.base, s.at, s.next = true, sequence, sequence, map[int]int{}
 }
 
-// again returns the session of the same client when it reconnects. It does not ask the ledger, since the client may have
-// received events that their publishers have not recorded yet.
+// again returns the next session of a client that reconnects. It does not use the ledger, because the client may have
+// received events that are not recorded yet.
 func (s *session) again() *session {
 	next := &session{ledger: s.ledger, filter: s.filter, asked: s.id(), unsure: s.unsure}
 	next.parser.SetLastEventID(next.asked)
@@ -60,9 +60,9 @@ func (s *session) again() *session {
 // id returns the id that a resuming client sends.
 func (s *session) id() string { return string(s.parser.LastEventID()) }
 
-// feed takes bytes of the stream. Its errors are faults of the server.
+// feed parses bytes of the stream. Its errors are faults of the server.
 func (s *session) feed(chunk []byte) error {
-	for !s.placed && s.asked == "" { // the parser does not stop at a block that is an id alone
+	for !s.placed && s.asked == "" { // the parser does not report a block with only an id
 		end := bytes.IndexByte(chunk, '\n') + 1
 		if end == 0 {
 			break
@@ -102,7 +102,7 @@ func (s *session) receive() error {
 	case "":
 		return s.event(sequence)
 	default:
-		return fmt.Errorf("an event of the type %q", kind)
+		return fmt.Errorf("event of unknown type %q", kind)
 	}
 }
 
@@ -112,18 +112,18 @@ func (s *session) event(sequence uint64) error {
 	case err != nil:
 		return fmt.Errorf("event %d: %w", sequence, err)
 	case !s.placed && s.asked == "": // no id was received before this one
-		return fmt.Errorf("event %d precedes an id to resume from", sequence)
+		return fmt.Errorf("event %d arrived before an id to resume from", sequence)
 	case !s.placed:
 		return fmt.Errorf("event %d follows %q without a gap", sequence, s.asked)
 	case s.header != "":
-		return fmt.Errorf("event %d precedes the gap that the header announces: %s", sequence, s.header)
+		return fmt.Errorf("event %d arrived before the gap event that the header announces: %s", sequence, s.header)
 	case sequence <= s.at:
 		return fmt.Errorf("event %d follows %d", sequence, s.at)
 	case !s.filter.has[p.topic]:
 		return fmt.Errorf("event %d is of topic %q, the client asked for %q", sequence, s.ledger.names[p.topic], s.filter.patterns)
 	case p.n != s.nextOf(p.topic):
 		due, _ := s.ledger.sequence(p.topic, s.nextOf(p.topic))
-		return fmt.Errorf("event %d is number %d of topic %q, number %d is due after %d, which was event %d", sequence, p.n, s.ledger.names[p.topic], s.nextOf(p.topic), s.base, due)
+		return fmt.Errorf("event %d is number %d of topic %q, want number %d after sequence %d, which is event %d", sequence, p.n, s.ledger.names[p.topic], s.nextOf(p.topic), s.base, due)
 	}
 	s.next[p.topic], s.at = p.n+1, sequence
 	s.events++
@@ -142,7 +142,7 @@ func (s *session) nextOf(topic int) int {
 	return s.ledger.after(topic, s.base)
 }
 
-// settle compares the received sequences with those that the publishers got.
+// settle compares the received sequences with the recorded ones.
 func (s *session) settle() error {
 	kept := s.unsure[:0]
 	for _, r := range s.unsure {
@@ -150,21 +150,21 @@ func (s *session) settle() error {
 		case !known:
 			kept = append(kept, r)
 		case sequence != r.sequence:
-			return fmt.Errorf("number %d of topic %q came with the id %d, and was published as %d", r.n, s.ledger.names[r.topic], r.sequence, sequence)
+			return fmt.Errorf("number %d of topic %q arrived with sequence %d, but was published as %d", r.n, s.ledger.names[r.topic], r.sequence, sequence)
 		}
 	}
 	s.unsure = kept
 	return nil
 }
 
-// reach takes an id without an event, which moves the client to that position.
+// reach handles an id without an event, which moves the client to that position.
 func (s *session) reach(id string) error {
 	epoch, sequence, err := parseID(id)
 	if err != nil {
 		return err
 	}
 	if known, _ := s.ledger.newest(); known != "" && epoch != known {
-		return fmt.Errorf("the id %q has an epoch of another log", id)
+		return fmt.Errorf("id %q has an unknown epoch", id)
 	}
 	if !s.placed {
 		s.begin(sequence)
@@ -176,7 +176,7 @@ func (s *session) reach(id string) error {
 // complete checks that nothing is missing up to the sequence, and moves the session there.
 func (s *session) complete(sequence uint64) error {
 	if sequence < s.at {
-		return fmt.Errorf("the id goes back from %d to %d", s.at, sequence)
+		return fmt.Errorf("id goes back from %d to %d", s.at, sequence)
 	}
 	if sequence == s.at {
 		return nil
@@ -184,8 +184,8 @@ func (s *session) complete(sequence uint64) error {
 	s.note("id %d", sequence)
 	for _, topic := range s.filter.topics {
 		due, known := s.ledger.sequence(topic, s.nextOf(topic))
-		if known && s.base < due && due <= sequence { // one up to base was recorded in between
-			return fmt.Errorf("event %d of topic %q is missing, the client is said to be at %d", due, s.ledger.names[topic], sequence)
+		if known && s.base < due && due <= sequence { // an event up to base was recorded in between
+			return fmt.Errorf("event %d of topic %q is missing: the server moved the client to %d", due, s.ledger.names[topic], sequence)
 		}
 	}
 	s.at = sequence
@@ -196,17 +196,17 @@ func (s *session) complete(sequence uint64) error {
 func (s *session) gap(sequence uint64) error {
 	var g struct{ Requested, First, Reason string }
 	if err := json.Unmarshal(s.parser.Data(), &g); err != nil {
-		return fmt.Errorf("a gap %q: %w", s.parser.Data(), err)
+		return fmt.Errorf("invalid gap event %q: %w", s.parser.Data(), err)
 	}
 	_, first, err := parseID(g.First)
 	if err != nil || first != sequence+1 {
-		return fmt.Errorf("a gap of the id %d says %q", sequence, s.parser.Data())
+		return fmt.Errorf("gap event with sequence %d does not match its data %q", sequence, s.parser.Data())
 	}
 	if s.header != "" && g.Reason != s.header {
-		return fmt.Errorf("the header says the gap is %q, the event %q", s.header, g.Reason)
+		return fmt.Errorf("Event-Gap is %q, but the gap event has reason %q", s.header, g.Reason)
 	}
 	if err := s.believe(g.Requested, g.Reason, first); err != nil {
-		return fmt.Errorf("a gap says %q: %w", s.parser.Data(), err)
+		return fmt.Errorf("wrong gap event %q: %w", s.parser.Data(), err)
 	}
 	s.note("gap %s %s to %s", g.Reason, g.Requested, g.First)
 	s.header = ""
@@ -222,7 +222,7 @@ func (s *session) believe(requested, reason string, first uint64) error {
 		case err != nil:
 			return err
 		case requested != s.asked || reason != want:
-			return fmt.Errorf("the client asked for %q, which is %s", s.asked, want)
+			return fmt.Errorf("wrong reason: the client asked for %q, which is %s", s.asked, want)
 		}
 		return nil
 	}
@@ -231,14 +231,14 @@ func (s *session) believe(requested, reason string, first uint64) error {
 	case err != nil:
 		return err
 	case reason != "expired" && reason != "lag":
-		return errors.New("the log has given that id")
+		return errors.New("the log has assigned this id")
 	case first <= from, reason == "expired" && first == from+1:
-		return errors.New("nothing is missing")
+		return errors.New("no event is missing")
 	}
 	return s.complete(from)
 }
 
-// wrong says what is wrong with an id that the log has not assigned.
+// wrong returns the gap reason for an id that the log has not assigned.
 func (s *session) wrong() (reason string, err error) {
 	epoch, _, err := parseID(s.asked)
 	if err != nil {
@@ -255,12 +255,12 @@ func (s *session) wrong() (reason string, err error) {
 func (s *session) open(response *http.Response) error {
 	s.header = response.Header.Get("Event-Gap")
 	if s.header != "" && s.asked == "" {
-		return fmt.Errorf("a gap %q, and the client asked for no id", s.header)
+		return fmt.Errorf("Event-Gap is %q, but the client sent no id", s.header)
 	}
 	return nil
 }
 
-// A fault is an error of the server. All other errors are those of the network, and part of the chaos.
+// A fault is an error of the server. All other errors come from the network, and are part of the chaos.
 type fault struct{ error }
 
 // read reads the stream until it ends or more returns false.

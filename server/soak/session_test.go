@@ -44,44 +44,44 @@ func TestSessionDetectsFaults(t *testing.T) {
 		after  uint64
 		header string
 		stream string
-		fault  string // a part of it; empty means none
+		fault  string // part of the error; empty means none
 	}{
 		{name: "live", stream: ":\n" + id(0) + event(1) + event(3) + event(4)},
-		{name: "an id says how far the client is", stream: id(1) + id(2) + event(3)},
+		{name: "an id moves the client", stream: id(1) + id(2) + event(3)},
 		{name: "resumed", asked: own(3), after: 3, stream: ":\n\n" + event(4) + event(6) + id(6)},
 		{name: "a gap in between", asked: own(0), stream: event(1) + gap(own(2), 4, "lag") + event(4)},
 		{name: "a gap first", asked: own(1), after: 1, header: "expired", stream: gap(own(1), 6, "expired") + event(6)},
-		{name: "an id of another log", asked: "other-4", header: "epoch", stream: gap("other-4", 3, "epoch") + event(3)},
+		{name: "an id from another log", asked: "other-4", header: "epoch", stream: gap("other-4", 3, "epoch") + event(3)},
 		{name: "no id", asked: "four", header: "malformed", stream: gap("four", 3, "malformed") + event(3)},
-		{name: "an id to come", asked: own(99), header: "future", stream: gap(own(99), 3, "future") + event(3)},
+		{name: "a future id", asked: own(99), header: "future", stream: gap(own(99), 3, "future") + event(3)},
 
-		{name: "one is lost", stream: id(0) + event(1) + event(4), fault: "number 1 is due"},
-		{name: "the first is lost", stream: id(0) + event(3), fault: "number 0 is due"},
-		{name: "the last is lost", stream: id(0) + event(1) + id(4), fault: "event 3 of topic \"a\" is missing"},
-		{name: "one comes twice", stream: id(0) + event(1) + event(1), fault: "event 1 follows 1"},
+		{name: "a lost event", stream: id(0) + event(1) + event(4), fault: "want number 1"},
+		{name: "the first event is lost", stream: id(0) + event(3), fault: "want number 0"},
+		{name: "the last event is lost", stream: id(0) + event(1) + id(4), fault: "event 3 of topic \"a\" is missing"},
+		{name: "a duplicate", stream: id(0) + event(1) + event(1), fault: "event 1 follows 1"},
 		{name: "a duplicate after a resumption", asked: own(3), after: 3, stream: event(3), fault: "event 3 follows 3"},
-		{name: "disorder", stream: id(0) + event(1) + event(4) + event(3), fault: "number 1 is due"},
+		{name: "out of order", stream: id(0) + event(1) + event(4) + event(3), fault: "want number 1"},
 		{name: "an event of another topic", stream: id(0) + event(1) + event(2), fault: "the client asked for"},
-		{name: "one without an id before it", stream: event(1), fault: "precedes an id"},
-		{name: "one of a wrong id", stream: id(0) + strings.Replace(event(1), "-1\n", "-2\n", 1), fault: "was published as 1"},
-		{name: "a damaged one", stream: id(0) + strings.Replace(event(1), "345", "3x5", 1), fault: "is damaged"},
-		{name: "a torn one", stream: id(0) + "data: 0 0\n" + id(1), fault: "the data is"},
-		{name: "an unknown id", stream: "id: other-3\n\n", fault: "an epoch of another log"},
+		{name: "no id before an event", stream: event(1), fault: "before an id"},
+		{name: "a wrong id", stream: id(0) + strings.Replace(event(1), "-1\n", "-2\n", 1), fault: "was published as 1"},
+		{name: "damaged data", stream: id(0) + strings.Replace(event(1), "345", "3x5", 1), fault: "is damaged"},
+		{name: "a torn event", stream: id(0) + "data: 0 0\n" + id(1), fault: "the data is"},
+		{name: "an unknown id", stream: "id: other-3\n\n", fault: "unknown epoch"},
 		{name: "an id goes back", stream: id(3) + event(4) + id(2), fault: "goes back"},
-		{name: "another type", stream: id(0) + "event: x\n" + event(1), fault: "of the type"},
+		{name: "an unknown type", stream: id(0) + "event: x\n" + event(1), fault: "unknown type"},
 
 		{name: "a gap that hides a loss before it", asked: own(0), stream: event(1) + gap(own(3), 5, "lag"), fault: "event 3 of topic \"a\" is missing"},
-		{name: "a gap without a reason", asked: own(1), after: 1, stream: gap(own(1), 2, "expired"), fault: "nothing is missing"},
-		{name: "a gap that goes back", asked: own(4), after: 4, stream: gap(own(4), 2, "expired"), fault: "nothing is missing"},
-		{name: "a gap that denies an id", asked: own(1), after: 1, stream: gap(own(1), 3, "epoch"), fault: "has given that id"},
+		{name: "a gap without a reason", asked: own(1), after: 1, stream: gap(own(1), 2, "expired"), fault: "no event is missing"},
+		{name: "a gap that goes back", asked: own(4), after: 4, stream: gap(own(4), 2, "expired"), fault: "no event is missing"},
+		{name: "a gap for a known id", asked: own(1), after: 1, stream: gap(own(1), 3, "epoch"), fault: "has assigned this id"},
 		{name: "a gap with another's id", asked: "other-4", stream: gap("other-5", 3, "epoch"), fault: "the client asked for"},
-		{name: "a gap of a wrong reason", asked: "other-4", stream: gap("other-4", 3, "malformed"), fault: "which is epoch"},
-		{name: "a gap event that is not a gap", asked: own(1), after: 1, stream: "event: gap\ndata: x\n" + id(1), fault: "a gap \"x\""},
-		{name: "a gap whose id is another", asked: own(1), after: 1, stream: strings.Replace(gap(own(1), 6, "lag"), "-5\n", "-4\n", 1), fault: "a gap of the id 4"},
+		{name: "a gap with the wrong reason", asked: "other-4", stream: gap("other-4", 3, "malformed"), fault: "which is epoch"},
+		{name: "a gap event that is not a gap", asked: own(1), after: 1, stream: "event: gap\ndata: x\n" + id(1), fault: "gap event \"x\""},
+		{name: "a gap with a wrong id", asked: own(1), after: 1, stream: strings.Replace(gap(own(1), 6, "lag"), "-5\n", "-4\n", 1), fault: "with sequence 4"},
 		{name: "a header without its event", asked: own(1), after: 1, header: "expired", stream: event(3), fault: "that the header announces"},
-		{name: "a header of another reason", asked: own(1), after: 1, header: "lag", stream: gap(own(1), 6, "expired"), fault: "the header says"},
+		{name: "a header of another reason", asked: own(1), after: 1, header: "lag", stream: gap(own(1), 6, "expired"), fault: "Event-Gap is"},
 		{name: "an event instead of a gap", asked: "other-4", stream: event(3), fault: "without a gap"},
-		{name: "a gap where all begins", header: "expired", stream: event(3), fault: "asked for no id"},
+		{name: "a gap for a new client", header: "expired", stream: event(3), fault: "sent no id"},
 	} {
 		for _, size := range []int{1, 7, 1 << 20} {
 			t.Run(fmt.Sprintf("%s in pieces of %d", test.name, size), func(t *testing.T) {
@@ -94,9 +94,9 @@ func TestSessionDetectsFaults(t *testing.T) {
 				}
 				switch {
 				case test.fault == "" && err != nil:
-					t.Errorf("the session objects: %v", err)
+					t.Errorf("feed: %v, want no error", err)
 				case test.fault != "" && (err == nil || !strings.Contains(err.Error(), test.fault)):
-					t.Errorf("the session says %v, want %q", err, test.fault)
+					t.Errorf("feed: %v, want %q", err, test.fault)
 				}
 			})
 		}
@@ -136,7 +136,7 @@ func TestSessionIsAheadOfPublishers(t *testing.T) {
 	record(1, 1)
 	receive(blocks[1])
 	if _, head := l.newest(); head != 0 {
-		t.Errorf("the ledger is complete up to %d, although the first event is not recorded", head)
+		t.Errorf("the ledger claims to be complete up to %d, but the first event is not recorded", head)
 	}
 	record(0, 0)
 	receive(blocks[2] + blocks[3])
@@ -144,7 +144,7 @@ func TestSessionIsAheadOfPublishers(t *testing.T) {
 		t.Errorf("the session is at %d", s.at)
 	}
 	if err := s.feed([]byte(blocks[3])); err == nil {
-		t.Error("an event may come twice after a reconnection")
+		t.Error("a duplicate after a reconnection is not a fault")
 	}
 }
 
@@ -158,7 +158,7 @@ func TestMatches(t *testing.T) {
 		{"a.>", "a.b.c", true}, {"a.>", "a", false}, {">", "a", true}, {">.a", "b.a", false},
 	} {
 		if got := matches(test.pattern, test.name); got != test.want {
-			t.Errorf("%q matches %q: %v", test.pattern, test.name, got)
+			t.Errorf("matches(%q, %q) = %v", test.pattern, test.name, got)
 		}
 	}
 }
@@ -179,7 +179,7 @@ func TestDecode(t *testing.T) {
 	}{
 		{"whole", bytes.NewReader(whole.Bytes()), false},
 		{"damaged", bytes.NewReader(damaged), true},
-		{"ended in the middle, by an end that is in order", bytes.NewReader(whole.Bytes()[:20]), true},
+		{"truncated, but the connection ended cleanly", bytes.NewReader(whole.Bytes()[:20]), true},
 		{"cut", cut, false},
 		{"plain", strings.NewReader("data: x\n\n"), true},
 	} {
@@ -190,7 +190,7 @@ func TestDecode(t *testing.T) {
 				_, err = io.Copy(io.Discard, body)
 			}
 			if _, is := errors.AsType[fault](err); is != test.fault {
-				t.Errorf("the error is %v", err)
+				t.Errorf("decode: %v", err)
 			}
 		})
 	}

@@ -16,7 +16,7 @@ func TestSoak(t *testing.T) {
 	}
 	for i, n := range report.episodes {
 		if n == 0 {
-			t.Errorf("there was no client of the kind: %s", kinds[i].name)
+			t.Errorf("no client of the kind ran: %s", kinds[i].name)
 		}
 	}
 }

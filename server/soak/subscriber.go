@@ -18,9 +18,9 @@ type subscriber struct {
 	filter *filter
 	done   chan struct{}
 
-	at      atomic.Uint64 // it has everything of its filter up to here, except for gaps
+	at      atomic.Uint64 // it has received all events of its filter up to here, except for gaps
 	events  atomic.Int64
-	seen    atomic.Int64 // number of the last event of its topic, and one more; for probes
+	seen    atomic.Int64 // for probes: number of its topic's last event, plus one
 	streams atomic.Int64
 
 	mu     sync.Mutex
@@ -89,7 +89,7 @@ func (sub *subscriber) take() []time.Duration {
 	return delays
 }
 
-// missing returns how many events the subscriber has not received yet.
+// missing returns the number of events that the subscriber has not received yet.
 func (sub *subscriber) missing() (n int) {
 	l, at := sub.crowd.ledger, sub.at.Load()
 	_, head := l.newest()
@@ -103,7 +103,7 @@ func (s *soak) allReceived() error {
 	return s.eventually(func() error {
 		for _, sub := range append(s.honest, s.probes...) {
 			if n := sub.missing(); n > 0 {
-				return fmt.Errorf("%s, filter %q: %d events have not come", sub.route, sub.filter.patterns, n)
+				return fmt.Errorf("%s, filter %q: %d events are missing", sub.route, sub.filter.patterns, n)
 			}
 		}
 		return nil
@@ -115,7 +115,7 @@ func (s *soak) othersGone() error {
 	want := int64(len(s.honest) + len(s.probes))
 	return s.eventually(func() error {
 		if stats := s.broker.Stats(); stats.Connections != want || stats.Lag != 0 {
-			return fmt.Errorf("%d streams of %d subscribers, %d bytes behind", stats.Connections, want, stats.Lag)
+			return fmt.Errorf("%d streams for %d subscribers, %d bytes of lag", stats.Connections, want, stats.Lag)
 		}
 		return nil
 	})
@@ -158,11 +158,11 @@ func (s *soak) emptied() error {
 		stats := s.broker.Stats()
 		switch {
 		case stats.Connections != 0 || stats.Detached != 0 || stats.Lag != 0:
-			return fmt.Errorf("no client is connected, and %d streams are counted, %d detached, %d bytes behind", stats.Connections, stats.Detached, stats.Lag)
+			return fmt.Errorf("no client is connected, but %d streams are counted, %d detached, %d bytes of lag", stats.Connections, stats.Detached, stats.Lag)
 		case stats.Published != uint64(published):
-			return fmt.Errorf("%d events were published, %d are counted", published, stats.Published)
+			return fmt.Errorf("%d events were published, but %d are counted", published, stats.Published)
 		case stats.Delivered < s.received(), stats.Replayed > stats.Delivered, stats.Gaps < s.crowd.gaps.Load():
-			return fmt.Errorf("subscribers received %d events and all clients %d gaps; counted are %+v", s.received(), s.crowd.gaps.Load(), stats)
+			return fmt.Errorf("subscribers received %d events and all clients %d gaps, but Stats is %+v", s.received(), s.crowd.gaps.Load(), stats)
 		}
 		return s.drained()
 	})

@@ -135,7 +135,7 @@ func TestLifecycle(t *testing.T) {
 			{"200", respond(200, stream, ""), announce, Open},
 			{"end", end, again(3000, ReasonEnded), Connecting},
 			{"timer", timer, fetchFrom("http://b.example/"), Connecting}}},
-		{"204 ends for good", []step{
+		{"204 ends permanently", []step{
 			{"connect", connect, first, Connecting},
 			{"204", respond(204, stream, url), failed(ReasonStatus), Closed},
 			{"end", end, nothing, Closed}}},

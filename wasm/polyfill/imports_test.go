@@ -62,6 +62,6 @@ func TestImportsOfBrowserBuild(t *testing.T) {
 		}
 	}
 	if checked != 3 {
-		t.Errorf("%d packages of ours checked, want sse, wasm/lifecycle and wasm/polyfill", checked)
+		t.Errorf("checked %d of our packages, want sse, wasm/lifecycle and wasm/polyfill", checked)
 	}
 }

@@ -146,7 +146,7 @@ func TestFeedOfComments(t *testing.T) {
 	sources[1].Parser.Comments = true
 	const part = ": é\nevent: a\n:\ndata: b\nid: 1\n\n:c\n: cut"
 	if got, _ := give(part); strings.Join(got, ", ") != "#é, #, a|b|1, #c" {
-		t.Errorf("%q: %q", part, got)
+		t.Errorf("give(%q) = %q, want both comments, the event, and the third comment", part, got)
 	}
 	if got, n := give(" off\n"); strings.Join(got, ", ") != "#cut off" || n != 1 {
 		t.Errorf("the rest: %q and %d", got, n)
@@ -170,7 +170,7 @@ func TestFeedReportsRest(t *testing.T) {
 	} {
 		give(tt.part)
 		if got := [4]uint32(result[3:]); got != [4]uint32{tt.rest, tt.retry, 0, tt.has} {
-			t.Errorf("%q: %d, want the rest %d, and %d and %d of the reconnection time", tt.part, got, tt.rest, tt.retry, tt.has)
+			t.Errorf("%q: result %d, want rest %d, reconnection time %d, set %d", tt.part, got, tt.rest, tt.retry, tt.has)
 		}
 	}
 }
@@ -183,6 +183,6 @@ func TestWakeAndResetOfSources(t *testing.T) {
 		t.Errorf("after reset: %q", got)
 	}
 	for _, unknown := range []func(int32){wake, reset} {
-		unknown(2) // a source that was closed meanwhile
+		unknown(2) // a source that has been closed
 	}
 }

@@ -1,4 +1,4 @@
-/** What connects to a URL with a class like EventSource, calls back when it has opened and with the data of every message, and returns what closes it. */
+/** Returns a function that connects with a class like EventSource. It calls back on open and with each message's data, and returns a function that closes the source. */
 export const byClass = (Class, init) => (url, receive, opened) => {
   const source = new Class(url, init);
   source.onopen = opened;

@@ -14,7 +14,7 @@ import (
 //go:embed *.mjs package.json package-lock.json
 var files embed.FS
 
-// Install installs the libraries in a folder, from npm's cache where it has them, with the files of this folder beside them.
+// Install installs the libraries and the files of this folder into a folder. It uses npm's cache if possible.
 func Install(ctx context.Context, folder string) error {
 	if err := os.CopyFS(folder, files); err != nil {
 		return err
@@ -27,7 +27,7 @@ func Install(ctx context.Context, folder string) error {
 	return nil
 }
 
-// Version returns the version of a library, which is that of its npm package.
+// Version returns the version of a library's npm package.
 func Version(name string) (string, error) {
 	data, err := files.ReadFile("package.json")
 	if err != nil {

@@ -1,6 +1,5 @@
-// Package clients lets scenarios of the conformance suite, which are JavaScript, open sources that a Go client reads. A
-// process reads on its standard input what to open and close, a line of JSON each, and writes to its standard output what
-// the sources receive.
+// Package clients lets the JavaScript scenarios of the conformance suite open sources that a Go client reads. A process
+// reads commands from its standard input, a line of JSON each, and writes what the sources receive to its standard output.
 package clients
 
 import (
@@ -15,12 +14,12 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/wasm/eventsource"
 )
 
-// A Client reads the stream at url by its requests through client, until ctx is done or it gives up. It calls message for
-// each event and lost whenever it reports that a connection is lost or cannot be made. Once lost has returned, the context may
-// be done: as in JavaScript, what hears of the loss can close the source before anything else happens.
+// A Client reads the stream at url with client, until ctx is done or it gives up. It calls message for each event, and lost
+// when a connection is lost or fails. When lost returns, ctx may be done: as in JavaScript, a listener can close the source
+// before anything else happens.
 type Client func(ctx context.Context, url string, client *http.Client, message func(Message), lost func())
 
-// A Message is an event as the client gives it to a program. Data and types need not be UTF-8.
+// A Message is an event as the client delivers it. Data and type need not be UTF-8.
 type Message struct {
 	Type string // empty for "message"
 	Data []byte
@@ -30,9 +29,9 @@ type Message struct {
 type command struct {
 	ID     int    `json:"id"`               // of the source
 	URL    string `json:"url"`              // opens it
-	Client string `json:"client,omitempty"` // by which client
+	Client string `json:"client,omitempty"` // reads it
 	Close  bool   `json:"close,omitempty"`
-	Done   bool   `json:"done,omitempty"` // with the event lost
+	Done   bool   `json:"done,omitempty"` // the event lost was handled
 }
 
 // An event is a line of the output.
@@ -43,7 +42,7 @@ type event struct {
 	Data  []byte `json:"data,omitempty"`
 }
 
-// Serve does what the commands say until they end.
+// Serve executes commands until they end.
 func Serve(clients map[string]Client, commands io.Reader, events io.Writer) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -52,7 +51,7 @@ func Serve(clients map[string]Client, commands io.Reader, events io.Writer) erro
 	tell := func(e event) {
 		mu.Lock()
 		defer mu.Unlock()
-		out.Encode(e) // who does not read has gone, and the commands end
+		out.Encode(e) // an error means that the reader has gone, and the commands will end
 	}
 	sources := map[int]*source{}
 	lines := bufio.NewScanner(commands)
@@ -68,7 +67,7 @@ func Serve(clients map[string]Client, commands io.Reader, events io.Writer) erro
 		case s != nil && c.Done:
 			s.heard <- struct{}{}
 		case clients[c.Client] == nil:
-			return fmt.Errorf("there is no client %q", c.Client)
+			return fmt.Errorf("unknown client %q", c.Client)
 		default:
 			s := &source{id: c.ID, heard: make(chan struct{}, 1), tell: tell}
 			s.ctx, s.close = context.WithCancel(ctx)
@@ -79,12 +78,12 @@ func Serve(clients map[string]Client, commands io.Reader, events io.Writer) erro
 	return lines.Err()
 }
 
-// A source is one that JavaScript has opened.
+// A source is a source that JavaScript has opened.
 type source struct {
 	id    int
 	ctx   context.Context
 	close context.CancelFunc
-	heard chan struct{} // of the loss of a connection
+	heard chan struct{} // receives when JavaScript has handled a loss
 	tell  func(event)
 }
 
@@ -94,10 +93,10 @@ func (s *source) run(client Client, url string) {
 	client(s.ctx, url, &http.Client{Transport: transport}, func(m Message) {
 		s.tell(event{ID: s.id, Event: "message", Type: []byte(m.Type), Data: m.Data})
 	}, s.lost)
-	s.lost() // it has given up, unless it was closed
+	s.lost() // the client gave up, unless the source was closed
 }
 
-// lost returns when the loss was heard of.
+// lost reports a loss, and returns when JavaScript has handled it.
 func (s *source) lost() {
 	if s.ctx.Err() != nil {
 		return
@@ -109,7 +108,8 @@ func (s *source) lost() {
 	}
 }
 
-// An announcer reports responses that can be streams. Most clients do not, so no scenario that they run depends on it.
+// An announcer reports responses that may be streams. Most clients have no such event, so their scenarios do not depend on
+// it.
 type announcer struct {
 	*http.Transport
 	open func()
@@ -123,7 +123,7 @@ func (a announcer) RoundTrip(r *http.Request) (*http.Response, error) {
 	return response, err
 }
 
-// Ours is the client of this module.
+// Ours reads with this module's client.
 func Ours(ctx context.Context, url string, client *http.Client, message func(Message), lost func()) {
 	source, err := eventsource.New(url, eventsource.Options{
 		Transport: eventsource.Transport{Client: client},

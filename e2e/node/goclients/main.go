@@ -1,8 +1,8 @@
-// Command goclients lets the scenarios of the conformance suite run on Go's clients of event streams. It is a module of its
-// own, so that ours does not require them.
+// Command goclients runs the scenarios of the conformance suite on Go clients for event streams. It is a separate module,
+// so that ours does not require them.
 //
-// Each client is used as its documentation says. Where it has options for them, its shortest wait is a millisecond without
-// jitter and backoff, as the scenarios set it, and an event may be as large as theirs.
+// Each client is used as documented. If it has the options, its reconnection time is a millisecond without jitter and
+// backoff, as in the scenarios, and its event size limit is above theirs.
 package main
 
 import (
@@ -20,7 +20,7 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/e2e/node/clients"
 )
 
-// maxEvent is above what any scenario sends.
+// maxEvent is larger than any scenario's event.
 const maxEvent = 16 << 20
 
 func main() {
@@ -30,7 +30,7 @@ func main() {
 	}
 }
 
-// launchDarkly gives up after an HTTP error by its error handler: without one, it tries again forever.
+// launchDarkly has an error handler that gives up after an HTTP error. Without one, the client retries forever.
 func launchDarkly(ctx context.Context, url string, client *http.Client, message func(clients.Message), lost func()) {
 	request, err := http.NewRequestWithContext(ctx, "GET", url, nil)
 	if err != nil {
@@ -58,7 +58,7 @@ func launchDarkly(ctx context.Context, url string, client *http.Client, message 
 	}
 }
 
-// r3Labs ends when the server ends the stream in order: that it does not reconnect is what it does.
+// r3Labs ends when the server ends the stream: this client does not reconnect then.
 func r3Labs(ctx context.Context, url string, client *http.Client, message func(clients.Message), lost func()) {
 	c := r3labs.NewClient(url, r3labs.ClientMaxBufferSize(maxEvent))
 	c.Connection = client
@@ -69,7 +69,7 @@ func r3Labs(ctx context.Context, url string, client *http.Client, message func(c
 	})
 }
 
-// untilDone is a strategy of r3labs that waits for a millisecond, and ends with the context.
+// untilDone is a backoff strategy for r3labs that waits a millisecond and ends with the context.
 type untilDone struct{ ctx context.Context }
 
 func (u untilDone) Reset() {}
@@ -89,7 +89,7 @@ func tmaxMax(ctx context.Context, url string, client *http.Client, message func(
 	c := tmaxmax.Client{
 		HTTPClient: client,
 		OnRetry:    func(error, time.Duration) { lost() },
-		Backoff:    tmaxmax.Backoff{InitialInterval: time.Millisecond, Multiplier: 1, Jitter: 1e-9}, // none is taken for the default
+		Backoff:    tmaxmax.Backoff{InitialInterval: time.Millisecond, Multiplier: 1, Jitter: 1e-9}, // zero would mean the default
 	}
 	connection := c.NewConnection(request)
 	connection.Buffer(nil, maxEvent)

@@ -1,4 +1,4 @@
-// An EventSource that asks for nothing and says nothing.
+// An EventSource that makes no request and fires no event.
 export class EventSource extends EventTarget {
   close() {}
 }

@@ -1,4 +1,4 @@
-// An EventSource that never gives the thread back.
+// An EventSource that blocks the thread forever.
 export class EventSource {
   constructor() {
     for (;;);

@@ -1,4 +1,4 @@
-// With the library of the DOM: the class stands where the browser's is expected.
+// With TypeScript's DOM library: the class can stand in for the browser's.
 import { EventSource as Ours, type EventSourceInit as Init } from 'eventsource-wasm';
 import { EventSource as Inline } from 'eventsource-wasm/inline';
 

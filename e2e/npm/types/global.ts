@@ -1,4 +1,4 @@
-// The polyfill's global, with what can be added to the declarations of TypeScript's own library.
+// The polyfill's global: TypeScript's own declarations, with our additions.
 import { EventSource as Class } from 'eventsource-wasm/polyfill';
 
 const source = new EventSource('/events', { headers: { Authorization: 'Bearer secret' }, retry: { attempts: 3 } });

@@ -1,4 +1,4 @@
-// What the package's types allow, and what they refuse. Nothing of it is run.
+// What the package's types allow, and what they refuse. This file is only compiled.
 import { EventSource, type ConnectionErrorEvent, type Diagnostic, type Reason, type SourceErrorEvent } from 'eventsource-wasm';
 
 const source = new EventSource('/events', {
@@ -60,7 +60,7 @@ typed.onmessage = ({ data }) => data.n;
 // @ts-expect-error: no such policy
 new EventSource('/events', { buffer: { full: 'drop' } });
 
-// @ts-expect-error: an event of the server's own has no reason
+// @ts-expect-error: a server's event named "error" has no reason
 source.onerror = ({ reason }) => reason.trim();
 // @ts-expect-error: not all that onerror receives
 source.addEventListener('error', (event: ConnectionErrorEvent) => event.cause);

@@ -1,4 +1,4 @@
-// Without the DOM's library, as in a worker.
+// Without TypeScript's DOM library, as in a worker.
 import { EventSource as Ours } from 'eventsource-wasm';
 import 'eventsource-wasm/polyfill';
 

@@ -2,7 +2,7 @@ import { EventStreamContentType, fetchEventSource } from '@microsoft/fetch-event
 
 class Fatal extends Error {}
 
-// The library is a function, so this interface is not its own. It is measured only in what the library decides.
+// The library is a function, and this class adapts it. The board measures only what the library decides.
 export class EventSource extends EventTarget {
   readyState = 0;
   #controller = new AbortController();
@@ -21,13 +21,13 @@ export class EventSource extends EventTarget {
       },
       onmessage: ({ id, event, data }) => {
         if (id) this.#lastEventId = id;
-        if (data === '') return; // it does not tell empty data from none
+        if (data === '') return; // the library does not distinguish empty data from no data
         this.#dispatch(1, new MessageEvent(event || 'message', { data, origin: this.origin, lastEventId: this.#lastEventId }));
       },
-      onclose: () => { throw new Error('the stream has ended, and is to be opened again'); },
+      onclose: () => { throw new Error('the stream has ended: reconnect'); },
       onerror: (error) => {
         this.#dispatch(error instanceof Fatal ? 2 : 0, new Event('error'));
-        if (this.readyState === 2) throw error; // which ends it
+        if (this.readyState === 2) throw error; // ends the library's retries
       },
     }).catch(() => {});
   }

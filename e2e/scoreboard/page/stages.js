@@ -4,7 +4,7 @@ import { engine } from '/harness/engine.js';
 
 const frames = new Map();
 
-// A browser compiles a module once for as long as somebody has it.
+// Keeping the module alive means that the browser compiles it only once.
 globalThis.WebAssembly?.compileStreaming(fetch('/dist/eventsource.wasm')).then((module) => { globalThis.kept = module; }, () => {});
 
 function show({ stage, url }) {

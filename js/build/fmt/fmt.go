@@ -1,6 +1,6 @@
-// Package fmt replaces the standard library's fmt in the browser build, which becomes a quarter smaller: the standard package
-// links reflect, os and time. It has only what github.com/hack-pad/safejs uses for its errors. A dependency that needs more of fmt
-// does not compile. Our own packages do not import fmt.
+// Package fmt replaces the standard library's fmt in the browser build. That makes the build a quarter smaller, because the
+// standard package links reflect, os and time. It has only what github.com/hack-pad/safejs uses for its errors. A
+// dependency that needs more of fmt does not compile. Our own packages do not import fmt.
 package fmt
 
 import (

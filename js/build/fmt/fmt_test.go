@@ -50,12 +50,12 @@ func TestAsStandard(t *testing.T) {
 
 func TestOtherTypes(t *testing.T) {
 	if got := Sprintf("%v", struct{}{}); got != "a value of another type" {
-		t.Errorf("%q", got)
+		t.Errorf("Sprintf = %q, want \"a value of another type\"", got)
 	}
 }
 
 func TestOtherVerbs(t *testing.T) {
 	if got := Sprintf("%q and %x", "a", 7); got != "%!q(a) and %!x(7)" {
-		t.Errorf("%q", got)
+		t.Errorf("Sprintf = %q, want both verbs marked as unknown", got)
 	}
 }

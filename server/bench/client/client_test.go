@@ -1,4 +1,4 @@
-// Package client_test measures the cost of an event for clients in Go, ours beside its peers.
+// Package client_test measures the cost of an event for Go clients: ours and its peers.
 package client_test
 
 import (
@@ -17,8 +17,8 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/wasm/eventsource"
 )
 
-// A transport responds to every request with one endless stream, in reads of at most 16 KiB. So clients use the types of
-// net/http, but no network.
+// A transport responds to every request with an endless stream, in reads of at most 16 KiB. So clients use net/http's
+// types, but no network.
 type transport []byte
 
 func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {

@@ -43,7 +43,7 @@ func (f fault) testNATS(t *testing.T) {
 	defer ns.WaitForShutdown()
 	defer ns.Shutdown()
 	if !ns.ReadyForConnections(generous) {
-		t.Fatal("the server of NATS is not ready")
+		t.Fatal("the NATS server is not ready")
 	}
 	proxy := startProxy(t, ns.Addr().String())
 	defer proxy.Stop()
@@ -86,7 +86,7 @@ func awaitOffline(t *testing.T, broker *server.Broker) {
 	t.Helper()
 	for deadline := time.Now().Add(generous); !broker.Stats().Offline; <-time.After(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatal("the node does not notice that it cannot follow")
+			t.Fatal("the node does not report that it is offline")
 		}
 	}
 }

@@ -27,10 +27,10 @@ import (
 const (
 	clients = 3
 	events  = 900
-	ahead   = 50 // events that the publisher may be ahead of the slowest client
+	ahead   = 50 // maximum lead of the publisher over the slowest client
 
-	// A client that hears nothing for so long reconnects. On a slow machine it may do so needlessly, and must still not miss
-	// an event.
+	// A client without data for this long reconnects. On a slow machine, it may do so needlessly, but must not miss an
+	// event.
 	patience  = 400 * time.Millisecond
 	heartbeat = patience / 10
 
@@ -40,7 +40,7 @@ const (
 // Whatever fails in the network, every client receives every event, once and in order. The server keeps nothing for
 // connections that are gone.
 func TestNetworkFaults(t *testing.T) {
-	zerolog.SetGlobalLevel(zerolog.Disabled) // one toxic does not take the proxy's logger
+	zerolog.SetGlobalLevel(zerolog.Disabled) // one toxic ignores the proxy's logger
 	for _, fault := range []fault{
 		{name: "none"},
 		{name: "latency", toxic: `{"type": "latency", "attributes": {"latency": 20, "jitter": 20}}`},
@@ -49,7 +49,7 @@ func TestNetworkFaults(t *testing.T) {
 		{name: "reset", toxic: `{"type": "reset_peer", "attributes": {"timeout": 0}}`, breaks: true},
 		{name: "reset of the requests", toxic: `{"type": "reset_peer", "stream": "upstream", "attributes": {"timeout": 0}}`, breaks: true, provoke: (*server.Broker).DisconnectAll},
 		{name: "half-open", toxic: `{"type": "timeout", "attributes": {"timeout": 0}}`, breaks: true},
-		{name: "closed without a word", toxic: `{"type": "timeout", "attributes": {"timeout": 50}}`, breaks: true},
+		{name: "closed after a timeout", toxic: `{"type": "timeout", "attributes": {"timeout": 50}}`, breaks: true},
 		{name: "closed after some bytes", toxic: `{"type": "limit_data", "attributes": {"bytes": 1000}}`, breaks: true},
 		{name: "slow close", toxic: `{"type": "slow_close", "attributes": {"delay": 100}}`, breaks: true, provoke: (*server.Broker).DisconnectAll},
 	} {
@@ -61,7 +61,7 @@ func TestNetworkFaults(t *testing.T) {
 type fault struct {
 	name    string
 	toxic   string
-	breaks  bool                 // the clients' connections
+	breaks  bool                 // breaks the clients' connections
 	provoke func(*server.Broker) // makes the fault happen, if the toxic alone does not
 }
 
@@ -158,7 +158,7 @@ func (c *crowd) publish(broker *server.Broker) {
 	}
 }
 
-// awaitEvents waits until every client has received so many more, or all.
+// awaitEvents waits until every client has received further events, or all.
 func (c *crowd) awaitEvents(further int) {
 	c.t.Helper()
 	c.mu.Lock()
@@ -173,7 +173,7 @@ func (c *crowd) breaks() [clients]int {
 	return c.broken
 }
 
-// awaitBreaks waits until the connection of every client has broken since.
+// awaitBreaks waits until every client's connection has broken since before.
 func (c *crowd) awaitBreaks(before [clients]int) {
 	c.t.Helper()
 	c.await(func() bool {
@@ -190,7 +190,7 @@ func (c *crowd) await(condition func() bool) {
 	c.t.Helper()
 	if !c.wait(condition) {
 		c.stop()
-		c.t.Fatalf("gave up: events received %v, connections broken %v", c.received, c.broken)
+		c.t.Fatalf("timed out: events received %v, connections broken %v", c.received, c.broken)
 	}
 }
 
@@ -230,8 +230,8 @@ func (c *client) run() {
 	for c.crowd.ctx.Err() == nil {
 		c.connect(transport)
 		broken := &c.crowd.broken[c.index]
-		c.crowd.change(broken, *broken+1) // which nobody else writes
-		time.Sleep(5 * time.Millisecond)  // or a network that refuses everything keeps a processor busy
+		c.crowd.change(broken, *broken+1) // only this goroutine writes it
+		time.Sleep(5 * time.Millisecond)  // do not spin while the network refuses connections
 	}
 	c.crowd.change(&c.crowd.broken[c.index], -1) // wakes waiting goroutines
 }
@@ -256,7 +256,7 @@ func (c *client) connect(transport http.RoundTripper) {
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
-		c.crowd.t.Errorf("the server answered %s", response.Status)
+		c.crowd.t.Errorf("got status %s", response.Status)
 		return
 	}
 	c.read(response.Body, silence)
@@ -284,14 +284,14 @@ func (c *client) read(body io.Reader, silence *time.Timer) {
 func (c *client) receive(kind, data string) {
 	received := &c.crowd.received[c.index]
 	if number, err := strconv.Atoi(data); kind != "" || err != nil || number != max(*received, 0)+1 {
-		c.crowd.t.Errorf("client %d, which has %d events, received the event %q %q", c.index, *received, kind, data)
+		c.crowd.t.Errorf("client %d, after event %d, received %q %q", c.index, *received, kind, data)
 		c.crowd.change(received, *received)
 		return
 	}
 	c.crowd.change(received, max(*received, 0)+1)
 }
 
-// resources returns how many goroutines the server has, and how many file descriptors there are.
+// resources returns the server's goroutines, and the number of open file descriptors.
 func resources() (serving string, descriptors int) {
 	stacks := make([]byte, 1<<20)
 	stacks = stacks[:runtime.Stack(stacks, true)]

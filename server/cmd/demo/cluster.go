@@ -184,7 +184,7 @@ func (n *clusterNode) runs() bool {
 	return n.process != nil
 }
 
-// kill ends the process as a crash does.
+// kill ends the process like a crash.
 func (n *clusterNode) kill() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -229,7 +229,7 @@ func (d *clusterDemo) rewrite(r *httputil.ProxyRequest) {
 	r.Out.URL.Host = "node" // which RoundTrip chooses
 }
 
-// RoundTrip asks the next node, and another one if that fails.
+// RoundTrip sends the request to the next node, or to another one if that fails.
 func (d *clusterDemo) RoundTrip(r *http.Request) (response *http.Response, err error) {
 	for range d.nodes {
 		n := d.next()
@@ -263,7 +263,7 @@ func (d *clusterDemo) show(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, http.StatusOK, nodes)
 }
 
-// node returns the one that the path names, or answers.
+// node returns the node that the path names. If there is none, it responds and returns nil.
 func (d *clusterDemo) node(w http.ResponseWriter, r *http.Request) *clusterNode {
 	if i, err := strconv.Atoi(r.PathValue("node")); err == nil && i >= 0 && i < len(d.nodes) {
 		return d.nodes[i]
@@ -291,7 +291,7 @@ func (d *clusterDemo) restart(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// publish passes the page's form on to the node, with the token that the nodes want.
+// publish forwards the page's form to the node, with the nodes' token.
 func (d *clusterDemo) publish(w http.ResponseWriter, r *http.Request) {
 	n := d.node(w, r)
 	if n == nil {

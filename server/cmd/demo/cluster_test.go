@@ -26,7 +26,7 @@ func TestDemoCluster(t *testing.T) {
 		response, text := do(t, "POST", fmt.Sprintf("%s/nodes/%d/events", url, node), "topic=demo&data="+data)
 		var answer struct{ ID string }
 		if err := json.Unmarshal([]byte(text), &answer); err != nil || response.StatusCode != http.StatusCreated {
-			t.Fatalf("node %d answers %d, %s", node, response.StatusCode, text)
+			t.Fatalf("node %d: status %d, %s", node, response.StatusCode, text)
 		}
 		return answer.ID
 	}
@@ -57,7 +57,7 @@ func TestDemoCluster(t *testing.T) {
 				return
 			}
 		}
-		t.Fatalf("the stream ends before %q", want)
+		t.Fatalf("the stream ended before %q", want)
 	}
 	node, stream := follow()
 	for i := range 6 {
@@ -78,11 +78,11 @@ func TestDemoCluster(t *testing.T) {
 	publish((killed+1)%3, "while it is killed")
 	other, stream := follow()
 	if other == node {
-		t.Errorf("node %s serves, which is killed", node)
+		t.Errorf("the killed node %s serves", node)
 	}
 	next(stream, "while it is killed")
 	if response, text := do(t, "POST", url+"/nodes/"+node+"/events", "topic=demo"); response.StatusCode != http.StatusBadGateway {
-		t.Errorf("a killed node answers %d, %s", response.StatusCode, text)
+		t.Errorf("publishing at a killed node: status %d, %s", response.StatusCode, text)
 	}
 	if response, text := do(t, "POST", url+"/nodes/"+node+"/start", ""); response.StatusCode != http.StatusNoContent {
 		t.Fatalf("start: %d, %s", response.StatusCode, text)

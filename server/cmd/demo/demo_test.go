@@ -139,7 +139,7 @@ func TestOutage(t *testing.T) {
 		t.Fatalf("status %d, body %s", response.StatusCode, body)
 	}
 	if _, err := io.ReadAll(stream.Body); err != io.ErrUnexpectedEOF {
-		t.Errorf("open streams continue: %v", err)
+		t.Errorf("the outage did not end open streams: %v", err)
 	}
 	for _, path := range []string{"/events", "/protected"} {
 		response, _ := do(t, "GET", url+path, "")
@@ -162,7 +162,7 @@ func TestOutage(t *testing.T) {
 		do(t, "POST", url+"/demo/answer", "status=204&seconds=60")
 		_, body := do(t, reset.method, url+"/demo/answer", reset.body)
 		if strings.TrimSpace(body) != `{"status":200,"until":null}` {
-			t.Errorf("%s: %s", reset.method, body)
+			t.Errorf("%s: answer %s, want status 200 without a time limit", reset.method, body)
 		}
 		if response, _ := do(t, "GET", url+"/events", ""); response.StatusCode != 200 {
 			t.Errorf("%s: status %d", reset.method, response.StatusCode)
@@ -187,7 +187,7 @@ func TestInvalidOutage(t *testing.T) {
 				t.Errorf("status %d, body %s", response.StatusCode, body)
 			}
 			if d.outage.answer().Until != nil {
-				t.Error("there is an outage")
+				t.Error("an invalid request started an outage")
 			}
 		})
 	}

@@ -66,8 +66,8 @@ func assets(folder string) http.Handler {
 	})
 }
 
-// variant returns the encoding that the client accepts and a file exists for. One older than the original is left from
-// an earlier build, and would pair the script of one with the wasm of another.
+// variant returns an encoding that the client accepts and that a file exists for. It ignores files older than the original:
+// they are left from an earlier build, whose script and module do not match this one's.
 func variant(dir fs.FS, name string, modified time.Time, accept string) (encoding, suffix string) {
 	for _, e := range encodings {
 		info, err := fs.Stat(dir, name+e.suffix)
@@ -91,8 +91,8 @@ func accepts(accept, encoding string) bool {
 	return false
 }
 
-// serveContent answers with the content, or 304 to a browser that has it. File names do not change with their content,
-// so a browser has to ask every time.
+// serveContent sends the content, or 304 if the browser has it. File names do not change with the content, so browsers must
+// revalidate every time.
 func serveContent(w http.ResponseWriter, r *http.Request, name string, content []byte) {
 	contentType := mediaTypes[path.Ext(name)]
 	if contentType == "" {
@@ -106,7 +106,7 @@ func serveContent(w http.ResponseWriter, r *http.Request, name string, content [
 	http.ServeContent(w, r, name, time.Time{}, bytes.NewReader(content))
 }
 
-// page serves an HTML file under a policy that runs its inline scripts, by their hashes, and no others.
+// page serves an HTML file with a policy that allows only its own inline scripts, by hash.
 func page(file string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		content, err := os.ReadFile(file)
@@ -126,7 +126,7 @@ func contentSecurityPolicy(page []byte) string {
 		"; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 }
 
-// This finds the scripts of a page that is ours, without comments or attributes that contain one.
+// inlineScript works for our own pages, which have no "<script" in comments or attributes.
 var inlineScript = regexp.MustCompile(`(?is)<script\b[^>]*>(.*?)</script`)
 
 func scriptHashes(page []byte) string {

@@ -100,7 +100,7 @@ func TestRevalidation(t *testing.T) {
 		t.Errorf("status %d, body %q", answer.Code, answer.Body)
 	}
 	if answer := serveFile(assets(dist), "eventsource.js", "If-None-Match", tag, "Accept-Encoding", "gzip"); answer.Code != 200 {
-		t.Errorf("the variant shares the tag: status %d", answer.Code)
+		t.Errorf("the compressed variant has the same ETag: status %d", answer.Code)
 	}
 	write(t, file, "two")
 	if answer := serveFile(assets(dist), "eventsource.js", "If-None-Match", tag); answer.Code != 200 || answer.Body.String() != "two" {

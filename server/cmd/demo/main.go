@@ -24,14 +24,14 @@ import (
 const (
 	defaultAddr = "localhost:8080"
 	demoToken   = "demo-token"
-	grace       = 5 * time.Second // for requests, when the program is told to stop; streams end at once
+	grace       = 5 * time.Second // for requests at shutdown; streams end at once
 )
 
 func main() {
 	cli.Exit("demo", run(serve.UntilSignal(), os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
 }
 
-// A config is what the flags say.
+// A config holds the flags.
 type config struct {
 	addr       string
 	cluster    bool
@@ -55,10 +55,10 @@ func (c *config) flags() *flag.FlagSet {
 	return f
 }
 
-// notOfCluster are flags that the demo of a cluster does not have.
+// notOfCluster lists flags that the cluster demo does not have.
 var notOfCluster = []string{"page", "token", "cors"}
 
-// configure takes no flags from the environment, which may hold those of a server. Only PORT counts.
+// configure reads only PORT from the environment, which may hold a server's variables.
 func configure(args []string, env cli.Environment, stderr io.Writer) (*config, error) {
 	c := &config{}
 	given, err := cli.Parse(c.flags(), "demo shows eventsource-wasm at work on this machine. It is not for the internet.", args, nil, stderr)
@@ -133,7 +133,7 @@ func newSite(ctx context.Context, c *config, logger *slog.Logger) (*site, error)
 	return newDemo(c, logger).site(), nil
 }
 
-// newService listens at addr, and answers to the local names of that, and to further hosts.
+// newService listens on addr, and accepts its local names and further hosts.
 func newService(ctx context.Context, s *site, addr string, hosts []string, logger *slog.Logger) (*serve.Service, error) {
 	health := &serve.Health{}
 	health.Register(s.mux)

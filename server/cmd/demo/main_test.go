@@ -54,7 +54,7 @@ func TestRun(t *testing.T) {
 	page, dist := pageAndDist(t)
 	url, stop := launch(t, "-page", page, "-dist", dist)
 	if !strings.HasPrefix(url, "http://localhost:") || strings.HasSuffix(url, ":0") {
-		t.Fatalf("prints %q", url)
+		t.Fatalf("printed %q", url)
 	}
 	if response, _ := do(t, "GET", url+"/healthz", ""); response.StatusCode != http.StatusOK {
 		t.Errorf("status %d", response.StatusCode)

@@ -10,8 +10,8 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/server/jetstream"
 )
 
-// nodeCommand is the argument by which the demo of a cluster starts this program as one of its nodes: followed by the
-// address to listen on, and the URLs of NATS.
+// nodeCommand is the argument that starts this program as a node of the cluster demo. The address to listen on and the URLs
+// of NATS follow.
 const nodeCommand = "node"
 
 // runNode serves the events of a NATS cluster until ctx is done.
@@ -39,7 +39,7 @@ func runNode(ctx context.Context, addr, urls string, stderr io.Writer) error {
 	return service.Run(ctx)
 }
 
-// permitReaders lets everyone subscribe, and those publish who have the demo's token.
+// permitReaders lets everyone subscribe, and clients with the demo's token publish.
 func permitReaders(r *http.Request, access server.Access) (server.Grant, error) {
 	if access.Action == server.ActionSubscribe {
 		return server.Grant{}, nil

@@ -28,7 +28,7 @@ func (s *slowness) isOn() bool {
 	return time.Now().Before(s.until)
 }
 
-// slow returns a handler whose streams are slow while the network is. Publishing is not.
+// slow returns a handler that delays streams, but not publishing, while the slowness is on.
 func (s *slowness) slow(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet {

@@ -27,7 +27,7 @@ func TestSlowNetwork(t *testing.T) {
 			write(w)
 			write(w)
 			if _, can := w.(http.Hijacker); can {
-				t.Error("the connection can be taken from under the delay")
+				t.Error("the writer implements http.Hijacker, which would bypass the delay")
 			}
 			if err := http.NewResponseController(w).Flush(); err != nil {
 				t.Error(err)
@@ -73,7 +73,7 @@ func TestSlowRequests(t *testing.T) {
 	}
 }
 
-// Statistics are still published for a while when no client is connected, so that clients that return have missed some.
+// Statistics continue for a while without clients, so that reconnecting clients have missed some.
 func TestStatsAfterDisconnect(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := testDemo(t, demoToken)

@@ -23,7 +23,7 @@ type authorizer = func(*http.Request, server.Access) (server.Grant, error)
 // An access authorizes requests by their credentials, and permits everyone to subscribe to public topics.
 type access struct {
 	public  []string
-	ways    []authorizer // one for each kind of credentials
+	ways    []authorizer // one per kind of credentials
 	sources []source     // of tokens and keys
 }
 

@@ -32,24 +32,24 @@ func TestAccessControl(t *testing.T) {
 		method, path, authorization string
 		status                      int
 	}{
-		"a reader with the token":        {[]string{"-token", "secret"}, "GET", "/events?topic=a", bearer, 200},
-		"a reader without":               {[]string{"-token", "secret"}, "GET", "/events?topic=a", "", 401},
-		"a reader with another":          {[]string{"-token", "secret"}, "GET", "/events?topic=a", wrong, 401},
-		"a publisher with the token":     {[]string{"-token", "secret"}, "POST", "/events", bearer, 201},
-		"a publisher without":            {[]string{"-token", "secret"}, "POST", "/events", "", 401},
-		"the token of a file":            {[]string{"-token-file", file}, "POST", "/events", bearer, 201},
-		"another than the file's":        {[]string{"-token-file", file}, "POST", "/events", wrong, 401},
-		"the public's topic":             {[]string{"-public", "news.*"}, "GET", "/events?topic=news.eu", "", 200},
-		"the public's pattern":           {[]string{"-public", "news.*"}, "GET", "/events?topic=news.*", "", 200},
-		"more than the public's pattern": {[]string{"-public", "news.*"}, "GET", "/events?topic=news.>", "", 401},
-		"one of two is public":           {[]string{"-public", "news.*"}, "GET", "/events?topic=news.eu&topic=a", "", 401},
-		"all topics":                     {[]string{"-public", "news.*"}, "GET", "/events", "", 401},
-		"all topics, all public":         {[]string{"-public", ">"}, "GET", "/events", "", 200},
-		"all of two, which are public":   {[]string{"-public", "a,b", "-topics", "a,b"}, "GET", "/events", "", 200},
-		"public topics are read-only":    {[]string{"-public", ">"}, "POST", "/events", "", 401},
-		"wrong where none is needed":     {[]string{"-public", ">", "-token", "secret"}, "GET", "/events", wrong, 401},
-		"right where none is needed":     {[]string{"-public", "news.*", "-token", "secret"}, "GET", "/events", bearer, 200},
-		"an unknown topic":               {[]string{"-token", "secret", "-topics", "b"}, "GET", "/events?topic=a", bearer, 404},
+		"a reader with the token":     {[]string{"-token", "secret"}, "GET", "/events?topic=a", bearer, 200},
+		"a reader without":            {[]string{"-token", "secret"}, "GET", "/events?topic=a", "", 401},
+		"a reader with another":       {[]string{"-token", "secret"}, "GET", "/events?topic=a", wrong, 401},
+		"a publisher with the token":  {[]string{"-token", "secret"}, "POST", "/events", bearer, 201},
+		"a publisher without":         {[]string{"-token", "secret"}, "POST", "/events", "", 401},
+		"the token of a file":         {[]string{"-token-file", file}, "POST", "/events", bearer, 201},
+		"another than the file's":     {[]string{"-token-file", file}, "POST", "/events", wrong, 401},
+		"a public topic":              {[]string{"-public", "news.*"}, "GET", "/events?topic=news.eu", "", 200},
+		"a public pattern":            {[]string{"-public", "news.*"}, "GET", "/events?topic=news.*", "", 200},
+		"more than a public pattern":  {[]string{"-public", "news.*"}, "GET", "/events?topic=news.>", "", 401},
+		"one of two is public":        {[]string{"-public", "news.*"}, "GET", "/events?topic=news.eu&topic=a", "", 401},
+		"all topics":                  {[]string{"-public", "news.*"}, "GET", "/events", "", 401},
+		"all topics, all public":      {[]string{"-public", ">"}, "GET", "/events", "", 200},
+		"all topics, two public":      {[]string{"-public", "a,b", "-topics", "a,b"}, "GET", "/events", "", 200},
+		"public topics are read-only": {[]string{"-public", ">"}, "POST", "/events", "", 401},
+		"wrong token, public topic":   {[]string{"-public", ">", "-token", "secret"}, "GET", "/events", wrong, 401},
+		"token, public topic":         {[]string{"-public", "news.*", "-token", "secret"}, "GET", "/events", bearer, 200},
+		"an unknown topic":            {[]string{"-token", "secret", "-topics", "b"}, "GET", "/events?topic=a", bearer, 404},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -107,20 +107,20 @@ func TestTokensOfAnIssuer(t *testing.T) {
 		method, path, authorization string
 		status                      int
 	}{
-		"subscribes":             {bySecret, "GET", "/events?topic=a.b", hmac(nil), 200},
-		"to no more":             {bySecret, "GET", "/events?topic=b", hmac(nil), 403},
-		"publishes":              {bySecret, "POST", "/events", hmac(nil), 201},
-		"no more":                {bySecret, "POST", "/events", hmac(jwt.MapClaims{"events": lists("a.b", "c")}), 403},
-		"another issuer":         {bySecret, "GET", "/events?topic=a.b", hmac(jwt.MapClaims{"iss": "them"}), 401},
-		"another audience":       {bySecret, "GET", "/events?topic=a.b", hmac(jwt.MapClaims{"aud": "shop"}), 401},
-		"expired":                {bySecret, "GET", "/events?topic=a.b", hmac(jwt.MapClaims{"exp": 1}), 401},
-		"leeway":                 {append(bySecret, "-jwt-leeway", "1h"), "GET", "/events?topic=a.b", hmac(jwt.MapClaims{"exp": time.Now().Add(-time.Minute).Unix()}), 200},
-		"another's key":          {bySecret, "GET", "/events?topic=a.b", signed(t, jwt.SigningMethodHS256, []byte("x"), claims(nil)), 401},
-		"by a key of a file":     {[]string{"-jwt-keys", keys}, "GET", "/events?topic=a.b", signed(t, jwt.SigningMethodEdDSA, private, jwt.MapClaims{"events": lists("a.*", "a.b")}), 200},
-		"beside a token":         {append(bySecret, "-token", "secret"), "GET", "/events?topic=a.b", hmac(nil), 200},
-		"the token beside":       {append(bySecret, "-token", "secret"), "GET", "/events?topic=b", "Bearer secret", 200},
-		"neither of both":        {append(bySecret, "-token", "secret"), "GET", "/events?topic=b", "Bearer x", 401},
-		"what is public besides": {append(bySecret, "-public", "b"), "GET", "/events?topic=b", hmac(nil), 200},
+		"subscribes":              {bySecret, "GET", "/events?topic=a.b", hmac(nil), 200},
+		"subscribes, other topic": {bySecret, "GET", "/events?topic=b", hmac(nil), 403},
+		"publishes":               {bySecret, "POST", "/events", hmac(nil), 201},
+		"publishes, other topic":  {bySecret, "POST", "/events", hmac(jwt.MapClaims{"events": lists("a.b", "c")}), 403},
+		"another issuer":          {bySecret, "GET", "/events?topic=a.b", hmac(jwt.MapClaims{"iss": "them"}), 401},
+		"another audience":        {bySecret, "GET", "/events?topic=a.b", hmac(jwt.MapClaims{"aud": "shop"}), 401},
+		"expired":                 {bySecret, "GET", "/events?topic=a.b", hmac(jwt.MapClaims{"exp": 1}), 401},
+		"leeway":                  {append(bySecret, "-jwt-leeway", "1h"), "GET", "/events?topic=a.b", hmac(jwt.MapClaims{"exp": time.Now().Add(-time.Minute).Unix()}), 200},
+		"another's key":           {bySecret, "GET", "/events?topic=a.b", signed(t, jwt.SigningMethodHS256, []byte("x"), claims(nil)), 401},
+		"by a key of a file":      {[]string{"-jwt-keys", keys}, "GET", "/events?topic=a.b", signed(t, jwt.SigningMethodEdDSA, private, jwt.MapClaims{"events": lists("a.*", "a.b")}), 200},
+		"beside a token":          {append(bySecret, "-token", "secret"), "GET", "/events?topic=a.b", hmac(nil), 200},
+		"the token beside":        {append(bySecret, "-token", "secret"), "GET", "/events?topic=b", "Bearer secret", 200},
+		"wrong token beside":      {append(bySecret, "-token", "secret"), "GET", "/events?topic=b", "Bearer x", 401},
+		"public topic beside":     {append(bySecret, "-public", "b"), "GET", "/events?topic=b", hmac(nil), 200},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -223,7 +223,7 @@ func TestOrigins(t *testing.T) {
 		response, _ := do(t, "OPTIONS", p.url+"/events", "", "Origin", origin, "Access-Control-Request-Method", "GET", "Access-Control-Request-Headers", "x-tenant")
 		allowed := response.Header.Get("Access-Control-Allow-Origin") == origin && strings.Contains(response.Header.Get("Access-Control-Allow-Headers"), "X-Tenant, traceparent")
 		if allowed != want {
-			t.Errorf("%s: %v", origin, response.Header)
+			t.Errorf("origin %s: allowed = %v, want %v; headers %v", origin, allowed, want, response.Header)
 		}
 	}
 }
@@ -248,11 +248,11 @@ func TestKindsOfCredentials(t *testing.T) {
 		ways []authorizer
 		want error
 	}{
-		"none":                     {nil, server.ErrUnauthenticated},
-		"the second":               {[]authorizer{says(server.ErrInvalidToken), says(nil)}, nil},
-		"what the first had":       {[]authorizer{says(server.ErrInvalidToken), says(server.ErrUnauthenticated)}, server.ErrInvalidToken},
-		"the second knows the one": {[]authorizer{says(server.ErrInvalidToken), says(server.ErrForbidden)}, server.ErrForbidden},
-		"a failure":                {[]authorizer{says(server.ErrUnauthenticated), says(broken)}, broken},
+		"none":                 {nil, server.ErrUnauthenticated},
+		"the second":           {[]authorizer{says(server.ErrInvalidToken), says(nil)}, nil},
+		"first recognizes it":  {[]authorizer{says(server.ErrInvalidToken), says(server.ErrUnauthenticated)}, server.ErrInvalidToken},
+		"second recognizes it": {[]authorizer{says(server.ErrInvalidToken), says(server.ErrForbidden)}, server.ErrForbidden},
+		"a failure":            {[]authorizer{says(server.ErrUnauthenticated), says(broken)}, broken},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -59,8 +59,8 @@ func buildInfo() prometheus.Collector {
 	}, func() float64 { return 1 })
 }
 
-// checkHealth asks the running server with the same configuration. It does not verify the certificate, which is for the
-// public name of the server. It sends no secrets.
+// checkHealth requests /healthz of the running server with the same configuration. It does not verify the certificate,
+// which is for the server's public name, and sends no secrets.
 func checkHealth(ctx context.Context, c *config) error {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()

@@ -153,7 +153,7 @@ func configure(args []string, env cli.Environment, stderr io.Writer) (*config, e
 	}
 	c.setDefaults(env)
 	c.handler.Broker = &c.broker
-	c.broker.DistinctTopicAge = c.store.options.MaxAge // which is how long the store has something of a topic
+	c.broker.DistinctTopicAge = c.store.options.MaxAge // the store keeps a topic's events for that long
 	if c.check || c.version {
 		return c, nil
 	}

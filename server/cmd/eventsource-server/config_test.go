@@ -95,7 +95,7 @@ func TestInvalidConfiguration(t *testing.T) {
 		"all headers":             {[]string{"-cors-headers", "*"}, nil, "-cors-headers"},
 		"a host's scheme":         {[]string{"-hosts", "https://a.example"}, nil, `-hosts: "https://a.example" has a scheme: write "a.example"`},
 		"limits without tickets":  {[]string{"-max-ticket-bytes", "1"}, nil, "require -tickets"},
-		"no retry at all":         {[]string{"-min-retry", "2h"}, nil, "-min-retry must not be greater than -max-retry"},
+		"minimum over maximum":    {[]string{"-min-retry", "2h"}, nil, "-min-retry must not be greater than -max-retry"},
 		"two tokens":              {[]string{"-token-file", "f"}, []string{"EVENTSOURCE_TOKEN", "t"}, "mutually exclusive"},
 		"keys and a secret":       {[]string{"-jwt-keys", "f", "-jwt-secret-file", "f"}, nil, "mutually exclusive"},
 		"an issuer without keys":  {[]string{"-jwt-issuer", "us"}, nil, "-jwt-issuer requires -jwt-keys"},
@@ -199,7 +199,7 @@ func TestTooFewDescriptors(t *testing.T) {
 			var log bytes.Buffer
 			warnOfDescriptors(test.streams, test.limit, slog.New(slog.NewTextHandler(&log, nil)))
 			if warns := strings.Contains(log.String(), "-max-connections"); warns != test.warns {
-				t.Errorf("it logs %q", log.String())
+				t.Errorf("log %q", log.String())
 			}
 		})
 	}

@@ -19,10 +19,9 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/server/cmd/internal/cmdtest"
 )
 
-var crashes = flag.Int("crashes", 3, "how often TestCrash kills the server, for each way to sync")
+var crashes = flag.Int("crashes", 3, "`number` of times that TestCrash kills the server, for each way to sync")
 
-// Whenever the program is killed, the next one replays every acknowledged event, byte for byte, with its id, and without
-// missing one in between.
+// After a kill, the next process replays every acknowledged event, byte for byte, with its id and without gaps.
 func TestCrash(t *testing.T) {
 	for _, fsync := range []string{"250ms", "always"} {
 		t.Run(fsync, func(t *testing.T) {
@@ -84,7 +83,7 @@ func (p *started) kill(t *testing.T) {
 	<-p.ended
 }
 
-// A ledger has the acknowledged events, by id.
+// A ledger has the data of the acknowledged events, by id.
 type ledger struct {
 	mu   sync.Mutex
 	data map[string]string

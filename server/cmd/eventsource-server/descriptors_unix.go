@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// openFilesLimit returns how many file descriptors the program may have, to which Go raises what it begins with.
+// openFilesLimit returns the limit of file descriptors. At startup, Go has raised it as far as the system permits.
 func openFilesLimit() uint64 {
 	var limit syscall.Rlimit
 	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil {

@@ -23,7 +23,7 @@ func TestImports(t *testing.T) {
 			}
 		}
 		if path == "testing" || isOwn && embedded != "[]" {
-			t.Errorf("the program has %s", line)
+			t.Errorf("the program links %s", line)
 		}
 		if isOwn {
 			packages++

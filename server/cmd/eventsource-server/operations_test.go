@@ -34,16 +34,16 @@ func TestFlagsAreDocumented(t *testing.T) {
 	(&config{}).flags().VisitAll(func(f *flag.Flag) {
 		value, found := documented[f.Name]
 		if !found || value != f.DefValue {
-			t.Errorf("-%s: the default is %q, and documented %q", f.Name, f.DefValue, value)
+			t.Errorf("-%s: the default is %q, documented as %q", f.Name, f.DefValue, value)
 		}
 		delete(documented, f.Name)
 	})
 	if len(documented) > 0 {
-		t.Errorf("documented, but no flags: %v", documented)
+		t.Errorf("documented flags that do not exist: %v", documented)
 	}
 }
 
-// The script in OPERATIONS.md makes a token that may read and not publish.
+// The script in OPERATIONS.md makes a token that may subscribe but not publish.
 func TestDocumentedToken(t *testing.T) {
 	for _, name := range []string{"bash", "openssl"} {
 		if _, err := exec.LookPath(name); err != nil && os.Getenv("CI") == "" {
@@ -92,7 +92,7 @@ func TestMetricsAreDocumented(t *testing.T) {
 	slices.Sort(have)
 	slices.Sort(documented)
 	if len(have) == 0 || !slices.Equal(have, documented) {
-		t.Errorf("there are %v, and documented %v", have, documented)
+		t.Errorf("metrics %v, documented %v", have, documented)
 	}
 }
 

@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A client has vanished when its socket drops everything it receives. With every protocol, its stream ends after the
-// server has sent it something.
+// When a client vanishes, here by dropping everything that its socket receives, its stream ends after the server's next
+// write, with every protocol.
 func TestPeerVanishes(t *testing.T) {
 	files := certify(t, t.TempDir(), "first")
 	secure := []string{"-tls-cert", files.certificate, "-tls-key", files.key}
@@ -51,7 +51,7 @@ func TestPeerVanishes(t *testing.T) {
 					return
 				}
 				if time.Now().After(deadline) {
-					t.Fatal("the stream is there after five minutes")
+					t.Fatal("the stream is still open after five minutes")
 				}
 				time.Sleep(10 * time.Millisecond)
 			}
@@ -65,7 +65,7 @@ func dropAll(t *testing.T, conn *net.TCPConn) {
 		t.Fatal(err)
 	}
 	if err := raw.Control(func(fd uintptr) {
-		nothing := unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K} // how many bytes to take of a packet: 0
+		nothing := unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K} // accepts 0 bytes of a packet
 		program := unix.SockFprog{Len: 1, Filter: &nothing}
 		if err := unix.SetsockoptSockFprog(int(fd), unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &program); err != nil {
 			t.Error(err)

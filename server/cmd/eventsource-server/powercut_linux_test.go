@@ -31,13 +31,13 @@ func TestPowerCut(t *testing.T) {
 			acknowledged := p.cutPower(t, events, image, image+".cut")
 			mount = mountDisk(t, image+".cut")
 			store := filepath.Join(mount, "store")
-			write(t, filepath.Join(store, "open"), "the run of the machine that the power cut ended")
+			write(t, filepath.Join(store, "open"), "the boot before the power cut")
 			p = startProgram(t, "-store", "file:"+store, "-store-fsync", fsync)
 			lost := acknowledged.checkPrefix(t, p.url, map[string]string{"250ms": "epoch"}[fsync])
 			p.kill(t)
 			t.Logf("%d of %d acknowledged events are lost", lost, len(acknowledged.data))
 			if fsync == "always" && lost > 0 {
-				t.Error("events are lost that were synced")
+				t.Error("synced events are lost")
 			}
 		})
 	}
@@ -52,7 +52,7 @@ func makeDisk(t *testing.T, image string) {
 		t.Fatal(err)
 	}
 	if output, err := exec.Command("mkfs.ext4", "-q", image).CombinedOutput(); err != nil {
-		t.Skipf("a file system cannot be made: %v %s", err, output)
+		t.Skipf("cannot make a file system: %v %s", err, output)
 	}
 }
 
@@ -60,7 +60,7 @@ func mountDisk(t *testing.T, image string) (mount string) {
 	t.Helper()
 	mount = t.TempDir()
 	if output, err := exec.Command("mount", "-o", "loop", image, mount).CombinedOutput(); err != nil {
-		t.Skipf("a file system cannot be mounted: %v %s", err, output)
+		t.Skipf("cannot mount a file system: %v %s", err, output)
 	}
 	t.Cleanup(func() {
 		if output, err := exec.Command("umount", "--lazy", mount).CombinedOutput(); err != nil {
@@ -70,8 +70,7 @@ func mountDisk(t *testing.T, image string) (mount string) {
 	return mount
 }
 
-// cutPower publishes until so many events are acknowledged, then copies the disk. It returns the acknowledged
-// events.
+// cutPower publishes until that many events are acknowledged, then copies the disk. It returns the acknowledged events.
 func (p *started) cutPower(t *testing.T, events int, image, copied string) *ledger {
 	t.Helper()
 	l := &ledger{data: map[string]string{}}
@@ -98,7 +97,7 @@ func (p *started) cutPower(t *testing.T, events int, image, copied string) *ledg
 	if err := p.command.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Error(err)
 	}
-	cancel() // answers that come now were sent before
+	cancel() // responses that arrive from now on were sent before
 	publishers.Wait()
 	if output, err := exec.Command("cp", image, copied).CombinedOutput(); err != nil {
 		t.Errorf("cp: %v %s", err, output)
@@ -119,7 +118,7 @@ func (l *ledger) checkPrefix(t *testing.T, url, gap string) (lost int) {
 	after, _ := strconv.Atoi(digits)
 	kept, newest := replay(t, url, epoch+"-0", ids[0]), 0
 	for sequence := range kept {
-		if sequence < after { // which may leave numbers out that were given to what is lost
+		if sequence < after { // the numbers of lost events may be skipped
 			newest = max(newest, sequence)
 		}
 	}
@@ -127,12 +126,12 @@ func (l *ledger) checkPrefix(t *testing.T, url, gap string) (lost int) {
 		old, digits, _ := strings.Cut(id, "-")
 		sequence, _ := strconv.Atoi(digits)
 		if old == epoch {
-			t.Fatal("the epoch is the old one")
+			t.Fatal("the epoch did not change")
 		}
 		if sequence > newest {
 			lost++
 		} else if kept[sequence] != data {
-			t.Errorf("%s was acknowledged with %q, and is %q", id, data, kept[sequence])
+			t.Errorf("%s was acknowledged with %q, now has %q", id, data, kept[sequence])
 		}
 	}
 	last := fmt.Sprintf("%s-%d", oldEpoch(l), after-1)
@@ -143,7 +142,7 @@ func (l *ledger) checkPrefix(t *testing.T, url, gap string) (lost int) {
 		return lost
 	}
 	if rest := replay(t, url, last, ids[0]); len(rest) != 1 {
-		t.Errorf("after %s there is %v", last, rest)
+		t.Errorf("the replay after %s has %v, want one event", last, rest)
 	}
 	if got := gapOf(t, url, fmt.Sprintf("%s-%d", oldEpoch(l), after)); got != "epoch" {
 		t.Errorf("the id of a lost event gets the gap %q", got)

@@ -20,7 +20,7 @@ import (
 	"time"
 )
 
-// A proxyProgram is a proxy that is commonly used.
+// A proxyProgram is a common proxy.
 type proxyProgram struct {
 	name   string // also the language of its block in OPERATIONS.md
 	binary string
@@ -31,7 +31,7 @@ type proxyProgram struct {
 	// listen is the placeholder for the address to listen on in the documented part, if it has one.
 	listen string
 
-	// args start it in the foreground. FILE, FOLDER and ADDR are replaced.
+	// args start the proxy in the foreground. FILE, FOLDER and ADDR are replaced.
 	args []string
 
 	// least is the configuration in the first example of the documentation.
@@ -139,7 +139,7 @@ type proxy struct {
 	url          string
 	path, folder string
 	cmd          *exec.Cmd
-	ended        chan struct{} // closed when it has
+	ended        chan struct{} // closed when the proxy has ended
 }
 
 // startProxy starts a proxy with part, in which upstream stands for the program's address.
@@ -156,7 +156,7 @@ func startProxy(t testing.TB, program proxyProgram, part, upstream string) *prox
 	if program.listen != "" {
 		part = strings.ReplaceAll(part, program.listen, "http://"+addr)
 	}
-	if host, port, _ := net.SplitHostPort(upstream); program.name == "vcl" { // which has them apart
+	if host, port, _ := net.SplitHostPort(upstream); program.name == "vcl" { // VCL separates host and port
 		part = strings.ReplaceAll(part, `"upstream";`, `"`+host+`"; .port = "`+port+`";`)
 	}
 	part = strings.ReplaceAll(part, "upstream", upstream)
@@ -195,7 +195,7 @@ func (p *proxy) start(t testing.TB) {
 	p.cmd.Env = append(os.Environ(), "HOME="+p.folder, "XDG_CONFIG_HOME="+p.folder, "XDG_DATA_HOME="+p.folder)
 	var log journal
 	p.cmd.Stdout, p.cmd.Stderr = &log, &log
-	p.cmd.WaitDelay = patience // for workers that outlive their master, and hold its stderr
+	p.cmd.WaitDelay = patience // workers may outlive their master and hold its stderr
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -205,7 +205,7 @@ func (p *proxy) start(t testing.TB) {
 		close(ended)
 	}(p.cmd, p.ended)
 	t.Cleanup(p.stop)
-	client := &http.Client{Timeout: patience} // one that begins to listen and is not ready yet may forget a connection
+	client := &http.Client{Timeout: patience} // a proxy that has just begun to listen may drop a connection
 	limit := time.After(5 * time.Minute)
 	for {
 		response, err := client.Get(p.url + "/healthz")
@@ -214,16 +214,16 @@ func (p *proxy) start(t testing.TB) {
 			return
 		}
 		select {
-		case <-time.After(10 * time.Millisecond): // nothing says when it listens
+		case <-time.After(10 * time.Millisecond): // proxies do not signal that they listen
 		case <-p.ended:
-			t.Fatalf("%s has ended:\n%s", p.program.binary, &log)
+			t.Fatalf("%s exited:\n%s", p.program.binary, &log)
 		case <-limit:
-			t.Fatalf("%s does not answer: %v\n%s", p.program.binary, err, &log)
+			t.Fatalf("%s does not respond: %v\n%s", p.program.binary, err, &log)
 		}
 	}
 }
 
-// patience is how long a proxy may take to start or stop.
+// patience limits the start and the stop of a proxy.
 const patience = 10 * time.Second
 
 // stop closes every connection. Some proxies wait for the clients first.
@@ -241,7 +241,7 @@ func (p *proxy) stop() {
 type reader struct {
 	t           testing.TB
 	url         string
-	from        *net.TCPAddr // the address that it connects from, if that matters
+	from        *net.TCPAddr // the local address, if it matters
 	lastEventID string
 	response    *http.Response
 	lines       *bufio.Scanner
@@ -254,7 +254,7 @@ func (r *reader) connect(header ...string) int {
 		dialer.LocalAddr = r.from
 	}
 	transport := &http.Transport{DialContext: dialer.DialContext}
-	ctx, cancel := context.WithTimeout(r.t.Context(), time.Minute) // or a buffer of the proxy holds the test
+	ctx, cancel := context.WithTimeout(r.t.Context(), time.Minute) // in case the proxy buffers the stream
 	request, _ := http.NewRequestWithContext(ctx, http.MethodGet, r.url, nil)
 	if r.lastEventID != "" {
 		request.Header.Set("Last-Event-ID", r.lastEventID)
@@ -288,7 +288,7 @@ func (r *reader) want(data string) {
 			return
 		}
 	}
-	r.t.Fatalf("the stream ends before %q: %v", data, r.lines.Err())
+	r.t.Fatalf("the stream ended before %q: %v", data, r.lines.Err())
 }
 
 func publishVia(t testing.TB, url, data string) {
@@ -311,7 +311,7 @@ func publishVia(t testing.TB, url, data string) {
 // that reconnects misses none, and a client that leaves ends its stream.
 func TestBehindProxies(t *testing.T) {
 	for _, program := range proxyPrograms {
-		parts := map[string]string{"as documented": documented(t, program.name), "the least": program.least}
+		parts := map[string]string{"as documented": documented(t, program.name), "minimal": program.least}
 		if program.compress != nil {
 			parts["compressing, as documented"] = program.compress(documented(t, program.name))
 		}
@@ -331,7 +331,7 @@ func behindProxy(t *testing.T, program proxyProgram, part string) {
 	if status := r.connect(); status != 200 || r.response.Uncompressed {
 		t.Fatalf("status %d, compressed: %t", status, r.response.Uncompressed)
 	}
-	// Each is published when the one before has arrived, so none of them waits in a buffer.
+	// Each is published after the previous one has arrived, so none waits in a buffer.
 	for i := range 20 {
 		publishVia(t, proxy.url, fmt.Sprint(i))
 		r.want(fmt.Sprint(i))
@@ -350,13 +350,13 @@ func behindProxy(t *testing.T, program proxyProgram, part string) {
 		if strings.Count(p.log.String(), `"stream ended"`) == 2 {
 			return
 		}
-		publishVia(t, p.url, fmt.Sprint("nobody reads ", i))
+		publishVia(t, p.url, fmt.Sprint("unread ", i))
 		select {
 		case <-p.log.Grown():
 		case <-time.After(patience / 100):
 		}
 	}
-	t.Error("the stream of a client that has gone away is still there")
+	t.Error("the stream of a client that has left is still open")
 }
 
 // Behind a trusted proxy, the address of a client is the one that the proxy reports, whatever the client claims.
@@ -383,7 +383,7 @@ func TestLimitPerIPBehindProxies(t *testing.T) {
 func TestNginxOverUnixSocket(t *testing.T) {
 	nginx := proxyPrograms[0]
 	findProxy(t, nginx)
-	folder, err := os.MkdirTemp("", "s") // the path of a socket has little room
+	folder, err := os.MkdirTemp("", "s") // the path of a socket must be short
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -412,7 +412,7 @@ func TestNginxOverUnixSocket(t *testing.T) {
 func BenchmarkProxies(b *testing.B) {
 	b.Run("none", func(b *testing.B) { measureBehind(b, func(upstream string) string { return "http://" + upstream }) })
 	for _, program := range proxyPrograms {
-		for name, part := range map[string]string{"the least": program.least, "as documented": documented(b, program.name)} {
+		for name, part := range map[string]string{"minimal": program.least, "as documented": documented(b, program.name)} {
 			b.Run(program.binary+", "+name, func(b *testing.B) {
 				measureBehind(b, func(upstream string) string { return startProxy(b, program, part, upstream).url })
 			})

@@ -64,7 +64,7 @@ func TestMetrics(t *testing.T) {
 		}
 	}
 	if response, _ := do(t, "GET", p.admin(t)+"/debug/pprof/", ""); response.StatusCode != 404 {
-		t.Errorf("profiles are served without -pprof: status %d", response.StatusCode)
+		t.Errorf("profiles without -pprof: status %d, want 404", response.StatusCode)
 	}
 }
 
@@ -78,7 +78,7 @@ func TestOverloadRefusesOnlyNewClients(t *testing.T) {
 	}
 	do(t, "POST", p.url+"/events", "topic=a&data=still+here", "Authorization", "Bearer secret")
 	if !found(first.Body, "data: still here") {
-		t.Error("the open stream gets nothing")
+		t.Error("the open stream got no event")
 	}
 }
 
@@ -131,7 +131,7 @@ func TestShutdown(t *testing.T) {
 		t.Errorf("run: %v", err)
 	}
 	if _, err := http.Get(admin + "/healthz"); err == nil {
-		t.Error("the admin's address is still served")
+		t.Error("-admin is still served after shutdown")
 	}
 }
 
@@ -154,7 +154,7 @@ func TestDraining(t *testing.T) {
 		t.Errorf("publishing: status %d", response.StatusCode)
 	}
 	if !found(stream.Body, "data: x") {
-		t.Error("the open stream gets nothing")
+		t.Error("the open stream got no event")
 	}
 }
 
@@ -230,7 +230,7 @@ func TestSignals(t *testing.T) {
 	cmd.Process.Signal(syscall.SIGHUP)
 	p.log.wait(t, "reload failed: keeping the old value", "error")
 	if response, _ := do(t, "POST", p.url+"/events", "topic=a", "Authorization", "Bearer next"); response.StatusCode != 201 {
-		t.Errorf("the token there was does not stay: status %d", response.StatusCode)
+		t.Errorf("the old token is not kept: status %d", response.StatusCode)
 	}
 
 	cmd.Process.Signal(syscall.SIGTERM)
@@ -267,7 +267,7 @@ func TestExitCodes(t *testing.T) {
 			t.Errorf("%s: exit code %d, want %d: %s", arg, code, want, output)
 		}
 		if lines := strings.Count(string(output), "\n"); want == 2 && (lines != 2 || !strings.Contains(string(output), "-h for help")) {
-			t.Errorf("%s prints %s", arg, output)
+			t.Errorf("%s printed %s", arg, output)
 		}
 	}
 }
@@ -312,7 +312,7 @@ func TestLogFormats(t *testing.T) {
 		logger.Info("quiet")
 		logger.Warn("hello")
 		if lines := log.String(); !strings.HasSuffix(lines, want) || strings.Contains(lines, "quiet") {
-			t.Errorf("%s: %q", format, lines)
+			t.Errorf("%s: logged %q, want only %q", format, lines, want)
 		}
 	}
 }

@@ -61,14 +61,14 @@ func TestSlowSenders(t *testing.T) {
 				fmt.Fprint(stream, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
 				events := make(chan string, 1)
 				go follow(stream, events)
-				synctest.Wait() // until the stream has begun
+				synctest.Wait() // the stream has begun
 
 				begun := time.Now()
 				cut := slowly(listener.dial(), test.atOnce, test.slow)
 				wantEvent(t, broker, events, "meanwhile")
-				// net/http lets a refused client read the answer for a moment.
+				// net/http gives a refused client a moment to read the response.
 				if got := (<-cut).Sub(begun); got < test.cut || got > test.cut+time.Second {
-					t.Errorf("cut after %v, want %v", got, test.cut)
+					t.Errorf("closed after %v, want %v", got, test.cut)
 				}
 				wantEvent(t, broker, events, "later")
 				if stats := broker.Stats(); stats.Published != 2 || stats.Connections != 1 {
@@ -91,7 +91,7 @@ func wantEvent(t *testing.T, broker *server.Broker, events <-chan string, want s
 	}
 }
 
-// slowly sends a request, and returns when the server has closed the connection.
+// slowly sends a request, and reports when the server has closed the connection.
 func slowly(conn net.Conn, atOnce, slow string) <-chan time.Time {
 	cut, closed := make(chan time.Time, 1), make(chan bool)
 	go func() {

@@ -18,12 +18,12 @@ import (
 
 const inMemory = "memory"
 
-// A storeSite says where the events are kept.
+// A storeSite has the flags about the store.
 type storeSite struct {
 	where       string // memory, file:DIR, or URLs of NATS
 	credentials string
 	fsync       string
-	sync        time.Duration // that fsync means
+	sync        time.Duration // the value of fsync
 	options     jetstream.Options
 }
 

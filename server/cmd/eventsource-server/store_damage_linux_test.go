@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// If events were damaged or lost between a crash and the next start, their clients get a gap event, and later events have
-// new ids.
+// If events were damaged or lost between a crash and the next start, clients get a gap event, and later events have a new
+// epoch.
 func TestDamagedStore(t *testing.T) {
 	for name, damage := range map[string]func(t *testing.T, folder, copied string){
 		"a flipped bit": func(t *testing.T, folder, _ string) {

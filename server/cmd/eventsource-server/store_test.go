@@ -22,7 +22,7 @@ func TestStoreFlags(t *testing.T) {
 	}{
 		"memory":               {[]string{"-store", "memory"}, nil, ""},
 		"folder":               {[]string{"-store", "file:/x", "-store-fsync", "always", "-store-age", "1h", "-store-events-per-topic", "5"}, nil, ""},
-		"folder, from outside": {nil, []string{"EVENTSOURCE_STORE", "file:/x", "EVENTSOURCE_STORE_FSYNC", "1s"}, ""},
+		"folder, by variables": {nil, []string{"EVENTSOURCE_STORE", "file:/x", "EVENTSOURCE_STORE_FSYNC", "1s"}, ""},
 		"cluster":              {[]string{"-store", "nats://a:4222,nats://b:4222", "-store-replicas", "3", "-store-credentials", "f"}, nil, ""},
 		"cluster, TLS":         {[]string{"-store", "tls://a"}, nil, ""},
 		"no folder":            {[]string{"-store", "file:"}, nil, "file:DIR"},
@@ -54,10 +54,10 @@ func TestStoreInFolder(t *testing.T) {
 	first := launch(t, args...)
 	response, answer := do(t, "POST", first.url+"/events", "topic=t&data=x", "Authorization", "Bearer t")
 	if response.StatusCode != http.StatusCreated {
-		t.Fatalf("publishing is answered %d, %s", response.StatusCode, answer)
+		t.Fatalf("publishing: status %d, %s", response.StatusCode, answer)
 	}
 	if err := run(t.Context(), append(args, "-addr", "127.0.0.1:0"), environment(), io.Discard, io.Discard); err == nil || !strings.Contains(err.Error(), folder) {
-		t.Errorf("a second program on the folder: %v", err)
+		t.Errorf("a second program with the folder: %v", err)
 	}
 	if err := first.stop(); err != nil {
 		t.Fatal(err)
@@ -86,7 +86,7 @@ func TestStoreOpenFails(t *testing.T) {
 	}
 }
 
-// startNATS starts a server of NATS, or another one with the same port and folder.
+// startNATS starts a NATS server, or restarts it with the same port and folder.
 func startNATS(t *testing.T, port int, dir string) *nats.Server {
 	t.Helper()
 	s, err := nats.NewServer(&nats.Options{Host: "127.0.0.1", Port: port, JetStream: true, StoreDir: dir, NoSigs: true, NoLog: true})
@@ -103,7 +103,7 @@ func stopNATS(s *nats.Server) {
 	s.WaitForShutdown()
 }
 
-// ready waits until the program says that it is ready, or that it is not.
+// awaitReady waits until /readyz has the status.
 func (p *launched) awaitReady(t *testing.T, want int) {
 	t.Helper()
 	for deadline := time.Now().Add(2 * time.Minute); ; <-time.After(10 * time.Millisecond) {
@@ -112,7 +112,7 @@ func (p *launched) awaitReady(t *testing.T, want int) {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("/readyz answers %d, want %d", response.StatusCode, want)
+			t.Fatalf("/readyz: status %d, want %d", response.StatusCode, want)
 		}
 	}
 }
@@ -137,10 +137,10 @@ func TestStoreInNATS(t *testing.T) {
 	l.Close()
 	p := launch(t, "-public", ">", "-token", crashToken, "-store", fmt.Sprintf("nats://127.0.0.1:%d", port))
 	if response, body := do(t, "GET", p.url+"/readyz", ""); response.StatusCode != http.StatusServiceUnavailable || body != "the store is unavailable\n" {
-		t.Errorf("without NATS, /readyz answers %d, %q", response.StatusCode, body)
+		t.Errorf("without NATS, /readyz: status %d, %q", response.StatusCode, body)
 	}
 	if response, _ := do(t, "GET", p.url+"/healthz", ""); response.StatusCode != http.StatusOK {
-		t.Errorf("without NATS, /healthz answers %d", response.StatusCode)
+		t.Errorf("without NATS, /healthz: status %d", response.StatusCode)
 	}
 	s := startNATS(t, port, dir)
 	p.awaitReady(t, http.StatusOK)

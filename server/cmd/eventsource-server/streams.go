@@ -9,7 +9,7 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/server"
 )
 
-// A site is what is served at -addr.
+// A site serves -addr.
 type site struct {
 	mux    *http.ServeMux
 	broker *server.Broker
@@ -19,7 +19,7 @@ type site struct {
 	ready   func() error // returns an error while the server should get no clients; may be nil
 }
 
-// otherDescriptors is how many file descriptors the program needs besides those of streams.
+// otherDescriptors is the number of file descriptors for everything but streams.
 const otherDescriptors = 100
 
 // warnOfDescriptors logs a warning if -max-connections exceeds the file descriptors: further clients would wait instead

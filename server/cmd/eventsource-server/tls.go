@@ -58,7 +58,7 @@ type certificates struct {
 
 	mu      sync.Mutex
 	current *tls.Certificate
-	version [2]time.Time // of the files, when they were last looked at
+	version [2]time.Time // modification times at the last check
 	checked time.Time
 }
 

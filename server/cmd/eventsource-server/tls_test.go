@@ -58,7 +58,7 @@ func certify(t *testing.T, folder, name string) tlsFiles {
 	return files
 }
 
-// presented returns the certificate that the server at url presents for the name.
+// presented returns the server's certificate for the name.
 func presented(t *testing.T, url, name string) *x509.Certificate {
 	t.Helper()
 	conn, err := tls.Dial("tcp", strings.TrimPrefix(url, "https://"), &tls.Config{InsecureSkipVerify: true, ServerName: name})
@@ -69,7 +69,7 @@ func presented(t *testing.T, url, name string) *x509.Certificate {
 	return conn.ConnectionState().PeerCertificates[0]
 }
 
-// transport speaks the protocols that it is given.
+// transport returns a transport for the protocols that set enables.
 func transport(t *testing.T, set func(*http.Protocols)) *http.Transport {
 	t.Helper()
 	protocols := &http.Protocols{}
@@ -119,7 +119,7 @@ func TestProtocols(t *testing.T) {
 				t.Error(err)
 			}
 			if !found(response.Body, "data: x") {
-				t.Error("the event does not arrive")
+				t.Error("the event did not arrive")
 			}
 		})
 	}
@@ -207,7 +207,7 @@ func TestHandshakeReloadsCertificate(t *testing.T) {
 		time.Sleep(checkInterval)
 		want("second")
 		if err := c.reload(t.Context()); err == nil {
-			t.Error("reloads missing files")
+			t.Error("reload succeeded without the files")
 		}
 	})
 }
@@ -240,7 +240,7 @@ func TestACME(t *testing.T) {
 		t.Fatalf("%v, issued by %s", err, certificate.Issuer)
 	}
 	if _, err := tls.Dial("tcp", addr.String(), &tls.Config{InsecureSkipVerify: true, ServerName: "other.test"}); err == nil {
-		t.Error("gets a certificate for any name that is asked for")
+		t.Error("the server got a certificate for a name that is not in -acme-domains")
 	}
 	err = run(t.Context(), append([]string{"-healthcheck"}, args...), environment(), io.Discard, io.Discard)
 	if err != nil {
@@ -253,7 +253,7 @@ func TestACME(t *testing.T) {
 	authority.Close()
 	p, _ = child(t, args...)
 	if !presented(t, p.url, name).Equal(certificate) {
-		t.Error("the certificate is not kept over a restart")
+		t.Error("the certificate was not kept across a restart")
 	}
 }
 

@@ -19,7 +19,7 @@ import (
 
 // Everything that works over TCP also works over a Unix socket, even after the program was killed.
 func TestUnixSocket(t *testing.T) {
-	folder, err := os.MkdirTemp("", "s") // the path of a socket has little room
+	folder, err := os.MkdirTemp("", "s") // the path of a socket must be short
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +62,7 @@ func TestUnixSocket(t *testing.T) {
 	}
 	stream := ask(http.MethodGet, "192.0.2.1")
 	if ask(http.MethodGet, "192.0.2.1").StatusCode != 429 || ask(http.MethodGet, "192.0.2.2").StatusCode != 200 {
-		t.Error("X-Forwarded-For does not count")
+		t.Error("X-Forwarded-For was ignored")
 	}
 	if response := ask(http.MethodPost, "192.0.2.1"); response.StatusCode != 201 {
 		t.Errorf("publishing: status %d", response.StatusCode)
@@ -75,15 +75,15 @@ func TestUnixSocket(t *testing.T) {
 	}
 	cmd.Process.Signal(syscall.SIGTERM)
 	if _, err := io.ReadAll(lines); err != nil {
-		t.Errorf("the stream ends with %v", err)
+		t.Errorf("the stream ended with %v", err)
 	}
 	if err := p.stop(); err != nil {
 		t.Errorf("%v:\n%s", err, p.log)
 	}
 	if _, err := os.Lstat(filepath.Join(folder, "http.sock")); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("the socket is left: %v", err)
+		t.Errorf("the socket was not removed: %v", err)
 	}
 	if err := run(t.Context(), append([]string{"-healthcheck"}, args...), nil, io.Discard, io.Discard); err == nil {
-		t.Error("a server that has ended is healthy")
+		t.Error("the health check of a stopped server succeeded")
 	}
 }

@@ -11,7 +11,7 @@ type Client struct {
 	coded    bool
 	begun    bool
 
-	section *section // that the body is in, and has the chunks before index of
+	section *section // the section that the body is in; it has the chunks before index
 	index   int
 }
 
@@ -23,8 +23,8 @@ func (c *Client) Coding() string {
 	return c.key.coding
 }
 
-// Write writes the output of the stream with write, and returns how many bytes that was. The stream may have got more
-// events by that than its output has, since others had them coded together.
+// Write writes the output of the stream with write, and returns the number of bytes. This may include events after the
+// output, if they were compressed together.
 func (c *Client) Write(s *stream.Stream, write func([]byte) error) (n int, err error) {
 	batch, ok := s.Batch()
 	if !ok {
@@ -78,7 +78,7 @@ func (c *Client) plain(data []byte) []byte {
 	return c.Plain(c.quit(), data)
 }
 
-// quit leaves the current section, if any. The client then works alone until it joins the others again.
+// quit leaves the current section, if any. The client then works alone until it joins another section.
 func (c *Client) quit() []byte {
 	if !c.begun {
 		c.begun = true

@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// A Coding is a content coding for streams (RFC 9110). Events for all clients with the same topics are compressed once,
-// in sections. A section does not depend on earlier data, so a client can join the others where one begins. Between
-// sections, a body can contain data for its client alone. Coding cannot be implemented outside of this module.
+// A Coding is a content coding for streams (RFC 9110). Events for all clients with the same topics are compressed once, in
+// sections. A section does not depend on earlier data, so a client can join where a section begins. Between sections, a
+// body can contain data for its client alone. Coding cannot be implemented outside of this module.
 type Coding interface {
 	// Name is the name in Accept-Encoding and Content-Encoding.
 	Name() string

@@ -23,7 +23,7 @@ type key struct {
 
 // Limits decide when a stream gets an encoder.
 type Limits struct {
-	Sharing  int // streams of the same filter, this one among them, that an encoder takes at least
+	Sharing  int // minimum of streams with the same filter, including this one, for an encoder
 	Encoders int // at a time, for all filters; negative means no limit
 }
 
@@ -106,7 +106,7 @@ func (r *Registry) spare(coding Coding) *spare {
 	return s
 }
 
-// A spare has encoders for unshared data, as many as can work at a time.
+// A spare has encoders for unshared data, as many as can run in parallel.
 type spare struct{ encoders chan Encoder }
 
 func (s *spare) get() Encoder  { return <-s.encoders }

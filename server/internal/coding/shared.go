@@ -27,29 +27,29 @@ const maxRecent = 4
 type shared struct {
 	coding Coding
 	spare  *spare // encoders for unshared data
-	users  int    // that want the coding, and how many have it, under the registry's lock
+	users  int    // streams that accept the coding, and streams that use it; under the registry's lock
 	coded  int
 
 	mu      sync.Mutex
 	encoder Encoder // of the newest section, once there is one
 	newest  *section
-	recent  []*section // the newest ones, that clients may move on through
+	recent  []*section // the newest sections, which clients can still share
 	next    uint64     // sequence after its last event
-	waiting bool       // a client is not in step
+	waiting bool       // a client works alone and waits to join
 }
 
 type section struct {
 	chunks  []chunk
 	size    int // of the chunks' events
-	members int // clients that are in it
+	members int // clients in the section
 	follow  *section
 }
 
 // A chunk has events that were compressed together.
 type chunk struct {
-	first, last uint64 // sequences of its first event, and of its last
-	next        uint64 // sequence from which to read on, as those between are for others
-	position    int64  // of that
+	first, last uint64 // sequences of the first and the last event
+	next        uint64 // sequence to continue at: events in between are not in the filter
+	position    int64  // of next
 	events      int
 	plain       []byte // a copy, so that no segment is kept for it
 	data        []byte // coded
@@ -81,7 +81,7 @@ func (s *shared) take(c *Client, p piece) (next chunk, inStep bool) {
 	case section != nil && c.index < len(section.chunks):
 	case section != nil && section == s.newest:
 		s.extend(c, p)
-	case section != nil && section.follow != nil && section.follow.begins(p): // or another client has already started it
+	case section != nil && section.follow != nil && section.follow.begins(p): // another client may have started it already
 		s.place(c, section.follow)
 	case s.newest.begins(p):
 		s.place(c, s.newest)
@@ -101,7 +101,7 @@ func (s *shared) extend(c *Client, p piece) {
 		follow := &section{}
 		s.newest.follow, s.newest, s.waiting = follow, follow, false
 		if s.recent = append(s.recent, follow); len(s.recent) > maxRecent {
-			s.recent[0].follow = nil // clients that are still in it continue alone, and keep no later sections
+			s.recent[0].follow = nil // clients that are still in it continue alone, and do not keep later sections
 			s.recent = s.recent[1:]
 		}
 		if s.encoder == nil {
@@ -125,7 +125,7 @@ func (s *shared) full() bool {
 	return s.newest.size >= sectionBytes || s.waiting && s.newest.size >= soonerBytes
 }
 
-// unshared returns the events of p up to where a client that works alone can join the others.
+// unshared returns the events of p up to where a client that works alone can join a section.
 func (s *shared) unshared(p piece) chunk {
 	if chunks := s.newest.chunks; len(chunks) > 0 && chunks[0].first > p.First {
 		p.Part = p.Within(0, int(min(uint64(len(p.Entries)), chunks[0].first-p.First)))
@@ -139,7 +139,7 @@ type piece struct {
 	filter *topic.Filter
 }
 
-// after returns the piece that starts with the first event from that sequence on, or false if there is none.
+// after returns the piece that starts at that sequence or the next event after it, or false if there is none.
 func (p piece) after(sequence uint64) (piece, bool) {
 	for i, e := range p.Entries {
 		if p.First+uint64(i) >= sequence && p.filter.Has(e.Topic) {

@@ -14,8 +14,8 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/sse"
 )
 
-// A script is a coding that shows what it does: "B" begins a body, "P" is plain data, "S" data of a section, with the
-// section's number and the place in it, "E" ends a section, and "Z" the body.
+// A script is a coding with readable output: "B" begins a body, "P" is plain data, "S" is data of a section, with the
+// section's number and the position in it, "E" ends a section, and "Z" ends the body.
 type script struct{ sections int }
 
 func (s *script) Name() string        { return "script" }
@@ -50,7 +50,7 @@ func (scriptBody) End(dst []byte) []byte        { return append(dst, "Z\n"...) }
 // play decodes a body, and fails if a decoder could not.
 func play(body []byte) (data string, err error) {
 	var out strings.Builder
-	section, number := 0, 0 // that the decoder is in, and how far
+	section, number := 0, 0 // the decoder's section, and the position in it
 	for i := 0; len(body) > 0; i++ {
 		line, rest, _ := bytes.Cut(body, []byte("\n"))
 		var s, n, size int
@@ -86,14 +86,14 @@ type world struct {
 	published [][2]string // topic and block
 }
 
-// A scripted client is one without a connection.
+// A scripted client is a client without a connection.
 type scripted struct {
 	stream.Stream
 	world    *world
 	coder    *Client
 	body     bytes.Buffer
 	topics   []string
-	from     int    // in what is published
+	from     int    // index in published
 	greeting string // without heartbeats
 }
 
@@ -138,14 +138,14 @@ func TestSharedSections(t *testing.T) {
 			shared += r.finish(t)
 		}
 		if len(w.codings.kept) > 0 || w.codings.Encoders() > 0 {
-			t.Fatal("shared sections outlive their clients")
+			t.Fatal("shared sections are left without clients")
 		}
 		if t.Failed() {
 			t.Fatalf("with seed %d", seed)
 		}
 	}
 	if shared < 500 {
-		t.Errorf("only %d parts were in step with others: the test shows little", shared)
+		t.Errorf("only %d parts were shared: the test needs more", shared)
 	}
 }
 
@@ -205,7 +205,7 @@ func (r *scripted) step(t *testing.T) bool {
 	return true
 }
 
-// finish reads to the end, checks the body, and returns how many of its parts are in sections that other clients began.
+// finish reads to the end, checks the body, and returns the number of parts in sections that other clients began.
 func (r *scripted) finish(t *testing.T) (shared int) {
 	t.Helper()
 	for r.step(t) {
@@ -224,7 +224,7 @@ func (r *scripted) finish(t *testing.T) (shared int) {
 		}
 	}
 	if got = strings.ReplaceAll(got, string(heartbeat), ""); got != want.String() {
-		t.Errorf("the client of %v that came at %d has %d bytes of %d", r.topics, r.from, len(got), want.Len())
+		t.Errorf("the client of %v that joined at %d has %d bytes, want %d", r.topics, r.from, len(got), want.Len())
 	}
 	return bytes.Count(r.body.Bytes(), []byte("\nS "))
 }
@@ -250,7 +250,7 @@ func TestEncoderLimit(t *testing.T) {
 		}
 	}
 	if want := "--aa--b---a--"; got != want {
-		t.Errorf("coded are %s, want %s", got, want)
+		t.Errorf("compressed topics = %s, want %s", got, want)
 	}
 	if n := w.codings.Encoders(); n != 2 {
 		t.Errorf("%d encoders", n)

@@ -18,20 +18,20 @@ const CaughtUp = int64(math.MaxInt64)
 // Limits of a turn.
 const (
 	turnSteps   = 64                    // with clients that are behind
-	turnTime    = time.Millisecond      // for those steps, except for the last one
-	fewSteps    = 4                     // the maximum for a client that has just got something to do
-	lateShare   = 4                     // one of so many steps is for clients that have taken more
+	turnTime    = time.Millisecond      // for these steps, not counting the last one
+	fewSteps    = 4                     // a client that has taken more is in the late queue
+	lateShare   = 4                     // one in this many steps is for the late queue
 	windowBytes = eventlog.SegmentBytes // of one write
-	clockPace   = 32                    // writes for which one look at the clock is good enough
+	clockPace   = 32                    // writes per look at the clock
 	maxFetches  = 8                     // at a time
 )
 
 // sockets are the sockets of the system, or a simulation.
 type sockets interface {
-	watch(fd int, serial int32) error    // reports room, and what the client does, when that changes
+	watch(fd int, serial int32) error    // reports room, and actions of the client, as they change
 	linger(fd int, serial int32) error   // closes the sending side, and reports what arrives
-	write(fd int, p []byte) (int, error) // as much as the socket takes at once
-	discard(fd int) (open bool)          // what has arrived
+	write(fd int, p []byte) (int, error) // as much as the socket accepts at once
+	discard(fd int) (open bool)          // discards what has arrived
 	close(fd int)
 }
 
@@ -53,7 +53,7 @@ type broadcaster struct {
 	counts   stream.Counts
 	detached *atomic.Int64
 	lowest   atomic.Int64  // position of the slowest client
-	signal   chan struct{} // that there is something in what follows
+	signal   chan struct{} // one of the following fields has changed
 
 	mu       sync.Mutex
 	users    int // connections, and reservations
@@ -71,19 +71,19 @@ type broadcaster struct {
 	stopped  context.CancelFunc
 	clients  map[int32]*client // by serial
 	serial   int32
-	cursor   eventlog.Cursor // everyone in a group has everything before it
+	cursor   eventlog.Cursor // all members of groups have everything before it
 	groups   map[*topic.Filter]*group
-	ordered  []*group // the same, in an order
+	ordered  []*group // the same groups, in order
 	index    topic.Index[*group]
 	ready    queue     // clients with something to do
 	served   uint      // steps taken
-	late     queue     // and those who have had it for long: they read a history
-	apart    []*client // that are in no group
+	late     queue     // clients that have taken many steps: they read history
+	apart    []*client // clients in no group
 	waiting  []*client // to fetch
 	fetches  int
 	wheel    wheel
 	now      time.Duration
-	measured time.Duration // when lowest was
+	measured time.Duration // when lowest was computed
 	cutoff   uint64
 	mark     uint64
 	entry    int
@@ -204,7 +204,7 @@ func (b *broadcaster) sleep() time.Duration {
 	if b.measured < b.now && len(b.apart) > 0 {
 		next = min(next, b.measured+measurePace)
 	}
-	if len(b.waiting) > 0 { // for others, perhaps of another driver, to let go of memory
+	if len(b.waiting) > 0 { // until other clients, maybe of another driver, release memory
 		next = min(next, b.now+measurePace)
 	}
 	return max(next-b.now, 0)

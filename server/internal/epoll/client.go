@@ -9,17 +9,17 @@ const none = -1
 
 // A client is the stream of one client and its socket. There may be very many, so it is kept small.
 type client struct {
-	fd     int // none once it is closed
-	place  int // in group.members, or none
+	fd     int // negative once closed
+	place  int // in group.members, or negative
 	serial int32
 	left   bool
 	queued bool
-	steps  uint8 // since it was idle, up to a bound
+	steps  uint8 // taken since it was idle, up to a bound
 	stream.Stream
 	ended  Ended
 	group  *group
-	aside  int     // in broadcaster.apart, if it has no place
-	behind *client // in the queue
+	aside  int     // in broadcaster.apart, if not in a group
+	behind *client // the next one in the queue
 	slot   slot
 }
 
@@ -27,11 +27,11 @@ type client struct {
 type group struct {
 	filter  *topic.Filter
 	members []*client
-	users   int // members, and those that may become or were ones
+	users   int // all clients with the filter, members or not
 	number  int // in broadcaster.order
 
-	mark     uint64 // of the part to which the next two belong
-	from, to int    // the entries that the group wants are between these
+	mark     uint64 // the part that from and to refer to
+	from, to int    // range of the entries that the group selects
 }
 
 // enroll finds or creates the group of the client.

@@ -21,10 +21,10 @@ import (
 type Env struct {
 	Log *eventlog.Log
 
-	// Fetch reads on from the store. Nil means that there is none.
+	// Fetch reads from the store. Nil means no store.
 	Fetch func(ctx context.Context, from uint64) stream.Fetched
 
-	// Draining returns the window over which new streams end, if they are to.
+	// Draining returns the window over which new streams end, if draining.
 	Draining func() (window time.Duration, draining bool)
 
 	// Within returns a random duration less than d.
@@ -49,7 +49,7 @@ type Ended func(s *stream.Stream)
 // Attach passes the connection and its stream, which must have no pending output, to the driver. If it fails, conn is
 // unchanged.
 func (d *Driver) Attach(conn net.Conn, s *stream.Stream, peerTimeout time.Duration, ended Ended) error {
-	// Types that embed these may change what their methods do.
+	// Only these exact types: a type that embeds them may change their methods.
 	switch conn.(type) {
 	case *net.TCPConn, *net.UnixConn:
 	default:

@@ -25,7 +25,7 @@ func calm(limits eventlog.Limits) *world {
 	return w
 }
 
-// enter connects a client for the topics, with that id or as a new one.
+// enter connects a client for the topics, with that last event ID, or as a new client.
 func (w *world) enter(t testing.TB, topics []string, lastEventID string, capacity int) *simSocket {
 	t.Helper()
 	filter, err := w.filters.Acquire(topics, nil, -1)
@@ -73,7 +73,7 @@ func TestSlowReadersDelayNobody(t *testing.T) {
 		w.append(t, "history", strings.Repeat("x", 100_000))
 	}
 	honest := w.enter(t, []string{"news"}, "", 1<<20)
-	w.turns(30) // the broadcaster, which was there before, reads the history
+	w.turns(30) // the broadcaster, which already runs, reads the history
 	var slow []*simSocket
 	for range 2000 {
 		slow = append(slow, w.enter(t, []string{"history"}, eventlog.ID(w.epoch, 0), 100))
@@ -86,11 +86,11 @@ func TestSlowReadersDelayNobody(t *testing.T) {
 		w.append(t, "news", "now")
 		w.turns(1)
 		if honest.inFlight == before {
-			t.Fatalf("the event of round %d has to wait for slow readers", round)
+			t.Fatalf("round %d: the event waits for slow readers", round)
 		}
 	}
 	if pinned := w.log.Pinned(); pinned > 0 {
-		t.Errorf("%d bytes are pinned, though the history has everything", pinned)
+		t.Errorf("%d bytes are pinned, although the history has everything", pinned)
 	}
 }
 
@@ -152,7 +152,7 @@ func TestStalledReadersPinLimit(t *testing.T) {
 		}
 	}
 	if honest.check.events != 500 || honest.check.broken != nil {
-		t.Errorf("the honest subscriber has %d events: %v", honest.check.events, honest.check.broken)
+		t.Errorf("the reading subscriber has %d events: %v", honest.check.events, honest.check.broken)
 	}
 }
 

@@ -30,7 +30,7 @@ var mutations = []mutation{
 		"if e.gone || ", "if "},
 	{"a half-closed connection is not noticed", "epoll/turn.go",
 		"			c.HalfClosed()\n", ""},
-	{"room is not noticed", "epoll/turn.go",
+	{"free room in a socket is not noticed", "epoll/turn.go",
 		"			c.HasRoom()\n", ""},
 	{"room means that something is pending", "epoll/turn.go",
 		"			c.HasRoom()\n", "			c.HasRoom()\n			b.write(c, b.frame(c))\n			b.part(c)\n			b.join(c)\n"},
@@ -54,7 +54,7 @@ var mutations = []mutation{
 		"	c.left = true\n", ""},
 	{"a heartbeat is replaced by what the store returns", "stream/stream.go",
 		"		s.fetched = &f\n", "		s.fetched = &f\n		s.takeFetched(s.log.Now())\n"},
-	{"the store's epoch does not matter", "stream/stream.go",
+	{"the store's epoch is not checked", "stream/stream.go",
 		"	case f.Epoch != s.log.Extent().Epoch:", "	case f.Epoch == \"none\":"},
 	{"the end of the body is written twice", "stream/stream.go",
 		"		s.tailed = true\n		if s.sendTail", "		s.tailed = s.halfClosed\n		if s.sendTail"},
@@ -80,7 +80,7 @@ var mutations = []mutation{
 		"return Part{Gap: l.jump(c, l.afterGap(c), ID(l.epoch, c.Next-1), Expired)}, nil", "l.jump(c, l.afterGap(c), \"\", Expired)\n		return Part{Wait: true}, nil"},
 	{"a goroutine skips the event that woke it", "eventlog/waiter.go",
 		"		next = min(w.first, l.next) // or the event was taken back\n", ""},
-	{"a called waiter reads nothing", "eventlog/waiter.go",
+	{"a called waiter does not read", "eventlog/waiter.go",
 		"w == nil || w.state.Load() != parked", "w == nil || w.state.Load() == awake"},
 	{"a reader at the end of a closed log waits", "eventlog/cursor.go",
 		"c.Next == l.next && !l.closed", "c.Next == l.next"},
@@ -93,7 +93,7 @@ var mutations = []mutation{
 		"		waiter.wake()\n", "		_ = waiter\n"},
 }
 
-var mutate = flag.Bool("mutations", false, "hold the simulation against mutations of the code")
+var mutate = flag.Bool("mutations", false, "run the simulation on mutations of the code")
 
 // TestMutations runs the simulation on changed copies of the code. The simulation must detect every change.
 func TestMutations(t *testing.T) {
@@ -105,7 +105,7 @@ func TestMutations(t *testing.T) {
 			t.Parallel()
 			out := m.run(t)
 			if !bytes.Contains(out, []byte("--- FAIL: TestSimulation")) {
-				t.Errorf("the simulation does not find it:\n%s", out)
+				t.Errorf("the simulation does not detect the mutation:\n%s", out)
 			}
 		})
 	}
@@ -122,7 +122,7 @@ func (m mutation) run(t *testing.T) []byte {
 		t.Fatal(err)
 	}
 	if bytes.Count(source, []byte(m.old)) != 1 {
-		t.Fatalf("%s has %d times %q: adapt the mutation", m.file, bytes.Count(source, []byte(m.old)), m.old)
+		t.Fatalf("%s contains %d times %q, want once: adapt the mutation", m.file, bytes.Count(source, []byte(m.old)), m.old)
 	}
 	dir := t.TempDir()
 	changed, overlay, binary := filepath.Join(dir, "changed.go"), filepath.Join(dir, "overlay.json"), filepath.Join(dir, "simulation")
@@ -133,7 +133,7 @@ func (m mutation) run(t *testing.T) []byte {
 	}
 	write(t, overlay, replace)
 	if out, err := exec.Command("go", "test", "-c", "-overlay", overlay, "-o", binary, ".").CombinedOutput(); err != nil {
-		t.Fatalf("the copy does not compile: %v\n%s", err, out)
+		t.Fatalf("the mutated copy does not compile: %v\n%s", err, out)
 	}
 	out, _ := exec.Command(binary, "-test.run", "^TestSimulation$", "-test.timeout", "5m", "-seeds", "100000").CombinedOutput()
 	return out

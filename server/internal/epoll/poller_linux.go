@@ -87,9 +87,8 @@ func (p *poller) wait(events []syscall.EpollEvent) (n int) {
 	return n
 }
 
-// Readiness is reported when it changes (EPOLLET): no call is needed to turn reports on and off, and a client that has
-// closed its side is not reported without end.
-// Supported says that streams can do without goroutines.
+// Readiness is reported only when it changes (EPOLLET). So no call is needed to turn reports on and off, and a half-closed
+// connection is not reported forever. Supported reports whether streams can run without goroutines.
 const Supported = true
 
 const edge = 1 << 31
@@ -129,8 +128,8 @@ func detachSocket(conn syscall.Conn, peerTimeout time.Duration) (fd int, err err
 	if err := cmp.Or(err, failed); err != nil {
 		return none, err
 	}
-	// A stream's request is over, so what its client still sends means nothing: let it fill no memory. It is not read
-	// before the stream has ended.
+	// The request is over, so data that the client still sends is ignored. A small buffer keeps it from filling memory. It
+	// is read only after the stream has ended.
 	syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_RCVBUF, 1)
 	setPeerTimeout(fd, peerTimeout)
 	return fd, nil
@@ -155,7 +154,7 @@ func setPeerTimeout(fd int, timeout time.Duration) {
 	}
 }
 
-// write writes what the socket takes at once.
+// write writes as much as the socket accepts at once.
 func (p *poller) write(fd int, data []byte) (n int, err error) {
 	for {
 		n, err = syscall.Write(fd, data)
@@ -172,7 +171,7 @@ func (p *poller) write(fd int, data []byte) (n int, err error) {
 // discard reads what has arrived, up to a bound, and reports whether the client has left its side open.
 func (p *poller) discard(fd int) (open bool) {
 	var buffer [4096]byte
-	for range 16 { // others wait, too; what is left over is given up when the time for lingering is
+	for range 16 { // bounded, because others wait; the rest is dropped after LingerTime
 		n, err := syscall.Read(fd, buffer[:])
 		switch {
 		case err == syscall.EAGAIN:

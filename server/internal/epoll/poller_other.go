@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Supported says that streams can do without goroutines.
+// Supported reports whether streams can run without goroutines.
 const Supported = false
 
 // A poller does not exist without epoll.
@@ -26,5 +26,5 @@ func (*poller) close(int)                      { panic("epoll: no poller") }
 
 func detachSocket(syscall.Conn, time.Duration) (int, error) { return none, errors.ErrUnsupported }
 
-// SetPeerTimeout does nothing here.
+// SetPeerTimeout does nothing: only Linux supports it.
 func SetPeerTimeout(net.Conn, time.Duration) {}

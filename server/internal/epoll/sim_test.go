@@ -26,14 +26,14 @@ import (
 // The simulation runs the log, the state machine of streams and both drivers against simulated sockets, a simulated store and a
 // simulated clock. A seed decides everything that happens, so that a failure can be replayed.
 var (
-	seeds = flag.Uint64("seeds", 20_000, "how many seeds the simulation runs")
-	seed  = flag.Uint64("seed", 0, "the first of them")
+	seeds = flag.Uint64("seeds", 20_000, "`number` of seeds to run")
+	seed  = flag.Uint64("seed", 0, "the first `seed`")
 )
 
 func TestSimulation(t *testing.T) {
 	count := *seeds
 	if raceEnabled {
-		count = min(count, 1000) // what runs on one goroutine has no races to find
+		count = min(count, 1000) // the race detector finds little in a simulation on one goroutine
 	}
 	var next atomic.Uint64
 	var tasks sync.WaitGroup
@@ -65,10 +65,10 @@ type world struct {
 	now    time.Duration
 	log    *eventlog.Log
 	limits eventlog.Limits
-	faults bool // or everything goes well
+	faults bool // enables faults
 
 	epoch   string
-	history map[string][]published // by epoch, from sequence 1 on
+	history map[string][]published // by epoch, starting with sequence 1
 	store   *simStore
 
 	filters     topic.Registry
@@ -76,7 +76,7 @@ type world struct {
 	broadcaster *broadcaster
 	goroutines  netstream.Set
 	counts      stream.Counts
-	events      []event // reported, and not yet seen
+	events      []event // reported but not yet handled
 	spawned     []func()
 	routines    []*routine
 	carried     []*routine // of carriers
@@ -94,14 +94,14 @@ type world struct {
 type simClient struct {
 	socket  *simSocket
 	filter  *topic.Filter
-	pace    int // bytes that it reads at a time; 0 is a client that does not read
+	pace    int // bytes read at a time; 0 means that the client does not read
 	ended   int
 	expires time.Duration
 	timeout time.Duration // of writes
 	beat    time.Duration
 	reason  error
 
-	driver  *netstream.Driver // nil for one of the broadcaster
+	driver  *netstream.Driver // nil if the broadcaster serves it
 	routine *routine          // of the driver
 	done    bool
 }
@@ -225,7 +225,7 @@ func (w *world) publish() {
 	w.relieve()
 }
 
-// relieve does what the broker does when clients pin too much.
+// relieve does the same as the broker when clients pin too much.
 func (w *world) relieve() {
 	if cutoff := w.log.Cutoff(); cutoff != w.cutoff {
 		w.cutoff = cutoff
@@ -241,7 +241,7 @@ func (w *world) truth(epoch string, sequence uint64) (published, bool) {
 	return history[sequence-1], true
 }
 
-// available returns the sequence from which on all events are available.
+// available returns the first sequence from which all events are available.
 func (w *world) available(epoch string) uint64 {
 	switch {
 	case epoch != w.epoch:
@@ -252,7 +252,7 @@ func (w *world) available(epoch string) uint64 {
 	return w.log.Oldest()
 }
 
-// connect connects a client, as a new one or with an id.
+// connect connects a client, with or without an id.
 func (w *world) connect() {
 	if len(w.clients) >= 12 || w.log.Closed() || w.draining {
 		return
@@ -280,7 +280,7 @@ func (w *world) connect() {
 		Beat:         func() []byte { return []byte(":\n\n") },
 	}
 	if w.store != nil && config.WriteTimeout < 0 {
-		config.WriteTimeout = 2 * time.Second // or clients that do not read could keep others from reading the store
+		config.WriteTimeout = 2 * time.Second // otherwise clients that do not read could keep others from reading the store
 	}
 	greeting := []byte(":\n")
 	if gap != nil {
@@ -325,7 +325,7 @@ func (c *simClient) end(w *world, reason error) {
 	w.filters.Release(c.filter)
 }
 
-// seek does what the broker does. If the client misses events, its greeting has a gap.
+// seek does the same as the broker. If the client misses events, its greeting has a gap.
 func (w *world) seek(id string, p eventlog.Policy) (eventlog.Cursor, *eventlog.Gap, bool) {
 	c, g := w.log.Seek(id, p)
 	if w.store == nil || g == nil {
@@ -452,12 +452,12 @@ func (w *world) runSpawned() {
 	}
 }
 
-// turn runs a turn of the broadcaster, like its goroutine, and counts for how long no client was served.
+// turn runs a turn of the broadcaster, like its goroutine, and counts the turns in which a client was not served.
 func (w *world) turn() bool {
 	b := w.broadcaster
 	b.now = w.now
 	if n := w.random.IntN(len(w.events) + 1); n > 0 && w.random.IntN(3) > 0 {
-		if w.chance(3) { // late
+		if w.chance(3) { // delayed
 			w.random.Shuffle(n, func(i, j int) { w.events[i], w.events[j] = w.events[j], w.events[i] })
 		}
 		batch := append([]event(nil), w.events[:n]...)

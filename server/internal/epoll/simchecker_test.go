@@ -16,16 +16,16 @@ type checker struct {
 	world  *world
 	filter *topic.Filter
 	epoch  string
-	skips  bool // lag is answered by a gap
+	skips  bool // the policy is SkipLagging
 	framed bool
 
-	expect  uint64 // sequence from which everything that the filter selects must come
+	expect  uint64 // every event that the filter selects must arrive from this sequence on
 	events  int64
 	gaps    int
-	opened  bool // the greeting has come
+	opened  bool // the greeting has arrived
 	ended   bool
-	chunk   int  // bytes of the present chunk that are still to come
-	inChunk bool // or its line end
+	chunk   int  // remaining bytes of the current chunk
+	inChunk bool // or in its line end
 	line    []byte
 	content []byte
 	broken  error
@@ -57,7 +57,7 @@ func (c *checker) write(p []byte) {
 	}
 }
 
-// frame takes a line of the chunked coding: the size of a chunk, or its end.
+// frame parses a line of the chunked coding: the size of a chunk, or its end.
 func (c *checker) frame(p []byte) []byte {
 	i := bytes.IndexByte(p, '\n')
 	if i < 0 {
@@ -87,7 +87,7 @@ func (c *checker) frame(p []byte) []byte {
 	return p[i+1:]
 }
 
-// text takes content, and checks every complete block.
+// text parses content, and checks every complete block.
 func (c *checker) text(p []byte) {
 	c.content = append(c.content, p...)
 	for c.broken == nil {
@@ -131,7 +131,7 @@ func (c *checker) event(sequence uint64, data string) {
 	c.expect = sequence + 1
 	c.events++
 	if c.world.history[c.epoch] == nil {
-		return // what was published is not noted
+		return // published events are not recorded
 	}
 	if e, known := c.world.truth(c.epoch, sequence); !known || e.data != data || !c.filter.Has(e.topic) {
 		c.fail("event %d is %q, want %+v", sequence, data, e)
@@ -166,14 +166,14 @@ func (c *checker) gap(id uint64, data string, opening bool) {
 		c.fail("gap %s with id %d after event %d", data, id, c.expect-1)
 	}
 	switch {
-	case opening: // the stream has begun where it says
+	case opening: // the stream begins there
 	case g.Reason == eventlog.Lagged:
 		if !c.skips {
 			c.fail("a gap for lag without the policy")
 		}
 	case g.Reason == eventlog.Expired:
 		if c.expect >= c.world.available(c.epoch) {
-			c.fail("gap %s, but all from %d on is there", data, c.world.available(c.epoch))
+			c.fail("gap %s, but all events from %d on are available", data, c.world.available(c.epoch))
 		}
 	default:
 		c.fail("gap %s in the middle of a stream", data)

@@ -19,7 +19,7 @@ func (w *world) check() error {
 			return fmt.Errorf("client %d: %w", c.socket.fd, err)
 		}
 		if bound := 5*len(w.clients) + 10; c.socket.idle > bound {
-			return fmt.Errorf("client %d could be served and was not for %d turns: %v, %+v, cursor %d, now %v",
+			return fmt.Errorf("client %d was ready but not served for %d turns: %v, %+v, cursor %d, now %v",
 				c.socket.fd, c.socket.idle, c, b.clients[c.socket.serial], b.cursor.Next, w.now)
 		}
 		if bound := 3*len(w.clients) + 5; c.socket.overdue > bound {
@@ -34,11 +34,11 @@ func (w *world) check() error {
 	}
 	for _, c := range b.clients {
 		if _, events := c.Batch(); events && !w.log.Holds(&c.Cursor) {
-			return fmt.Errorf("client %d writes data that it does not hold", c.fd)
+			return fmt.Errorf("client %d is writing data that it does not hold", c.fd)
 		}
 	}
 	if int(w.detached.Load()) != w.attached() {
-		return fmt.Errorf("%d streams are counted, %d are there", w.detached.Load(), w.attached())
+		return fmt.Errorf("%d streams are counted, want %d", w.detached.Load(), w.attached())
 	}
 	for _, g := range b.ordered {
 		for i, c := range g.members {
@@ -50,7 +50,7 @@ func (w *world) check() error {
 	return nil
 }
 
-// attached returns how many streams the broadcaster has that have not ended.
+// attached returns the number of the broadcaster's streams that have not ended.
 func (w *world) attached() (n int) {
 	for _, c := range w.clients {
 		if c.driver == nil && c.ended == 0 {
@@ -65,7 +65,7 @@ func (w *world) settle() error {
 	w.faults, w.broadcaster.window = false, 1000
 	for turns := 0; ; turns++ {
 		if turns > 20_000 {
-			return errors.New("the work does not end")
+			return errors.New("the simulation does not settle")
 		}
 		busy := w.turn() || len(w.events) > 0
 		for len(w.spawned) > 0 {
@@ -107,13 +107,13 @@ func (w *world) settle() error {
 func (w *world) wantNoneWaiting() error {
 	for _, c := range w.clients {
 		if c.driver != nil && !c.done && w.log.Closed() && c.driver.Idle() {
-			return fmt.Errorf("client %d waits, though the log is closed", c.socket.fd)
+			return fmt.Errorf("client %d waits, although the log is closed", c.socket.fd)
 		}
 	}
 	return nil
 }
 
-// passTime ends the waits of streams that will ask the store again.
+// passTime ends the waits of streams before their next read of the store.
 func (w *world) passTime() bool {
 	due := stream.Forever
 	wait := func(s *stream.Stream) {
@@ -139,7 +139,7 @@ func (w *world) passTime() bool {
 // finish lets all clients read, and then checks that every client has received everything, nothing is overdue, counts add up, and
 // ended streams are released.
 func (w *world) finish() error {
-	if w.store != nil { // or those before deleted events wait for what comes after them
+	if w.store != nil { // otherwise clients before deleted events wait for the next event
 		w.store.append("a", "last")
 		w.faults = false
 		w.store.report()
@@ -176,7 +176,7 @@ func (w *world) finish() error {
 	if err := w.everyoneHasEverything(); err != nil {
 		return err
 	}
-	// Time passes: heartbeats come, grants expire.
+	// Time passes: heartbeats are sent, and grants expire.
 	w.now += 4 * time.Second
 	if err := w.settle(); err != nil {
 		return err
@@ -204,11 +204,11 @@ func (w *world) stalledAreBounded() error {
 	for _, c := range w.clients {
 		s := c.socket
 		if c.ended == 0 && c.driver == nil && (s.reset || s.halfClosed && c.pace > 0) {
-			return fmt.Errorf("the disconnect of client %d is not noticed", s.fd)
+			return fmt.Errorf("the disconnect of client %d was not noticed", s.fd)
 		}
 	}
 	if w.store == nil && w.limits.Pinned >= 0 && w.log.Pinned() > w.limits.Pinned {
-		return fmt.Errorf("%d bytes are pinned while some do not read, of %d", w.log.Pinned(), w.limits.Pinned)
+		return fmt.Errorf("%d bytes are pinned while some clients do not read, limit %d", w.log.Pinned(), w.limits.Pinned)
 	}
 	for range 3 {
 		if err := w.settle(); err != nil {
@@ -227,7 +227,7 @@ func (w *world) stalledAreBounded() error {
 // lingerTimes is longer than any stream lingers.
 const lingerTimes = 10 * stream.LingerTime
 
-// rest checks that nothing is due, and that no memory is held needlessly.
+// rest checks that nothing is due and no memory is pinned.
 func (w *world) rest() error {
 	for _, c := range w.broadcaster.clients {
 		if due := c.Due(); due < w.now-wheelTick {
@@ -235,7 +235,7 @@ func (w *world) rest() error {
 		}
 	}
 	if w.limits.Pinned >= 0 && w.log.Pinned() > w.limits.Pinned {
-		return fmt.Errorf("%d bytes are pinned, of %d", w.log.Pinned(), w.limits.Pinned)
+		return fmt.Errorf("%d bytes are pinned, limit %d", w.log.Pinned(), w.limits.Pinned)
 	}
 	return nil
 }
@@ -288,11 +288,11 @@ func (w *world) wantNothingLeft() error {
 		case !c.socket.closed:
 			return fmt.Errorf("client %d is not closed", c.socket.fd)
 		case c.reason == nil:
-			return fmt.Errorf("client %d ended for no reason", c.socket.fd)
+			return fmt.Errorf("client %d ended without a reason", c.socket.fd)
 		}
 	}
 	if n := len(b.clients) + len(b.groups) + len(b.ordered) + len(b.apart) + b.wheel.count + b.users; n > 0 || b.ready.first != nil || b.late.first != nil {
-		return fmt.Errorf("the broadcaster keeps something: %d clients, %d groups, %d apart, %d timers, %d users",
+		return fmt.Errorf("the broadcaster is not empty: %d clients, %d groups, %d apart, %d timers, %d users",
 			len(b.clients), len(b.groups), len(b.apart), b.wheel.count, b.users)
 	}
 	if n := w.filters.Len(); n > 0 {

@@ -8,15 +8,15 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/server/internal/netstream"
 )
 
-// A simSocket is one end of a connection whose other end the simulation has.
+// A simSocket is the server's end of a connection. The simulation is the client.
 type simSocket struct {
 	world    *world
 	fd       int
 	serial   int32
 	capacity int
 	inFlight int
-	wants    bool // room is reported when there is some
-	partial  bool // the system takes less than there is room for, at times
+	wants    bool // report room when there is some
+	partial  bool // sometimes accepts less than there is room for
 
 	watched, lingering, closed bool
 	reset, halfClosed          bool // by the client
@@ -27,7 +27,7 @@ type simSocket struct {
 	overdue                    int // turns
 }
 
-// write accepts as much as there is room for.
+// write accepts what fits.
 func (s *simSocket) write(p []byte) (int, error) {
 	switch {
 	case s.closed:
@@ -54,7 +54,7 @@ func (s *simSocket) write(p []byte) (int, error) {
 	return n, nil
 }
 
-// drain makes the client read, and the socket report room if the broadcaster waits for it.
+// drain makes the client read n bytes. The socket reports room if the broadcaster waits for it.
 func (s *simSocket) drain(n int) {
 	s.inFlight -= min(n, s.inFlight)
 	if s.wants && s.inFlight < s.capacity {

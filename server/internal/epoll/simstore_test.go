@@ -29,7 +29,7 @@ func (s *simStore) append(name, data string) {
 	w.history[w.epoch] = append(w.history[w.epoch], published{topic.Make(name), data, false})
 }
 
-// records returns those that are not deleted.
+// records returns the records that are not deleted.
 func (s *simStore) records(from, to uint64) (records []eventlog.Record) {
 	for i := from; i < to; i++ {
 		e, known := s.world.truth(s.world.epoch, i)
@@ -67,7 +67,7 @@ func (s *simStore) fetch(from uint64) (f stream.Fetched) {
 	}
 	f.Epoch, f.First = s.world.epoch, s.first
 	if s.world.chance(10) {
-		f.Records = nil // a copy that is not up to date
+		f.Records = nil // a stale copy
 	}
 	return f
 }

@@ -42,7 +42,7 @@ func (b *broadcaster) admitClient(c *client) {
 	b.clients[c.serial] = c
 	b.enroll(c)
 	b.setApart(c)
-	if c.Cursor.Next < b.cursor.Next { // it wants a history, and who wants none need not wait for that
+	if c.Cursor.Next < b.cursor.Next { // it reads history, so it queues behind clients that do not
 		c.steps = fewSteps + 1
 	}
 	if err := b.sockets.watch(c.fd, c.serial); err != nil {
@@ -169,7 +169,7 @@ func (b *broadcaster) fan(g *group, batch stream.Batch) {
 		}
 		b.continueAlone(c, batch, frame, n, err)
 		if c.place == done {
-			done++ // or the place is another's now
+			done++ // otherwise another client has taken the place
 		}
 	}
 	if sent > 0 {
@@ -296,11 +296,11 @@ func (b *broadcaster) settle(c *client) {
 	case c.Cursor.Next == b.cursor.Next:
 		b.join(c)
 	case c.Cursor.Next > b.cursor.Next:
-		b.push(c) // until the groups have what was published since
+		b.push(c) // until the groups have the events published since
 	}
 }
 
-// relieve closes the streams that make the log keep too much.
+// relieve closes the streams that hold the oldest dropped segments, if clients hold too much.
 func (b *broadcaster) relieve() {
 	if len(b.waiting) > 0 && b.log.Full() {
 		b.cutCopy()
@@ -344,7 +344,7 @@ func (b *broadcaster) fetch(ctx context.Context, serial int32, from uint64) {
 	b.spawn(func() {
 		fetched := b.env.Fetch(ctx, from)
 		b.order(func() {
-			if ctx == b.ctx { // or it was asked for before the broadcaster stopped
+			if ctx == b.ctx { // otherwise the broadcaster has stopped since
 				b.fetched(serial, fetched)
 			}
 		})
@@ -364,7 +364,7 @@ func (b *broadcaster) fetched(serial int32, f stream.Fetched) {
 func (b *broadcaster) handle(events []event) {
 	for _, e := range events {
 		c := b.clients[e.serial]
-		if c == nil { // it is from before the client was closed
+		if c == nil { // an old event of a client that is closed
 			continue
 		}
 		if e.room {
@@ -393,16 +393,16 @@ func (b *broadcaster) sync(c *client) {
 	}
 }
 
-// due is called when the time of the client has come.
+// due is called when the client is due.
 func (b *broadcaster) due(c *client) {
-	if b.now < c.Due() { // it was put off since
+	if b.now < c.Due() { // it was postponed since
 		b.schedule(c)
 		return
 	}
 	b.push(c)
 }
 
-// schedule arranges a call of due for c. If the time moves to later, it need not be called again.
+// schedule arranges a call of due for c. It need not be called again if the time moves later.
 func (b *broadcaster) schedule(c *client) {
 	if c.fd == none {
 		return

@@ -19,7 +19,7 @@ type wheel struct {
 // A slot is the place of a client in a wheel.
 type slot struct {
 	next, previous *client
-	tick           int64 // zero: it has none
+	tick           int64 // zero: not in the wheel
 }
 
 // put adds c, or moves it if it is in the wheel, so that it is due at that time or earlier.
@@ -69,7 +69,7 @@ func (w *wheel) turn(now time.Duration, due func(*client)) {
 	}
 }
 
-// next returns when turn next has something to do, or false if never.
+// next returns when to call turn next, or false if the wheel is empty.
 func (w *wheel) next() (time.Duration, bool) {
 	if w.count == 0 {
 		return 0, false

@@ -37,7 +37,7 @@ func TestWheel(t *testing.T) {
 				due, ok := want[c]
 				switch {
 				case !ok:
-					t.Fatal("one is due that was taken out, or was due before")
+					t.Fatal("a connection is due that was removed, or was due before")
 				case due > now:
 					w.put(c, due)
 				default:
@@ -51,7 +51,7 @@ func TestWheel(t *testing.T) {
 			}
 		}
 		if w.count != len(want) {
-			t.Fatalf("%d are in the wheel, want %d", w.count, len(want))
+			t.Fatalf("%d connections are in the wheel, want %d", w.count, len(want))
 		}
 	}
 }
@@ -61,7 +61,7 @@ func TestWheelNext(t *testing.T) {
 	if _, ok := w.next(); ok {
 		t.Error("an empty wheel has a next time")
 	}
-	w.turn(time.Hour, func(*client) { t.Error("an empty wheel has one due") })
+	w.turn(time.Hour, func(*client) { t.Error("an empty wheel has a connection that is due") })
 	var soon, late, never client
 	w.put(&never, math.MaxInt64)
 	w.put(&late, time.Hour+10*wheelTick)

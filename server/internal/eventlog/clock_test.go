@@ -6,9 +6,8 @@ import (
 	"unsafe"
 )
 
-// stepped returns the time that a clock showed which was d behind and has been corrected since. It changes the wall clock reading
-// and keeps the monotonic one. No function of package time does that, so this depends on the layout of a Time, and fails if that
-// has changed.
+// stepped returns at with its wall clock reading moved by d and the same monotonic reading, as if the clock had been
+// stepped. Package time has no function for that, so this depends on the layout of a Time and fails if the layout changes.
 func stepped(t *testing.T, at time.Time, d time.Duration) time.Time {
 	t.Helper()
 	const secondsShift = 30 // of the first word, above the nanoseconds

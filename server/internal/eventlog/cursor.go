@@ -9,18 +9,18 @@ import (
 // A Cursor is the place of a reader in the log. Only one goroutine may use it at a time, except in Log.MustLetGo.
 type Cursor struct {
 	Next     uint64 // sequence of the next event to read
-	Position int64  // where that begins
-	Until    uint64 // sequence not to read beyond, unless zero
-	Live     uint64 // sequence of the first event that was published since the reader came
+	Position int64  // where that event begins
+	Until    uint64 // sequence to stop before, unless zero
+	Live     uint64 // sequence of the first event published after the reader began
 
 	Policy
 	generation uint64
 
-	// Events that the log held at the last read, whether history or a burst, do not make a reader slow: only events published
-	// after this position count as lag.
+	// Only events published after this position count as lag. Events that the log held at the last read, history or a
+	// burst, do not.
 	settled int64
 	waits   bool
-	behind  bool // it continues from the store, at its own pace
+	behind  bool // the reader continues from the store, at its own pace
 
 	held *Segment // under the log's lock
 }
@@ -80,7 +80,7 @@ func (l *Log) Read(c *Cursor, w *Waiter) (Part, error) {
 	case c.Next == l.next && l.closed:
 		return Part{}, ErrEnd
 	case c.Until != 0 && c.Next >= c.Until:
-		c.waits = true // somebody else brings what follows: that is not the reader's lag
+		c.waits = true // waiting for the caller to raise Until is not lag
 		return Part{Wait: true}, nil
 	case !c.behind && over(l.head-max(c.Position, c.settled), c.MaxLag):
 		return Part{}, ErrLag
@@ -92,7 +92,7 @@ func (l *Log) Read(c *Cursor, w *Waiter) (Part, error) {
 	case c.Next < l.next:
 		p := l.take(c)
 		if w != nil && c.Next == l.next && !l.closed {
-			l.park(w) // and no second Read is needed, unless more is published: see Waits
+			l.park(w) // so no second Read is needed until more is published: see Waits
 		}
 		return p, nil
 	}
@@ -106,7 +106,7 @@ func (l *Log) Read(c *Cursor, w *Waiter) (Part, error) {
 func (l *Log) take(c *Cursor) Part {
 	s := l.segment(c.Next)
 	p := Part{Data: s.data, Entries: s.entries[c.Next-s.first:], From: int(c.Position - s.start), First: c.Next, start: s.start}
-	for _, bound := range []uint64{c.Until, c.Live} { // history and live events come apart
+	for _, bound := range []uint64{c.Until, c.Live} { // history and live events come in separate parts
 		if bound > c.Next && bound-c.Next < uint64(len(p.Entries)) {
 			p.Entries = p.Entries[:bound-c.Next]
 		}
@@ -172,7 +172,7 @@ func (l *Log) Resume(c *Cursor) (bool, error) {
 	case c.generation != l.generation:
 		return false, ErrDisconnected
 	case c.Next < l.first:
-		c.Position = l.position(l.first) // lag counts what is kept
+		c.Position = l.position(l.first) // events that the log does not keep are not lag
 		return false, nil
 	}
 	l.move(c, c.Next)
@@ -186,7 +186,7 @@ func (c Cursor) Copy() Cursor {
 	return c
 }
 
-// Follow moves c to the place of other, whose reader read the log at the same time.
+// Follow moves c to the place of other, which was read at the same time.
 func (c *Cursor) Follow(other *Cursor) {
 	c.Next, c.Position, c.settled, c.waits = other.Next, other.Position, other.settled, other.waits
 }

@@ -12,7 +12,7 @@ const (
 	Expired   = "expired"   // the next event is no longer kept
 	Future    = "future"    // the id has not been assigned yet
 	Epoch     = "epoch"     // the id belongs to another log, most often to an earlier run of the program
-	Malformed = "malformed" // the id has not the form of an id
+	Malformed = "malformed" // the id is not in the form of an id
 	Lagged    = "lag"       // the client was too slow and was moved to the newest event
 )
 

@@ -8,7 +8,7 @@ import (
 // An Extent says which ids a reader can continue from.
 type Extent struct {
 	Epoch       string
-	Earlier     map[string]uint64 // epochs before, each with the last sequence that still means the same
+	Earlier     map[string]uint64 // earlier epochs, each with the last sequence that is still valid
 	First, Next uint64            // sequences of the oldest event kept, and of the next one
 }
 
@@ -30,7 +30,7 @@ func (e Extent) Locate(id string) (sequence uint64, reason string) {
 	return sequence, ""
 }
 
-// continues reports whether the sequence means the same as in that earlier epoch.
+// continues reports whether the sequence of that earlier epoch is still valid.
 func (e Extent) continues(epoch string, sequence uint64) bool {
 	last, known := e.Earlier[epoch]
 	return known && sequence <= last

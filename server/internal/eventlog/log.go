@@ -62,7 +62,7 @@ type Log struct {
 	next       uint64            // sequence of the next event
 	head       int64             // position after the newest event
 	generation uint64            // of the streams, which end when it changes
-	wake       chan struct{}     // closed by the next append; nil while nobody waits
+	wake       chan struct{}     // closed by the next append; nil without waiting readers
 	closed     bool
 	orphans    []*Segment // dropped and still held, oldest first
 	dropped    uint64     // how many segments were dropped while held
@@ -70,10 +70,10 @@ type Log struct {
 	groups  map[*topic.Filter]*waiters
 	index   topic.Index[*waiters]
 	called  []*Waiter  // to be woken
-	emptied []*waiters // groups that are in the index still
+	emptied []*waiters // groups without waiters that are still in the index
 
 	pinned  atomic.Int64  // bytes of the orphans
-	charged atomic.Int64  // bytes of what readers have copies of
+	charged atomic.Int64  // bytes of readers' copies
 	cutoff  atomic.Uint64 // holders of orphans up to this one must let go
 }
 
@@ -84,7 +84,7 @@ type Segment struct {
 	data    []byte // never grows beyond its capacity, since readers refer to it
 	entries []Entry
 	holders int
-	orphan  uint64 // which one it is, or zero
+	orphan  uint64 // its number among the orphans, or zero
 }
 
 // An Entry is one event of a segment.
@@ -164,7 +164,7 @@ func (l *Log) appendAll(items []Item) (ids []string, w wakening, failed int, err
 		id, err := l.encode(unique.Make(item.Topic), item.Event)
 		if err != nil {
 			undo()
-			return nil, l.waken(), i, err // those who were called find nothing
+			return nil, l.waken(), i, err // readers that were called find no event
 		}
 		ids = append(ids, id)
 	}
@@ -184,7 +184,7 @@ func (l *Log) undo() func() {
 	return func() {
 		l.segments = slices.Delete(l.segments, segments, len(l.segments))
 		l.next, l.head = next, head
-		for _, w := range l.called { // for an event whose sequence is another's now
+		for _, w := range l.called { // they were called for a sequence that another event gets now
 			w.first = min(w.first, next)
 		}
 		if segments > 0 {

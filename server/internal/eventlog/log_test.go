@@ -115,7 +115,7 @@ func TestRetentionByAge(t *testing.T) {
 			t.Errorf("%d events of %d bytes kept from %d, want none from 4", events, bytes, first)
 		}
 		if len(l.segments) != 0 {
-			t.Errorf("%d segments are kept for nothing", len(l.segments))
+			t.Errorf("%d empty segments are kept", len(l.segments))
 		}
 		// Dropped events must not prevent new ones.
 		c, _ := l.Seek("", Policy{MaxLag: -1})
@@ -243,7 +243,7 @@ func TestLag(t *testing.T) {
 	const maxLag = 1000
 	events := func(n int) string { return strings.Repeat("x", n) }
 	tests := map[string]struct {
-		before func(*Log, *Cursor) // the reader turns to the log
+		before func(*Log, *Cursor) // the reader reads
 		after  int                 // bytes of data published then
 		lags   bool
 	}{
@@ -251,7 +251,7 @@ func TestLag(t *testing.T) {
 			fill(t, l, 1, events(5*maxLag))
 			*c, _ = l.Seek(l.epoch+"-0", Policy{MaxLag: maxLag})
 		}, 900, false},
-		"what follows history does": {func(l *Log, c *Cursor) {
+		"events after history count": {func(l *Log, c *Cursor) {
 			fill(t, l, 1, events(5*maxLag))
 			*c, _ = l.Seek(l.epoch+"-0", Policy{MaxLag: maxLag})
 		}, 1001, true},
@@ -260,7 +260,7 @@ func TestLag(t *testing.T) {
 			fill(t, l, 10, events(maxLag))
 			l.Read(c, nil)
 		}, 900, false},
-		"what follows a burst does": {func(l *Log, c *Cursor) {
+		"events after a burst count": {func(l *Log, c *Cursor) {
 			l.Read(c, nil)
 			fill(t, l, 10, events(maxLag))
 			l.Read(c, nil)
@@ -278,7 +278,7 @@ func TestLag(t *testing.T) {
 				t.Fatalf("read: %v, want lag: %v", err, test.lags)
 			}
 			if err != nil && c.Next != next {
-				t.Error("the cursor moved, so that its id is that of an event it did not get")
+				t.Error("the cursor moved past events that the reader did not get")
 			}
 		})
 	}
@@ -315,7 +315,7 @@ func TestWaitingReadersAreWoken(t *testing.T) {
 			<-first
 			<-second
 			if l.wake != nil {
-				t.Error("a channel is kept without waiters")
+				t.Error("the channel is kept without waiters")
 			}
 			if wake(l); calls != 1 {
 				t.Errorf("a waiter is woken %d times before it reads", calls)
@@ -365,7 +365,7 @@ func TestWaitersAreWokenByFilter(t *testing.T) {
 	}
 	for range 2000 {
 		name := []string{"a", "b", "c", "a.x", "d"}[random.IntN(5)]
-		if random.IntN(10) == 0 { // one that is taken back
+		if random.IntN(10) == 0 { // a batch that is undone
 			l.AppendAll([]Item{{Topic: name}, {Topic: "a"}, {"b", sse.Event{Type: "\n"}}})
 			continue
 		}

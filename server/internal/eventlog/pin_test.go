@@ -60,14 +60,14 @@ func TestCutoff(t *testing.T) {
 		}
 		for _, c := range cursors {
 			if l.MustLetGo(c) {
-				t.Fatal("a reader of a newer segment must let go, or one of an older segment need not")
+				t.Fatal("a reader of a newer segment must let go, or a reader of an older one need not")
 			}
 		}
 		if l.Pinned() > 8*size {
-			t.Fatalf("%d bytes are pinned after all readers that must have let go", l.Pinned())
+			t.Fatalf("%d bytes are pinned after all readers that must let go have done so", l.Pinned())
 		}
 	}
 	if len(cursors) < 4 {
-		t.Errorf("only %d hold something: too many must let go", len(cursors))
+		t.Errorf("only %d readers hold a segment: too many must let go", len(cursors))
 	}
 }

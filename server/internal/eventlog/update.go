@@ -12,7 +12,7 @@ import (
 type Update struct {
 	Epoch   string
 	Earlier map[string]uint64 // see Extent
-	Last    uint64            // sequence of the newest event that this update knows, even if it was deleted
+	Last    uint64            // sequence of the newest event that this update covers, even if deleted
 	Records []Record          // in order
 }
 
@@ -32,7 +32,7 @@ func (r Record) AppendTo(dst []byte, id string) []byte {
 	if err != nil {
 		panic(err) // an epoch does not break its line
 	}
-	return append(line[:len(line)-1], r.Block...) // without the end of the block that sets an id alone
+	return append(line[:len(line)-1], r.Block...) // without the blank line after the id
 }
 
 // Update applies a report of the store. With another epoch, or a Last that goes back, the log starts over after Last.

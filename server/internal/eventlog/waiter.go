@@ -10,7 +10,7 @@ import (
 type Waiter struct {
 	wake  func()
 	group *waiters
-	place int           // in the group's list, while it is parked there
+	place int           // in the group's list, while parked
 	state atomic.Uint32 // changed under the log's lock
 	first uint64        // sequence of the first event that it was woken for
 }
@@ -19,7 +19,7 @@ type Waiter struct {
 const (
 	awake  uint32 = iota
 	parked        // nothing was published for it since it read to the end
-	called        // something was, and it has not read it
+	called        // something was published, and it has not read it
 )
 
 // waiters are the waiters with the same filter.
@@ -29,8 +29,8 @@ type waiters struct {
 	parked []*Waiter
 }
 
-// NewWaiter returns a waiter. wake is called when a Read that found nothing would find something. It must not block or
-// call the log. Release the waiter when its reader has ended.
+// NewWaiter returns a waiter. wake is called when there is something to read again. It must not block or call the log.
+// Release the waiter when its reader has ended.
 func (l *Log) NewWaiter(f *topic.Filter, wake func()) *Waiter {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -58,7 +58,7 @@ func (l *Log) Release(w *Waiter) {
 }
 
 // Waits reports whether nothing was published for the waiter since its reader reached the end. Then calling Read is not
-// necessary. It may return false for a reader that has all events.
+// necessary. It may return false even if there is nothing to read.
 func (l *Log) Waits(c *Cursor, w *Waiter) bool {
 	if w == nil || w.state.Load() != parked {
 		return false
@@ -68,7 +68,7 @@ func (l *Log) Waits(c *Cursor, w *Waiter) bool {
 	return true
 }
 
-// park makes w wait. Its reader has all events, or will have after it processes what it has just read.
+// park makes w wait. Its reader has all events, or will after it processes its last part.
 func (l *Log) park(w *Waiter) {
 	g := w.group
 	if len(g.parked) == 0 {
@@ -92,7 +92,7 @@ func (l *Log) unpark(c *Cursor, w *Waiter) {
 	}
 	l.wakeUp(w)
 	if next <= c.Next {
-		return // what it has written since may hold newer events, coded together with those that it had read
+		return // it may have written newer events since, which were compressed together with its own
 	}
 	if next >= l.first {
 		l.move(c, next)
@@ -157,13 +157,13 @@ func (l *Log) callAll() {
 	l.emptied = l.emptied[:0]
 }
 
-// A wakening has the readers to wake after the lock is released, because they will take it.
+// A wakening has the readers to wake. Wake them after the lock is released, because they take it.
 type wakening struct {
 	broadcast chan struct{}
 	called    []*Waiter
 }
 
-// waken returns the readers to wake after the changes made under the lock.
+// waken returns the readers to wake after the lock is released.
 func (l *Log) waken() (w wakening) {
 	w = wakening{l.wake, l.called}
 	l.wake, l.called = nil, nil

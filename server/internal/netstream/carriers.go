@@ -14,16 +14,16 @@ import (
 // Carriers are goroutines that write new events to waiting streams. The zero Carriers has none. They start when there
 // is work and end when there is none.
 //
-// A connection that does not accept data blocks its carrier. Then others replace it, and the stream is left to its own
-// goroutine for a while, which doubles each time and shrinks with each turn that does not block. So stalled clients
-// delay others by a few ticks, and not again soon: the number of carriers doubles with each tick in which all are
-// blocked. A carrier that the system does not run for so long looks the same, which costs little.
+// A connection that does not accept data blocks its carrier. Others then replace the carrier, and the stream is left to its
+// own goroutine for a while. That time doubles with each block and shrinks with each turn without one. The number of
+// carriers doubles with each tick in which all are blocked. So stalled clients delay others by a few ticks, and not again
+// soon. A carrier that the system does not schedule for a tick also counts as blocked, which costs little.
 type Carriers struct {
 	mu      sync.Mutex
-	queue   []*Driver // from head on
+	queue   []*Driver // starts at head
 	head    int
 	working []*Carrier
-	blocked int // of those working
+	blocked int // of the working carriers
 	ticking bool
 }
 
@@ -34,7 +34,7 @@ const tick = 5 * time.Millisecond
 // maxOutputs is the number of outputs of a stream after which it is left to its goroutine, because it reads history.
 const maxOutputs = 8
 
-// How many times a stream is not carried after a write that blocked: at first, and at most.
+// How many times a stream is not carried after a write that blocked: first, and maximum.
 const (
 	minAlone = 16
 	maxAlone = 1 << 16
@@ -42,11 +42,11 @@ const (
 
 // A Carrier is one goroutine.
 type Carrier struct {
-	Blocked atomic.Bool // it did not move for a tick, and is replaced
+	Blocked atomic.Bool // it made no step for a tick, and was replaced
 
-	steps   atomic.Uint64 // outputs that were written
+	steps   atomic.Uint64 // outputs written
 	seen    uint64        // steps at the last tick
-	now     time.Duration // when the last one was written
+	now     time.Duration // when the last output was written
 	current *Driver
 }
 
@@ -91,7 +91,7 @@ func (c *Carriers) next(k *Carrier) bool {
 	}
 	k.current = c.queue[c.head]
 	c.queue[c.head] = nil
-	if c.head++; 2*c.head >= len(c.queue) { // or a queue that is never empty would grow forever
+	if c.head++; 2*c.head >= len(c.queue) { // otherwise a queue that is never empty would grow forever
 		n := copy(c.queue, c.queue[c.head:])
 		clear(c.queue[n:])
 		c.queue, c.head = c.queue[:n], 0
@@ -129,7 +129,7 @@ func (c *Carriers) abort(k *Carrier) {
 	}
 }
 
-// look replaces each carrier that has not moved since the last tick by two.
+// look replaces each carrier without a step since the last tick by two.
 func (c *Carriers) look() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -169,7 +169,7 @@ func (k *Carrier) Serve(d *Driver) {
 		if !returned {
 			d.failure = &failure{recover()}
 			if d.failure.problem != nil && d.env.Panicked != nil {
-				d.env.Panicked(d.failure.problem, debug.Stack()) // which the goroutine of the request does not have
+				d.env.Panicked(d.failure.problem, debug.Stack()) // the goroutine of the request has another stack
 			}
 			d.signal <- struct{}{}
 		}
@@ -189,7 +189,7 @@ func (d *Driver) carry(k *Carrier) {
 			d.penalty = max(d.penalty-1, 0)
 			d.arm(k.now)
 			if d.release() {
-				return // somebody else may have it already
+				return // another goroutine may own it already
 			}
 			k.now = d.env.Log.Now()
 		case stream.Write:

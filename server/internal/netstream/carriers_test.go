@@ -138,7 +138,7 @@ func TestEveryStreamGetsEveryEvent(t *testing.T) {
 			h.ended.Wait()
 			for i, conn := range conns {
 				if got := conn.data(); got != upTo(events) {
-					t.Fatalf("seed %d: stream %d has %q", seed, i, got)
+					t.Fatalf("seed %d: stream %d got %q", seed, i, got)
 				}
 			}
 		})
@@ -169,17 +169,17 @@ func TestStalledStreamsDoNotBlockOthers(t *testing.T) {
 			time.Sleep(tick)
 		}
 		if took := time.Since(begun); took > 20*tick {
-			t.Errorf("300 stalled streams delay another one by %v", took)
+			t.Errorf("300 stalled streams delay another stream by %v", took)
 		}
-		for stalled.Load() < 300 { // the other one was not necessarily the last in the queue
+		for stalled.Load() < 300 { // the fast stream was not necessarily the last in the queue
 			time.Sleep(tick)
 		}
-		time.Sleep(3 * tick) // until the last ones are known to be stalled
+		time.Sleep(3 * tick) // until the last ones count as stalled
 		begun = time.Now()
 		h.publish(t, "a", 1)
 		synctest.Wait()
 		if got := honest.data(); got != upTo(2) || time.Since(begun) > 0 {
-			t.Errorf("stalled streams delay another one again: it has %q", got)
+			t.Errorf("stalled streams delay another stream again: it has %q", got)
 		}
 		close(room)
 		h.log.Close()
@@ -223,7 +223,7 @@ func TestStreamsAreCarriedAgain(t *testing.T) {
 			if got := wait(true); got < penalty-1 || got > penalty {
 				t.Errorf("block %d: the stream is alone for %d turns, want %d", i, got, penalty)
 			}
-			penalty-- // by the turn that was carried
+			penalty-- // because of the carried turn
 		}
 		for range penalty {
 			turn()
@@ -232,7 +232,7 @@ func TestStreamsAreCarriedAgain(t *testing.T) {
 		turn()
 		block.Store(false)
 		if got := wait(true); got > minAlone {
-			t.Errorf("a stream that has not blocked for long is alone for %d turns, want %d", got, minAlone)
+			t.Errorf("a stream that has not blocked for a long time is alone for %d turns, want %d", got, minAlone)
 		}
 		h.log.Close()
 		h.ended.Wait()
@@ -241,7 +241,7 @@ func TestStreamsAreCarriedAgain(t *testing.T) {
 
 // A panic or a Goexit in a write on a carrier is raised again in the goroutine of the request.
 func TestCarrierFailuresAreRaised(t *testing.T) {
-	failure := errors.New("a middleware's")
+	failure := errors.New("middleware failed")
 	tests := map[string]struct {
 		write func()
 		want  any
@@ -336,7 +336,7 @@ func TestQueueMemoryIsBounded(t *testing.T) {
 		}
 		h.carriers.mu.Lock()
 		if n := cap(h.carriers.queue); n > 10*streams {
-			t.Errorf("the queue has room for %d drivers, and there are %d", n, streams)
+			t.Errorf("the queue has room for %d drivers, but only %d exist", n, streams)
 		}
 		h.carriers.mu.Unlock()
 		h.log.Close()
@@ -409,13 +409,13 @@ func TestLateEviction(t *testing.T) {
 		h.ended.Go(func() { d.Run(context.Background()) })
 		synctest.Wait()
 		d.evict()
-		d.evicted.Store(true) // as if it had let go just then
+		d.evicted.Store(true) // as if it had let go at that moment
 		h.publish(t, "a", 0)
 		synctest.Wait()
 		d.Do(func(s *stream.Stream) { s.DepartAt(h.log.Now(), 0) })
 		h.ended.Wait()
 		if got := conn.data(); got != upTo(1) || d.Ended() != stream.ErrDraining {
-			t.Errorf("it has %q, and ended by %v", got, d.Ended())
+			t.Errorf("the stream has %q, and ended by %v", got, d.Ended())
 		}
 	})
 }

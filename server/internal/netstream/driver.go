@@ -30,29 +30,29 @@ type Conn interface {
 // Env is what a driver needs besides the connection.
 type Env struct {
 	Log   *eventlog.Log
-	Fetch func(ctx context.Context, from uint64) stream.Fetched // reads on from the store
+	Fetch func(ctx context.Context, from uint64) stream.Fetched // reads from the store
 
-	Carry func(*Driver) // has a Carrier serve the stream; nil means that its goroutine does
+	Carry func(*Driver) // queues the stream for a carrier; nil means that its goroutine serves it
 
 	Panicked func(problem any, stack []byte) // reports a panic on a carrier, whose stack is lost; may be nil
 
 	// A simulation replaces these.
 	Clock func() time.Time // for deadlines; nil means time.Now
 	Arm   func()           // stands in for setting a timer
-	Pause func(*Driver)    // returns when Awake reports true; nil means to wait for that
+	Pause func(*Driver)    // returns when Awake reports true; nil means the driver waits itself
 }
 
-// ErrPanicked is why a stream ended whose writer panicked or called [runtime.Goexit].
+// ErrPanicked is the end of a stream whose writer panicked or called [runtime.Goexit].
 var ErrPanicked = errors.New("writing to the client panicked")
 
-// caughtUp is the position of a stream that has everything.
+// caughtUp is the position of a stream that has all events.
 const caughtUp = math.MaxInt64
 
 // Only its owner uses a stream. The goroutine that changes the state from idle becomes the owner.
 const (
 	idle  uint32 = iota // no owner: the stream waits
 	taken               // owned by its goroutine or a carrier
-	again               // the same, and the owner may have missed something to do
+	again               // taken, and the owner may have missed an input
 )
 
 // A Driver drives one stream.
@@ -76,7 +76,7 @@ type Driver struct {
 	command stream.Command // for its goroutine to carry out, unless Wait
 	failure *failure       // of a carrier
 	alone   int            // how many more times its goroutine serves the stream
-	penalty int            // half of that number when a write blocks again
+	penalty int            // half of alone after the next write that blocks
 
 	waiting atomic.Bool // there are inputs
 	mu      sync.Mutex
@@ -99,7 +99,7 @@ func New(env Env, s *stream.Stream, conn Conn, coder *coding.Client) *Driver {
 // TakeOver makes the driver write to a hijacked connection.
 func (d *Driver) TakeOver(conn Conn, counts *stream.Counts) {
 	d.conn, d.framed = conn, true
-	d.deadline = 0 // hijacking undid it
+	d.deadline = 0 // hijacking removed the deadline
 	d.Detach(counts)
 }
 
@@ -162,7 +162,7 @@ func (d *Driver) mustGo() bool {
 		return true
 	}
 	d.evicted.Store(false)
-	d.deadline = 0 // it is long past
+	d.deadline = 0 // the deadline is in the past
 	return false
 }
 
@@ -369,7 +369,7 @@ func (d *Driver) writeFramed() (n int, err error) {
 
 // finish writes the end of a compressed body. net/http writes the rest.
 func (d *Driver) finish(now time.Duration) {
-	d.deadline = 0 // the last one may be long past
+	d.deadline = 0 // the last deadline may be in the past
 	d.setDeadline(now)
 	if d.coder == nil {
 		return

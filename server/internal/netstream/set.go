@@ -56,7 +56,7 @@ func (s *Set) Lowest() int64 {
 	return lowest
 }
 
-// Relieve closes the streams that make the log keep too much.
+// Relieve closes the streams that hold the oldest dropped segments, if clients hold too much.
 func (s *Set) Relieve(log *eventlog.Log) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

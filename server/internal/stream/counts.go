@@ -12,13 +12,13 @@ type Counts struct {
 	Latency                         Latency
 }
 
-// Sent counts a batch that was sent whole to several streams, as n bytes each.
+// Sent counts a batch that was sent completely to several streams, as n bytes each.
 func (c *Counts) Sent(streams int, b *Batch, n int, now time.Duration) {
 	c.Written.Add(int64(streams * n))
 	c.delivered(streams, b.Events, false, now-b.Part.Entries[0].At)
 }
 
-// delivered counts events that so many streams were sent, and how long that took after the publication of the first.
+// delivered counts events sent to a number of streams, and the time since the publication of the first.
 func (c *Counts) delivered(streams, events int, history bool, after time.Duration) {
 	c.Delivered.Add(int64(streams * events))
 	if history {
@@ -51,7 +51,7 @@ func (l *Latency) observe(d time.Duration, n int) {
 	l.sum.Add(int64(d) * int64(n))
 }
 
-// AddTo adds the figures to those given.
+// AddTo adds the histogram to counts and sum.
 func (l *Latency) AddTo(counts *[len(Bounds) + 1]uint64, sum *time.Duration) {
 	for i := range l.counts {
 		counts[i] += l.counts[i].Load()

@@ -18,13 +18,13 @@ type output struct {
 	block   []byte
 	batch   Batch
 	content int // bytes, without framing
-	size    int // with it; zero means that there is no output
+	size    int // with framing; zero means no output
 	written int
 	last    bool // the last chunk follows
 
 	events    int
 	history   bool          // events that precede the stream
-	published time.Duration // when the first of the events was
+	published time.Duration // when the first event was published
 	charged   int64         // bytes of a block that the log counts as pinned
 }
 
@@ -68,7 +68,7 @@ func (s *Stream) Take(b Batch) {
 	s.lastSent = b.Last()
 }
 
-// Untake undoes Take, of which nothing is written.
+// Untake undoes Take, if nothing of the output is written.
 func (s *Stream) Untake() { s.out = output{} }
 
 // send makes the block the output, if it is not empty.
@@ -206,7 +206,7 @@ func (s *Stream) Cover(events int, last, next uint64, position int64) {
 	}
 }
 
-// A window is a part of what is added to it.
+// A window keeps a part of what is added to it.
 type window struct {
 	dst  []byte
 	skip int

@@ -55,8 +55,8 @@ type phase uint8
 
 const (
 	live     phase = iota
-	ending         // what is pending and the farewell are the last
-	complete       // they are written
+	ending         // only pending output and the farewell are left
+	complete       // both are written
 	closed
 )
 
@@ -65,22 +65,22 @@ type Config struct {
 	Heartbeat    time.Duration // silence before a stream gets a comment; Forever means never
 	WriteTimeout time.Duration // for a client to take one output; negative means no limit
 	SkipLagging  bool          // skip to the newest event, with a gap, instead of ending the stream
-	Retry        time.Duration // what clients are advised when the server drains, or up to twice that
+	Retry        time.Duration // when draining, clients get a reconnection time between this and twice this
 	Beat         func() []byte // returns the comment that breaks the silence
 }
 
 // A Stream is the state of one client's stream. It is used by one goroutine at a time.
 type Stream struct {
-	// What every delivery changes comes first, so that it is in one line of a processor's cache.
+	// The fields that every delivery changes come first, so that they share a cache line.
 	lastSent      uint64        // sequence of the id that the client has
 	active        time.Duration // when it was last written to
 	Bytes, Events int64         // written
 	phase         phase
-	framed        bool // in chunks, as the driver writes to the connection itself
+	framed        bool // in chunks: the driver writes to the connection directly
 	stalled       bool // the socket has no room
 	halfClosed    bool // by the client
 	fetching      bool
-	tailed        bool // the farewell is part of the output, or was
+	tailed        bool // the farewell is or was part of the output
 	whole         bool // the client was sent the end
 
 	config *Config
@@ -91,12 +91,12 @@ type Stream struct {
 
 	Cursor   eventlog.Cursor
 	out      output
-	fetched  *Fetched      // once the output is written
+	fetched  *Fetched      // used once the output is written
 	fetchAt  time.Duration // not before
-	pause    time.Duration // before that
+	pause    time.Duration // the wait before fetchAt
 	since    time.Duration // when it first stalled with this output, or when it was complete
 	expires  time.Duration
-	deadline error // why it ends when it expires
+	deadline error // reason at expires
 	departs  time.Duration
 	retry    uint64
 	farewell []byte
@@ -271,7 +271,7 @@ func (s *Stream) Due() time.Duration {
 	case s.stalled:
 		return min(After(s.since, s.config.WriteTimeout), s.expires)
 	case s.phase == ending:
-		return Forever // it is written as fast as it can be
+		return Forever // written as fast as the connection accepts it
 	case s.out.size > 0:
 		return min(s.expires, s.departs)
 	case s.fetchAt > 0:
@@ -280,7 +280,7 @@ func (s *Stream) Due() time.Duration {
 	return min(s.expires, s.departs, After(s.active, s.config.Heartbeat))
 }
 
-// expire ends the stream if one of its times has come.
+// expire ends the stream if one of its time limits has passed.
 func (s *Stream) expire(now time.Duration) {
 	switch {
 	case s.phase == closed:
@@ -397,14 +397,14 @@ func (s *Stream) beat(now time.Duration) Command {
 
 // Fetched is the result of reading the store.
 type Fetched struct {
-	Records []eventlog.Record // from Cursor.Next on; a first one with a larger sequence means that those before are deleted
-	Epoch   string            // of the store, as of after Records were read
-	First   uint64            // sequence of the oldest record in the store, likewise
+	Records []eventlog.Record // from Cursor.Next on; if the first has a larger sequence, the events before it are deleted
+	Epoch   string            // of the store, after Records were read
+	First   uint64            // sequence of the oldest record in the store, at the same time
 	Err     error
 }
 
-// How long a stream waits for a copy of the store that has not caught up with what the log had: at first, and at most.
-// Events that were deleted, with none after them, look the same.
+// How long a stream waits for a copy of the store that is behind the log: first, and maximum. Deleted events without a
+// later event look the same.
 const (
 	fetchPause    = 20 * time.Millisecond
 	maxFetchPause = time.Second
@@ -424,7 +424,7 @@ func (s *Stream) takeFetched(now time.Duration) {
 	switch {
 	case f.Err != nil:
 		s.End(f.Err)
-	case f.Epoch != s.log.Extent().Epoch: // and the log is about to hear of it
+	case f.Epoch != s.log.Extent().Epoch: // the log will get the new epoch soon
 		s.End(ErrRenewed)
 	case f.First > s.Cursor.Next && (len(f.Records) == 0 || f.Records[0].Sequence > s.Cursor.Next):
 		next := min(f.First, oldest)

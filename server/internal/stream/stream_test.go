@@ -129,7 +129,7 @@ func TestStream(t *testing.T) {
 			}
 			f.want(Wait)
 		}},
-		"room without need": {setup{}, func(f *fixture) {
+		"room without a stall": {setup{}, func(f *fixture) {
 			f.HasRoom()
 			f.want(Wait)
 			f.Stall(f.now)
@@ -146,7 +146,7 @@ func TestStream(t *testing.T) {
 			f.later(time.Second)
 			f.HasRoom()
 			f.want(Write)
-			f.Stall(f.now) // that was not so
+			f.Stall(f.now) // a wrong report
 			f.want(Room)
 			f.HasRoom()
 			f.Wrote(f.Size()-5, f.now)
@@ -155,7 +155,7 @@ func TestStream(t *testing.T) {
 				f.t.Errorf("stalled %d times", n)
 			}
 		}},
-		"an output has its time, in however many pieces": {setup{}, func(f *fixture) {
+		"the write timeout covers all pieces of an output": {setup{}, func(f *fixture) {
 			f.publish("t", "1")
 			f.want(Write)
 			f.Stall(f.now)
@@ -173,7 +173,7 @@ func TestStream(t *testing.T) {
 				f.t.Errorf("ended by %v", f.Ended())
 			}
 		}},
-		"silence is broken once in its time": {setup{}, func(f *fixture) {
+		"one heartbeat per interval": {setup{}, func(f *fixture) {
 			f.want(Wait)
 			f.later(15*time.Second - 1)
 			f.want(Wait)
@@ -183,7 +183,7 @@ func TestStream(t *testing.T) {
 			f.later(15 * time.Second)
 			f.wantWrite("3\r\n:\n\n\r\n")
 		}},
-		"an event is a sign of life": {setup{}, func(f *fixture) {
+		"an event postpones the heartbeat": {setup{}, func(f *fixture) {
 			f.later(14 * time.Second)
 			f.publish("t", "1")
 			f.wantWrite("18\r\nid: E-1\ndata: 1\n\n\r\n")
@@ -203,7 +203,7 @@ func TestStream(t *testing.T) {
 		}},
 		"a grant expires": {setup{}, func(f *fixture) {
 			f.ExpireAt(f.now+time.Minute, errTest)
-			f.ExpireAt(f.now+time.Hour, os.ErrClosed) // the first counts
+			f.ExpireAt(f.now+time.Hour, os.ErrClosed) // the earlier one counts
 			f.publish("t", "1")
 			f.wantWrite("18\r\nid: E-1\ndata: 1\n\n\r\n")
 			f.later(time.Minute)
@@ -271,7 +271,7 @@ func TestStream(t *testing.T) {
 			f.wantWrite("0\r\n\r\n")
 			f.want(Close)
 		}},
-		"after the end nothing matters": {setup{}, func(f *fixture) {
+		"inputs after the end have no effect": {setup{}, func(f *fixture) {
 			f.Fail(errTest)
 			f.want(Close)
 			f.HasRoom()
@@ -311,7 +311,7 @@ func TestStream(t *testing.T) {
 				f.t.Errorf("ended by %v", f.Ended())
 			}
 		}},
-		"without framing nothing is left to write": {setup{unframed: true}, func(f *fixture) {
+		"without framing, no end is written": {setup{unframed: true}, func(f *fixture) {
 			f.publish("t", "1")
 			f.wantWrite("id: E-1\ndata: 1\n\n")
 			f.End(errTest)
@@ -319,7 +319,7 @@ func TestStream(t *testing.T) {
 		}},
 		"events of the store": {setup{stored: true}, func(f *fixture) {
 			records := []eventlog.Record{{Topic: "t", Block: []byte("data: 1\n\n"), Sequence: 1}, {Topic: "t", Block: []byte("data: 3\n\n"), Sequence: 3}}
-			f.log.Update(eventlog.Update{Epoch: "epoch000", Last: 2000}) // too far to be held
+			f.log.Update(eventlog.Update{Epoch: "epoch000", Last: 2000}) // too far ahead to hold
 			f.want(Fetch)
 			f.want(Wait)
 			f.later(15 * time.Second)
@@ -332,7 +332,7 @@ func TestStream(t *testing.T) {
 			f.want(Fetch)
 			f.Fetched(Fetched{Epoch: "epoch000", First: 1})
 			f.want(Again)
-			f.want(Wait) // for a copy of the store that is not up to date
+			f.want(Wait) // for the store's copy to catch up
 			f.later(fetchPause)
 			f.want(Fetch)
 			f.Fetched(Fetched{Epoch: "epoch001", First: 1, Records: records})

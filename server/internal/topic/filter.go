@@ -13,13 +13,13 @@ import (
 
 // A Filter selects topics. A nil Filter selects all. It is safe for concurrent use.
 type Filter struct {
-	exact []Name // all that it selects, if it has no pattern
+	exact []Name // all topics, if the filter has no pattern
 
-	patterns []string // asked for
-	prefixes []string // of patterns, what precedes the first wildcard
-	within   []string // a topic must also match one of these, if there are any
+	patterns []string // the requested patterns
+	prefixes []string // the parts of patterns before the first wildcard
+	within   []string // a topic must also match one of these, if any
 
-	resolved sync.Map     // from topics with one of the prefixes to whether the filter has them
+	resolved sync.Map     // caches whether the filter has a topic with one of the prefixes
 	misses   atomic.Int64 // since resolved was empty
 
 	key   filterKey
@@ -125,7 +125,7 @@ type filterKey [sha256.Size]byte
 // it once. A negative limit on the number of filters means none.
 func (r *Registry) Acquire(asked, served []string, limit int) (*Filter, error) {
 	asked = slices.Compact(slices.Sorted(slices.Values(asked)))
-	key := filterKey(sha256.Sum256(fmt.Appendf(nil, "%q of %q", asked, served))) // quoted: a name may hold any byte
+	key := filterKey(sha256.Sum256(fmt.Appendf(nil, "%q of %q", asked, served))) // quoted because a name may contain any byte
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if f := r.known[key]; f != nil {
@@ -133,7 +133,7 @@ func (r *Registry) Acquire(asked, served []string, limit int) (*Filter, error) {
 		return f, nil
 	}
 	for i, topic := range asked {
-		asked[i] = strings.Clone(topic) // it is a part of a query, which may be long
+		asked[i] = strings.Clone(topic) // otherwise it would keep the whole query in memory
 	}
 	f := newFilter(asked, served)
 	if f == nil {

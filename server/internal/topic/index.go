@@ -2,9 +2,8 @@ package topic
 
 import "strings"
 
-// An Index finds the values whose filter selects a topic. The cost of a lookup is that of its results, and of following
-// the tokens of the topic in the patterns that start like it. It does not depend on the number of other values. The
-// zero Index is empty.
+// An Index finds the values whose filter selects a topic. The cost of a lookup depends on its results and on the patterns
+// with the same first tokens, not on the number of other values. The zero Index is empty.
 type Index[V comparable] struct {
 	all   set[V]
 	exact map[Name]*set[V]
@@ -15,8 +14,8 @@ type Index[V comparable] struct {
 type node[V comparable] struct {
 	next map[string]*node[V] // by token
 	one  *node[V]            // after "*"
-	here set[V]              // whose pattern ends here
-	more set[V]              // whose pattern ends in ">" here
+	here set[V]              // values whose pattern ends here
+	more set[V]              // values whose pattern ends here with ">"
 }
 
 // Add adds v with the filter. A value has only one filter.
@@ -142,7 +141,7 @@ func (n *node[V]) find(rest, name string, found func(V)) {
 // A set keeps its members in order of arrival, except that the last one replaces one that is removed.
 type set[V comparable] struct {
 	members []member[V]
-	places  map[V]int // once there are many
+	places  map[V]int // nil for a small set
 }
 
 type member[V comparable] struct {
@@ -150,7 +149,7 @@ type member[V comparable] struct {
 	value  V
 }
 
-// A set this small is searched.
+// A set up to this size is searched linearly.
 const smallSet = 16
 
 func (s *set[V]) add(m member[V]) {

@@ -12,7 +12,7 @@ import (
 // MaxBytes is the maximum length of a name or pattern.
 const MaxBytes = 255
 
-// The tokens of a pattern that stand for others.
+// The wildcard tokens of a pattern.
 const (
 	oneToken   = "*"
 	moreTokens = ">"
@@ -114,7 +114,7 @@ func checkPattern(pattern string) error {
 
 func hasWildcard(pattern string) bool {
 	if !strings.ContainsAny(pattern, oneToken+moreTokens) {
-		return false // most names, at a fraction of the cost
+		return false // true of most names, and cheaper
 	}
 	for token := range strings.SplitSeq(pattern, ".") {
 		if token == oneToken || token == moreTokens {

@@ -46,7 +46,7 @@ func TestCovers(t *testing.T) {
 		{"a.>.b", "a.x.b", false},
 		{"a.>.b", "a.>.b", false},
 		{">.a", "x.a", false},
-		{"a.*", "a.", true}, // an empty token is one
+		{"a.*", "a.", true}, // an empty token counts
 		{"a.>", "a..b", true},
 		{"a", "", false},
 	}
@@ -57,7 +57,7 @@ func TestCovers(t *testing.T) {
 	}
 }
 
-// names returns all names of up to so many of the tokens.
+// names returns all names of up to longest tokens.
 func names(tokens []string, longest int) (all []string) {
 	grown := []string{""}
 	for range longest {
@@ -166,7 +166,7 @@ func TestFilter(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			f := newFilter(test.asked, test.served)
-			for range 2 { // compared, and remembered
+			for range 2 { // first compared, then from the cache
 				for _, topic := range test.has {
 					if !f.Has(unique.Make(topic)) {
 						t.Errorf("%s is not in the filter", topic)
@@ -195,7 +195,7 @@ func TestStreamsShareFilters(t *testing.T) {
 	var r Registry
 	f := acquire(t, &r, []string{"b", "a.*", "b"}, nil)
 	if again := acquire(t, &r, []string{"a.*", "b"}, nil); again != f {
-		t.Error("the same topics have two filters")
+		t.Error("the same topics got two filters")
 	}
 	others := []*Filter{
 		acquire(t, &r, []string{"a.*", "b"}, []string{"b"}),
@@ -203,9 +203,9 @@ func TestStreamsShareFilters(t *testing.T) {
 		acquire(t, &r, []string{">"}, nil),
 	}
 	if slices.Contains(others, f) || others[2] != nil {
-		t.Errorf("other topics have %v", others)
+		t.Errorf("other topics got %v", others)
 	}
-	// A name may hold what separates names elsewhere.
+	// A name may contain the characters that separate names.
 	if acquire(t, &r, []string{"x\" \"y"}, nil) == acquire(t, &r, []string{"x", "y"}, nil) {
 		t.Error("one topic and two have the same filter")
 	}
@@ -241,7 +241,7 @@ func TestFiltersAreBounded(t *testing.T) {
 	}
 	for _, asked := range []string{"1", ">"} {
 		if _, err := r.Acquire([]string{asked}, nil, 3); err != nil {
-			t.Errorf("%s, which takes nothing more: %v", asked, err)
+			t.Errorf("%s, which needs no new filter: %v", asked, err)
 		}
 	}
 }
@@ -261,15 +261,15 @@ func TestFilterCache(t *testing.T) {
 		readers.Go(func() {
 			for i := range maxMisses {
 				if in, out := unique.Make(fmt.Sprint("a.", i)), unique.Make(fmt.Sprint("c.", i)); !f.Has(in) || f.Has(out) {
-					t.Errorf("wrong of topic %d", i)
+					t.Errorf("wrong result for topic %d", i)
 				}
 			}
 		})
 	}
 	readers.Wait()
-	f.Has(unique.Make("a.last")) // in case the one before has emptied it
+	f.Has(unique.Make("a.last")) // in case the previous one has emptied the cache
 	if n := len(remembered()); n == 0 || n > maxResolved+4 {
-		t.Errorf("%d topics are remembered", n)
+		t.Errorf("%d topics are cached", n)
 	}
 	for range maxMisses + maxResolved {
 		f.Has(unique.Make("x.c"))
@@ -279,7 +279,7 @@ func TestFilterCache(t *testing.T) {
 	f.Has(unique.Make("x.c"))
 	f.Has(unique.Make("new"))
 	if all := remembered(); !slices.Contains(all, "x.c") || !slices.Contains(all, "new") {
-		t.Errorf("of today's topics none is among %d", len(all))
+		t.Errorf("the current topics are not among the %d cached ones", len(all))
 	}
 }
 
@@ -292,7 +292,7 @@ func TestFilterCachesOwnTopics(t *testing.T) {
 	n := 0
 	f.resolved.Range(func(any, any) bool { n++; return true })
 	if n != 1 {
-		t.Errorf("%d topics are remembered", n)
+		t.Errorf("%d topics are cached", n)
 	}
 }
 

@@ -1,4 +1,4 @@
-// Package cli has the command line handling that the commands in server/cmd share.
+// Package cli handles the command line for the commands in server/cmd.
 package cli
 
 import (
@@ -123,7 +123,7 @@ func (e Environment) set(f *flag.FlagSet, given map[string]bool) (err error) {
 // eventsource-server begin with our prefix.
 var ofServices = regexp.MustCompile(`_SERVICE_(HOST|PORT)(_\w+)?$|_PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?$`)
 
-// check rejects variables that look like those of a flag but are not: their author expects an effect.
+// check rejects variables with our prefix that belong to no flag. They are probably misspelled.
 func (e Environment) check(f *flag.FlagSet) error {
 	var known []string
 	f.VisitAll(func(f *flag.Flag) { known = append(known, Variable(f.Name)) })

@@ -1,4 +1,4 @@
-// Package cmdtest holds what the tests of the commands in server/cmd have in common.
+// Package cmdtest has helpers for the tests of the commands in server/cmd.
 package cmdtest
 
 import (
@@ -19,10 +19,10 @@ import (
 	"github.com/eventsource-wasm/eventsource-wasm/sse"
 )
 
-// AsProgram is the variable that makes the binary of the tests the program.
+// AsProgram is the environment variable that makes the test binary run the program.
 const AsProgram = "TEST_AS_PROGRAM"
 
-// ProgramEnviron returns the environment in which the binary of the tests is the program.
+// ProgramEnviron returns an environment in which the test binary runs the program.
 func ProgramEnviron() []string { return append(os.Environ(), AsProgram+"=1") }
 
 // Main is a TestMain. It fails if a goroutine of the server outlives the tests.
@@ -43,7 +43,7 @@ func Main(m *testing.M, program func()) {
 	os.Exit(code)
 }
 
-// Environment returns one with the pairs of a name and a value.
+// Environment returns an environment with the given pairs of name and value.
 func Environment(pairs ...string) (env cli.Environment) {
 	for i := 0; i < len(pairs); i += 2 {
 		env = append(env, pairs[i]+"="+pairs[i+1])
@@ -62,7 +62,7 @@ func WriteFile(t *testing.T, file, content string) {
 // Form is the content type of the bodies that Do sends, unless a header says otherwise.
 const Form = "application/x-www-form-urlencoded"
 
-// Do sends one request and returns the answer with its body read, unless that is a stream.
+// Do sends one request and returns the response and its body, which it does not read for a stream.
 func Do(t *testing.T, method, url, body string, header ...string) (*http.Response, string) {
 	t.Helper()
 	request, err := http.NewRequest(method, url, strings.NewReader(body))
@@ -122,7 +122,7 @@ func (j *Journal) Grown() <-chan struct{} {
 	return j.grown
 }
 
-// Wait returns the attribute of the first line that has the message and the attribute, as soon as there is one.
+// Wait waits for a line with the message and the attribute, and returns the attribute's value.
 func (j *Journal) Wait(t testing.TB, message, attribute string) (value string) {
 	t.Helper()
 	j.until(t, fmt.Sprintf("%q with %q", message, attribute), func(log string) bool {
@@ -149,13 +149,13 @@ func (j *Journal) until(t testing.TB, what string, has func(log string) bool) {
 		select {
 		case <-grown:
 		case <-limit:
-			t.Fatalf("no log of %s:\n%s", what, j)
+			t.Fatalf("no log line %s:\n%s", what, j)
 		}
 	}
 }
 
-// Launch runs a program that logs to its argument until the test ends, or until stop is called, which returns what the
-// program does. It returns the URL that the program logs.
+// Launch runs a program until the test ends or stop is called. The program logs to its argument. Launch returns the logged
+// URL, and stop returns the program's error.
 func Launch(t testing.TB, log *Journal, run func(context.Context, io.Writer) error) (url string, stop func() error) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())

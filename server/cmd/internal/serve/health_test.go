@@ -17,7 +17,7 @@ func TestHealth(t *testing.T) {
 		w := httptest.NewRecorder()
 		mux.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
 		if w.Code != status || w.Body.String() != body+"\n" {
-			t.Errorf("%s: %d, %q", path, w.Code, w.Body)
+			t.Errorf("%s: status %d, body %q, want %d, %q", path, w.Code, w.Body, status, body+"\n")
 		}
 	}
 	want("/readyz", 200, "ready")

@@ -22,7 +22,7 @@ func TestLocalHosts(t *testing.T) {
 		"[2001:db8::1]:": {"[2001:db8::1]:81"},
 	} {
 		if got := LocalHosts(addr, &net.TCPAddr{Port: 81}); !slices.Equal(got, append(local[:3:3], more...)) {
-			t.Errorf("%s: %v", addr, got)
+			t.Errorf("LocalHosts(%q) = %q, want the local hosts and %q", addr, got, more)
 		}
 	}
 }

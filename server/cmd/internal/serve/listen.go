@@ -13,11 +13,11 @@ import (
 
 // Sockets configures how a program listens.
 type Sockets struct {
-	// PeerTimeout is how long what is sent over TCP may go unacknowledged, on Linux. Negative means for as long as the
-	// system tries.
+	// PeerTimeout is how long data sent over TCP may stay unacknowledged, on Linux. Negative means the default of the
+	// system.
 	PeerTimeout time.Duration
 
-	// Mode is that of Unix sockets. Zero means [DefaultUnixMode].
+	// Mode is the permissions of Unix sockets. Zero means [DefaultUnixMode].
 	Mode Mode
 }
 
@@ -44,8 +44,8 @@ func (s Sockets) Listen(ctx context.Context, addr, flag string) (net.Listener, e
 	return listener, err
 }
 
-// URL returns the URL of a listener at addr for a browser on this machine. It has a host even if addr has none, and the real
-// port. For a Unix socket it is the address.
+// URL returns the URL of a listener at addr for a browser on this machine. It has the real port, and a host even if addr
+// has none. For a Unix socket, it is the address.
 func URL(addr string, listening net.Addr, secure bool) string {
 	if _, is := UnixPath(addr); is {
 		return addr

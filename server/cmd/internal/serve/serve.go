@@ -79,7 +79,7 @@ func (e Endpoint) Close() error {
 	if e.Server == nil {
 		return nil
 	}
-	e.Listener.Close() // the server closes it only after it has started to serve
+	e.Listener.Close() // the server closes only listeners that it serves
 	return e.Server.Close()
 }
 
@@ -92,10 +92,10 @@ type Service struct {
 	Main  Endpoint // with the streams
 	Admin Endpoint // serves until the streams have ended; may be zero
 
-	Drain time.Duration // window over which the streams end when the program is told to stop; zero is at once
-	Grace time.Duration // what other requests get after that
+	Drain time.Duration // window over which the streams end at shutdown; zero means at once
+	Grace time.Duration // time for other requests after that
 
-	// Tasks run from the start until the program is told to stop.
+	// Tasks run from the start until ctx is done.
 	Tasks []func(context.Context)
 }
 

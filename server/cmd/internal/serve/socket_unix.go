@@ -12,7 +12,7 @@ import (
 // does nothing.
 func closeToAll(socket uintptr) { syscall.Fchmod(int(socket), 0) }
 
-// lockPatience is long enough for another program to start, and short enough if the folder is locked for another reason.
+// lockPatience is enough for another program to start, and bearable if the folder is locked for another reason.
 const lockPatience = 10 * time.Second
 
 // lockFolder locks the folder against other programs that call it. It leaves no files. If the folder cannot be locked, it

@@ -18,10 +18,10 @@ import (
 // DefaultUnixMode lets the owner and the group of a Unix socket connect.
 const DefaultUnixMode Mode = 0o660
 
-// ErrNotSocket is returned by [Listen] when something else is where the socket should be.
+// ErrNotSocket means that the path of the socket is another kind of file.
 var ErrNotSocket = errors.New("file exists and is not a socket: remove it, or choose another path")
 
-// ErrSocketInUse is returned by [Listen] when a program listens on the socket.
+// ErrSocketInUse means that another program listens on the socket.
 var ErrSocketInUse = errors.New("another program is listening on this socket: stop it, or choose another path")
 
 // A Mode is the permissions of a Unix socket. Programs that may write to it may connect. As a flag it is octal.
@@ -58,7 +58,7 @@ func listenUnix(ctx context.Context, path string, mode Mode) (_ net.Listener, er
 			err = fmt.Errorf("unix:%s: %w", path, err)
 		}
 	}()
-	defer lockFolder(filepath.Dir(path))() // or two programs that start could each remove the other's socket
+	defer lockFolder(filepath.Dir(path))() // so that two starting programs do not remove each other's socket
 	if err := removeStale(ctx, path); err != nil {
 		return nil, err
 	}

@@ -39,7 +39,7 @@ func TestUnixMode(t *testing.T) {
 		}
 		listener.Close()
 		if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("the socket is left: %v", err)
+			t.Errorf("the socket was not removed: %v", err)
 		}
 	}
 }
@@ -48,13 +48,13 @@ func TestModeText(t *testing.T) {
 	for text, want := range map[string]Mode{"0660": 0o660, "600": 0o600, "0777": 0o777} {
 		var got Mode
 		if err := got.UnmarshalText([]byte(text)); err != nil || got != want {
-			t.Errorf("%s: %v, %v", text, got, err)
+			t.Errorf("UnmarshalText(%q) = %v, %v, want %v", text, got, err, want)
 		}
 	}
 	for _, text := range []string{"", "0999", "1777", "-1", "rw", "0x1ff"} {
 		var got Mode
 		if err := got.UnmarshalText([]byte(text)); err == nil {
-			t.Errorf("%q: %v", text, got)
+			t.Errorf("UnmarshalText(%q) = %v, want an error", text, got)
 		}
 	}
 	if DefaultUnixMode.String() != "0660" {
@@ -108,7 +108,7 @@ func TestDatagramSocketIsKept(t *testing.T) {
 	}
 	defer other.Close()
 	if _, err := (Sockets{}).Listen(t.Context(), "unix:"+path, "-addr"); err == nil {
-		t.Error("it is replaced")
+		t.Error("the datagram socket was replaced")
 	}
 	if _, err := os.Lstat(path); err != nil {
 		t.Error(err)
@@ -175,7 +175,7 @@ func TestConcurrentStartOverStaleSocket(t *testing.T) {
 		}
 		starting.Wait()
 		if len(listeners) != 1 {
-			t.Fatalf("%d listen", len(listeners))
+			t.Fatalf("%d programs listen, want 1", len(listeners))
 		}
 		conn, err := net.Dial("unix", path)
 		if err != nil {
@@ -203,6 +203,6 @@ func TestUnixRequestsAreLocal(t *testing.T) {
 	}
 	defer response.Body.Close()
 	if text, err := io.ReadAll(response.Body); err != nil || string(text) != "127.0.0.1:0" {
-		t.Errorf("the client is %q, %v", text, err)
+		t.Errorf("the client's address is %q, %v", text, err)
 	}
 }
