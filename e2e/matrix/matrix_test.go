@@ -117,7 +117,7 @@ func (p project) write(t *testing.T, stream, entry string) {
 	t.Helper()
 	for path, content := range p.files {
 		content = strings.ReplaceAll(content, "http://localhost:8080/events?topic=clock", stream)
-		content = call.ReplaceAllString(content, `{ debug: true, worker: location.search.includes("worker"), headers:`)
+		content = call.ReplaceAllString(content, `{ diagnostics: console.debug, worker: location.search.includes("worker"), headers:`)
 		if entry != "" {
 			content = regexp.MustCompile(`"eventsource-wasm[^"]*"`).ReplaceAllString(content, `"`+entry+`"`)
 		}
