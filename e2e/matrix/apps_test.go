@@ -43,7 +43,7 @@ var vite = []mode{
 // notCopied adapts a mode to tools that do not copy the files that a script loads by import.meta.url.
 func notCopied(m mode) mode {
 	m.engine, m.noWorker = "script", true
-	m.reason = "ships no files: import `eventsource-wasm/inline`, or copy `eventsource.wasm` and `eventsource.worker.js` beside the script"
+	m.reason = "does not copy the files: import `eventsource-wasm/inline`, or copy `eventsource.wasm` and `eventsource.worker.js` to the folder of the script"
 	return m
 }
 
