@@ -139,7 +139,7 @@ func TestServerDemo(t *testing.T) {
 			typeInto("topics", "orders, private.>"), typeInto("topic", "private.a.b"), press("#subscribe .primary"),
 			says("status", `Connected to orders, private\.>\.`), empty("type"), press("#publish .primary"), arrived("message", "<b>Hi</b>")}},
 		{"a malformed topic is explained", actions{
-			typeInto("topics", "a..b"), press("#subscribe .primary"), says("status", `The server answered 400 Bad Request: topic: .*`)}},
+			typeInto("topics", "a.>.b"), press("#subscribe .primary"), says("status", `The server answered 400 Bad Request: topic: .*`)}},
 		{"it disconnects", actions{press("#disconnect"), says("status", `Not connected\.`)}},
 	} {
 		limited, cancel := context.WithTimeout(tab, patience)
