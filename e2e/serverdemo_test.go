@@ -126,7 +126,7 @@ func TestServerDemo(t *testing.T) {
 			waitFor(`document.getElementById('topic').value === 'news.demo'`), waitFor(`document.getElementById('note').hidden`)}},
 		{"without a token, it subscribes to them", actions{press("#subscribe .primary"), says("status", `Connected to news\.\*\.`)}},
 		{"without a token, it cannot publish", actions{
-			press("#publish .primary"), says("result", `The server answered 401 Unauthorized: missing credentials\. Publishing needs a token\.`)}},
+			press("#publish .primary"), says("result", `The server answered 401 Unauthorized: missing credentials\. Enter a token\.`)}},
 		{"with a wrong token, the server says so", actions{
 			typeInto("token", "wrong"), press("#subscribe .primary"),
 			says("status", `The server answered 401 Unauthorized: invalid credentials\. It does not try again\.`)}},
