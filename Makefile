@@ -9,10 +9,11 @@ BROWSERS ?= chromium
 SEEDS ?= 20000
 SEED ?= 0
 TOOLCHAINS ?= go1.26.11,go1.27.4
+SERVER := server/cmd/eventsource-server
 
 export PATH := $(CURDIR)/dist/tools/node_modules/.bin:$(PATH)
 
-.PHONY: run run-cluster test test-fast matrix toolchains forget demo build dist release bench bench-server docs soak conformance conformance-node scoreboard fuzz simulate screenshot lint unit e2e chromium proxies node
+.PHONY: run run-cluster test test-fast matrix toolchains forget demo build client dist release bench bench-server docs soak conformance conformance-node scoreboard fuzz simulate screenshot lint unit e2e chromium proxies node
 
 run: build docs demo ## serves the demo at http://localhost:8080, or at PORT=
 	@PORT=$(PORT) dist/tools/demo
@@ -27,12 +28,16 @@ build: ## makes dist/, the npm package; DEBUG=1 keeps the names of functions in 
 	@.ci/progress "Compiling the command that builds dist/ (a minute the first time)" go build -o dist/tools/build ./js/build
 	@.ci/progress "Building dist/" dist/tools/build
 
-dist: build ## makes dist/release/: the npm tarball, the server's binaries for Linux, and their SHA256SUMS
+client: build ## copies the compressed client to where go build -tags embedclient finds it, for the server's flag -demo
+	@rm -rf $(SERVER)/client && mkdir $(SERVER)/client
+	@for file in js mjs worker.js wasm; do cp dist/eventsource.$$file.br dist/eventsource.$$file.gz $(SERVER)/client/; done
+
+dist: client ## makes dist/release/: the npm tarball, the server's binaries for Linux, and their SHA256SUMS
 	@rm -rf dist/release
 	@go run ./js/pack
 	@set -e; version=$$(.ci/version); for arch in amd64 arm64; do \
-		CGO_ENABLED=0 GOOS=linux GOARCH=$$arch go build -trimpath -ldflags="-s -w -X main.stamped=$$version" \
-			-o dist/release/eventsource-server-linux-$$arch ./server/cmd/eventsource-server; \
+		CGO_ENABLED=0 GOOS=linux GOARCH=$$arch go build -tags embedclient -trimpath -ldflags="-s -w -X main.stamped=$$version" \
+			-o dist/release/eventsource-server-linux-$$arch ./$(SERVER); \
 		echo dist/release/eventsource-server-linux-$$arch; \
 	done
 	@cd dist/release && { sha256sum * || shasum -a 256 *; } >.sums 2>/dev/null && mv .sums SHA256SUMS

@@ -33,9 +33,11 @@ func TestPagesAreAccessible(t *testing.T) {
 	t.Parallel()
 	axe := installAxe(t)
 	demo := startDemo(t)
+	server := startServer(t, true, "-public", "news.*", "-token", "hunter2")
 	for _, page := range []struct{ name, url, ready string }{
 		{"demo", demo, `document.querySelector('#wasm .event') !== null && document.querySelector('#native .words').textContent.startsWith('401')`},
 		{"conformance", demo + "/conformance/?run&file=lifetime", `!document.getElementById('download').hidden`},
+		{"server", server, serverShowsEvents},
 		{"cluster", serveCluster(t).URL, `document.querySelectorAll('#events tr, #events li').length > 0`},
 	} {
 		t.Run(page.name, func(t *testing.T) {

@@ -29,6 +29,7 @@ type config struct {
 	addr, admin string
 	unixMode    serve.Mode
 	pprof, h2c  bool
+	demo        bool
 
 	broker         server.Broker
 	handler        server.Handler
@@ -55,6 +56,7 @@ func (c *config) flags() *flag.FlagSet {
 	f.StringVar(&c.admin, "admin", "", "`host:port` or unix:/path that serves /metrics, /healthz and /readyz; the host defaults to 127.0.0.1 (default none)")
 	f.BoolVar(&c.pprof, "pprof", false, "serve profiles at /debug/pprof/ on -admin")
 	f.BoolVar(&c.h2c, "h2c", false, "accept HTTP/2 without TLS, for proxies that use it")
+	f.BoolVar(&c.demo, "demo", false, "serve a page at / to try the server in a browser, and the JavaScript client at /eventsource.js; everyone can open the page and see -public in it, but needs a token for anything else")
 	f.DurationVar(&c.drain, "drain", defaultDrain, "`duration` over which streams are closed after SIGTERM")
 	f.DurationVar(&c.grace, "grace", 5*time.Second, "`duration` that other requests may take after that")
 	c.logging.Flags(f)

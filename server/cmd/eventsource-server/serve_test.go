@@ -32,6 +32,8 @@ func TestServesOnlyStreams(t *testing.T) {
 		{"GET", p.url + "/readyz", "ready\n", 200},
 		{"POST", p.url + "/readyz", "", 405},
 		{"GET", p.url + "/", "", 404},
+		{"GET", p.url + "/eventsource.js", "", 404},
+		{"GET", p.url + "/eventsource.wasm", "", 404},
 		{"GET", p.url + "/dist/eventsource.js", "", 404},
 		{"GET", p.url + "/conformance/", "", 404},
 		{"GET", p.url + "/protected", "", 404},

@@ -49,5 +49,8 @@ func newStreams(ctx context.Context, c *config, logger *slog.Logger) (*site, err
 	if h.Tickets = c.tickets.tickets(); h.Tickets != nil {
 		mux.HandleFunc("/ticket", h.ServeTicket)
 	}
+	if c.demo {
+		newDemo(c.public, embeddedClient()).register(mux, logger)
+	}
 	return &site{mux: mux, broker: &c.broker, sources: access.sources, close: store.close, ready: store.ready}, nil
 }

@@ -1,0 +1,86 @@
+// Package static serves the pages and scripts of the commands in server/cmd.
+package static
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"net/http"
+	"path"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// mediaTypes replaces the system's table of types, which differs between machines.
+var mediaTypes = map[string]string{
+	".html": "text/html; charset=utf-8",
+	".js":   "text/javascript; charset=utf-8",
+	".mjs":  "text/javascript; charset=utf-8",
+	".ts":   "text/plain; charset=utf-8", // a browser shows it, and saves application/typescript
+	".json": "application/json",
+	".map":  "application/json",
+	".wasm": "application/wasm",
+	".svg":  "image/svg+xml",
+	".png":  "image/png",
+}
+
+// Encodings are the content codings of files that make build compresses, the smallest first.
+var Encodings = []struct{ Name, Suffix string }{{"br", ".br"}, {"gzip", ".gz"}}
+
+// Accepts reports whether the value of Accept-Encoding names the encoding, with a weight other than zero.
+func Accepts(accept, encoding string) bool {
+	for element := range strings.SplitSeq(accept, ",") {
+		name, weight, _ := strings.Cut(element, ";")
+		if !strings.EqualFold(strings.TrimSpace(name), encoding) {
+			continue
+		}
+		q, err := strconv.ParseFloat(strings.TrimPrefix(strings.TrimSpace(weight), "q="), 64)
+		return err != nil || q > 0
+	}
+	return false
+}
+
+// ServeContent sends the content, or 304 if the browser has it. The extension of name decides the media type. File names do not
+// change with the content, so browsers must revalidate every time.
+func ServeContent(w http.ResponseWriter, r *http.Request, name string, content []byte) {
+	contentType := mediaTypes[path.Ext(name)]
+	if contentType == "" {
+		contentType = "application/octet-stream"
+	}
+	sum := sha256.Sum256(content)
+	w.Header().Set("Content-Type", contentType)
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.Header().Set("Cache-Control", "no-cache")
+	w.Header().Set("ETag", `"`+hex.EncodeToString(sum[:16])+`"`)
+	http.ServeContent(w, r, name, time.Time{}, bytes.NewReader(content))
+}
+
+// These work for our own pages, which have no "<script" or "<style" in comments or attributes.
+var (
+	inlineScript = regexp.MustCompile(`(?is)<script\b[^>]*>(.*?)</script`)
+	inlineStyle  = regexp.MustCompile(`(?is)<style\b[^>]*>(.*?)</style`)
+)
+
+// ScriptHashes returns the sources of a Content-Security-Policy that permit the inline scripts of a page. Each begins with a
+// space.
+func ScriptHashes(page []byte) string { return hashes(page, inlineScript) }
+
+// StyleHashes is [ScriptHashes] for the page's style elements.
+func StyleHashes(page []byte) string { return hashes(page, inlineStyle) }
+
+func hashes(page []byte, element *regexp.Regexp) string {
+	// A browser hashes the text it parsed, in which every line end is LF.
+	page = bytes.ReplaceAll(page, []byte("\r\n"), []byte("\n"))
+	var sources strings.Builder
+	for _, match := range element.FindAllSubmatch(page, -1) {
+		if len(match[1]) == 0 {
+			continue
+		}
+		sum := sha256.Sum256(match[1])
+		sources.WriteString(" 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'")
+	}
+	return sources.String()
+}
