@@ -143,6 +143,7 @@ export default [
       const first = await server.accept();
       await first.send('retry: 1\n\n');
       await first.end();
+      await t.until(source, 'error');
       const second = await server.request();
       source.close();
       await second.closed();

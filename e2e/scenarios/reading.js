@@ -137,6 +137,7 @@ export default [
       const { source, connection } = await opened(t, server, { maxEventSize: 4, ...init });
       tell(t, source, 'error', 'reason', 'willRetry');
       await connection.send(`data: 1234\n\n${larger}data: x\n\n`);
+      await t.until(source, 'error');
       await connection.closed();
     }, [
       'GET A', 'open', 'message "1234"', 'error CLOSED', 'reason "limit" willRetry false', 'connection closed by the client',

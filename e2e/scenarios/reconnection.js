@@ -190,6 +190,7 @@ export default [
         await t.until(source, 'message');
         if (i === 9) source.close();
         await connection.end();
+        if (i < 9) await t.until(source, 'error');
       }
       await t.fence();
     },
