@@ -163,14 +163,62 @@ func TestServerDemo(t *testing.T) {
 	}
 }
 
-// The policy of the page permits the module, which the server has.
+// The policy of the page permits the module, which the server has: it reads a stream of the page.
 func TestServerDemoRunsTheModule(t *testing.T) {
 	t.Parallel()
 	url := startServer(t, true, "-public", ">")
 	tab := newTab(t)
-	const loaded = `performance.getEntriesByType('resource').some(({ name, transferSize }) => name.endsWith('/eventsource.wasm') && transferSize > 0)`
-	if err := chromedp.Do(tab, chromedp.Navigate(url), press("#subscribe .primary"), says("status", `Connected to all topics\.`), waitFor(loaded)); err != nil {
+	const engine = `(async () => {
+		const { EventSource } = await import('./eventsource.mjs');
+		let source;
+		try {
+			return await new Promise((resolve) => {
+				const diagnostics = ({ what, engine, reason }) => what === 'engine' && (engine === 'go' || reason) && resolve(reason ?? engine);
+				source = new EventSource('events', { diagnostics });
+			});
+		} finally {
+			source.close();
+		}
+	})()`
+	if err := chromedp.Do(tab, chromedp.Navigate(url)); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := chromedp.Run(tab, chromedp.Evaluate[string](engine, chromedp.EvalAwaitPromise)); err != nil || got != "go" {
+		t.Errorf("the engine is %q, %v", got, err)
+	}
+}
+
+// The page names the topics that it is subscribed to, even after the field has changed and an event of the type "open".
+func TestServerDemoNamesItsTopics(t *testing.T) {
+	t.Parallel()
+	url := startServer(t, true, "-public", "news.*", "-token", "hunter2")
+	err := chromedp.Do(newTab(t), chromedp.Navigate(url), typeInto("token", "hunter2"), press("#subscribe .primary"), says("status", `Connected to news\.\*\.`),
+		typeInto("topics", "orders"), typeInto("type", "open"), press("#publish .primary"), arrived("open", "Hello"), says("status", `Connected to news\.\*\.`))
+	if err != nil {
 		t.Error(err)
+	}
+}
+
+// Disconnecting ends a connection attempt that still waits for the client.
+func TestServerDemoDisconnectsAtOnce(t *testing.T) {
+	t.Parallel()
+	url := startServer(t, true, "-public", ">")
+	const requests = `(async () => {
+		let count = 0;
+		const original = fetch;
+		globalThis.fetch = (...request) => (count++, original(...request));
+		document.querySelector('#subscribe .primary').click();
+		document.getElementById('disconnect').click();
+		await import('./eventsource.mjs');
+		for (let i = 0; i < 10; i++) await new Promise((resolve) => setTimeout(resolve));
+		return count + document.getElementById('status').dataset.state;
+	})()`
+	tab := newTab(t)
+	if err := chromedp.Do(tab, chromedp.Navigate(url)); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := chromedp.Run(tab, chromedp.Evaluate[string](requests, chromedp.EvalAwaitPromise)); err != nil || got != "0none" {
+		t.Errorf("requests and state: %q, %v", got, err)
 	}
 }
 
