@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"compress/gzip"
 	_ "embed"
 	"fmt"
@@ -11,8 +10,8 @@ import (
 	"log/slog"
 	"net/http"
 	"path"
-	"slices"
 	"strings"
+	"sync"
 
 	"github.com/eventsource-wasm/eventsource-wasm/server/cmd/internal/static"
 )
@@ -32,16 +31,40 @@ const noClient = "This binary was built without the JavaScript client. Use the o
 // A demo serves a page to try the server with, and the JavaScript client. The page needs no rights of its own: it uses /events
 // with the token that is typed into it.
 type demo struct {
-	page   []byte
+	page   *static.Content
 	policy string
-	client fs.FS // has each of clientFiles with the suffixes .br and .gz, or nothing
+	client map[string]clientFile // by name; empty in a binary without the client
+}
+
+// A clientFile is a file of the client. All requests share its contents: everyone may request them, unpacking and hashing take
+// time, and a slow client would keep a copy of its own in memory.
+type clientFile struct {
+	packed   map[string]*static.Content // by content coding
+	unpacked func() (*static.Content, error)
 }
 
 // newDemo returns a demo whose page suggests the public topics.
 func newDemo(public []string, client fs.FS) *demo {
 	topics := html.EscapeString(strings.Join(public, ", "))
 	page := []byte(strings.Replace(demoPage, topicsAttribute, `data-public="`+topics+`"`, 1))
-	return &demo{page: page, policy: demoPolicy(page), client: client}
+	return &demo{page: static.NewContent("demo.html", page), policy: demoPolicy(page), client: readClient(client)}
+}
+
+// readClient reads each of clientFiles that files has with the suffix .gz.
+func readClient(files fs.FS) map[string]clientFile {
+	client := map[string]clientFile{}
+	for _, name := range clientFiles {
+		packed := map[string]*static.Content{}
+		for _, e := range static.Encodings {
+			if content, err := fs.ReadFile(files, name+e.Suffix); err == nil {
+				packed[e.Name] = static.NewContent(name, content)
+			}
+		}
+		if packed["gzip"] != nil {
+			client[name] = clientFile{packed, sync.OnceValues(func() (*static.Content, error) { return unpack(files, name) })}
+		}
+	}
+	return client
 }
 
 // demoPolicy lets the page run its own script, the client and the module, and connect to this server only. Trusted Types stop
@@ -57,16 +80,9 @@ func (d *demo) register(mux *http.ServeMux, logger *slog.Logger) {
 	for _, name := range clientFiles {
 		mux.HandleFunc("GET /"+name, d.serveClient)
 	}
-	if !d.hasClient() {
+	if len(d.client) < len(clientFiles) {
 		logger.Warn("-demo: this binary was built without the JavaScript client: use the one that make dist builds")
 	}
-}
-
-func (d *demo) hasClient() bool {
-	return !slices.ContainsFunc(clientFiles, func(name string) bool {
-		_, err := fs.Stat(d.client, name+".gz")
-		return err != nil
-	})
 }
 
 func (d *demo) servePage(w http.ResponseWriter, r *http.Request) {
@@ -74,37 +90,46 @@ func (d *demo) servePage(w http.ResponseWriter, r *http.Request) {
 	header.Set("Content-Security-Policy", d.policy)
 	header.Set("Referrer-Policy", "no-referrer")
 	header.Set("Cross-Origin-Opener-Policy", "same-origin")
-	static.ServeContent(w, r, "demo.html", d.page)
+	d.page.ServeHTTP(w, r)
 }
 
 // serveClient serves a file in an encoding that the client accepts, or unpacked.
 func (d *demo) serveClient(w http.ResponseWriter, r *http.Request) {
-	name := path.Base(r.URL.Path)
-	w.Header().Set("Vary", "Accept-Encoding")
-	for _, e := range static.Encodings {
-		content, err := fs.ReadFile(d.client, name+e.Suffix)
-		if err == nil && static.Accepts(r.Header.Get("Accept-Encoding"), e.Name) {
-			w.Header().Set("Content-Encoding", e.Name)
-			static.ServeContent(w, r, name, content)
-			return
-		}
-	}
-	content, err := unpack(d.client, name+".gz")
-	if err != nil {
+	file, has := d.client[path.Base(r.URL.Path)]
+	if !has {
 		http.Error(w, noClient, http.StatusNotFound)
 		return
 	}
-	static.ServeContent(w, r, name, content)
+	w.Header().Set("Vary", "Accept-Encoding")
+	for _, e := range static.Encodings {
+		if packed := file.packed[e.Name]; packed != nil && static.Accepts(r.Header.Get("Accept-Encoding"), e.Name) {
+			w.Header().Set("Content-Encoding", e.Name)
+			packed.ServeHTTP(w, r)
+			return
+		}
+	}
+	content, err := file.unpacked()
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	content.ServeHTTP(w, r)
 }
 
-func unpack(files fs.FS, name string) ([]byte, error) {
-	packed, err := fs.ReadFile(files, name)
+// unpack returns the file whose compressed form is in files.
+func unpack(files fs.FS, name string) (*static.Content, error) {
+	packed, err := files.Open(name + ".gz")
 	if err != nil {
 		return nil, err
 	}
-	reader, err := gzip.NewReader(bytes.NewReader(packed))
+	defer packed.Close()
+	reader, err := gzip.NewReader(packed)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+		return nil, fmt.Errorf("%s.gz: %w", name, err)
 	}
-	return io.ReadAll(reader)
+	content, err := io.ReadAll(reader)
+	if err != nil {
+		return nil, fmt.Errorf("%s.gz: %w", name, err)
+	}
+	return static.NewContent(name, content), nil
 }

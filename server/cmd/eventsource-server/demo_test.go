@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -108,6 +109,30 @@ func TestDemoClient(t *testing.T) {
 			t.Errorf("%s: status %d", path, w.Code)
 		}
 	}
+}
+
+// Everyone may request the files as often as they like, so a request must neither unpack nor copy one.
+func TestDemoUnpacksFilesOnce(t *testing.T) {
+	files := &countingFS{FS: packed(t)}
+	mux, _ := demoRoutes(newDemo(nil, files))
+	get(mux, "/eventsource.wasm")
+	opened := files.opened
+	for _, accept := range []string{"", "gzip", "br", "zstd"} {
+		if w := get(mux, "/eventsource.wasm", "Accept-Encoding", accept); w.Code != 200 || files.opened != opened {
+			t.Errorf("%q: status %d, the request opens %d files", accept, w.Code, files.opened-opened)
+		}
+	}
+}
+
+// A countingFS counts calls of Open.
+type countingFS struct {
+	fs.FS
+	opened int
+}
+
+func (c *countingFS) Open(name string) (fs.File, error) {
+	c.opened++
+	return c.FS.Open(name)
 }
 
 // A binary of go build serves the page too. The log and the answers say what it lacks.

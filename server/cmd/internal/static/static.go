@@ -37,25 +37,40 @@ func Accepts(accept, encoding string) bool {
 		if !strings.EqualFold(strings.TrimSpace(name), encoding) {
 			continue
 		}
-		q, err := strconv.ParseFloat(strings.TrimPrefix(strings.TrimSpace(weight), "q="), 64)
+		q, err := strconv.ParseFloat(strings.TrimPrefix(strings.ToLower(strings.TrimSpace(weight)), "q="), 64)
 		return err != nil || q > 0
 	}
 	return false
 }
 
-// ServeContent sends the content, or 304 if the browser has it. The extension of name decides the media type. File names do not
-// change with the content, so browsers must revalidate every time.
-func ServeContent(w http.ResponseWriter, r *http.Request, name string, content []byte) {
-	contentType := mediaTypes[path.Ext(name)]
-	if contentType == "" {
-		contentType = "application/octet-stream"
+// A Content is served at one or more URLs. Its handler sends it, or 304 if the browser has it.
+type Content struct {
+	bytes          []byte
+	mediaType, tag string
+}
+
+// NewContent returns the content of a file. The extension of name decides the media type.
+func NewContent(name string, content []byte) *Content {
+	mediaType := mediaTypes[path.Ext(name)]
+	if mediaType == "" {
+		mediaType = "application/octet-stream"
 	}
 	sum := sha256.Sum256(content)
-	w.Header().Set("Content-Type", contentType)
+	return &Content{content, mediaType, `"` + hex.EncodeToString(sum[:16]) + `"`}
+}
+
+// ServeHTTP sends the content. File names do not change with the content, so browsers must revalidate every time.
+func (c *Content) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", c.mediaType)
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.Header().Set("Cache-Control", "no-cache")
-	w.Header().Set("ETag", `"`+hex.EncodeToString(sum[:16])+`"`)
-	http.ServeContent(w, r, name, time.Time{}, bytes.NewReader(content))
+	w.Header().Set("ETag", c.tag)
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(c.bytes))
+}
+
+// ServeContent serves a [Content] that is used once. It hashes all of it, so keep a Content if it may be requested often.
+func ServeContent(w http.ResponseWriter, r *http.Request, name string, content []byte) {
+	NewContent(name, content).ServeHTTP(w, r)
 }
 
 // These work for our own pages, which have no "<script" or "<style" in comments or attributes.

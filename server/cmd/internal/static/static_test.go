@@ -47,7 +47,7 @@ func TestStyleHashes(t *testing.T) {
 
 func TestAccepts(t *testing.T) {
 	for accept, want := range map[string]bool{
-		"": false, "br": true, "gzip, BR": true, "br;q=0": false, "br;q=0.0": false, "br; q=0.1": true, "brotli": false, "x-br": false, "*": false,
+		"": false, "br": true, "gzip, BR": true, "br;q=0": false, "br;q=0.0": false, "br; q=0.1": true, "br;Q=0": false, "brotli": false, "x-br": false, "*": false,
 	} {
 		if got := Accepts(accept, "br"); got != want {
 			t.Errorf("%q: %v, want %v", accept, got, want)
