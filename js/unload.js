@@ -58,7 +58,8 @@ export async function untilLeft() {
 }
 
 /** @param {Event & { persisted?: boolean }} event */
-function observe({ type, persisted }) {
+function observe({ type, target, persisted }) {
+  if (target !== document && target !== globalThis) return; // an event of the page itself, such as one called freeze in a table
   if (type === 'beforeunload') leaving = true;
   // After all other listeners, which must see the source unchanged.
   else if (type === 'pagehide' && !persisted) addEventListener(type, closeAll, { once: true });
@@ -70,9 +71,9 @@ function observe({ type, persisted }) {
   } else if (type === 'pageshow' || !cached) {
     queueTask(back);
     // In Chromium, fetch never delivers data that arrived while the page was frozen, nor any after it. A late timer must
-    // not count a newer connection as silent.
+    // not count a newer connection as silent. Cordova fires resume without freeze: its pages were not frozen.
     const since = performance.timeOrigin + performance.now(); // a worker has another time origin
-    if (type === 'resume') setTimeout(() => each('renew', since), TIME_TO_ARRIVE);
+    if (type === 'resume' && away) setTimeout(() => each('renew', since), TIME_TO_ARRIVE);
   }
 }
 

@@ -247,6 +247,25 @@ export default [
       'GET A', 'open', 'message "x" id "1"', 'GET A/lively', 'other: open', 'other: message "y"', 'connection closed by the client',
       'readyState 0 1', 'GET A last-event-id: "1"', 'open', 'message "z" id "1"',
     ])),
+  scenario("a page's own events called freeze, resume and pagehide change nothing", async (t, server) => {
+    await t.fence();
+    const { setTimeout } = globalThis;
+    const looks = [];
+    globalThis.setTimeout = (f, time, ...values) => (time === 500 ? looks.push(() => f(...values)) : setTimeout(f, time, ...values));
+    const source = t.open(server.url);
+    const connection = await server.accept();
+    await t.until(source, 'open');
+    const now = performance.now.bind(performance);
+    performance.now = () => now() + 25_000;
+    document.dispatchEvent(new Event('resume')); // some wrappers of pages fire it without freeze
+    for (const type of ['freeze', 'pagehide', 'beforeunload']) document.body.dispatchEvent(new CustomEvent(type, { bubbles: true }));
+    for (const look of looks) look();
+    await connection.send('data: x\n\n');
+    await t.until(source, 'message');
+    Object.assign(globalThis, { setTimeout });
+    performance.now = now;
+    t.note('readyState', source.readyState);
+  }, ['GET A', 'open', 'message "x"', 'readyState 1']),
   scenario('without freeze events, wake replaces a silent connection when its tab is shown', async (t, server) => {
     const { setTimeout, performance } = globalThis;
     const now = performance.now.bind(performance);
