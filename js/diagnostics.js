@@ -9,7 +9,7 @@ export function note({ diagnostics, diagnosticsSize }, what, details) {
   if (!diagnostics) return;
   const entry = { time: Date.now(), what, url: withoutSecrets(details.url) };
   for (const name of RECORDED) if (details[name] !== undefined) entry[name] = details[name];
-  if (details.cause !== undefined) entry.cause = details.cause?.name ?? typeof details.cause;
+  if (details.cause !== undefined) entry.cause = nameOf(details.cause);
   // In a microtask, neither the function nor its exceptions can interrupt the source in the middle of a step.
   if (typeof diagnostics === 'function') queueMicrotask(() => diagnostics(entry));
   else {
@@ -19,6 +19,15 @@ export function note({ diagnostics, diagnosticsSize }, what, details) {
     } catch { // the page has frozen its array
     }
   }
+}
+
+/** Returns the name of an error. A page can throw any value, also an object whose name is not a string or cannot be read. */
+function nameOf(cause) {
+  try {
+    if (typeof cause?.name === 'string') return cause.name;
+  } catch { // the type says enough
+  }
+  return typeof cause;
 }
 
 function withoutSecrets(url = '') {

@@ -73,6 +73,22 @@ export default [
       await t.until(source, 'open');
     }, ['error CONNECTING', 'headers true true', 'GET A', 'open']),
   ),
+  scenario('a headers function may throw a value that has no usable name', async (t, server) => {
+    const thrown = [
+      'text', undefined, { name: { token: 'secret' } },
+      { get name() { throw new Error('no name'); } },
+    ];
+    const diagnostics = [];
+    let calls = 0;
+    const headers = () => {
+      if (calls === thrown.length) return {};
+      throw thrown[calls++];
+    };
+    const source = t.open(server.url, { headers, diagnostics, retry: { initial: 1, max: 1 } });
+    await server.accept();
+    await t.until(source, 'open');
+    t.note(diagnostics.filter(({ what }) => what === 'error').map(({ cause }) => cause));
+  }, [...Array(4).fill('error CONNECTING'), 'GET A', 'open', '["string",null,"object","object"]']),
   scenario('a source can be closed while its headers function is pending', async (t, server) => {
     let give;
     const source = t.open(server.url, { headers: () => new Promise((resolve) => (give = resolve)) });
