@@ -92,14 +92,30 @@ func TestSessionDetectsFaults(t *testing.T) {
 					err = s.feed(rest[:n])
 					rest = rest[n:]
 				}
-				switch {
-				case test.fault == "" && err != nil:
-					t.Errorf("feed: %v, want no error", err)
-				case test.fault != "" && (err == nil || !strings.Contains(err.Error(), test.fault)):
-					t.Errorf("feed: %v, want %q", err, test.fault)
-				}
+				checkFault(t, err, test.fault)
 			})
 		}
+		t.Run(test.name+" with a reconnection after each block", func(t *testing.T) {
+			s := resume(l, l.filter("a"), test.asked, test.after)
+			err := s.open(&http.Response{Header: http.Header{"Event-Gap": {test.header}}})
+			for block := range strings.SplitAfterSeq(test.stream, "\n\n") {
+				if err == nil {
+					err = s.feed([]byte(block))
+					s = s.again()
+				}
+			}
+			checkFault(t, err, test.fault)
+		})
+	}
+}
+
+func checkFault(t *testing.T, err error, want string) {
+	t.Helper()
+	switch {
+	case want == "" && err != nil:
+		t.Errorf("feed: %v, want no error", err)
+	case want != "" && (err == nil || !strings.Contains(err.Error(), want)):
+		t.Errorf("feed: %v, want %q", err, want)
 	}
 }
 
@@ -146,6 +162,20 @@ func TestSessionIsAheadOfPublishers(t *testing.T) {
 	if err := s.feed([]byte(blocks[3])); err == nil {
 		t.Error("a duplicate after a reconnection is not a fault")
 	}
+}
+
+// An event with a wrong id is a fault, also if its publisher records the right id only after the client has reconnected.
+func TestSessionChecksEventsOfTheConnectionBefore(t *testing.T) {
+	l := newLedger(&server.Broker{}, []string{"a"})
+	s := resume(l, l.filter("a"), "", 0)
+	if err := s.feed([]byte("id: x-0\n\ndata: 0 0 1 0 \nid: x-2\n\n")); err != nil {
+		t.Fatal(err)
+	}
+	s = s.again()
+	if err := l.record(0, "x-1"); err != nil {
+		t.Fatal(err)
+	}
+	checkFault(t, s.feed([]byte("data: 0 1 1 0 \nid: x-3\n\n")), "was published as 1")
 }
 
 func TestMatches(t *testing.T) {
