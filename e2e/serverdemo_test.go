@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -249,6 +250,56 @@ func TestServerDemoCommands(t *testing.T) {
 	}
 	if err := chromedp.Do(tab, arrived("message", hostile)); err != nil {
 		t.Error(err)
+	}
+}
+
+// A link sets the topics, which the page shows in commands to paste. A terminal obeys control characters, of which some run the
+// line, and shells differ in how they read quotes.
+func TestServerDemoOfAHostileLink(t *testing.T) {
+	t.Parallel()
+	url := strings.Replace(startServer(t, true, "-public", ">"), "//", "//someone:secret@", 1)
+	tab := newTab(t)
+	const commands = `['curl', 'curl-publish', 'script'].map((id) => document.getElementById(id).textContent).join('\n')`
+	for query, want := range map[string]string{
+		"?topic=x%03curl+evil.example%0f":       "--data 'topic=x%03curl+evil.example%0F'",
+		"?topic=%1b%5B201~%e2%80%ae":            "--data 'topic=%1B%5B201%7E%E2%80%AE'",
+		"?topic='%26calc%26&topic=a":            "--data 'topic=%27%26calc%26'",
+		"?topic=%3cimg+src=x+onerror=alert(1)>": "--data 'topic=%3Cimg+src%3Dx+onerror%3Dalert%281%29%3E'",
+		"?topic=caf%c3%a9.$HOME":                "--data-urlencode 'topic=café.$HOME'",
+	} {
+		err := chromedp.Do(tab, chromedp.Navigate(url+"/"+query), waitFor(`document.getElementById('script').textContent !== ''`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := chromedp.Run(tab, chromedp.Evaluate[string](commands))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if isHostile := regexp.MustCompile(`[^\n\P{C}]|calc&|<img|secret`).FindString(text); isHostile != "" || !strings.Contains(text, want) {
+			t.Errorf("%s: %q in %q, want %s", query, isHostile, text, want)
+		}
+	}
+	if injected, err := chromedp.Run(tab, chromedp.Evaluate[bool](`document.querySelector('img') !== null`)); err != nil || injected {
+		t.Errorf("an element of the link is in the page: %v", err)
+	}
+}
+
+// The page stays usable when many or large events arrive.
+func TestServerDemoBoundsItsList(t *testing.T) {
+	t.Parallel()
+	url := startServer(t, true, "-public", ">", "-token", "hunter2")
+	tab := newTab(t)
+	const publish = `(async () => {
+		const post = (data) => fetch('events', { method: 'POST', headers: { Authorization: 'Bearer hunter2' }, body: new URLSearchParams({ topic: 'a', data }) });
+		for (let n = 0; n < 510; n++) await post(n);
+		await post('x'.repeat(20_000));
+	})(); void 0`
+	const last = `[document.querySelectorAll('#events tbody tr').length, document.querySelector('#events tbody td:last-child')?.textContent.length].join()`
+	err := chromedp.Do(tab, chromedp.Navigate(url), press("#subscribe .primary"), says("status", `Connected to all topics\.`),
+		chromedp.Evaluate[chromedp.Void](publish), waitFor(last+` === '500,10020'`))
+	if err != nil {
+		got, _ := chromedp.Run(context.WithoutCancel(tab), chromedp.Evaluate[string](last))
+		t.Errorf("%v: rows, length of the last event: %s", err, got)
 	}
 }
 
