@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/eventsource-wasm/eventsource-wasm/wasm/eventsource"
+	"github.com/eventsource-wasm/eventsource-wasm/wasm/lifecycle"
 )
 
 const (
@@ -466,6 +467,34 @@ func TestNetworkErrors(t *testing.T) {
 	})
 }
 
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// A query may contain a token. Errors of net/http contain the URL once for each client that the request went through.
+func TestNetworkErrorsHaveNoURL(t *testing.T) {
+	broken := errors.New("broken")
+	inner := http.Client{Transport: roundTrip(func(*http.Request) (*http.Response, error) { return nil, broken })}
+	outer := &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) { return inner.Do(r.Clone(r.Context())) })}
+	ctx, cancel := context.WithCancel(t.Context())
+	var got *eventsource.Error
+	source, err := eventsource.New("http://a.example/events?ticket=secret", eventsource.Options{
+		Transport: eventsource.Transport{Client: outer},
+		OnError: func(e *eventsource.Error) {
+			got = e
+			cancel()
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range source.Events(ctx) {
+	}
+	if !errors.Is(got, broken) || !errors.Is(got, eventsource.ReasonNetwork) || strings.Contains(got.Error(), "secret") {
+		t.Errorf("error %v", got)
+	}
+}
+
 func TestInvalidOptions(t *testing.T) {
 	type options = eventsource.Options
 	body := func(context.Context, eventsource.Attempt) ([]byte, error) { return nil, nil }
@@ -526,6 +555,10 @@ func TestReasonsAreSentences(t *testing.T) {
 		eventsource.ReasonEnded, eventsource.ReasonNetwork, eventsource.ReasonIdle, eventsource.ReasonStatus,
 		eventsource.ReasonContentType, eventsource.ReasonLimit, eventsource.ReasonHeaders, eventsource.ReasonBody,
 		eventsource.ReasonAborted, eventsource.ReasonCORS, eventsource.ReasonCSP, eventsource.ReasonURL,
+
+		// Sources report these with the words of package lifecycle. They never wake a connection, and know why a request is forbidden.
+		eventsource.Reason(lifecycle.ReasonEnded), eventsource.Reason(lifecycle.ReasonNetwork), eventsource.Reason(lifecycle.ReasonStatus),
+		eventsource.Reason(lifecycle.ReasonContentType), eventsource.Reason(lifecycle.ReasonLimit),
 	} {
 		if text := reason.Error(); text == string(reason) || !strings.Contains(text, " ") {
 			t.Errorf("%s: %q", string(reason), text)

@@ -85,12 +85,16 @@ func (s *Source) send(ctx context.Context, r request) (*response, error) {
 	}, nil
 }
 
-// withoutURL unwraps a url.Error, because its text contains the URL.
+// withoutURL unwraps errors of type url.Error, because their text contains the URL. A RoundTripper that uses a client of its own
+// returns a second one.
 func withoutURL(err error) error {
-	if wrapped, ok := err.(*url.Error); ok {
-		return wrapped.Err
+	for {
+		wrapped, ok := err.(*url.Error)
+		if !ok {
+			return err
+		}
+		err = wrapped.Err
 	}
-	return err
 }
 
 // client returns a copy of the caller's client for streams. It has no timeout, and removes credentials on redirects as the Fetch
