@@ -69,28 +69,24 @@ func (s *suite) check(t *testing.T, i implementation) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	groups := byFile(scenarios)
-	results := map[string]e2e.Result{}
-	err = s.runAll(t.Context(), i, groups, 4, func(file string, r e2e.Result) { results[file+"/"+r.Name] = r })
+	row, err := s.test(t.Context(), i, "", 4)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, g := range groups {
-		for _, name := range g.names {
-			t.Run(g.file+"/"+name, func(t *testing.T) {
-				r, ran := results[g.file+"/"+name]
-				switch {
-				case !ran:
-					t.Error("the scenario did not run")
-				case r.Failure != "":
-					t.Error(r.Failure)
-				case r.Reason != "":
-					t.Logf("differs: %s", r.Reason)
-				}
-			})
-		}
+	if ran := len(row.Results) + len(row.NotApplicable); ran != len(scenarios) {
+		t.Errorf("%d of %d scenarios ran or do not apply", ran, len(scenarios))
 	}
-	t.Logf("%d of %d scenarios apply", len(results), len(scenarios))
+	for id, r := range row.Results {
+		t.Run(id, func(t *testing.T) {
+			switch {
+			case r.Failure != "":
+				t.Error(r.Failure)
+			case r.Reason != "":
+				t.Logf("differs: %s", r.Reason)
+			}
+		})
+	}
+	t.Logf("%d of %d scenarios apply", len(row.Results), len(scenarios))
 }
 
 // An implementation that breaks its process fails each of its scenarios once.
