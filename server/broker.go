@@ -126,7 +126,7 @@ type Broker struct {
 
 	// MaxFilters limits the distinct topic filters of open streams. A filter is the set of topics and patterns of a
 	// stream. Further ones get 503. A filter takes memory for its names, and the cost of an event grows with the
-	// filters that match it. Zero means MaxConnections. Negative means no limit.
+	// filters that match it. Zero or negative means no limit besides MaxConnections, since a stream has one filter.
 	MaxFilters int
 
 	// MaxFiltersPerIP and MaxFiltersPerSubject limit the filters per address and per [Grant.Subject]. Further ones get

@@ -283,7 +283,7 @@ func (h *Handler) subscribe(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	b := h.Broker
-	filter, err := b.filters.Acquire(topics, h.topics(), cmp.Or(b.MaxFilters, b.maxConnections()))
+	filter, err := b.filters.Acquire(topics, h.topics(), cmp.Or(b.MaxFilters, -1))
 	if err != nil {
 		return err
 	}

@@ -199,6 +199,18 @@ func TestFilterLimits(t *testing.T) {
 	}
 }
 
+// Without MaxFilters, a stream with another filter meets the limit on connections, and gets its error.
+func TestConnectionsLimitFilters(t *testing.T) {
+	url := start(t, &server.Handler{Broker: &server.Broker{MaxConnections: 2}, Logger: quiet})
+	opened(t, url+"?topic=a")
+	opened(t, url+"?topic=b")
+	refused := open(t, url+"?topic=c")
+	body, _ := io.ReadAll(refused.response.Body)
+	if refused.response.StatusCode != http.StatusServiceUnavailable || !strings.Contains(string(body), "too many connections") {
+		t.Errorf("the third stream got status %d, %s", refused.response.StatusCode, body)
+	}
+}
+
 // Publishing with a context that is done publishes nothing and returns its cause.
 func TestPublishWithDoneContext(t *testing.T) {
 	reason := errors.New("enough")

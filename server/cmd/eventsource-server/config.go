@@ -90,7 +90,7 @@ func (c *config) flagsOfLimits(f *flag.FlagSet) {
 	f.IntVar(&b.MaxConnections, "max-connections", server.DefaultMaxConnections, "maximum `number` of open streams; -1 means no limit")
 	f.IntVar(&b.MaxConnectionsPerIP, "max-connections-per-ip", 0, "maximum `number` of open streams per address (default no limit)")
 	f.IntVar(&b.MaxConnectionsPerSubject, "max-connections-per-subject", 0, "maximum `number` of open streams per token subject (default no limit)")
-	f.IntVar(&b.MaxFilters, "max-filters", 0, "maximum `number` of distinct topic filters among open streams; -1 means no limit (default -max-connections)")
+	f.IntVar(&b.MaxFilters, "max-filters", 0, "maximum `number` of distinct topic filters among open streams (default no limit besides -max-connections)")
 	f.IntVar(&b.MaxFiltersPerIP, "max-filters-per-ip", 0, "maximum `number` of distinct topic filters per address (default no limit)")
 	f.IntVar(&b.MaxFiltersPerSubject, "max-filters-per-subject", 0, "maximum `number` of distinct topic filters per token subject (default no limit)")
 	f.Int64Var(&b.MaxPinnedBytes, "max-pinned-bytes", server.DefaultMaxPinnedBytes, "maximum `bytes` of dropped history that slow clients together keep in memory; -1 means no limit")

@@ -93,13 +93,16 @@ func (d *demo) servePage(w http.ResponseWriter, r *http.Request) {
 	d.page.ServeHTTP(w, r)
 }
 
-// serveClient serves a file in an encoding that the client accepts, or unpacked.
+// serveClient serves a file in an encoding that the client accepts, or unpacked. The files are public, so pages of every origin
+// may load them.
 func (d *demo) serveClient(w http.ResponseWriter, r *http.Request) {
 	file, has := d.client[path.Base(r.URL.Path)]
 	if !has {
 		http.Error(w, noClient, http.StatusNotFound)
 		return
 	}
+	w.Header().Set("Access-Control-Allow-Origin", "*")
+	w.Header().Set("Cross-Origin-Resource-Policy", "cross-origin")
 	w.Header().Set("Vary", "Accept-Encoding")
 	for _, e := range static.Encodings {
 		if packed := file.packed[e.Name]; packed != nil && static.Accepts(r.Header.Get("Accept-Encoding"), e.Name) {
