@@ -11,6 +11,7 @@ function resumes(name, stream, expect, standard = '9.2.6 process the field "id";
       const first = await server.accept();
       await first.send('retry: 1\n\n', stream);
       await first.end();
+      await t.until(source, 'error');
       const second = await server.accept();
       await second.send('data: resumed\n\n');
       while ((await t.until(source, 'message')).data !== 'resumed');
@@ -169,9 +170,9 @@ export default [
         const connection = await server.accept();
         await connection.send(body);
         await connection.end();
+        await t.until(source, 'error');
       }
       await server.request();
-      for (let i = 0; i < 4; i++) await t.until(source, 'error');
     },
     expect: [
       'GET A',
@@ -202,6 +203,7 @@ export default [
       const first = await server.accept();
       await first.send('retry: 1\nid: 7\ndata: x\n\n');
       await first.end();
+      await t.until(source, 'error');
       await (await server.request()).truncate();
       await server.accept();
       await t.until(source, 'open');
