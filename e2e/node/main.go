@@ -131,6 +131,11 @@ func (s *suite) test(ctx context.Context, i implementation, only string, atATime
 	if err := s.runAll(ctx, i, groups, atATime, keep); err != nil {
 		return row, err
 	}
+	for id, r := range row.Results {
+		if r.Failure != "" {
+			log.Printf("%s on %s failed and runs again alone: %s", id, i.Name, r.Failure)
+		}
+	}
 	patient := *s
 	patient.idle *= 2
 	patient.limit *= 2

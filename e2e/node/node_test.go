@@ -63,7 +63,7 @@ func startSuite(t *testing.T, limit time.Duration) *suite {
 	return s
 }
 
-// check runs the applicable scenarios once: a flaky scenario is a bug.
+// check fails for each applicable scenario that fails twice. A flaky scenario is a bug, so test reports the first failure.
 func (s *suite) check(t *testing.T, i implementation) {
 	scenarios, err := s.catalogue(t.Context(), i)
 	if err != nil {
